@@ -1,0 +1,42 @@
+"""kanjax: networks as functions, in JAX.
+
+Kolmogorov-Arnold networks, neural tangent kernels and loss landscapes as pure functions
+on parameter pytrees. ``plotting``, ``study`` and ``interop`` load on first use, since
+they bring matplotlib, pandas and other large packages with them.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from kanjax import bases, data, kan, landscape, model, nn, ntk, training
+
+if TYPE_CHECKING:
+    from kanjax import interop, plotting, study
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "bases",
+    "data",
+    "interop",
+    "kan",
+    "landscape",
+    "model",
+    "nn",
+    "ntk",
+    "plotting",
+    "study",
+    "training",
+]
+
+_LAZY = ("interop", "plotting", "study")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"kanjax.{name}")
+    raise AttributeError(f"module 'kanjax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])
