@@ -1,0 +1,22 @@
+"""Families of univariate functions, one file a family, one interface."""
+
+from kanjax.bases.basis import Basis
+from kanjax.bases.bspline import BSpline
+from kanjax.bases.fourier import Fourier
+from kanjax.bases.polynomial import Chebyshev, Legendre
+from kanjax.bases.rational import Rational
+from kanjax.bases.rbf import GaussianRBF
+from kanjax.bases.relu_power import ReLUPower
+from kanjax.bases.wavelet import Wavelet
+
+__all__ = [
+    "BSpline",
+    "Basis",
+    "Chebyshev",
+    "Fourier",
+    "GaussianRBF",
+    "Legendre",
+    "Rational",
+    "ReLUPower",
+    "Wavelet",
+]

@@ -1,0 +1,135 @@
+"""Safe Pade rational functions: a learned activation, not a linear expansion.
+
+Sources: Molina et al. (2020), arXiv 1907.06732 (the safe Pade unit); Yang and Wang
+(2025), arXiv 2409.10594 (groups of channels, forms A and B).
+"""
+
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from kanjax import model
+from kanjax.bases.basis import Domain, check_at_least
+
+# Published fits on [-3, 3] for orders (5, 4): numerator a_0 .. a_5, then b_1 .. b_4,
+# rounded where the digits left out change nothing in float32.
+_FITS = {
+    ("A", "silu"): (
+        (0.0, 0.50000079, 0.24999783, 0.053266283, 0.0058030346, 0.0002751961),
+        (-4.1115540e-6, 0.10652899, -1.2690007e-6, 0.00055023312),
+    ),
+    ("A", "gelu"): (
+        (-0.00124236, 0.50804971, 0.41586363, 0.13022719, 0.0243559, 0.00290284),
+        (-0.06675016, 0.17927646, 0.03746683, 1.6561611e-10),
+    ),
+    ("A", "tanh"): (
+        (0.0, 1.0003008, 0.0, 0.096321299, 0.0, 0.00042557093),
+        (-0.0013027181, 0.42834902, 0.0, 0.010796648),
+    ),
+    ("B", "silu"): (
+        (0.0, 0.50000079, 0.24999783, 0.053266283, 0.0058030346, 0.0002751961),
+        (-4.1115540e-6, 0.10652899, -1.2690007e-6, 0.00055023312),
+    ),
+    ("B", "gelu"): (
+        (-0.00153969, 0.51692871, 0.44075827, 0.0972553, -0.00884418, -0.00378675),
+        (-0.14171056, -0.06481231, -0.0444695, 0.01283776),
+    ),
+}
+
+
+@model.dataclass
+class Rational:
+    """``P(x) / Q(x)`` with learned coefficients, shared by the channels of a group.
+
+    ``P(x) = sum_i a_i x^i``. Form A has ``Q(x) = 1 + sum_j |b_j| |x|^j``, form B has
+    ``Q(x) = 1 + |sum_j b_j x^j|``; neither has a pole.
+
+    Args:
+        groups: number of contiguous blocks of channels; divides the channels of x.
+        orders: (m, n), the degrees of P and Q.
+        form: "A" or "B".
+        start: the function at initialisation: "identity" (any orders), or "silu",
+            "gelu", "tanh" (orders (5, 4); "tanh" in form A only).
+    """
+
+    groups: int = 1
+    orders: tuple[int, int] = (5, 4)
+    form: str = "A"
+    start: str = "silu"
+
+    def __post_init__(self) -> None:
+        check_at_least("groups", self.groups, 1)
+        check_at_least("orders[0]", self.orders[0], 1)
+        check_at_least("orders[1]", self.orders[1], 1)
+        if self.form not in ("A", "B"):
+            raise ValueError(f"form must be 'A' or 'B'; got {self.form!r}.")
+        fits = sorted(name for form, name in _FITS if form == self.form)
+        if self.start != "identity" and self.start not in fits:
+            raise ValueError(
+                f"start must be 'identity' or, in form {self.form}, one of {fits}; "
+                f"got {self.start!r}."
+            )
+        if self.start != "identity" and self.orders != (5, 4):
+            raise ValueError(
+                f"start={self.start!r} is known for orders (5, 4); got {self.orders}. "
+                "Use start='identity' for other orders."
+            )
+
+    @property
+    def domain(self) -> Domain:
+        """The interval on which the starting coefficients were fitted."""
+        return (-3.0, 3.0)
+
+    def init(self, key: Array) -> dict[str, Array]:
+        """The starting coefficients; the key is not used.
+
+        Returns:
+            "numerator" (groups, m + 1) and "denominator" (groups, n).
+        """
+        m, n = self.orders
+        if self.start == "identity":
+            numerator = jnp.zeros(m + 1).at[1].set(1)
+            denominator = jnp.zeros(n)
+        else:
+            numerator, denominator = map(jnp.array, _FITS[self.form, self.start])
+        return {
+            "numerator": jnp.tile(numerator, (self.groups, 1)),
+            "denominator": jnp.tile(denominator, (self.groups, 1)),
+        }
+
+    def apply(
+        self, params: dict[str, Array], x: Array, *, key: Array | None = None
+    ) -> Float[Array, "*batch channels"]:
+        """Evaluate at x (..., channels), whose groups are contiguous blocks.
+
+        Raises:
+            ValueError: if groups does not divide the channels.
+        """
+        channels = x.shape[-1]
+        if channels % self.groups:
+            raise ValueError(
+                f"groups={self.groups} does not divide the {channels} channels of x; "
+                "choose a divisor."
+            )
+        grouped = x.reshape(*x.shape[:-1], self.groups, channels // self.groups)
+        a = params["numerator"].astype(x.dtype)
+        b = params["denominator"].astype(x.dtype)
+        p = _horner(grouped, a)
+        zero = jnp.zeros_like(b[:, :1])
+        if self.form == "A":
+            q = 1 + _horner(_abs(grouped), jnp.concatenate([zero, _abs(b)], axis=1))
+        else:
+            q = 1 + _abs(_horner(grouped, jnp.concatenate([zero, b], axis=1)))
+        return (p / q).reshape(x.shape)
+
+
+def _horner(x: Array, coef: Float[Array, "groups order"]) -> Array:
+    value = jnp.zeros_like(x)
+    for i in reversed(range(coef.shape[1])):
+        value = value * x + coef[:, i, None]
+    return value
+
+
+def _abs(x: Array) -> Array:
+    # The slope at 0 is +1, not 0: a zero coefficient would never leave zero.
+    return jnp.where(x >= 0, x, -x)

@@ -1,0 +1,44 @@
+"""Gaussian radial basis functions on an even grid.
+
+Source: Li (2024), FastKAN, arXiv 2405.06721.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+
+from kanjax import model
+from kanjax.bases.basis import Domain, along, check_at_least, check_domain, evenly
+
+
+@model.dataclass
+class GaussianRBF:
+    """``exp(-((x - c_g) / width)^2)`` with centres c_g evenly over the domain.
+
+    Args:
+        centers: number of functions, at least 2.
+        domain: (low, high), the first and the last centre.
+        width: the Gaussians' width; None is the distance of two centres.
+    """
+
+    centers: int = 8
+    domain: Domain = (-1.0, 1.0)
+    width: float | None = None
+
+    def __post_init__(self) -> None:
+        check_at_least("centers", self.centers, 2)
+        check_domain(self.domain)
+        if self.width is not None and not self.width > 0:
+            raise ValueError(f"width must be positive or None; got {self.width}.")
+
+    @property
+    def size(self) -> int:
+        """The number of centres."""
+        return self.centers
+
+    def __call__(self, x: Array, *, axis: int = -1) -> Array:
+        """Evaluate all Gaussians at x (...,) -> (..., size), or where ``axis`` says."""
+        x = jnp.asarray(x)
+        low, high = self.domain
+        width = self.width or (high - low) / (self.centers - 1)
+        centers = along(evenly(self.domain, self.centers, x), axis)
+        return jnp.exp(-jnp.square((jnp.expand_dims(x, axis) - centers) / width))

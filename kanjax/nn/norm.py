@@ -1,0 +1,109 @@
+"""Normalisation of each example's features.
+
+Sources: Ba, Kiros, Hinton (2016), arXiv 1607.06450 (layer normalisation); Zhang,
+Sennrich (2019), arXiv 1910.07467 (root mean square).
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from kanjax import model
+from kanjax.nn import checks
+
+Axes = dict[str, tuple[str | None, ...]]
+
+
+@model.dataclass
+class LayerNorm:
+    """``scale (x - mean) / sqrt(variance + eps) + bias`` over the last axis.
+
+    The variance is the biased one; statistics are taken in float32 or better.
+
+    Args:
+        features: length of the last axis.
+        eps: what keeps the division finite.
+    """
+
+    features: int
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        checks.check_positive(features=self.features)
+        _check_eps(self.eps)
+
+    def init(self, key: Array) -> dict[str, Array]:
+        """The identity: "scale" of ones and "bias" of zeros, both (features,)."""
+        return {"scale": jnp.ones(self.features), "bias": jnp.zeros(self.features)}
+
+    def apply(
+        self, params: dict[str, Array], x: Array, *, key: Array | None = None
+    ) -> Float[Array, "*batch features"]:
+        """x (..., features), normalised."""
+        checks.check_last_axis(x, self.features)
+        wide = _widen(x)
+        centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
+        y = _divide_by_rms(centred, self.eps) * _along(params["scale"], x)
+        return (y + _along(params["bias"], x)).astype(_result(x, params))
+
+    def parameter_axes(self) -> Axes:
+        """What the axes of each parameter run over."""
+        return {"scale": ("unit",), "bias": ("unit",)}
+
+
+@model.dataclass
+class RMSNorm:
+    """``scale x / sqrt(mean(x^2) + eps)`` over the last axis.
+
+    The mean is taken in float32 or better.
+
+    Args:
+        features: length of the last axis.
+        eps: what keeps the division finite.
+    """
+
+    features: int
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        checks.check_positive(features=self.features)
+        _check_eps(self.eps)
+
+    def init(self, key: Array) -> dict[str, Array]:
+        """The identity: "scale" (features,) of ones."""
+        return {"scale": jnp.ones(self.features)}
+
+    def apply(
+        self, params: dict[str, Array], x: Array, *, key: Array | None = None
+    ) -> Float[Array, "*batch features"]:
+        """x (..., features), normalised."""
+        checks.check_last_axis(x, self.features)
+        y = _divide_by_rms(_widen(x), self.eps) * _along(params["scale"], x)
+        return y.astype(_result(x, params))
+
+    def parameter_axes(self) -> Axes:
+        """What the axes of each parameter run over."""
+        return {"scale": ("unit",)}
+
+
+def _divide_by_rms(x: Array, eps: float) -> Array:
+    return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + eps)
+
+
+def _widen(x: Array) -> Array:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def _along(values: Float[Array, " features"], x: Array) -> Array:
+    """Shape a vector over the features to broadcast against x."""
+    return jnp.broadcast_to(values, x.shape)
+
+
+def _result(x: Array, params: dict[str, Array]) -> jnp.dtype:
+    return jnp.result_type(x, params["scale"])
+
+
+def _check_eps(eps: float) -> None:
+    if not eps > 0:
+        raise ValueError(f"eps must be positive; got {eps!r}.")

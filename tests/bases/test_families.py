@@ -1,0 +1,150 @@
+"""The other families against numpy, scipy and their defining formulas."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+
+from kanjax import bases
+
+FAMILIES = [
+    bases.BSpline(5),
+    bases.BSpline(4, knots=jnp.linspace(-2.5, 2.5, 11)),
+    bases.GaussianRBF(6),
+    bases.Chebyshev(4),
+    bases.Legendre(4),
+    bases.Fourier(3),
+    bases.Wavelet(5, "mexican_hat"),
+    bases.Wavelet(5, "morlet"),
+    bases.Wavelet(5, "dog"),
+    bases.ReLUPower(5),
+]
+
+
+def test_chebyshev_equals_numpy(x64):
+    x = np.linspace(-1, 1, 51)
+    basis = bases.Chebyshev(7, squash=None)
+    expected = np.polynomial.chebyshev.chebvander(x, 7)
+    np.testing.assert_allclose(basis(x), expected, atol=1e-13)
+
+
+def test_legendre_equals_scipy_also_on_another_domain(x64):
+    x = np.linspace(2, 6, 51)
+    basis = bases.Legendre(7, domain=(2.0, 6.0), squash=None)
+    expected = scipy.special.eval_legendre(np.arange(8), (x[:, None] - 4) / 2)
+    np.testing.assert_allclose(basis(x), expected, atol=1e-13)
+
+
+@pytest.mark.parametrize("family", [bases.Chebyshev, bases.Legendre])
+def test_polynomials_have_finite_slopes_at_the_ends(family, x64):
+    """T_n'(1) = n^2 and P_n'(1) = n (n + 1) / 2."""
+    slopes = jax.jacfwd(family(5, squash=None))(jnp.array(1.0))
+    n = np.arange(6)
+    expected = n**2 if family is bases.Chebyshev else n * (n + 1) / 2
+    np.testing.assert_allclose(slopes, expected, atol=1e-12)
+
+
+def test_squash_keeps_polynomials_bounded():
+    assert float(jnp.max(jnp.abs(bases.Chebyshev(6)(jnp.array([-50.0, 50.0]))))) <= 1
+
+
+def test_rbf_is_one_at_its_centre_and_1_over_e_at_its_width(x64):
+    basis = bases.GaussianRBF(5, domain=(-2, 2))
+    np.testing.assert_allclose(basis(jnp.array([0.0, 1.0]))[:, 2], [1, math.exp(-1)])
+
+
+def test_fourier_has_the_stated_functions(x64):
+    x = np.linspace(-1, 1, 21)
+    basis = bases.Fourier(2, frequency=math.pi)
+    w = math.pi * x
+    expected = [np.ones(21), np.cos(w), np.cos(2 * w), np.sin(w), np.sin(2 * w)]
+    np.testing.assert_allclose(basis(x), np.stack(expected, -1), atol=1e-14)
+
+
+def test_fourier_functions_are_orthogonal_over_a_period(x64):
+    x = jnp.linspace(-1, 1, 401)[:-1]
+    values = bases.Fourier(3, frequency=math.pi)(x)
+    gram = values.T @ values / 400
+    np.testing.assert_allclose(gram, np.diag([1] + [0.5] * 6), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["mexican_hat", "dog"])
+def test_wavelets_have_zero_mean(kind, x64):
+    x = jnp.linspace(-30, 30, 4001)
+    basis = bases.Wavelet(3, kind, domain=(-3, 3), scale=1.5)
+    np.testing.assert_allclose(jnp.trapezoid(basis(x), x, axis=0), 0, atol=1e-8)
+
+
+def test_mexican_hat_has_unit_norm_and_is_the_ricker_wavelet(x64):
+    x = jnp.linspace(-20, 20, 8001)
+    values = bases.Wavelet(3, domain=(-1, 1), scale=1.0)(x)
+    np.testing.assert_allclose(jnp.trapezoid(values**2, x, axis=0), 1, rtol=1e-8)
+
+
+def test_relu_power_peaks_at_one_and_is_a_translate(x64):
+    basis = bases.ReLUPower(5, 3)
+    centers = -1 + (np.arange(8) - 3 + 2) * 0.4
+    np.testing.assert_allclose(np.diag(basis(jnp.array(centers))), 1, atol=1e-12)
+    x = jnp.linspace(-3, 3, 101)
+    np.testing.assert_allclose(basis(x)[:, 4], basis(x - 0.4)[:, 3], atol=1e-12)
+    assert not np.any(np.where((x < -1 + 1 * 0.4) | (x > 1.4 + 0.6), basis(x)[:, 4], 0))
+
+
+@pytest.mark.parametrize("basis", FAMILIES, ids=repr)
+class TestInterface:
+    def test_sizes_and_layouts(self, basis, key):
+        x = jax.random.uniform(key, (4, 3), minval=-1.0)
+        values = basis(x)
+        assert values.shape == (4, 3, basis.size)
+        swapped = np.swapaxes(values, -1, -2)
+        np.testing.assert_allclose(basis(x, axis=-2), swapped, atol=1e-6)
+        np.testing.assert_allclose(basis(x[0, 0]), values[0, 0], atol=1e-6)
+
+    def test_jit_and_vmap_agree_with_eager(self, basis, key):
+        x = jax.random.uniform(key, (16,), minval=-1.0)
+        np.testing.assert_allclose(jax.jit(basis)(x), basis(x), atol=1e-6)
+        np.testing.assert_allclose(jax.vmap(basis)(x), basis(x), atol=1e-6)
+
+    def test_slopes_equal_finite_differences(self, basis, key, x64):
+        x = jax.random.uniform(key, (50,), minval=-1.2, maxval=1.2)
+        slopes = jax.jit(jax.vmap(jax.jacfwd(basis)))(x)
+        numeric = (basis(x + 1e-6) - basis(x - 1e-6)) / 2e-6
+        np.testing.assert_allclose(slopes, numeric, atol=1e-6)
+
+    def test_third_derivatives_are_finite_and_right(self, basis, key, x64):
+        x = jax.random.uniform(key, (20,), minval=-0.97, maxval=0.97)
+        second = jax.jit(jax.vmap(jax.jacfwd(jax.jacfwd(basis))))
+        third = jax.jit(jax.vmap(jax.jacfwd(jax.jacfwd(jax.jacfwd(basis)))))(x)
+        numeric = (second(x + 1e-6) - second(x - 1e-6)) / 2e-6
+        np.testing.assert_allclose(third, numeric, rtol=1e-5, atol=2e-3)
+
+    def test_keeps_the_dtype(self, basis):
+        assert basis(jnp.zeros(3, jnp.bfloat16)).dtype == jnp.bfloat16
+        assert basis(jnp.zeros(3, jnp.float32)).dtype == jnp.float32
+
+    def test_is_a_pytree_whose_repr_rebuilds(self, basis):
+        scope = {**vars(bases), "jnp": jnp, "jax": jax}
+        assert eval(repr(basis), scope) == basis
+        leaves, tree = jax.tree.flatten(basis)
+        assert jax.tree.unflatten(tree, leaves) == basis
+        assert isinstance(basis, bases.Basis)
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: bases.GaussianRBF(1), "centers must be an integer of at least 2"),
+        (lambda: bases.GaussianRBF(3, width=0.0), "width must be positive"),
+        (lambda: bases.Wavelet(4, "haar"), "kind must be one of .* got 'haar'"),
+        (lambda: bases.Chebyshev(-1), "degree must be an integer of at least 0"),
+        (lambda: bases.Fourier(0), "order must be an integer of at least 1"),
+        (lambda: bases.ReLUPower(power=0), "power must be an integer of at least 1"),
+        (lambda: bases.Legendre(2, domain=(1, 0)), "low < high"),
+    ],
+)
+def test_bad_input(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()

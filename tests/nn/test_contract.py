@@ -1,0 +1,182 @@
+"""What every model promises: layers, Kolmogorov-Arnold networks and their nestings."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kanjax import bases, kan, model, nn
+
+# Inputs are (batch, features) unless a case says otherwise.
+SHAPES = {
+    "conv 1d": (6, 8, 4),
+    "conv 2d": (6, 5, 7, 4),
+    "depthwise conv": (6, 8, 4),
+    "attention": (6, 5, 4),
+    "causal attention": (6, 5, 4),
+}
+KNOTS = jnp.linspace(-1.5, 1.5, 9)
+MODELS = {
+    "dense": nn.Dense(4, 3),
+    "ntk dense": nn.Dense(4, 3, parameterization="ntk", bias_scale=0.1),
+    "conv 1d": nn.Conv(4, 3, (3,), padding="CIRCULAR"),
+    "conv 2d": nn.Conv(4, 6, (3, 2), strides=(2, 1), groups=2, dilation=2),
+    "depthwise conv": nn.Conv(4, 4, (3,), padding="VALID", groups=4),
+    "layer norm": nn.LayerNorm(4, eps=1e-3),
+    "rms norm": nn.RMSNorm(4),
+    "attention": nn.Attention(4, 2),
+    "causal attention": nn.Attention(4, heads=4, causal=True, use_bias=False),
+    "embedding": nn.Embedding(7, 3),
+    "dropout": nn.Dropout(0.25),
+    "activation": nn.Activation(jax.nn.gelu),
+    "mlp": nn.MLP((4, 8, 8, 2)),
+    "ntk mlp": nn.MLP((4, 8, 2), jnp.tanh, "ntk", 1.5, bias_scale=0.5),
+    "kan": kan.KAN((4, 5, 2)),
+    "pruned kan": kan.KAN((4, 2), masks=(jnp.ones((4, 2)).at[0, 1].set(0),)),
+    "rational": bases.Rational(groups=2, start="gelu"),
+    "rational kan": kan.KAN((4, 6, 2), basis=bases.Rational(groups=2)),
+    "sequential": model.Sequential(
+        (nn.Dense(4, 8), nn.Activation(jnp.tanh), nn.Dropout(0.5), kan.KAN((8, 2)))
+    ),
+    "residual": model.Residual(model.Sequential((nn.LayerNorm(4), nn.Dense(4, 4)))),
+    "parallel": model.Parallel((nn.Dense(4, 2), kan.KAN((4, 2)))),
+}
+NAMES = {name: getattr(nn, name) for name in nn.__all__}
+NAMES |= {name: getattr(kan, name) for name in kan.__all__}
+NAMES |= {name: getattr(bases, name) for name in bases.__all__}
+NAMES |= {"Sequential": model.Sequential, "Residual": model.Residual}
+NAMES |= {"Parallel": model.Parallel, "jax": jax, "jnp": jnp}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_compilation():
+    """Compiling, not running, is what these tests would spend their time on."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def inputs(name: str) -> jax.Array:
+    if name == "embedding":
+        return jnp.array([0, 3, 6, 3, 1, 2])
+    return jax.random.normal(jax.random.key(1), SHAPES.get(name, (6, 4)))
+
+
+def has_axes(one: model.Model) -> bool:
+    tied = isinstance(one, nn.Conv) and 1 < one.groups < one.in_channels
+    return hasattr(one, "parameter_axes") and not tied
+
+
+@functools.cache
+def members(name: str):
+    """The parameters of two members, drawn under jit and vmap."""
+    keys = jax.random.split(jax.random.key(0), 2)
+    return jax.jit(jax.vmap(MODELS[name].init))(keys)
+
+
+def first(name: str):
+    return jax.tree.map(lambda leaf: leaf[0], members(name))
+
+
+@every_model
+def test_init_draws_members_of_their_own_under_jit_and_vmap(name, key):
+    alone = jax.eval_shape(MODELS[name].init, key)
+    assert jax.tree.structure(alone) == jax.tree.structure(members(name))
+    drawn = jax.tree.leaves(members(name))
+    for leaf, both in zip(jax.tree.leaves(alone), drawn, strict=True):
+        assert both.shape == (2, *leaf.shape)
+        assert both.dtype == leaf.dtype == jnp.float32
+    fixed = (nn.LayerNorm, nn.RMSNorm, bases.Rational)
+    if drawn and not isinstance(MODELS[name], fixed):
+        assert any(np.any(both[0] != both[1]) for both in drawn)
+
+
+@every_model
+def test_apply_is_the_same_eagerly_and_compiled(name):
+    # The model is an argument, too: its arrays are traced.
+    compiled = jax.jit(lambda m, p, x: m.apply(p, x))(
+        MODELS[name], first(name), inputs(name)
+    )
+    y = MODELS[name].apply(first(name), inputs(name))
+    np.testing.assert_allclose(compiled, y, rtol=1e-5, atol=1e-6)
+
+
+@every_model
+def test_apply_maps_over_members_and_examples(name):
+    one, x, params = MODELS[name], inputs(name), first(name)
+
+    @jax.jit
+    def three_ways(everyone, params, x):
+        y = one.apply(params, x)
+        blocks = one.apply(params, x.reshape(2, 3, *x.shape[1:]))
+        examples = jax.vmap(one.apply, (None, 0))(params, x)
+        if not jax.tree.leaves(everyone):
+            return y, blocks.reshape(y.shape), examples
+        ensemble = jax.vmap(one.apply, (0, None))(everyone, x)
+        return y, blocks.reshape(y.shape), examples, ensemble[0]
+
+    y, *others = three_ways(members(name), params, x)
+    for other in others:
+        np.testing.assert_allclose(other, y, rtol=1e-5, atol=1e-5)
+
+
+@every_model
+def test_every_parameter_has_a_finite_gradient(name):
+    one, x = MODELS[name], inputs(name)
+    slope = jax.jit(jax.grad(lambda p: jnp.sum(jnp.sin(one.apply(p, x)))))(first(name))
+    chex.assert_trees_all_equal_shapes_and_dtypes(slope, first(name))
+    chex.assert_tree_all_finite(slope)
+
+
+@every_model
+def test_repr_rebuilds_the_model(name):
+    assert eval(repr(MODELS[name]), NAMES) == MODELS[name]
+
+
+@every_model
+def test_a_model_is_a_hashable_pytree(name):
+    one = MODELS[name]
+    assert isinstance(one, model.Model)
+    leaves, structure = jax.tree.flatten(one)
+    again = jax.tree.unflatten(structure, leaves)
+    assert again == one
+    assert hash(again) == hash(one)
+    assert sum(one == other for other in MODELS.values()) == 1
+
+
+@every_model
+def test_half_precision_stays_half_and_close(name):
+    wide = MODELS[name], first(name), inputs(name)
+    half = jax.tree.map(
+        lambda a: a.astype(jnp.bfloat16) if a.dtype == jnp.float32 else a, wide
+    )
+    compiled = jax.jit(lambda m, p, x: m.apply(p, x))
+    y, rounded = compiled(*wide), compiled(*half)
+    assert rounded.dtype == jnp.bfloat16
+    error = np.abs(np.asarray(rounded, dtype=np.float32) - y)
+    assert np.max(error) < 0.1 * np.std(y) + 0.02
+
+
+@every_model
+def test_double_precision_is_kept(name, x64):
+    params = jax.eval_shape(MODELS[name].init, jax.random.key(0))
+    assert {p.dtype for p in jax.tree.leaves(params)} <= {jnp.dtype("float64")}
+    x = jnp.ones(inputs(name).shape) if name != "embedding" else jnp.arange(3)
+    y = jax.eval_shape(MODELS[name].apply, params, x)
+    assert y.dtype == jnp.float64
+
+
+@pytest.mark.parametrize("name", [n for n, m in MODELS.items() if has_axes(m)])
+def test_parameter_axes_have_the_structure_of_the_parameters(name, key):
+    params = jax.eval_shape(MODELS[name].init, key)
+    axes = jax.tree.structure(params).flatten_up_to(MODELS[name].parameter_axes())
+    for leaf, names in zip(jax.tree.leaves(params), axes, strict=True):
+        assert len(names) == leaf.ndim
+        assert set(names) <= {"in", "out", "unit", None}
