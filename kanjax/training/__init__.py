@@ -1,0 +1,30 @@
+"""Training: fits of one network or an ensemble, losses, metrics and checkpoints."""
+
+from kanjax.training import checkpoint, metrics, sharding
+from kanjax.training.checkpoint import CheckpointError
+from kanjax.training.fit import fit, fit_ensemble
+from kanjax.training.losses import classification, on_batch, regression
+from kanjax.training.optimizers import OPTIMIZERS, optimizer
+from kanjax.training.progress import Progress, bar
+from kanjax.training.result import Fit, History, Interrupted
+from kanjax.training.sharding import member_mesh
+
+__all__ = [
+    "OPTIMIZERS",
+    "CheckpointError",
+    "Fit",
+    "History",
+    "Interrupted",
+    "Progress",
+    "bar",
+    "checkpoint",
+    "classification",
+    "fit",
+    "fit_ensemble",
+    "member_mesh",
+    "metrics",
+    "on_batch",
+    "optimizer",
+    "regression",
+    "sharding",
+]

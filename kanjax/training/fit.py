@@ -1,0 +1,340 @@
+"""Training one network or an ensemble, by full batches or minibatches."""
+
+import contextlib
+import functools
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from jax.sharding import Mesh
+
+from kanjax.training import compiled, inputs, loop, losses, optimizers, sharding
+from kanjax.training import progress as reports
+from kanjax.training import result as results
+
+Params = Any
+Optimizer = str | optax.GradientTransformation | optax.GradientTransformationExtraArgs
+
+
+def fit(
+    loss: losses.Loss,
+    params: Params,
+    data: Any,
+    *,
+    optimizer: Optimizer,
+    learning_rate: optimizers.LearningRate | None = None,
+    steps: int,
+    batch_size: int | None = None,
+    key: Array,
+    validation: Any = None,
+    validation_loss: losses.Loss | None = None,
+    patience: int | None = None,
+    evaluate_every: int = 100,
+    mesh: Mesh | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | None = None,
+    config: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    progress: bool | loop.Watcher = False,
+    callback: loop.Watcher | None = None,
+) -> results.Fit:
+    """Minimise a loss over the parameters of one network.
+
+    Args:
+        loss: ``loss(params, batch, key) -> scalar`` or ``(scalar, metrics)``, with
+            ``metrics`` a dict of arrays. Traced once a function object: what it reads
+            from outside must not change between fits.
+        params: a pytree of floating-point arrays.
+        data: a pytree of arrays with a leading example axis; ``None`` if the loss
+            draws its own batches from the key.
+        optimizer: an optax gradient transformation, also one that searches along the
+            line (it is given ``value``, ``grad`` and ``value_fn`` of the batch), or a
+            name in ``OPTIMIZERS``.
+        learning_rate: for an optimizer given by name.
+        steps: the number of updates.
+        batch_size: examples a step, without replacement in an epoch; what is left over
+            at the end of an epoch is dropped till the next shuffle. ``None``: all
+            examples at every step.
+        key: drives the order of the examples and the ``key`` of the loss.
+        validation: what the validation loss is evaluated on, before the first step and
+            after every ``evaluate_every``, with ``key=None``.
+        validation_loss: like ``loss``, which it defaults to.
+        patience: stop after so many evaluations in a row without a new minimum.
+        evaluate_every: steps between evaluations. The program does not look up in
+            between, so a callback, a bar or Ctrl-C waits as long.
+        mesh: spread batches over the mesh's axis ``"batch"``, members over
+            ``"members"``; either axis may be absent.
+        checkpoint: a directory for the state of the fit, written about ten times, at
+            the end and on Ctrl-C. What it held is replaced.
+        checkpoint_every: steps between checkpoints, rounded up to the next evaluation.
+        config: what JSON can express; stored in the checkpoint, and going on refuses
+            another.
+        resume: go on from the checkpoint, if there is one, as if never interrupted, bit
+            for bit. ``steps`` may be larger than before; all else must be the same.
+        progress: ``True`` draws a bar; a function gets each :class:`Progress` instead.
+        callback: gets each :class:`Progress` too, after every evaluation.
+
+    Returns:
+        A :class:`Fit`.
+
+    Raises:
+        TypeError: for parameters that are not floating point, or a loss that gives no
+            real scalar.
+        ValueError: for settings out of range, an unknown optimizer or data that do not
+            fit together.
+        CheckpointError: on going on from a checkpoint that is damaged or of another
+            run.
+        Interrupted: on Ctrl-C, with the result so far and how to go on.
+
+    Warns:
+        RuntimeWarning: if the loss became non-finite: training ended there, the last
+            good parameters are kept, and ``diverged`` says at which step.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from kanjax import training
+        >>> x = jnp.linspace(-1, 1, 32)[:, None]
+        >>> loss = training.regression(lambda w, x: x * w)
+        >>> result = training.fit(
+        ...     loss, jnp.zeros(()), (x, 3 * x), optimizer="lbfgs", steps=5,
+        ...     key=jax.random.key(0))
+        >>> round(float(result.params), 4)
+        3.0
+    """
+    inputs.check_params(params)
+    return _fit(
+        loss,
+        jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], params),
+        data,
+        keys=jnp.reshape(inputs.typed(key), (1,)),
+        single=True,
+        shared_batches=False,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        steps=steps,
+        batch_size=batch_size,
+        validation=validation,
+        validation_loss=validation_loss,
+        patience=patience,
+        evaluate_every=evaluate_every,
+        mesh=mesh,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        config=config,
+        resume=resume,
+        progress=progress,
+        callback=callback,
+    )
+
+
+def fit_ensemble(
+    loss: losses.Loss,
+    params: Params,
+    data: Any,
+    *,
+    optimizer: Optimizer,
+    learning_rate: optimizers.LearningRate | None = None,
+    steps: int,
+    batch_size: int | None = None,
+    key: Array,
+    shared_batches: bool = False,
+    validation: Any = None,
+    validation_loss: losses.Loss | None = None,
+    patience: int | None = None,
+    evaluate_every: int = 100,
+    mesh: Mesh | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int | None = None,
+    config: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    progress: bool | loop.Watcher = False,
+    callback: loop.Watcher | None = None,
+) -> results.Fit:
+    """Minimise a loss over the parameters of every member of an ensemble at once.
+
+    A member goes as it would alone: member ``i`` gets from ``key`` what ``fit`` gives
+    with ``jax.random.split(key, members)[i]``, up to rounding. It has its own optimizer
+    state, order of the examples, best parameters, early stop and divergence; the fit
+    ends when no member trains any more.
+
+    Args:
+        loss: of one member, as for :func:`fit`.
+        params: as for :func:`fit`, with a leading member axis on every leaf.
+        data: shared by the members.
+        key: one key, which is split over the members, or (members,) keys.
+        shared_batches: whether all members see the examples in member 0's order.
+
+    All else, and what is raised, is as for :func:`fit`; results have a leading member
+    axis.
+
+    Raises:
+        ValueError: also if the member axes of the leaves, or of the keys, differ.
+    """
+    inputs.check_params(params)
+    members = inputs.leading(params, "params", "member")
+    return _fit(
+        loss,
+        params,
+        data,
+        keys=inputs.member_keys(key, members),
+        single=False,
+        shared_batches=shared_batches,
+        optimizer=optimizer,
+        learning_rate=learning_rate,
+        steps=steps,
+        batch_size=batch_size,
+        validation=validation,
+        validation_loss=validation_loss,
+        patience=patience,
+        evaluate_every=evaluate_every,
+        mesh=mesh,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        config=config,
+        resume=resume,
+        progress=progress,
+        callback=callback,
+    )
+
+
+def _fit(
+    loss: losses.Loss,
+    params: Params,
+    data: Any,
+    *,
+    keys: Array,
+    single: bool,
+    shared_batches: bool,
+    optimizer: Optimizer,
+    learning_rate: optimizers.LearningRate | None,
+    steps: int,
+    batch_size: int | None,
+    validation: Any,
+    validation_loss: losses.Loss | None,
+    patience: int | None,
+    evaluate_every: int,
+    mesh: Mesh | None,
+    checkpoint: str | os.PathLike[str] | None,
+    checkpoint_every: int | None,
+    config: Mapping[str, Any] | None,
+    resume: bool,
+    progress: bool | loop.Watcher,
+    callback: loop.Watcher | None,
+) -> results.Fit:
+    """The one training core: members along the leading axis of ``params``."""
+    examples = inputs.leading(data, "data", "example") if jax.tree.leaves(data) else 0
+    validated = validation is not None or validation_loss is not None
+    inputs.check_counts(steps=steps, evaluate_every=evaluate_every)
+    inputs.check_optional(batch_size, patience, checkpoint_every, examples, validated)
+    inputs.check_checkpoint(checkpoint, resume)
+    program = compiled.Program(
+        loss=_hashable(loss),
+        validation_loss=_hashable(validation_loss or loss) if validated else None,
+        optimizer=_transformation(optimizer, learning_rate),
+        members=len(keys),
+        batch_size=batch_size,
+        shared_batches=shared_batches,
+        patience=patience,
+        stretch=min(evaluate_every, steps),
+        key_impl=jax.random.key_impl(keys),
+        mesh=mesh,
+    )
+    key_data = jax.random.key_data(keys)
+    identity = {}
+    if checkpoint is not None:
+        identity = {
+            **_settings(program, optimizer, learning_rate),
+            "evaluate_every": evaluate_every,
+            "key": np.asarray(key_data).tolist(),
+            "data": inputs.fingerprint(data),
+            "validation": inputs.fingerprint(validation),
+            "config": dict(config or {}),
+        }
+    problem = loop.Problem(
+        program,
+        *_placed(program, params, data, validation, key_data),
+        examples=examples,
+        steps=steps,
+        evaluate_every=evaluate_every,
+        single=single,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every or -(-steps // 10),
+        resume=resume,
+        identity=identity,
+    )
+    with contextlib.ExitStack() as stack:
+        if progress is True:
+            progress = stack.enter_context(reports.bar())
+        watchers = [w for w in (progress, callback) if callable(w)]
+        return loop.train(problem, watchers)
+
+
+def _placed(
+    program: compiled.Program, params: Params, data: Any, validation: Any, keys: Array
+) -> tuple[Params, Any, Any, Array]:
+    """The arguments of the program on its mesh, if it has one."""
+    params, data, validation = jax.tree.map(jnp.asarray, (params, data, validation))
+    mesh = program.mesh
+    if mesh is None:
+        return params, data, validation, keys
+    # Minibatches are drawn from the whole data, and spread when drawn.
+    axis = sharding.BATCH if program.batch_size is None else None
+    return (
+        sharding.shard_members(params, mesh),
+        sharding.place(data, mesh, axis),
+        sharding.replicate(validation, mesh),
+        sharding.replicate(keys, mesh),
+    )
+
+
+def _settings(
+    program: compiled.Program,
+    optimizer: Optimizer,
+    learning_rate: optimizers.LearningRate | None,
+) -> dict[str, Any]:
+    """What of the settings JSON can express; closures have no name to compare."""
+    return {
+        "optimizer": optimizer if isinstance(optimizer, str) else None,
+        "learning_rate": None if callable(learning_rate) else learning_rate,
+        "members": program.members,
+        "batch_size": program.batch_size,
+        "shared_batches": program.shared_batches,
+        "patience": program.patience,
+    }
+
+
+def _transformation(
+    optimizer: Optimizer, learning_rate: optimizers.LearningRate | None
+) -> optax.GradientTransformationExtraArgs:
+    if isinstance(optimizer, str):
+        return optimizers.optimizer(optimizer, learning_rate)
+    if learning_rate is not None:
+        raise ValueError(
+            "learning_rate is for an optimizer given by name; this one has its own."
+        )
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(
+            "optimizer must be an optax gradient transformation or a name, got "
+            f"{type(optimizer).__name__}."
+        )
+    if isinstance(optimizer, optax.GradientTransformationExtraArgs):
+        return optimizer
+    return _with_extra_args(optimizer)
+
+
+# Remembered, so that a second fit with the same optimizer needs no compilation.
+_with_extra_args = functools.lru_cache(maxsize=64)(optax.with_extra_args_support)
+
+
+def _hashable(function: losses.Loss) -> losses.Loss:
+    """The function, wrapped if it cannot tell one compiled program from another."""
+    try:
+        hash(function)
+    except TypeError:
+        return lambda *args: function(*args)
+    return function

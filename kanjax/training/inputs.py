@@ -1,0 +1,121 @@
+"""What a fit checks of its arguments before anything is compiled."""
+
+import os
+import zlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+Params = Any
+
+
+def typed(key: Array) -> Array:
+    """A typed PRNG key of any shape, also from raw uint32 data."""
+    if jnp.issubdtype(jnp.asarray(key).dtype, jax.dtypes.prng_key):
+        return key
+    return jax.random.wrap_key_data(jnp.asarray(key))
+
+
+def member_keys(key: Array, members: int) -> Array:
+    """One key a member: split from one, or given."""
+    keys = typed(key)
+    if keys.ndim == 0:
+        return jax.random.split(keys, members)
+    if keys.shape != (members,):
+        raise ValueError(
+            f"key has shape {keys.shape}; give one key, or one for each of the "
+            f"{members} members."
+        )
+    return keys
+
+
+def leading(tree: Any, name: str, axis: str) -> int:
+    """The common length of the leaves' leading axes."""
+    lengths = {}
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        if np.ndim(leaf) == 0:
+            raise ValueError(
+                f"{name}{jax.tree_util.keystr(path)} is a scalar; every leaf needs a "
+                f"leading {axis} axis."
+            )
+        lengths[f"{name}{jax.tree_util.keystr(path)}"] = np.shape(leaf)[0]
+    if len(set(lengths.values())) != 1:
+        seen = ", ".join(f"{leaf} {length}" for leaf, length in lengths.items())
+        raise ValueError(
+            f"the leaves of {name} must agree in their leading {axis} axis; got {seen}."
+        )
+    length = next(iter(lengths.values()))
+    if length == 0:
+        raise ValueError(f"{name} has no {axis}s: its leading axes have length 0.")
+    return length
+
+
+def check_params(params: Params) -> None:
+    """All leaves are floating point, and there is one at least."""
+    leaves = jax.tree.leaves_with_path(params)
+    if not leaves:
+        raise ValueError("params has no arrays; there is nothing to train.")
+    for path, leaf in leaves:
+        dtype = jnp.result_type(leaf)
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(
+                f"params{jax.tree_util.keystr(path)} is {dtype}; every leaf is trained "
+                "and must be floating point. Keep other arrays in the model."
+            )
+
+
+def check_counts(**counts: Any) -> None:
+    """Each is a whole number of 1 or more."""
+    for name, count in counts.items():
+        whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
+        if not whole or count < 1:
+            raise ValueError(
+                f"{name} is {count!r}; it must be an integer of 1 or more."
+            )
+
+
+def check_optional(
+    batch_size: int | None,
+    patience: int | None,
+    checkpoint_every: int | None,
+    examples: int,
+    validated: bool,
+) -> None:
+    """The settings that may be absent, where they are not."""
+    if batch_size is not None:
+        check_counts(batch_size=batch_size)
+        if batch_size > examples:
+            raise ValueError(
+                f"batch_size is {batch_size}, but data has {examples} examples; give "
+                "at most that, or None for all of them."
+            )
+    if patience is not None:
+        check_counts(patience=patience)
+        if not validated:
+            raise ValueError("patience needs a validation loss: give validation data.")
+    if checkpoint_every is not None:
+        check_counts(checkpoint_every=checkpoint_every)
+
+
+def check_checkpoint(checkpoint: str | os.PathLike[str] | None, resume: bool) -> None:
+    """A checkpoint is there to resume from, and one process to write it."""
+    if checkpoint is None and resume:
+        raise ValueError("resume needs a checkpoint: give its directory too.")
+    if checkpoint is not None and jax.process_count() > 1:
+        raise ValueError(
+            "checkpoint is for runs of one process, this one has "
+            f"{jax.process_count()}; leave it out."
+        )
+
+
+def fingerprint(data: Any) -> int:
+    """A checksum of the values, shapes and types of the data."""
+    total = 0
+    for leaf in jax.tree.leaves(data):
+        array = np.ascontiguousarray(leaf)
+        total = zlib.crc32(f"{array.shape}{array.dtype}".encode(), total)
+        total = zlib.crc32(array.view(np.uint8).data, total)
+    return total

@@ -1,0 +1,149 @@
+"""Losses for :func:`kanjax.training.fit`, made from a model's ``apply``.
+
+A loss is ``loss(params, batch, key) -> scalar`` or ``(scalar, metrics)``, with a batch
+``(x, y)`` whose leaves have a leading example axis.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from jaxtyping import Float
+
+Params = Any
+Batch = Any
+Loss = Callable[[Params, Batch, Array | None], Any]
+
+
+def regression(apply: Callable[..., Array]) -> Loss:
+    """The mean squared error over examples and outputs; metric: ``mae``.
+
+    Args:
+        apply: ``apply(params, x)`` or ``apply(params, x, key=key)``, giving what has
+            the shape of the targets ``y``.
+
+    Returns:
+        ``loss(params, (x, y), key) -> (scalar, {"mae": scalar})``. Sums are made in
+        float32 at least.
+    """
+    call = with_key(apply)
+
+    def loss(params: Params, batch: Batch, key: Array | None = None) -> Any:
+        x, y = batch
+        prediction = _at_least_float32(call(params, x, key))
+        if prediction.shape != jnp.shape(y):
+            raise ValueError(
+                f"the predictions have shape {prediction.shape} and the targets "
+                f"{jnp.shape(y)}: they must be equal, or the difference would be "
+                "broadcast. Reshape the targets, e.g. y[:, None]."
+            )
+        error = prediction - y
+        return jnp.mean(error**2), {"mae": jnp.mean(jnp.abs(error))}
+
+    return loss
+
+
+def classification(apply: Callable[..., Array]) -> Loss:
+    """The mean softmax cross entropy with integer labels; metric: ``accuracy``.
+
+    Args:
+        apply: ``apply(params, x)`` or ``apply(params, x, key=key)``, giving logits of
+            shape (..., classes) for labels of shape (...).
+
+    Returns:
+        ``loss(params, (x, y), key) -> (scalar, {"accuracy": scalar})``. Sums are made
+        in float32 at least.
+    """
+    call = with_key(apply)
+
+    def loss(params: Params, batch: Batch, key: Array | None = None) -> Any:
+        x, y = batch
+        logits = _at_least_float32(call(params, x, key))
+        labels = jnp.asarray(y)
+        if not jnp.issubdtype(labels.dtype, jnp.integer):
+            raise TypeError(
+                f"classification needs integer labels, got {labels.dtype}; number the "
+                "classes from 0."
+            )
+        if logits.shape[:-1] != labels.shape:
+            raise ValueError(
+                f"the logits have shape {logits.shape} and the labels {labels.shape}: "
+                "logits must be (..., classes) for labels of shape (...)."
+            )
+        each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        hits = jnp.argmax(logits, axis=-1) == labels
+        return jnp.mean(each), {"accuracy": jnp.mean(hits, dtype=logits.dtype)}
+
+    return loss
+
+
+def on_batch(
+    loss: Loss, batch: Batch, key: Array | None = None
+) -> Callable[[Params], Float[Array, ""]]:
+    """The loss on one fixed batch as a function of the parameters alone, sans metrics.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from kanjax import training
+        >>> loss = training.regression(lambda w, x: x * w)
+        >>> f = training.on_batch(loss, (jnp.arange(3.0), jnp.arange(3.0)))
+        >>> float(f(1.0))
+        0.0
+    """
+
+    def value(params: Params) -> Float[Array, ""]:
+        return value_and_metrics(loss, params, batch, key)[0]
+
+    return value
+
+
+def value_and_metrics(
+    loss: Loss, params: Params, batch: Batch, key: Array | None
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """Call a loss of either kind; the metrics of a plain scalar loss are ``{}``.
+
+    Raises:
+        TypeError: if the loss gives neither a real scalar nor ``(scalar, dict)``.
+        ValueError: if its value is an array.
+    """
+    out = loss(params, batch, key)
+    value: Any = out
+    metrics: Any = {}
+    if isinstance(out, tuple) and len(out) == 2:
+        value, metrics = out
+    one_leaf = jax.tree.structure(value) == jax.tree.structure(0)
+    if not one_leaf or not isinstance(metrics, dict):
+        raise TypeError(
+            "a loss must return a scalar or (scalar, metrics) with metrics a dict of "
+            f"arrays; got {jax.tree.structure(out)}."
+        )
+    if jnp.shape(value) != ():
+        raise ValueError(
+            f"a loss must return a scalar, got shape {jnp.shape(value)}; take its mean."
+        )
+    value = jnp.asarray(value)
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        raise TypeError(f"a loss must be real floating point, got {value.dtype}.")
+    return value, {name: jnp.asarray(metric) for name, metric in metrics.items()}
+
+
+def with_key(apply: Callable[..., Array]) -> Callable[[Params, Any, Any], Array]:
+    """``call(params, x, key)`` that hands the key on only if ``apply`` takes one."""
+    try:
+        parameters = inspect.signature(apply).parameters
+    except (TypeError, ValueError):
+        parameters = {}
+    takes_key = "key" in parameters or any(
+        p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()
+    )
+    if takes_key:
+        return lambda params, x, key: apply(params, x, key=key)
+    return lambda params, x, key: apply(params, x)
+
+
+def _at_least_float32(x: Array) -> Array:
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

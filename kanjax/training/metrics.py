@@ -1,0 +1,292 @@
+"""Scores of predictions, and of an ensemble's spread, against targets.
+
+All are pure functions ``score(y, predicted)`` of arrays, targets first, and give a
+scalar (:func:`coverage`: one a level). The score of each member of an ensemble is
+``jax.vmap(score, (None, 0))(y, predictions)``.
+
+Sources: Brier score and calibration error: Guo, Pleiss, Sun, Weinberger (2017),
+arXiv:1706.04599; CRPS: Gneiting and Raftery, JASA 102 (2007) 359-378; fair CRPS and
+spread-error ratio: Fortin et al., J. Hydrometeorology 15 (2014) 1708-1713.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int
+
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+
+
+class Uncertainty(NamedTuple):
+    """Predictive uncertainty of a classifier ensemble in nats, each (...).
+
+    Attributes:
+        total: entropy of the members' mean probabilities.
+        mutual_information: its part from the members' disagreement.
+    """
+
+    total: Array
+    mutual_information: Array
+
+
+def mse(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
+    """The mean squared error over all entries; shapes must be equal."""
+    y, prediction = _same_shape(y, prediction)
+    return jnp.mean((prediction - y) ** 2)
+
+
+def rmse(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
+    """The root of the mean squared error over all entries; shapes must be equal."""
+    return jnp.sqrt(mse(y, prediction))
+
+
+def mae(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
+    """The mean absolute error over all entries; shapes must be equal."""
+    y, prediction = _same_shape(y, prediction)
+    return jnp.mean(jnp.abs(prediction - y))
+
+
+def r2_score(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
+    """The coefficient of determination, averaged over outputs.
+
+    Args:
+        y: (examples,) or (examples, outputs). A constant output scores 1 if it is
+            predicted exactly and 0 otherwise.
+        prediction: of the same shape.
+    """
+    y, prediction = _same_shape(y, prediction)
+    residual = jnp.sum((prediction - y) ** 2, axis=0)
+    total = jnp.sum((y - jnp.mean(y, axis=0, keepdims=True)) ** 2, axis=0)
+    varies = total > 0
+    score = 1 - residual / jnp.where(varies, total, 1)
+    constant = jnp.where(residual > 0, 0.0, 1.0)
+    return jnp.mean(jnp.where(varies, score, constant))
+
+
+def accuracy(
+    labels: Int[Array, "..."], scores: Float[Array, "... classes"]
+) -> Float[Array, ""]:
+    """The fraction of examples whose label has the highest score or logit."""
+    labels, scores = _labelled(labels, scores)
+    return jnp.mean(jnp.argmax(scores, axis=-1) == labels, dtype=scores.dtype)
+
+
+def macro_f1(
+    labels: Int[Array, "..."], scores: Float[Array, "... classes"]
+) -> Float[Array, ""]:
+    """The F1 score averaged over the classes that occur or are predicted."""
+    labels, scores = _labelled(labels, scores)
+    classes = jnp.arange(scores.shape[-1])
+    true = jnp.ravel(labels)[:, None] == classes[None]
+    predicted = jnp.ravel(jnp.argmax(scores, axis=-1))[:, None] == classes[None]
+    hits = jnp.sum(true & predicted, axis=0)
+    claims = jnp.sum(true, axis=0) + jnp.sum(predicted, axis=0)
+    f1 = 2 * hits / jnp.maximum(claims, 1)
+    return jnp.sum(f1) / jnp.sum(claims > 0)
+
+
+def negative_log_likelihood(
+    labels: Int[Array, "..."], log_probabilities: Float[Array, "... classes"]
+) -> Float[Array, ""]:
+    """The mean of ``-log p(label)`` in nats.
+
+    Args:
+        labels: (...).
+        log_probabilities: (..., classes), e.g. ``jax.nn.log_softmax(logits)``, or
+            ``logsumexp`` over members of that less ``log(members)`` for an ensemble.
+    """
+    labels, log_p = _labelled(labels, log_probabilities)
+    chosen = jnp.take_along_axis(log_p, labels[..., None], axis=-1)
+    return -jnp.mean(chosen)
+
+
+def brier_score(
+    labels: Int[Array, "..."], probabilities: Float[Array, "... classes"]
+) -> Float[Array, ""]:
+    """The mean squared distance of the probabilities from the one-hot label, 0 to 2."""
+    labels, p = _labelled(labels, probabilities)
+    target = jax.nn.one_hot(labels, p.shape[-1], dtype=p.dtype)
+    return jnp.mean(jnp.sum((p - target) ** 2, axis=-1))
+
+
+def expected_calibration_error(
+    labels: Int[Array, "..."],
+    probabilities: Float[Array, "... classes"],
+    *,
+    bins: int = 15,
+) -> Float[Array, ""]:
+    """How far confidence is from accuracy, averaged over bins of equal width.
+
+    ``sum_b (n_b / n) |accuracy_b - confidence_b|`` (Guo et al., eq. 3), with bins
+    ``((b - 1) / bins, b / bins]`` of the highest probability.
+
+    Raises:
+        ValueError: if ``bins`` is below 1, or the shapes do not fit.
+    """
+    if bins < 1:
+        raise ValueError(f"bins is {bins}; it must be 1 or more.")
+    labels, p = _labelled(labels, probabilities)
+    confidence = jnp.ravel(jnp.max(p, axis=-1))
+    hit = jnp.ravel(jnp.argmax(p, axis=-1) == labels).astype(confidence.dtype)
+    index = jnp.clip(jnp.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gap = jax.ops.segment_sum(hit - confidence, index, num_segments=bins)
+    return jnp.sum(jnp.abs(gap)) / confidence.size
+
+
+def predictive_uncertainty(
+    probabilities: Float[Array, "members ... classes"],
+) -> Uncertainty:
+    """Entropy of the mean prediction, and the members' disagreement within it."""
+    p = jnp.asarray(probabilities)
+    total = jnp.sum(jax.scipy.special.entr(jnp.mean(p, axis=0)), axis=-1)
+    expected = jnp.mean(jnp.sum(jax.scipy.special.entr(p), axis=-1), axis=0)
+    return Uncertainty(total, jnp.maximum(total - expected, 0))
+
+
+def gaussian_negative_log_likelihood(
+    y: ArrayLike, mean: ArrayLike, std: ArrayLike
+) -> Float[Array, ""]:
+    """The mean of ``-log N(y; mean, std^2)`` in nats; equal shapes, ``std > 0``."""
+    y, mean = _same_shape(y, mean)
+    y, std = _same_shape(y, std, "std")
+    return -jnp.mean(jax.scipy.stats.norm.logpdf(y, mean, std))
+
+
+def crps_gaussian(y: ArrayLike, mean: ArrayLike, std: ArrayLike) -> Float[Array, ""]:
+    """The mean continuous ranked probability score of normal predictions.
+
+    ``std (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi))`` with ``z = (y - mean) / std``
+    (Gneiting and Raftery, sec. 4.2, with the sign of a loss); in units of ``y``, and
+    the absolute error where ``std`` is 0.
+    """
+    y, mean = _same_shape(y, mean)
+    y, std = _same_shape(y, std, "std")
+    positive = std > 0
+    safe = jnp.where(positive, std, 1)
+    z = (y - mean) / safe
+    norm = jax.scipy.stats.norm
+    score = safe * (z * (2 * norm.cdf(z) - 1) + 2 * norm.pdf(z) - 1 / jnp.sqrt(jnp.pi))
+    return jnp.mean(jnp.where(positive, score, jnp.abs(y - mean)))
+
+
+def crps_ensemble(
+    y: Float[Array, "..."], predictions: Float[Array, "members ..."]
+) -> Float[Array, ""]:
+    """The mean fair CRPS of an ensemble, in units of ``y``.
+
+    ``mean_i |p_i - y| - sum_ij |p_i - p_j| / (2 m (m - 1))``: unbiased in the number
+    ``m`` of members, so that small and large ensembles compare.
+
+    Raises:
+        ValueError: for fewer than 2 members.
+    """
+    y, p = _ensemble(y, predictions)
+    members = p.shape[0]
+    # The sorted form needs no array of all pairs.
+    ranks = (2 * jnp.arange(1, members + 1) - members - 1).astype(p.dtype)
+    spread = jnp.tensordot(ranks, jnp.sort(p, axis=0), axes=1)
+    error = jnp.mean(jnp.abs(p - y[None]), axis=0)
+    return jnp.mean(error - spread / (members * (members - 1)))
+
+
+def coverage(
+    y: ArrayLike,
+    mean: ArrayLike,
+    std: ArrayLike,
+    *,
+    levels: Sequence[float] = LEVELS,
+) -> Float[Array, " levels"]:
+    """The fraction of targets inside the central normal interval of each level.
+
+    Args:
+        y: (...).
+        mean, std: of the same shape; e.g. over the members of an ensemble.
+        levels: nominal coverages in (0, 1); a calibrated spread gives them back.
+
+    Raises:
+        ValueError: if a level is not inside (0, 1), or the shapes differ.
+    """
+    if not levels or not all(0 < level < 1 for level in levels):
+        raise ValueError(f"levels are {tuple(levels)}; each must lie in (0, 1).")
+    y, mean = _same_shape(y, mean)
+    y, std = _same_shape(y, std, "std")
+    half_width = jax.scipy.stats.norm.ppf((1 + jnp.array(levels, y.dtype)) / 2)
+    distance = jnp.ravel(jnp.abs(y - mean))
+    inside = distance[None] <= half_width[:, None] * jnp.ravel(std)[None]
+    return jnp.mean(inside, axis=1, dtype=y.dtype)
+
+
+def coverage_error(
+    y: ArrayLike,
+    mean: ArrayLike,
+    std: ArrayLike,
+    *,
+    levels: Sequence[float] = tuple(i / 20 for i in range(1, 20)),
+) -> Float[Array, ""]:
+    """The mean absolute difference of :func:`coverage` from its levels, 0 to 1."""
+    found = coverage(y, mean, std, levels=levels)
+    return jnp.mean(jnp.abs(found - jnp.array(levels, found.dtype)))
+
+
+def spread_error_ratio(
+    y: Float[Array, "..."], predictions: Float[Array, "members ..."]
+) -> Float[Array, ""]:
+    """The ensemble's spread over the error of its mean; 1 if the spread is reliable.
+
+    ``sqrt((m + 1) / m * mean variance) / rmse(mean)`` for ``m`` members, with the
+    unbiased variance (Fortin et al.).
+
+    Raises:
+        ValueError: for fewer than 2 members.
+    """
+    y, p = _ensemble(y, predictions)
+    members = p.shape[0]
+    variance = jnp.mean(jnp.var(p, axis=0, ddof=1))
+    return jnp.sqrt((members + 1) / members * variance) / rmse(y, jnp.mean(p, axis=0))
+
+
+def _real(x: ArrayLike) -> Array:
+    x = jnp.asarray(x)
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def _same_shape(
+    y: ArrayLike, other: ArrayLike, name: str = "prediction"
+) -> tuple[Array, Array]:
+    y, other = _real(y), _real(other)
+    if y.shape != other.shape:
+        raise ValueError(
+            f"y has shape {y.shape} and the {name} {other.shape}: they must be equal, "
+            "or the difference would be broadcast."
+        )
+    if y.size == 0:
+        raise ValueError("y is empty; there is nothing to score.")
+    return y, other
+
+
+def _labelled(labels: ArrayLike, scores: ArrayLike) -> tuple[Array, Array]:
+    labels, scores = jnp.asarray(labels), _real(scores)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f"labels must be integers, got {labels.dtype}.")
+    if labels.shape != scores.shape[:-1]:
+        raise ValueError(
+            f"labels have shape {labels.shape} and scores {scores.shape}: scores must "
+            "be (..., classes) for labels of shape (...)."
+        )
+    return labels, scores
+
+
+def _ensemble(y: ArrayLike, predictions: ArrayLike) -> tuple[Array, Array]:
+    y, p = _real(y), _real(predictions)
+    if p.shape[1:] != y.shape:
+        raise ValueError(
+            f"y has shape {y.shape} and the predictions {p.shape}: predictions must "
+            "have a leading member axis, then the shape of y."
+        )
+    if p.shape[0] < 2:
+        raise ValueError(f"a spread needs 2 members or more, got {p.shape[0]}.")
+    return y, p

@@ -1,0 +1,93 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from kanjax import training
+from kanjax.training import losses
+
+
+def linear(params, x):
+    return x @ params
+
+
+@pytest.fixture
+def batch(key):
+    a, b = jax.random.split(key)
+    return jax.random.normal(a, (20, 3)), jax.random.normal(b, (20, 2))
+
+
+def test_regression_is_scikit_learns_mean_squared_error(batch):
+    w = jnp.ones((3, 2))
+    value, metrics = training.regression(linear)(w, batch, None)
+    x, y = batch
+    np.testing.assert_allclose(value, sk.mean_squared_error(y, x @ w), rtol=1e-5)
+    mae = sk.mean_absolute_error(y, x @ w)
+    np.testing.assert_allclose(metrics["mae"], mae, rtol=1e-5)
+
+
+def test_classification_is_scikit_learns_log_loss(batch):
+    x, labels = batch[0], jnp.arange(20) % 2
+    w = jnp.arange(6.0).reshape(3, 2)
+    value, metrics = training.classification(linear)(w, (x, labels), None)
+    p = jax.nn.softmax(x @ w)
+    np.testing.assert_allclose(value, sk.log_loss(labels, p), rtol=1e-5)
+    assert metrics["accuracy"] == pytest.approx(
+        sk.accuracy_score(labels, jnp.argmax(p, axis=1))
+    )
+
+
+def test_bfloat16_predictions_are_averaged_in_float32(batch):
+    x, y = jax.tree.map(lambda a: a.astype(jnp.bfloat16), batch)
+    value, _ = training.regression(linear)(jnp.ones((3, 2), jnp.bfloat16), (x, y), None)
+    assert value.dtype == jnp.float32
+
+
+def test_regression_refuses_to_broadcast():
+    loss = training.regression(lambda w, x: x @ w)
+    with pytest.raises(ValueError, match=r"\(5, 1\).*\(5,\)"):
+        loss(jnp.ones((3, 1)), (jnp.ones((5, 3)), jnp.ones(5)), None)
+
+
+def test_classification_refuses_column_labels_and_floats(batch):
+    loss, w = training.classification(linear), jnp.ones((3, 2))
+    with pytest.raises(ValueError, match=r"\(20, 2\).*\(20, 1\)"):
+        loss(w, (batch[0], jnp.zeros((20, 1), int)), None)
+    with pytest.raises(TypeError, match="integer labels, got float32"):
+        loss(w, (batch[0], jnp.zeros(20)), None)
+
+
+def test_key_reaches_only_what_takes_it(key):
+    seen = []
+
+    def with_key(params, x, *, key=None):
+        seen.append(key)
+        return x * params
+
+    batch = jnp.ones(3), jnp.ones(3)
+    training.regression(with_key)(1.0, batch, key)
+    training.regression(lambda params, x, **rest: x)(1.0, batch, key)
+    training.regression(lambda params, x: x)(1.0, batch, key)
+    assert seen == [key]
+
+
+def test_on_batch_leaves_parameters_alone(batch):
+    f = training.on_batch(training.regression(linear), batch)
+    w = jnp.zeros((3, 2))
+    assert f(w) == pytest.approx(float(jnp.mean(batch[1] ** 2)))
+    assert jax.jit(jax.grad(f))(w).shape == w.shape
+
+
+@pytest.mark.parametrize(
+    ("loss", "error", "message"),
+    [
+        (lambda *_: jnp.ones(3), ValueError, r"got shape \(3,\)"),
+        (lambda *_: 1, TypeError, "floating point, got int32"),
+        (lambda *_: (1.0, 2.0), TypeError, "metrics a dict"),
+        (lambda *_: None, TypeError, "must return a scalar"),
+    ],
+)
+def test_what_is_no_loss_is_refused(loss, error, message):
+    with pytest.raises(error, match=message):
+        losses.value_and_metrics(loss, 0.0, None, None)
