@@ -1,0 +1,35 @@
+"""Data: readers of real formats, bundled sets, generators, splits and preprocessing."""
+
+from kanjax.data.bundled import NAMES, load
+from kanjax.data.errors import DataError
+from kanjax.data.examples import Dataset, Examples, Split, Task
+from kanjax.data.images import read_cifar, read_idx, read_medmnist
+from kanjax.data.preparation import Prepared, prepare
+from kanjax.data.preprocessing import Preprocessor, fit_preprocessor
+from kanjax.data.splitting import split_rows
+from kanjax.data.synthetic import feynman, friedman
+from kanjax.data.tables import Table, read_frame, read_npz, read_table
+
+__all__ = [
+    "NAMES",
+    "DataError",
+    "Dataset",
+    "Examples",
+    "Prepared",
+    "Preprocessor",
+    "Split",
+    "Table",
+    "Task",
+    "feynman",
+    "fit_preprocessor",
+    "friedman",
+    "load",
+    "prepare",
+    "read_cifar",
+    "read_frame",
+    "read_idx",
+    "read_medmnist",
+    "read_npz",
+    "read_table",
+    "split_rows",
+]

@@ -1,0 +1,246 @@
+"""From a table or a data set to scaled, split examples, in one call."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from jax import Array
+
+from kanjax.data import columns as columns_
+from kanjax.data import errors, examples, preprocessing, splitting, tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MIN_ROWS = 20
+
+
+class Prepared(NamedTuple):
+    """Data that is ready to train on.
+
+    Fields:
+        split: scaled examples, x (n, features), y (n, outputs) standardised or (n,)
+            classes; ``split.rows`` counts in the data as given, with the rows that
+            were left out for want of a target.
+        preprocessor: what scaled them; gives predictions their original units.
+        task: ``"regression"`` or ``"classification"``.
+        feature_names: one a feature.
+        target_names: names of the outputs, or the class labels.
+        notes: what was dropped, filled or clipped, one line each.
+        name: what reports call the data.
+    """
+
+    split: examples.Split
+    preprocessor: preprocessing.Preprocessor
+    task: examples.Task
+    feature_names: tuple[str, ...]
+    target_names: tuple[str, ...]
+    notes: tuple[str, ...]
+    name: str
+
+
+def prepare(
+    data: "pd.DataFrame | tables.Table | examples.Dataset",
+    *,
+    target: str | Sequence[str] | None = None,
+    task: examples.Task | None = None,
+    key: Array,
+    fractions: Sequence[float] = splitting.FRACTIONS,
+    domain: tuple[float, float] = (-1.0, 1.0),
+    max_categories: int = 50,
+) -> Prepared:
+    """Check, split and scale data; everything is fitted on the training rows.
+
+    Args:
+        data: a pandas ``DataFrame``, a table from :func:`kanjax.data.read_table`, or
+            a data set, whose images are flattened to features.
+        target: the target column (several in regression) of a ``DataFrame``; the
+            others know theirs.
+        task: forces ``"regression"`` or ``"classification"``; inferred if not given
+            (see :func:`kanjax.data.tables.infer_task`).
+        key: drives the split, which is stratified in classification.
+        fractions: of training, validation and test rows.
+        domain: where numeric features lie after scaling.
+        max_categories: how many categories of a column get a feature.
+
+    Raises:
+        DataError: one line on what is wrong with the data: a target column that is
+            absent, text in regression or constant; fewer than 20 rows; duplicate
+            columns; a column without values or with infinite ones; a class with one
+            member.
+    """
+    table = _as_table(data, target, task)
+    frame, notes = _known_targets(table)
+    _check_columns(frame, table.targets)
+    task = _task(frame, table)
+    classes = _classes(frame, table.targets) if task == "classification" else None
+    parts = splitting.split_rows(key, len(frame), labels=classes, fractions=fractions)
+    fitted = preprocessing.fit_preprocessor(
+        frame,
+        table.targets,
+        task,
+        parts[0],
+        domain=domain,
+        max_categories=max_categories,
+    )
+    x, y = fitted.features(frame), fitted.target(frame)
+    train, validation, test = (examples.examples(x[p], y[p], task) for p in parts)
+    kept = _kept(table)
+    rows = (kept[parts[0]], kept[parts[1]], kept[parts[2]])
+    held_out = np.concatenate(parts[1:])
+    said = fitted.remarks(frame.iloc[held_out]) if held_out.size else ()
+    return Prepared(
+        examples.Split(train, validation, test, rows),
+        fitted,
+        task,
+        fitted.feature_names,
+        fitted.target_names,
+        (*notes, *fitted.notes, *(f"validation and test rows: {s}" for s in said)),
+        table.name,
+    )
+
+
+def _as_table(
+    data: "pd.DataFrame | tables.Table | examples.Dataset",
+    target: str | Sequence[str] | None,
+    task: examples.Task | None,
+) -> tables.Table:
+    import pandas as pd
+
+    if task is not None:
+        examples.check_task(task)
+    if isinstance(data, pd.DataFrame):
+        if target is None:
+            raise errors.DataError(
+                "target must name the column to predict, one of "
+                f"{errors.listing(map(str, data.columns))}"
+            )
+        if not all(isinstance(name, str) for name in data.columns):
+            data = data.set_axis([str(name) for name in data.columns], axis=1)
+        _refuse_duplicates(data)
+        return tables.Table(data, tables.target_columns(data, target), task)
+    if isinstance(data, examples.Dataset):
+        data = _flattened(data)
+    elif not isinstance(data, tables.Table):
+        raise TypeError(
+            "data must be a pandas DataFrame, a Table or a Dataset, got "
+            f"{type(data).__name__}; load or read it first, e.g. with kanjax.data.load"
+        )
+    _refuse_duplicates(data.frame)
+    targets = data.targets
+    if target is not None:
+        targets = tables.target_columns(data.frame, target)
+    return tables.Table(data.frame, targets, task or data.task, data.name, data.notes)
+
+
+def _flattened(data: examples.Dataset) -> tables.Table:
+    import pandas as pd
+
+    x = data.x.reshape(len(data.x), -1)
+    names = data.feature_names or tuple(f"x{i}" for i in range(x.shape[1]))
+    if data.task == "classification":
+        # The declared order of categories keeps the class indices of the data set.
+        classes = pd.Categorical.from_codes(data.y, categories=list(data.target_names))
+        target = "class" if "class" not in names else "class of the row"
+        targets, y = (target,), pd.DataFrame({target: classes})
+    else:
+        targets, y = data.target_names, pd.DataFrame(data.y, columns=data.target_names)
+    frame = pd.concat([pd.DataFrame(x, columns=list(names)), y], axis=1)
+    return tables.Table(frame, targets, data.task, data.name, data.notes)
+
+
+def _classes(frame: "pd.DataFrame", targets: Sequence[str]) -> np.ndarray:
+    """(rows,) the label of each row."""
+    name = targets[0]
+    codes, names = columns_.factorized(columns_.column(frame, name), name)
+    return np.asarray(names)[codes]
+
+
+def _kept(table: tables.Table) -> np.ndarray:
+    """Positions of the rows whose targets are all known."""
+    known = ~table.frame[list(table.targets)].isna().to_numpy().any(axis=1)
+    return np.flatnonzero(known)
+
+
+def _known_targets(table: tables.Table) -> tuple["pd.DataFrame", tuple[str, ...]]:
+    frame, kept, notes = table.frame, _kept(table), table.notes
+    if frame.empty:
+        raise errors.DataError(
+            f"{table.name!r} is an empty table {frame.shape}, expected rows and columns"
+        )
+    if set(frame.columns) == set(table.targets):
+        raise errors.DataError(
+            f"{table.name!r} has no column beside the target "
+            f"{errors.listing(table.targets)}, expected at least one feature"
+        )
+    dropped = len(frame) - len(kept)
+    if dropped == len(frame):
+        raise errors.DataError(
+            f"the target {errors.listing(table.targets)} is missing in every row; "
+            "choose another target"
+        )
+    if dropped:
+        frame = frame.iloc[kept]
+        notes = (*notes, f"{dropped} rows without a target were left out")
+    if len(kept) < MIN_ROWS:
+        raise errors.DataError(
+            f"{table.name!r} has {len(kept)} rows with a target, expected at least "
+            f"{MIN_ROWS}; add rows"
+        )
+    return frame, notes
+
+
+def _check_columns(frame: "pd.DataFrame", targets: Sequence[str]) -> None:
+    for name in frame.columns:
+        series = columns_.column(frame, name)
+        if columns_.missing(series).all():
+            raise errors.DataError(
+                f"column {name!r} has no value in any of {len(frame)} rows, expected "
+                "some; leave the column out"
+            )
+        if columns_.kind(series, name) == "numeric":
+            columns_.numbers(series, name)
+        if name in targets and len(columns_.factorized(series, name)[1]) < 2:
+            raise errors.DataError(
+                f"the target {name!r} is constant over {len(frame)} rows, expected at "
+                "least 2 different values; choose another target"
+            )
+
+
+def _task(frame: "pd.DataFrame", table: tables.Table) -> examples.Task:
+    """The forced task, or the one the target suggests; its kind must fit."""
+    if table.task == "classification":
+        if len(table.targets) > 1:
+            raise errors.DataError(
+                "classification takes one target column, got "
+                f"{errors.listing(table.targets)}"
+            )
+        return table.task
+    texts = [
+        n
+        for n in table.targets
+        if columns_.kind(columns_.column(frame, n), n) == "categorical"
+    ]
+    if table.task is None and len(table.targets) == 1:
+        (name,) = table.targets
+        if texts:
+            return "classification"
+        return tables.infer_task(columns_.numbers(columns_.column(frame, name), name))
+    for name in texts:
+        try:
+            columns_.numbers(columns_.column(frame, name), name)
+        except errors.DataError as error:
+            raise errors.DataError(
+                f"the target {name!r} is text, which cannot be regressed on ({error}); "
+                "or pass task='classification'"
+            ) from None
+    return "regression"
+
+
+def _refuse_duplicates(frame: "pd.DataFrame") -> None:
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise errors.DataError(
+            f"there are several columns called {errors.listing(dict.fromkeys(twice))}, "
+            "expected different names; rename or remove them"
+        )

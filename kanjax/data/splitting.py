@@ -1,0 +1,127 @@
+"""Seeded splits of rows into training, validation and test, stratified by class."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jax import Array
+
+from kanjax.data import errors
+
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Row indices of the training, validation and test part."""
+
+FRACTIONS = (0.7, 0.15, 0.15)
+
+# A class with fewer members than parts goes to training first, then to the test.
+_PRIORITY = (0, 2, 1)
+
+
+def split_rows(
+    key: Array,
+    rows: int,
+    *,
+    labels: np.ndarray | None = None,
+    fractions: Sequence[float] = FRACTIONS,
+) -> Rows:
+    """Divide ``range(rows)`` at random into training, validation and test rows.
+
+    Args:
+        key: a jax key; the same key gives the same split.
+        rows: how many rows there are.
+        labels: (rows,) class of each row. Given, every class is divided in the same
+            proportions, and a class with at least as many members as there are parts
+            is in every one of them.
+        fractions: of training, validation and test; they sum to 1. Validation and
+            test may be 0, which leaves that part empty.
+
+    Returns:
+        Three disjoint arrays of row indices, each in random order, that together
+        hold every row once.
+
+    Raises:
+        ValueError: when the fractions are not three, negative, or do not sum to 1.
+        DataError: when a class has a single member.
+    """
+    shares = _checked(fractions)
+    order = np.asarray(jax.random.permutation(key, rows))
+    if labels is None:
+        classes = np.zeros(rows, int)
+    else:
+        labels = np.asarray(labels)
+        if labels.shape != (rows,):
+            raise ValueError(
+                f"labels must have the shape ({rows},), one a row, got {labels.shape}"
+            )
+        names, classes = np.unique(labels, return_inverse=True)
+        _refuse_singles(names, np.bincount(classes, minlength=names.size))
+    # Assigned by class, handed out in random order: a slice of a part is unbiased.
+    by_class = order[np.argsort(classes[order], kind="stable")]
+    part = np.empty(rows, int)
+    part[by_class] = np.repeat(
+        np.tile(np.arange(3), np.unique(classes).size),
+        _counts(np.unique(classes, return_counts=True)[1], shares).ravel(),
+    )
+    train, validation, test = (order[part[order] == p] for p in range(3))
+    return train, validation, test
+
+
+def _checked(fractions: Sequence[float]) -> np.ndarray:
+    shares = np.asarray(fractions, float)
+    if (
+        shares.shape != (3,)
+        or not np.all(shares >= 0)
+        or shares[0] == 0
+        or abs(shares.sum() - 1) > 1e-6
+    ):
+        raise ValueError(
+            "fractions must be three shares, of training (above 0), validation and "
+            f"test, that sum to 1, e.g. {FRACTIONS}; got {tuple(fractions)}"
+        )
+    return shares
+
+
+def _refuse_singles(names: np.ndarray, counts: np.ndarray) -> None:
+    single = [str(name) for name in names[counts == 1]]
+    if single:
+        which = (
+            f"class {single[0]!r} has one member"
+            if len(single) == 1
+            else f"{len(single)} classes have one member, e.g. {single[0]!r}"
+        )
+        raise errors.DataError(
+            f"{which}, expected at least 2 in "
+            "each class (one to train on, one to test on); drop these rows or merge "
+            "the class with another, or pass task='regression' if it is a quantity"
+        )
+
+
+def _counts(members: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """How many of each class go to each part: (classes, 3), rows sum to ``members``.
+
+    What rounding withholds from a part in one class is owed to it in the next, so
+    that the parts have the wanted sizes even with many small classes.
+    """
+    counts = np.empty((members.size, 3), int)
+    owed = np.zeros(3)
+    wanted = [p for p in _PRIORITY if shares[p] > 0]
+    for c, size in enumerate(members):
+        quota = size * shares + owed
+        least = np.zeros(3, int)
+        least[wanted[:size]] = 1
+        counts[c] = _rounded(int(size), quota, least, shares > 0)
+        # Bounded, or a large class would have to pay for a hundred tiny ones.
+        owed = np.clip(quota - counts[c], -0.5, 0.5)
+    return counts
+
+
+def _rounded(
+    size: int, quota: np.ndarray, least: np.ndarray, used: np.ndarray
+) -> np.ndarray:
+    """Whole numbers near ``quota``, at least ``least``, that sum to ``size``."""
+    counts = np.where(used, np.maximum(np.floor(quota).astype(int), least), 0)
+    while counts.sum() < size:
+        counts[np.argmax(np.where(used, quota - counts, -np.inf))] += 1
+    while counts.sum() > size:
+        counts[np.argmax(np.where(counts > least, counts - quota, -np.inf))] -= 1
+    return counts
