@@ -1,0 +1,206 @@
+"""One layer of a Kolmogorov-Arnold network: a learned function on every edge.
+
+Sources: Liu et al. (2024), arXiv 2404.19756 (spline edges); Yang and Wang (2025),
+arXiv 2409.10594 (rational functions shared by groups of inputs).
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+import pallas_kernels
+from kanjax import bases, model
+
+Activation = Callable[[Array], Array]
+Axes = dict[str, tuple[str | None, ...]]
+
+
+@model.dataclass
+class KANLayer:
+    """``y_o = sum_i phi_io(x_i)``, each edge's phi an expansion in one basis.
+
+    ``phi_io(x) = sum_g coef[g, i, o] basis_g(x) + residual[i, o] * residual(x)``.
+
+    Args:
+        in_features: number of inputs.
+        out_features: number of outputs.
+        basis: the functions of one variable, shared by all inputs or with knots of
+            each input's own.
+        residual: the function of the residual branch, or None for none.
+        mask: (in, out), multiplies every edge; None keeps all edges.
+        noise: scale of the expansion at initialisation, as a share of the variance-
+            preserving one. With a residual branch the expansion starts small.
+    """
+
+    in_features: int
+    out_features: int
+    basis: bases.Basis = model.child(default=bases.BSpline())
+    residual: Activation | None = jax.nn.silu
+    mask: Array | None = model.child(default=None)
+    noise: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_features(self.in_features, self.out_features)
+
+    def init(self, key: Array) -> dict[str, Array]:
+        """Draw "coef" (size, in, out) and, with a residual, "residual" (in, out).
+
+        The expansion's variance on the basis' domain is ``noise**2`` for inputs spread
+        evenly over it (1 without a residual branch); the residual's weights are
+        LeCun-uniform.
+        """
+        key_coef, key_residual = jax.random.split(key)
+        points = jnp.broadcast_to(
+            jnp.linspace(*self.basis.domain, 64)[:, None], (64, self.in_features)
+        )
+        power = jnp.mean(jnp.sum(jnp.square(self.basis(points)), axis=-1))
+        scale = (1.0 if self.residual is None else self.noise) / jnp.sqrt(
+            power * self.in_features
+        )
+        shape = (self.basis.size, self.in_features, self.out_features)
+        params = {"coef": scale * jax.random.normal(key_coef, shape)}
+        if self.residual is not None:
+            bound = math.sqrt(3 / self.in_features)
+            params["residual"] = jax.random.uniform(
+                key_residual, shape[1:], minval=-bound, maxval=bound
+            )
+        return params
+
+    def apply(
+        self, params: dict[str, Array], x: Array, *, key: Array | None = None
+    ) -> Float[Array, "*batch out"]:
+        """The layer's outputs for x (..., in)."""
+        check_inputs(x, self.in_features)
+        return pallas_kernels.expansion_dot(
+            lambda inputs: self.features(params, inputs), x, self.weights(params)
+        )
+
+    def features(
+        self, params: dict[str, Array], x: Array
+    ) -> Float[Array, "*batch rows in"]:
+        """What the edges are linear in: the basis and, last, the residual branch."""
+        expansion = self.basis(x, axis=-2)
+        if self.residual is None:
+            return expansion
+        return jnp.concatenate([expansion, self.residual(x)[..., None, :]], axis=-2)
+
+    def weights(self, params: dict[str, Array]) -> Float[Array, "rows in out"]:
+        """The edges' weights on :meth:`features`."""
+        weights = params["coef"]
+        if self.residual is not None:
+            weights = jnp.concatenate([weights, params["residual"][None]])
+        if self.mask is not None:
+            weights = weights * self.mask.astype(weights.dtype)
+        return weights
+
+    def parameter_axes(self) -> Axes:
+        """What the axes of each parameter run over: "in", "out" or neither."""
+        # Knots of each input's own and a mask tie a unit to its place.
+        own_knots = getattr(self.basis, "knots", None) is not None
+        source = None if own_knots or self.mask is not None else "in"
+        target = None if self.mask is not None else "out"
+        axes: Axes = {"coef": (None, source, target)}
+        if self.residual is not None:
+            axes["residual"] = (source, target)
+        return axes
+
+
+@model.dataclass
+class RationalLayer:
+    """``y_o = bias_o + sum_i kernel[i, o] F(x_i)``, F a learned rational function.
+
+    The group-rational layer (GR-KAN): the edges out of one input share their shape.
+
+    Args:
+        in_features: number of inputs; ``basis.groups`` divides it.
+        out_features: number of outputs.
+        basis: the rational function.
+        mask: (in, out), multiplies every edge; None keeps all edges.
+    """
+
+    in_features: int
+    out_features: int
+    basis: bases.Rational = model.child(default=bases.Rational())
+    mask: Array | None = model.child(default=None)
+
+    def __post_init__(self) -> None:
+        _check_features(self.in_features, self.out_features)
+        groups = getattr(self.basis, "groups", 1)
+        if self.in_features % groups:
+            raise ValueError(
+                f"groups={groups} does not divide in_features={self.in_features}; "
+                "choose a divisor."
+            )
+
+    def init(self, key: Array) -> dict[str, Array]:
+        """Draw "numerator", "denominator", "kernel" (in, out) and "bias" (out,).
+
+        The kernel keeps the variance of standard-normal inputs: its own is
+        ``1 / (in * E[F(x)^2])`` (Yang and Wang, section 4.3), with the expectation by
+        Gauss-Hermite quadrature.
+        """
+        params = self.basis.init(key)
+        nodes, weights = np.polynomial.hermite_e.hermegauss(32)
+        points = jnp.tile(jnp.asarray(nodes)[:, None], self.in_features)
+        shares = jnp.asarray(weights / weights.sum())
+        power = jnp.mean(shares @ jnp.square(self.basis.apply(params, points)))
+        kernel = jax.random.normal(key, (self.in_features, self.out_features))
+        params["kernel"] = kernel / jnp.sqrt(power * self.in_features)
+        params["bias"] = jnp.zeros(self.out_features)
+        return params
+
+    def apply(
+        self, params: dict[str, Array], x: Array, *, key: Array | None = None
+    ) -> Float[Array, "*batch out"]:
+        """The layer's outputs for x (..., in)."""
+        check_inputs(x, self.in_features)
+        expanded = pallas_kernels.expansion_dot(
+            lambda inputs: self.features(params, inputs), x, self.weights(params)
+        )
+        return expanded + params["bias"]
+
+    def features(
+        self, params: dict[str, Array], x: Array
+    ) -> Float[Array, "*batch rows in"]:
+        """What the edges are linear in: the rational function of each input."""
+        return self.basis.apply(params, x)[..., None, :]
+
+    def weights(self, params: dict[str, Array]) -> Float[Array, "rows in out"]:
+        """The edges' weights on :meth:`features`."""
+        kernel = params["kernel"]
+        if self.mask is not None:
+            kernel = kernel * self.mask.astype(kernel.dtype)
+        return kernel[None]
+
+    def parameter_axes(self) -> Axes:
+        """What the axes of each parameter run over: "in", "out" or neither."""
+        free = self.mask is None
+        source = "in" if free and self.basis.groups == 1 else None
+        target = "out" if free else None
+        return {
+            "numerator": (None, None),
+            "denominator": (None, None),
+            "kernel": (source, target),
+            "bias": (target,),
+        }
+
+
+Layer = KANLayer | RationalLayer
+
+
+def check_inputs(x: Any, in_features: int) -> None:
+    """Raise ``ValueError`` unless the last axis of x runs over the inputs."""
+    if jnp.ndim(x) == 0 or x.shape[-1] != in_features:
+        raise ValueError(f"x must have shape (..., {in_features}); got {jnp.shape(x)}.")
+
+
+def _check_features(in_features: int, out_features: int) -> None:
+    for name, value in (("in_features", in_features), ("out_features", out_features)):
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a positive integer; got {value!r}.")
