@@ -1,0 +1,153 @@
+"""Checks and linear algebra on pytrees of parameters."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+Params = Any
+"""A pytree whose leaves are all trained."""
+
+
+def path_name(path: Sequence[Any]) -> str:
+    """The path of a leaf as Python writes it, e.g. ``[0]['kernel']``."""
+    return jax.tree_util.keystr(tuple(path)) or "the root"
+
+
+def check_parameters(params: Params, name: str) -> None:
+    """Let only pytrees of floating-point arrays pass.
+
+    Raises:
+        TypeError: if a leaf is not an array, or holds integers or booleans.
+        ValueError: if there is no leaf at all.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not leaves:
+        raise ValueError(f"{name} has no leaves; give a pytree with parameters in it.")
+    for path, leaf in leaves:
+        if not isinstance(leaf, jax.Array | float | complex):
+            dtype = getattr(leaf, "dtype", None)
+            if dtype is None:
+                raise TypeError(
+                    f"{name} at {path_name(path)} is {leaf!r}, not an array. Keep the "
+                    "trained arrays apart from the rest, as equinox.partition does."
+                )
+        dtype = jnp.result_type(leaf)
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            raise TypeError(
+                f"{name} at {path_name(path)} has dtype {dtype}; parameters must be "
+                "floating-point. Close over whatever is not trained."
+            )
+
+
+def check_same(a: Params, b: Params, name_a: str, name_b: str) -> None:
+    """Let only two pytrees of parameters with one structure and shapes pass.
+
+    Raises:
+        TypeError: if either holds something else than floating-point arrays.
+        ValueError: naming the first path where the two differ.
+    """
+    check_parameters(a, name_a)
+    check_parameters(b, name_b)
+    shapes_a, shapes_b = _shapes(a), _shapes(b)
+    for here, there, x, y in (
+        (shapes_a, shapes_b, name_a, name_b),
+        (shapes_b, shapes_a, name_b, name_a),
+    ):
+        for path in here:
+            if path not in there:
+                raise ValueError(
+                    f"{name_a} and {name_b} must be pytrees of one structure; {path} "
+                    f"is in {x} and not in {y}."
+                )
+    for path, shape in shapes_a.items():
+        if shape != shapes_b[path]:
+            raise ValueError(
+                f"{name_a} and {name_b} differ at {path}: shape {shape} in {name_a}, "
+                f"{shapes_b[path]} in {name_b}. Both must belong to one model."
+            )
+    if jax.tree.structure(a) != jax.tree.structure(b):
+        raise ValueError(
+            f"{name_a} and {name_b} hold the same leaves in different containers: "
+            f"{jax.tree.structure(a)} and {jax.tree.structure(b)}."
+        )
+
+
+def concrete(*trees: Any) -> bool:
+    """Whether all leaves have values now, so that these may be checked."""
+    return not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(trees))
+
+
+def combine(weights: Sequence[ArrayLike], trees: Sequence[Params]) -> Params:
+    """The weighted sum of pytrees, each leaf in the dtype it has in the first.
+
+    The sum is taken in float32 at least, so that bfloat16 leaves lose nothing to it.
+    """
+
+    def leaf_sum(*leaves: Any) -> Array:
+        dtype = jnp.result_type(leaves[0])
+        wide = jnp.promote_types(dtype, jnp.float32)
+        terms = [
+            jnp.asarray(weight).astype(wide) * jnp.asarray(leaf).astype(wide)
+            for weight, leaf in zip(weights, leaves, strict=True)
+        ]
+        return sum(terms[1:], terms[0]).astype(dtype)
+
+    return jax.tree.map(leaf_sum, *trees)
+
+
+def inner(a: Params, b: Params) -> Array:
+    """The inner product of two real pytrees, summed in float32 at least."""
+    products = jax.tree.leaves(jax.tree.map(_leaf_inner, a, b))
+    return functools.reduce(jnp.add, products)
+
+
+def norm(a: Params) -> Array:
+    """The Euclidean norm of a pytree taken as one vector."""
+    return jnp.sqrt(inner(a, a))
+
+
+def evaluate(
+    function: Callable[..., Any], points: Any, *shared: Any, batch_size: int | None
+) -> Any:
+    """``function(point, *shared)`` for every point, in one compiled call.
+
+    Args:
+        points: a pytree with a leading axis over points.
+        batch_size: how many points are evaluated at once, by ``vmap``; one after the
+            other if None. No more than this many copies of anything exist at a time.
+
+    Raises:
+        ValueError: if batch_size is not positive.
+    """
+    if batch_size is not None:
+        if batch_size < 1:
+            raise ValueError(
+                f"batch_size is {batch_size}; it must be at least 1, or None for one "
+                "point after the other."
+            )
+        count = jax.tree.leaves(points)[0].shape[0]
+        batch_size = min(batch_size, count) or None
+
+    def run(points: Any, shared: tuple[Any, ...]) -> Any:
+        def one(point: Any) -> Any:
+            return function(point, *shared)
+
+        return jax.lax.map(one, points, batch_size=batch_size)
+
+    return jax.jit(run)(points, shared)
+
+
+def _leaf_inner(x: ArrayLike, y: ArrayLike) -> Array:
+    wide = jnp.promote_types(jnp.result_type(x, y), jnp.float32)
+    return jnp.sum(jnp.asarray(x).astype(wide) * jnp.asarray(y).astype(wide))
+
+
+def _shapes(tree: Params) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {path_name(path): jnp.shape(leaf) for path, leaf in leaves}
