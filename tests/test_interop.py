@@ -1,0 +1,392 @@
+import subprocess
+import sys
+
+import chex
+import equinox
+import flax.linen
+import flax.serialization
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from kanjax import bases, interop, kan, landscape, model, nn, ntk
+
+MODELS = {
+    "kan": kan.KAN((2, 5, 1), basis=bases.BSpline(5, domain=(-3.0, 3.0))),
+    "pruned kan": kan.KAN((2, 1), masks=(jnp.array([[1.0], [0.0]]),)),
+    "mlp": nn.MLP((2, 8, 1), jnp.tanh, bias_scale=0.1),
+    "chain": model.Sequential(
+        (nn.Dense(2, 8), nn.Activation(jnp.tanh), nn.Dropout(0.0), nn.Dense(8, 1))
+    ),
+}
+STEPS = 30
+
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+@pytest.fixture
+def data(key):
+    x = jax.random.normal(key, (32, 2))
+    return x, jnp.sin(x[:, :1]) * x[:, 1:] + 1
+
+
+def trained(apply, params, data, optimizer=None):
+    """Parameters after some steps, and the losses on the way."""
+    x, y = data
+    optimizer = optimizer or optax.adam(1e-2)
+
+    @jax.jit
+    def run(params):
+        def step(carry, _):
+            params, state = carry
+            loss, slope = jax.value_and_grad(
+                lambda p: jnp.mean(jnp.square(apply(p, x) - y))
+            )(params)
+            updates, state = optimizer.update(slope, state, params)
+            return (optax.apply_updates(params, updates), state), loss
+
+        start = (params, optimizer.init(params))
+        (params, _), losses = jax.lax.scan(step, start, length=STEPS)
+        return params, losses
+
+    return run(params)
+
+
+def assert_close(a, b):
+    chex.assert_trees_all_close(a, b, rtol=1e-5, atol=1e-6)
+
+
+@every_model
+def test_our_model_trains_in_linen(name, key, data):
+    ours, (x, _) = MODELS[name], data
+    net = interop.to_linen(ours)
+    variables = jax.jit(net.init)(key, x)
+    params = variables["params"]["model"]
+    assert jax.tree.structure(params) == jax.tree.structure(
+        jax.eval_shape(ours.init, key)
+    )
+    after, losses = trained(net.apply, variables, data)
+    assert losses[-1] < 0.9 * losses[0]
+    by_us, our_losses = trained(ours.apply, params, data)
+    assert_close(losses, our_losses)
+    assert_close(after["params"]["model"], by_us)
+    assert_close(net.apply(after, x), ours.apply(by_us, x))
+    written = flax.serialization.to_bytes(after)
+    chex.assert_trees_all_equal(
+        flax.serialization.from_bytes(variables, written), after
+    )
+
+
+@every_model
+def test_our_model_trains_in_nnx(name, key, data):
+    ours, (x, y) = MODELS[name], data
+    params = jax.jit(ours.init)(key)
+    net = interop.to_nnx(ours, params)
+    chex.assert_trees_all_equal(net.params, params)
+    optimizer = nnx.Optimizer(net, optax.adam(1e-2), wrt=nnx.Param)
+
+    @nnx.jit
+    def step(net, optimizer):
+        loss, slope = nnx.value_and_grad(lambda net: jnp.mean(jnp.square(net(x) - y)))(
+            net
+        )
+        optimizer.update(net, slope)
+        return loss
+
+    losses = jnp.stack([step(net, optimizer) for _ in range(STEPS)])
+    assert losses[-1] < 0.9 * losses[0]
+    by_us, our_losses = trained(ours.apply, params, data)
+    assert_close(losses, our_losses)
+    assert_close(net.params, by_us)
+    assert_close(net(x), ours.apply(by_us, x))
+    assert net.model == ours
+
+
+@every_model
+def test_our_model_trains_in_equinox(name, key, data):
+    ours, (x, y) = MODELS[name], data
+    params = jax.jit(ours.init)(key)
+    net = interop.to_equinox(ours, params)
+    chex.assert_trees_all_equal(jax.tree.leaves(net), jax.tree.leaves(params))
+    optimizer = optax.adam(1e-2)
+    state = optimizer.init(equinox.filter(net, equinox.is_inexact_array))
+
+    @equinox.filter_jit
+    def step(net, state):
+        loss, slope = equinox.filter_value_and_grad(
+            lambda net: jnp.mean(jnp.square(jax.vmap(net)(x) - y))
+        )(net)
+        updates, state = optimizer.update(slope, state)
+        return equinox.apply_updates(net, updates), state, loss
+
+    losses = []
+    for _ in range(STEPS):
+        net, state, loss = step(net, state)
+        losses.append(loss)
+    assert losses[-1] < 0.9 * losses[0]
+    by_us, our_losses = trained(ours.apply, params, data)
+    assert_close(jnp.stack(losses), our_losses)
+    assert_close(net.params, by_us)
+    assert_close(net(x), ours.apply(by_us, x))
+    assert net.model == ours
+
+
+def test_weight_decay_leaves_what_is_not_trained_alone(key, data):
+    ours = MODELS["pruned kan"]
+    params = ours.init(key)
+    net = interop.to_nnx(ours, params)
+    optimizer = nnx.Optimizer(net, optax.adamw(0.1, weight_decay=0.5), wrt=nnx.Param)
+    slope = nnx.grad(lambda net: jnp.sum(net(data[0])))(net)
+    optimizer.update(net, slope)
+    np.testing.assert_array_equal(net.model.masks[0], ours.masks[0])
+    module = interop.to_equinox(ours, params)
+    assert len(jax.tree.leaves(module)) == len(jax.tree.leaves(params))
+
+
+@every_model
+def test_there_and_back_again(name, key, data):
+    ours, x = MODELS[name], data[0]
+    params = jax.jit(ours.init)(key)
+    expected = ours.apply(params, x)
+    linen = interop.to_linen(ours)
+    for apply, back in (
+        interop.from_flax(linen, {"params": {"model": params}}),
+        interop.from_flax(interop.to_nnx(ours, params)),
+        interop.from_equinox(interop.to_equinox(ours, params)),
+        interop.from_equinox(interop.to_equinox(ours, params), batched=False),
+    ):
+        assert_close(jax.jit(apply)(back, x), expected)
+        for leaf, same in zip(*map(jax.tree.leaves, (back, params)), strict=True):
+            np.testing.assert_array_equal(leaf, same)
+
+
+def test_the_key_reaches_our_dropout_in_every_library(key):
+    ours, x = nn.Dropout(0.5), jnp.ones((4, 100))
+    for y in (
+        interop.to_linen(ours).apply(
+            {"params": {"model": ()}}, x, rngs={"dropout": key}
+        ),
+        interop.to_nnx(ours, ())(x, key=key),
+        interop.to_equinox(ours, ())(x, key=key),
+    ):
+        assert set(np.unique(y)) == {0.0, 2.0}
+    np.testing.assert_array_equal(interop.to_nnx(ours, ())(x), x)
+
+
+class LinenNet(flax.linen.Module):
+    @flax.linen.compact
+    def __call__(self, x, train=False):
+        x = flax.linen.Dense(8)(x)
+        x = flax.linen.BatchNorm(use_running_average=not train)(x)
+        x = flax.linen.Dropout(0.5, deterministic=not train)(jnp.tanh(x))
+        return flax.linen.Dense(1)(x)
+
+
+class NNXNet(nnx.Module):
+    def __init__(self, rngs):
+        self.layers = nnx.List(
+            [nnx.Linear(2, 8, rngs=rngs), nnx.Linear(8, 1, rngs=rngs)]
+        )
+        self.norm = nnx.BatchNorm(8, rngs=rngs)
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, x):
+        return self.layers[1](self.dropout(jnp.tanh(self.norm(self.layers[0](x)))))
+
+
+class EquinoxNet(equinox.Module):
+    mlp: equinox.nn.MLP
+    dropout: equinox.nn.Dropout
+
+    def __init__(self, key):
+        self.mlp = equinox.nn.MLP(2, 1, 8, 1, jnp.tanh, key=key)
+        self.dropout = equinox.nn.Dropout(0.5)
+
+    def __call__(self, x, *, key=None):
+        return self.dropout(self.mlp(x), key=key)
+
+
+def make_linen(key):
+    net = LinenNet()
+    variables = net.init(key, jnp.ones((1, 2)))
+    shifted = jax.tree.map(lambda s: s + 0.5, variables["batch_stats"])
+    variables = {"params": variables["params"], "batch_stats": shifted}
+    return interop.from_flax(net, variables), lambda x: net.apply(variables, x)
+
+
+def make_nnx(key):
+    net = NNXNet(nnx.Rngs(0))
+    net.norm.mean[...] += 0.5
+    net.eval()
+    return interop.from_flax(net), net
+
+
+def make_equinox(key):
+    net = equinox.nn.inference_mode(EquinoxNet(key))
+    return interop.from_equinox(net), jax.vmap(net)
+
+
+every_library = pytest.mark.parametrize("make", [make_linen, make_nnx, make_equinox])
+
+
+@every_library
+def test_their_model_is_a_function_that_trains(make, key, data):
+    (apply, params), theirs = make(key)
+    x = data[0]
+    np.testing.assert_allclose(apply(params, x), theirs(x), rtol=1e-6)
+    assert all(jnp.issubdtype(p.dtype, jnp.floating) for p in jax.tree.leaves(params))
+    after, losses = trained(apply, params, data)
+    assert losses[-1] < 0.9 * losses[0]
+    # Nothing of it reaches the module or the parameters given.
+    np.testing.assert_allclose(apply(params, x), theirs(x), rtol=1e-6)
+    assert np.max(np.abs(apply(after, x) - theirs(x))) > 1e-2
+
+
+@every_library
+def test_their_model_can_be_analysed(make, key, data):
+    (apply, params), _ = make(key)
+    x, y = data[0][:6], data[1][:6]
+    kernel = ntk.empirical(apply, params, x)
+    slopes = jax.jacobian(lambda p: apply(p, x)[:, 0])(params)
+    rows = [np.reshape(leaf, (6, -1)) for leaf in jax.tree.leaves(slopes)]
+    jacobian = np.concatenate(rows, axis=1)
+    np.testing.assert_allclose(kernel, jacobian @ jacobian.T, rtol=1e-4, atol=1e-5)
+
+    def loss(params):
+        return jnp.mean(jnp.square(apply(params, x) - y))
+
+    other = jax.tree.map(lambda p: p + 0.3, params)
+    wall = landscape.barrier(loss, params, other, points=5)
+    assert wall.losses[0] == pytest.approx(float(loss(params)), rel=1e-5)
+    assert wall.losses[-1] == pytest.approx(float(loss(other)), rel=1e-5)
+
+
+def test_the_hidden_units_of_their_models_can_be_permuted(key, data):
+    x = data[0]
+    net = equinox.nn.MLP(2, 1, 8, 2, key=key)
+    linear = nnx.Linear(2, 8, rngs=nnx.Rngs(0)), nnx.Linear(8, 1, rngs=nnx.Rngs(1))
+    for apply, params in (
+        interop.from_equinox(net),
+        interop.from_flax(nnx.Sequential(*linear)),
+    ):
+        spec = landscape.mlp_spec(params)
+        assert landscape.verify_spec(spec, apply, params, x, key).holds
+
+
+def test_a_key_drives_their_dropout(key):
+    x = jnp.ones((50, 2))
+    net = EquinoxNet(key)
+    thinned = NNXNet(nnx.Rngs(0))
+    linen = LinenNet()
+    variables = linen.init(key, x)
+
+    class Noise(flax.linen.Module):
+        @flax.linen.compact
+        def __call__(self, x, train):
+            return flax.linen.Dropout(0.5, deterministic=not train)(x)
+
+    for apply, params in (
+        interop.from_equinox(net),
+        interop.from_flax(thinned),
+        interop.from_flax(Noise(), {"params": {}}, train=True),
+    ):
+        first, again, other = (
+            jax.jit(apply)(params, x, key=jax.random.key(seed)) for seed in (1, 1, 2)
+        )
+        np.testing.assert_array_equal(first, again)
+        assert np.any(first != other)
+    quiet = interop.from_flax(linen, variables, train=False)
+    np.testing.assert_array_equal(
+        quiet.apply(quiet.params, x, key=key), quiet.apply(quiet.params, x)
+    )
+
+
+def test_what_is_bound_is_as_it_was(key):
+    net = NNXNet(nnx.Rngs(0))
+    x = jax.random.normal(key, (16, 2))
+    net.eval()
+    apply, params = interop.from_flax(net)
+    before = net(x)
+    net.norm.mean[...] += 3.0
+    net.layers[0].kernel[...] += 3.0
+    assert_close(apply(params, x), before)
+
+
+def test_their_state_is_not_updated(key):
+    net = NNXNet(nnx.Rngs(0))
+    x = 5 + jax.random.normal(key, (16, 2))
+    mean = np.asarray(net.norm.mean[...])
+    apply, params = interop.from_flax(net)
+    assert_close(apply(params, x), jax.jit(apply)(params, x))
+    np.testing.assert_array_equal(net.norm.mean[...], mean)
+
+
+def test_ensembles_of_their_models_are_a_leading_axis(key, data):
+    net = equinox.nn.MLP(2, 1, 8, 1, key=key)
+    apply, params = interop.from_equinox(net)
+    stack = jax.tree.map(lambda p: jnp.stack([p, 2 * p]), params)
+    y = jax.vmap(apply, (0, None))(stack, data[0])
+    np.testing.assert_allclose(y[0], apply(params, data[0]), rtol=1e-6)
+
+
+def test_equinox_modules_compare_by_the_value_of_their_model(key):
+    ours = MODELS["pruned kan"]
+    params = ours.init(key)
+    same = kan.KAN((2, 1), masks=(jnp.array([[1.0], [0.0]]),))
+    other = kan.KAN((2, 1), masks=(jnp.array([[0.0], [1.0]]),))
+    structure = jax.tree.structure(interop.to_equinox(ours, params))
+    assert structure == jax.tree.structure(interop.to_equinox(same, params))
+    assert structure != jax.tree.structure(interop.to_equinox(other, params))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: interop.to_linen(3), TypeError, "model must be a model of kanjax"),
+        (lambda: interop.to_nnx(nn.MLP, ()), TypeError, "model must be a model of"),
+        (lambda: interop.to_equinox({}, ()), TypeError, r"apply\(params, x\); got {}"),
+        (lambda: interop.from_flax(nn.Dense(2, 1)), TypeError, "flax.nnx.Module; got"),
+        (lambda: interop.from_flax(LinenNet()), ValueError, "must hold 'params'.*None"),
+        (
+            lambda: interop.from_flax(LinenNet(), {"batch_stats": {}}),
+            ValueError,
+            r"must hold 'params'.*got \['batch_stats'\]",
+        ),
+        (
+            lambda: interop.from_flax(NNXNet(nnx.Rngs(0)), {"params": {}}),
+            ValueError,
+            "an nnx module holds its variables",
+        ),
+        (lambda: interop.from_equinox(jnp.tanh), TypeError, "callable equinox.Module"),
+    ],
+)
+def test_bad_arguments_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_the_libraries_are_imported_only_when_needed():
+    code = """
+import sys
+import kanjax, kanjax.interop, kanjax.nn, kanjax.kan
+assert not {"flax", "equinox"} & set(sys.modules), sorted(sys.modules)
+sys.modules["flax"] = sys.modules["equinox"] = None
+net = kanjax.nn.Dense(2, 1)
+for name, call in (
+    ("flax", lambda: kanjax.interop.to_linen(net)),
+    ("flax", lambda: kanjax.interop.to_nnx(net, {})),
+    ("flax", lambda: kanjax.interop.from_flax(net)),
+    ("equinox", lambda: kanjax.interop.to_equinox(net, {})),
+    ("equinox", lambda: kanjax.interop.from_equinox(net)),
+):
+    try:
+        call()
+    except ImportError as error:
+        assert f"needs {name}: pip install kanjax[interop]" in str(error), error
+    else:
+        raise AssertionError(name)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
