@@ -1,0 +1,30 @@
+"""Figures of what the other rooms return.
+
+Every function returns a :class:`matplotlib.figure.Figure`, which a notebook shows by
+itself; where one pair of axes suffices, ``axes=`` draws into yours instead. Nothing is
+registered with pyplot and no global setting is touched. Values that are not finite are
+left out, and the figure says how many.
+"""
+
+from kanjax.plotting.functions import attribution, edge_functions
+from kanjax.plotting.kernels import kernel_matrix, spectra
+from kanjax.plotting.landscape import barrier_curves, barrier_matrix, loss_plane
+from kanjax.plotting.network import network
+from kanjax.plotting.predictions import calibration, confusion, parity, scores
+from kanjax.plotting.training import training_history
+
+__all__ = [
+    "attribution",
+    "barrier_curves",
+    "barrier_matrix",
+    "calibration",
+    "confusion",
+    "edge_functions",
+    "kernel_matrix",
+    "loss_plane",
+    "network",
+    "parity",
+    "scores",
+    "spectra",
+    "training_history",
+]

@@ -1,0 +1,254 @@
+"""A Kolmogorov-Arnold network drawn with the function on each edge.
+
+The picture follows Liu et al. (2024), arXiv 2404.19756, figures 2.4 and 4.1: an edge is
+as dark as ``tanh(3 score)``, with the attribution score of KAN 2.0, arXiv 2408.10205.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from kanjax import kan
+from kanjax.plotting import style
+
+_MOST_CURVES = 30
+_MOST_LINES = 200
+_SAMPLES = 256
+_LABEL_INCHES = 0.2
+_WIDTH, _LAYER_INCHES = 5.4, 1.7
+
+
+class _Shown(NamedTuple):
+    """An edge in the picture."""
+
+    layer: int
+    source: int
+    target: int
+    score: float
+
+
+@style.styled
+def network(
+    model: kan.KAN,
+    params: Sequence[Any],
+    x: Float[Array, "batch in"],
+    *,
+    names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    threshold: float = 0.03,
+    title: str | None = None,
+) -> Figure:
+    """Units as dots, inputs below; an edge is as dark and wide as it matters.
+
+    Up to 30 edges carry a box with their learned curve, each on its own scale; more
+    are lines only, the strongest 200 of them. The figure says how many are not shown.
+
+    Args:
+        model: the network.
+        params: its parameters, of one member.
+        x: (batch, in), the samples on which edges are scored and curves drawn.
+        names: one an input; x1, x2, ... if None.
+        output_names: one an output; y1, y2, ... if None.
+        threshold: edges of at most this score are not shown.
+        title: above the network.
+
+    Raises:
+        TypeError: if model is no KAN.
+        ValueError: if x or the names do not fit the model, or threshold is negative.
+    """
+    if not isinstance(model, kan.KAN):
+        raise TypeError(f"model must be a KAN; got {type(model).__name__}.")
+    if np.ndim(x) != 2 or np.shape(x)[1] != model.widths[0]:
+        raise ValueError(
+            f"x has shape {np.shape(x)}; it must be (batch, {model.widths[0]})."
+        )
+    if not threshold >= 0:
+        raise ValueError(f"threshold must be at least 0; got {threshold}.")
+    below = style.labels(names, model.widths[0], "names", "x", 14)
+    above = style.labels(output_names, model.widths[-1], "output_names", "y", 14)
+    scores = [np.asarray(s) for s in kan.attribute(model, params, x).edges]
+    shown = _shown_edges(scores, threshold)
+    total = sum(s.size for s in scores)
+    lost = sum(int(np.sum(~np.isfinite(s))) for s in scores)
+    with_curves = 0 < len(shown) <= _MOST_CURVES
+
+    depth = len(model.layers)
+    width, places = _WIDTH, [_spread(n, _WIDTH) for n in model.widths]
+    names_height = _room(places[0], below) + _room(places[-1], above)
+    figure = style.new_figure((width, 0.6 + names_height + _LAYER_INCHES * depth))
+    axes = figure.add_subplot()
+    axes.set(xlim=(0, width), ylim=(-0.06, depth + 0.06), yticks=[])
+    axes.spines[:].set_visible(False)
+    if with_curves:
+        _draw_with_curves(axes, model, params, x, shown, places, width)
+    else:
+        for edge in shown:
+            _line(axes, edge, [], places, scale=0.6)
+    _draw_units(axes, places, shown)
+    strengths = _unit_strengths(shown, model.widths)
+    _name_units(axes.xaxis, places[0], below, strengths[0])
+    top = axes.secondary_xaxis("top")
+    top.spines[:].set_visible(False)
+    _name_units(top.xaxis, places[-1], above, strengths[-1])
+    style.add_title(axes, title)
+    hidden = total - len(shown)
+    notes = [f"darker and wider: higher score; {hidden} of {total} edges not shown"]
+    if lost:
+        notes.append(f"{lost} with a non-finite score")
+    axes.set_xlabel("\n".join(f"({note})" for note in notes))
+    if not shown:
+        style.say_empty(axes, f"no edge has a score above {threshold:g}")
+    return figure
+
+
+def _shown_edges(scores: list[np.ndarray], threshold: float) -> list[_Shown]:
+    """The edges above the threshold, weakest first so that strong ones lie on top."""
+    found = [
+        _Shown(k, int(i), int(o), float(layer[i, o]))
+        for k, layer in enumerate(scores)
+        for i, o in np.argwhere(np.isfinite(layer) & (layer > threshold))
+    ]
+    return sorted(found, key=lambda edge: edge.score)[-_MOST_LINES:]
+
+
+def _spread(count: int, width: float) -> np.ndarray:
+    """Positions of units across the picture, no wider apart than they need."""
+    step = min(width / count, 1.8)
+    return width / 2 + step * (np.arange(count) - (count - 1) / 2)
+
+
+def _line(
+    axes: Axes,
+    edge: _Shown,
+    via: list[tuple[float, float]],
+    places: list[np.ndarray],
+    scale: float = 1.0,
+) -> None:
+    """A line from unit to unit through the boxes at ``via``, (x, y) each."""
+    start = (places[edge.layer][edge.source], float(edge.layer))
+    end = (places[edge.layer + 1][edge.target], edge.layer + 1.0)
+    stops = [start, *via, end]
+    strength = float(np.tanh(3 * edge.score))
+    axes.plot(
+        [stop[0] for stop in stops],
+        [stop[1] for stop in stops],
+        color="black",
+        alpha=max(strength, 0.06),
+        linewidth=scale * (0.4 + 1.4 * strength),
+        solid_capstyle="round",
+        zorder=1,
+        label="_edge",
+    )
+
+
+def _draw_with_curves(
+    axes: Axes,
+    model: kan.KAN,
+    params: Sequence[Any],
+    x: Array,
+    shown: list[_Shown],
+    places: list[np.ndarray],
+    width: float,
+) -> None:
+    few = x[:_SAMPLES]
+    units = [np.asarray(u) for u in jax.device_get(model.activations(params, few))]
+    curves = [np.asarray(v) for v in kan.edge_activations(model, params, few)]
+    for k in range(len(model.layers)):
+        row = sorted(
+            (edge for edge in shown if edge.layer == k),
+            key=lambda e: (places[k][e.source] + places[k + 1][e.target], e.source),
+        )
+        if not row:
+            continue
+        staggered = len(row) > 8
+        side = min(0.44, width / len(row) * (1.6 if staggered else 0.85))
+        step = min((width - side) / max(len(row) - 1, 1), 1.1)
+        tall = side / _LAYER_INCHES
+        for j, edge in enumerate(row):
+            middle = width / 2 + step * (j - (len(row) - 1) / 2)
+            level = k + 0.5 + (0.16 * (-1) ** j if staggered else 0.0)
+            _line(axes, edge, [(middle, level)], places)
+            box = axes.inset_axes(
+                (middle - side / 2, level - tall / 2, side, tall),
+                transform=axes.transData,
+                zorder=3,
+            )
+            source = units[k][:, edge.source]
+            order = np.argsort(source, kind="stable")
+            curve = curves[k][:, edge.source, edge.target]
+            box.plot(
+                source[order],
+                np.where(np.isfinite(curve), curve, np.nan)[order],
+                color=style.BLUE,
+                linewidth=1.3,
+            )
+            box.set(xticks=[], yticks=[])
+            box.margins(0.12)
+            box.spines[:].set(visible=True, linewidth=0.7, color="0.35")
+
+
+def _draw_units(axes: Axes, places: list[np.ndarray], shown: list[_Shown]) -> None:
+    """Dots; units without a shown edge are hollow."""
+    used = {(e.layer, e.source) for e in shown} | {
+        (e.layer + 1, e.target) for e in shown
+    }
+    for k, row in enumerate(places):
+        size = float(np.clip(40 * np.diff(row, prepend=row[0] - 1).min(), 1.5, 6.5))
+        for full in (True, False):
+            kept = np.array([((k, i) in used) == full for i in range(len(row))])
+            if kept.any():
+                axes.plot(
+                    row[kept],
+                    np.full(kept.sum(), float(k)),
+                    linestyle="none",
+                    marker="o",
+                    markersize=size,
+                    color="black" if full else "white",
+                    markeredgecolor="black" if full else "0.6",
+                    markeredgewidth=0.7,
+                    label="_units",
+                    clip_on=False,
+                    zorder=4,
+                )
+
+
+def _unit_strengths(shown: list[_Shown], widths: tuple[int, ...]) -> list[np.ndarray]:
+    """How strong the strongest shown edge at each unit is; 0 without one."""
+    strengths = [np.zeros(width) for width in widths]
+    for e in shown:
+        for level, unit in ((e.layer, e.source), (e.layer + 1, e.target)):
+            strengths[level][unit] = max(strengths[level][unit], e.score)
+    return strengths
+
+
+def _name_units(
+    axis: Any, row: np.ndarray, texts: list[str], strength: np.ndarray
+) -> None:
+    """Name the units, strongest first, leaving out names that would overlap."""
+    is_flat = _fits(row, texts)
+    free = 0.0 if is_flat else _LABEL_INCHES
+    taken: list[int] = []
+    for i in np.argsort(-strength, kind="stable"):
+        if all(abs(row[i] - row[other]) >= free for other in taken):
+            taken.append(int(i))
+    axis.set_ticks(row[taken], [texts[i] for i in taken], rotation=0 if is_flat else 90)
+    axis.set_tick_params(length=0, pad=3)
+    for i, label in zip(taken, axis.get_ticklabels(), strict=True):
+        label.set_color("black" if strength[i] > 0 else style.GREY)
+
+
+def _fits(row: np.ndarray, texts: list[str]) -> bool:
+    """Whether names fit beside each other when written horizontally."""
+    gap = float(np.diff(row).min()) if len(row) > 1 else np.inf
+    return max(len(text) for text in texts) * 0.085 < gap
+
+
+def _room(row: np.ndarray, texts: list[str]) -> float:
+    """The height, in inches, that names take."""
+    return 0.25 if _fits(row, texts) else 0.15 + 0.085 * max(map(len, texts))
