@@ -1,0 +1,211 @@
+"""The command line: ``kanjax study`` and ``kanjax predict``."""
+
+import pathlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Train ensembles of Kolmogorov-Arnold networks and understand them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+@app.command()
+def study(
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="diabetes, breast_cancer, wine, digits, friedman, feynman:<formula>, "
+            "or a table: .csv, .tsv, .npz, .parquet."
+        ),
+    ] = None,
+    out: Annotated[
+        pathlib.Path, typer.Option(help="The result folder.")
+    ] = pathlib.Path("runs/study"),
+    target: Annotated[
+        str | None, typer.Option(help="Target column of a table.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="regression or classification; else inferred.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="kan or mlp.")] = None,
+    widths: Annotated[
+        str | None,
+        typer.Option(help="Inputs, hidden units, outputs, such as 10,8,1."),
+    ] = None,
+    basis: Annotated[
+        str | None,
+        typer.Option(
+            help="bspline, rbf, chebyshev, legendre, fourier, wavelet, relu, rational."
+        ),
+    ] = None,
+    resolution: Annotated[
+        int | None, typer.Option(help="Grid intervals, degree or order of the basis.")
+    ] = None,
+    members: Annotated[
+        int | None, typer.Option(help="Networks in the ensemble.")
+    ] = None,
+    optimizer: Annotated[str | None, typer.Option(help="An optax optimiser.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Its step size.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Most updates of a member.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Examples a step; 0 takes all.")
+    ] = None,
+    evaluate_every: Annotated[
+        int | None, typer.Option(help="Steps between evaluations.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Evaluations without improvement till the end.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the study in the folder.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the study in the folder.")
+    ] = False,
+) -> None:
+    """Train an ensemble on a table, analyse it and write a report."""
+    given = {
+        name: value
+        for name, value in locals().items()
+        if name not in ("out", "overwrite", "resume") and value is not None
+    }
+    with _errors(f"kanjax study --out {out} --resume"):
+        from kanjax import study as study_
+
+        config = _config(given, out, resume)
+        with _bar() as show:
+            finished = study_.run(
+                config, out=out, overwrite=overwrite, resume=resume, progress=show
+            )
+        _summarise(finished, out)
+
+
+@app.command()
+def predict(
+    run_dir: Annotated[pathlib.Path, typer.Argument(help="A study's result folder.")],
+    table: Annotated[pathlib.Path, typer.Argument(help="New rows: .csv, .parquet ...")],
+    out: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="Where to write; else <table>.predictions.csv."),
+    ] = None,
+) -> None:
+    """Predict the rows of a table, with the members' mean and spread, as CSV."""
+    with _errors():
+        import pandas as pd
+
+        from kanjax import data as data_
+        from kanjax import study as study_
+        from kanjax.study import store
+
+        loaded = study_.load(run_dir)
+        found = loaded.predict(data_.read_frame(table))
+        columns: dict[str, Any] = {}
+        if found.labels is not None:
+            columns["prediction"] = found.labels
+        for i, name in enumerate(loaded.data.target_names):
+            columns[f"{name}_mean"] = found.mean[:, i]
+            columns[f"{name}_std"] = found.std[:, i]
+        path = out or table.with_suffix(".predictions.csv")
+        store.write_text(path, pd.DataFrame(columns).to_csv(index=False))
+        for note in found.notes:
+            typer.echo(f"note: {note}", err=True)
+        typer.echo(f"{len(found.mean)} predictions written to {path}")
+
+
+def main() -> None:
+    """The entry point of the command ``kanjax``."""
+    app()
+
+
+def _config(given: dict[str, Any], out: pathlib.Path, resume: bool) -> Any:
+    """The config of the options given; a resumed study keeps its own for the rest."""
+    from kanjax.study import store
+    from kanjax.study.config import Config, StudyError
+
+    fields = Config().to_dict()
+    if resume and (out / "config.json").exists():
+        fields = store.read_config(out).to_dict()
+    fields.update(given)
+    if isinstance(fields["widths"], str):
+        try:
+            fields["widths"] = tuple(int(part) for part in fields["widths"].split(","))
+        except ValueError:
+            raise StudyError(
+                f"widths must be integers with commas, such as 10,8,1; got "
+                f"{fields['widths']!r}."
+            ) from None
+    if fields["batch_size"] == 0:
+        fields["batch_size"] = None
+    return Config.from_dict(fields)
+
+
+def _summarise(finished: Any, out: pathlib.Path) -> None:
+    metrics = finished.metrics
+    metric = "R2" if metrics["task"] == "regression" else "accuracy"
+    rows = {f"{finished.config.model} ensemble": metrics["test"]["ensemble"]}
+    rows |= metrics["baselines"]
+    for name, values in rows.items():
+        typer.echo(f"{name:<24} test {metric} {values[metric]:.3f}")
+    for note in metrics["notes"]:
+        typer.echo(f"note: {note}")
+    typer.echo(f"report: {out / 'report.html'}")
+
+
+@contextmanager
+def _bar() -> Iterator[Any]:
+    """One rich progress bar over the whole study, on stderr."""
+    import rich.console
+    import rich.progress
+
+    columns = (
+        rich.progress.BarColumn(),
+        rich.progress.TaskProgressColumn(),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TextColumn("{task.description}"),
+    )
+    console = rich.console.Console(stderr=True)
+    with rich.progress.Progress(*columns, console=console, transient=True) as display:
+        task = display.add_task("starting", total=1.0)
+        yield lambda what, share: display.update(
+            task, description=what, completed=share
+        )
+
+
+@contextmanager
+def _errors(resume_with: str = "") -> Iterator[None]:
+    """Turn what the user can mend into one line and an exit code."""
+    from kanjax.data import DataError
+    from kanjax.study import StudyError, TrainingDiverged
+    from kanjax.training import CheckpointError, Interrupted
+
+    try:
+        yield
+    except (DataError, StudyError, CheckpointError) as error:
+        _fail(str(error), BAD_INPUT)
+    except TrainingDiverged as error:
+        _fail(str(error), 1)
+    except Interrupted:
+        _fail(f"interrupted; go on with: {resume_with}", INTERRUPTED)
+    except KeyboardInterrupt:
+        _fail("interrupted", INTERRUPTED)
+
+
+def _fail(message: str, code: int) -> None:
+    line = " ".join(message.split())
+    print(f"kanjax: {line}", file=sys.stderr)
+    raise typer.Exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""The main job: train an ensemble, analyse it, write a report."""
+
+from kanjax.study.config import Config, StudyError
+from kanjax.study.job import TrainingDiverged, run
+from kanjax.study.models import BASES, MODELS
+from kanjax.study.store import Predictions, Study, load
+
+__all__ = [
+    "BASES",
+    "MODELS",
+    "Config",
+    "Predictions",
+    "Study",
+    "StudyError",
+    "TrainingDiverged",
+    "load",
+    "run",
+]

@@ -1,0 +1,218 @@
+"""What the trained parameters tell: functions, kernels and the loss around them."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from kanjax import kan, landscape, ntk
+from kanjax.data import Examples
+from kanjax.kan import symbolic
+from kanjax.model import Model
+from kanjax.study import evaluation
+
+KERNEL_ROWS = 200
+LOSS_ROWS = 512
+MOST_EDGES = 200
+MINIMUM_R2 = 0.99
+
+
+class Inputs(NamedTuple):
+    """How much each input matters to each member: (members, features), shares."""
+
+    attribution: Array
+
+
+class Pruning(NamedTuple):
+    """The best member, pruned, and its formula where its edges have one.
+
+    Attributes:
+        pruned: the smaller network.
+        edges: number of edges before.
+        scores_before, scores_after: the member's test metrics.
+        fits: the function found for each edge that is left; empty when there are more
+            than ``MOST_EDGES``.
+        formula: sympy expressions of the outputs, or None where an edge has no
+            adequate function.
+        formula_scores: the formula's test metrics, or None.
+    """
+
+    pruned: kan.Pruned
+    edges: int
+    scores_before: dict[str, float]
+    scores_after: dict[str, float]
+    fits: list[symbolic.Edge]
+    formula: list[Any] | None
+    formula_scores: dict[str, float] | None
+
+
+class Kernels(NamedTuple):
+    """The empirical NTK of every member, before and after training.
+
+    Attributes:
+        initial, trained: (members, n, n), the trace kernels.
+        spectra: of both, eigenvalues (members, n), by "initial" and "trained".
+        alignment: of both with the targets, (members,), by the same names.
+        drift: (members,), the relative change in Frobenius norm.
+    """
+
+    initial: Array
+    trained: Array
+    spectra: dict[str, ntk.Spectrum]
+    alignment: dict[str, Array]
+    drift: Array
+
+
+class Landscape(NamedTuple):
+    """The training loss around and between members.
+
+    Attributes:
+        plane: around the best member, along two filter-normalised directions.
+        members_plane: through the three best members, in ``plane_members``' order.
+        barriers, aligned_barriers: (members, members), before and after aligning the
+            units of one of a pair with the other's.
+    """
+
+    plane: landscape.Plane
+    members_plane: landscape.Plane | None
+    plane_members: tuple[int, ...]
+    barriers: Array
+    aligned_barriers: Array
+
+
+def attribute_inputs(model: Model, params: Any, x: Array) -> Inputs:
+    """Shares of the inputs: the KAN score, or mean |df/dx| std(x) for other models."""
+
+    def gradient_score(p: Any) -> Array:
+        jacobian = jax.vmap(jax.jacrev(lambda row: model.apply(p, row)))(x)
+        return jnp.mean(jnp.abs(jacobian), axis=(0, 1)) * jnp.std(x, axis=0)
+
+    def share(p: Any) -> Array:
+        if isinstance(model, kan.KAN):
+            score = kan.attribute(model, p, x).inputs
+        else:
+            score = gradient_score(p)
+        return score / jnp.sum(score)
+
+    return Inputs(jax.jit(jax.vmap(share))(params))
+
+
+def prune_member(
+    model: kan.KAN, params: Any, task: str, train: Array, test: Examples, scale: Any
+) -> Pruning:
+    """Prune one member and look for a formula of what is left."""
+
+    def scores(outputs: Array) -> dict[str, float]:
+        return evaluation.measure(task, outputs, jnp.asarray(test.y), scale)
+
+    edges = sum(a * b for a, b in zip(model.widths, model.widths[1:], strict=False))
+    pruned = kan.prune(model, params, train)
+    fits: list[symbolic.Edge] = []
+    formula, formula_scores = None, None
+    if 0 < pruned.edges_left <= MOST_EDGES:
+        fits = symbolic.fit_edges(
+            pruned.model, pruned.params, train, minimum_r2=MINIMUM_R2
+        )
+        if min(edge.fit.r2 for edge in fits) >= MINIMUM_R2:
+            formula = symbolic.formula(pruned.model, pruned.params, train, edges=fits)
+            formula_scores = scores(_evaluate(formula, np.asarray(test.x)))
+    return Pruning(
+        pruned,
+        edges,
+        scores(model.apply(params, test.x)),
+        scores(pruned.model.apply(pruned.params, test.x)),
+        fits,
+        formula,
+        formula_scores,
+    )
+
+
+def _evaluate(formula: list[Any], x: np.ndarray) -> Array:
+    """The formulas' values, (n, outputs); they are ours, not a file's."""
+    import sympy
+
+    symbols = sympy.symbols([f"x{i + 1}" for i in range(x.shape[1])])
+    columns = [
+        np.broadcast_to(sympy.lambdify(symbols, one, "numpy")(*x.T), len(x))
+        for one in formula
+    ]
+    return jnp.asarray(np.stack(columns, axis=1), jnp.float32)
+
+
+def kernels(
+    model: Model, initial: Any, trained: Any, examples: Examples, classes: int
+) -> Kernels:
+    """The empirical NTK of every member on at most ``KERNEL_ROWS`` rows."""
+    x, y = examples.x[:KERNEL_ROWS], examples.y[:KERNEL_ROWS]
+    targets = jax.nn.one_hot(y, classes) if classes else y
+
+    @jax.jit
+    def of_members(params: Any) -> Array:
+        return jax.lax.map(lambda p: ntk.empirical(model.apply, p, x), params)
+
+    both = {"initial": of_members(initial), "trained": of_members(trained)}
+    return Kernels(
+        both["initial"],
+        both["trained"],
+        {name: jax.vmap(ntk.spectrum)(k) for name, k in both.items()},
+        {
+            name: jax.vmap(lambda one: ntk.alignment(one, targets))(k)
+            for name, k in both.items()
+        },
+        jax.vmap(ntk.drift)(both["initial"], both["trained"]),
+    )
+
+
+def losses_around(
+    model: Model,
+    params: Any,
+    order: np.ndarray,
+    loss: Any,
+    train: Examples,
+    key: Array,
+    *,
+    points: int = 31,
+) -> Landscape:
+    """The training loss on planes and between members, on ``LOSS_ROWS`` rows.
+
+    Args:
+        model: the members' model.
+        params: the members' parameters, stacked.
+        order: the members, best first.
+        loss: ``loss(params, batch, key)``.
+        train: the training rows.
+        key: of the random directions.
+        points: grid points of a plane along each axis.
+    """
+    batch = Examples(train.x[:LOSS_ROWS], train.y[:LOSS_ROWS])
+
+    def on_batch(p: Any) -> Array:
+        value = loss(p, batch, None)
+        return value[0] if isinstance(value, tuple) else value
+
+    def member(i: int) -> Any:
+        return jax.tree.map(lambda leaf: leaf[i], params)
+
+    best = member(int(order[0]))
+    directions = landscape.random_directions(key, best)
+    around = landscape.plane(on_batch, best, *directions, extent=1.0, points=points)
+    chosen = tuple(int(i) for i in order[:3])
+    through = None
+    if len(chosen) == 3:
+        through = landscape.plane_through(
+            on_batch, *(member(i) for i in chosen), points=points
+        )
+    spec = landscape.permutation_spec(model)
+    return Landscape(
+        around,
+        through,
+        chosen,
+        landscape.barrier_matrix(on_batch, params),
+        landscape.barrier_matrix(
+            on_batch,
+            params,
+            align=lambda a, b: landscape.match_weights(spec, a, b).permuted,
+        ),
+    )

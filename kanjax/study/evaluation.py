@@ -1,0 +1,132 @@
+"""Predictions of an ensemble and how good they are, on rows it has not seen."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from kanjax.model import Model
+from kanjax.training import metrics
+
+LEVELS = tuple(i / 20 for i in range(1, 20))
+Curve = tuple[list[float], list[float]]
+
+
+class Scores(NamedTuple):
+    """How good an ensemble is.
+
+    Attributes:
+        members: each metric's value for every member.
+        ensemble: each metric's value for the mean prediction (mean probability).
+        spread: what the members' disagreement is worth.
+        curve: nominal and observed values of the calibration curve.
+    """
+
+    members: dict[str, list[float]]
+    ensemble: dict[str, float]
+    spread: dict[str, float]
+    curve: Curve
+
+
+def predict(model: Model, params: Any, x: Array, *, rows: int = 2048) -> Array:
+    """Every member's outputs, (members, n, outputs), in blocks of rows."""
+
+    def one(row: Array) -> Array:
+        return jax.vmap(lambda p: model.apply(p, row))(params)
+
+    outputs = jax.jit(lambda v: jax.lax.map(one, v, batch_size=rows))(x)
+    return jnp.moveaxis(outputs, 1, 0)
+
+
+def measure(task: str, output: Array, y: Array, scale: np.ndarray) -> dict[str, float]:
+    """The metrics of one model.
+
+    Args:
+        task: "regression" or "classification".
+        output: (n, outputs), standardised values or unnormalised log probabilities.
+        y: (n, outputs) standardised values, or (n,) classes.
+        scale: (outputs,), the target's units; not used in classification.
+    """
+    return {name: float(v) for name, v in _measures(task, output, y, scale).items()}
+
+
+def score(task: str, outputs: Array, y: Array, scale: np.ndarray) -> Scores:
+    """The metrics of an ensemble; arguments as in :func:`measure`, outputs stacked."""
+    members = jax.vmap(lambda one: _measures(task, one, y, scale))(outputs)
+    if task == "regression":
+        mean = jnp.mean(outputs, axis=0)
+        spread, curve = _regression_spread(outputs, y, scale)
+    else:
+        log_p = jax.nn.log_softmax(outputs, axis=-1)
+        mean = jax.nn.logsumexp(log_p, axis=0) - jnp.log(len(log_p))
+        spread, curve = _classification_spread(jnp.exp(log_p), y)
+    return Scores(
+        {name: np.asarray(values).tolist() for name, values in members.items()},
+        measure(task, mean, y, scale),
+        {name: float(value) for name, value in spread.items()},
+        curve,
+    )
+
+
+def _measures(
+    task: str, output: Array, y: Array, scale: np.ndarray
+) -> dict[str, Array]:
+    if task == "regression":
+        targets, prediction = y * jnp.asarray(scale), output * jnp.asarray(scale)
+        return {
+            "R2": metrics.r2_score(targets, prediction),
+            "RMSE": metrics.rmse(targets, prediction),
+            "MAE": metrics.mae(targets, prediction),
+        }
+    log_p = jax.nn.log_softmax(output, axis=-1)
+    return {
+        "accuracy": metrics.accuracy(y, log_p),
+        "macro F1": metrics.macro_f1(y, log_p),
+        "log loss": metrics.negative_log_likelihood(y, log_p),
+    }
+
+
+def _regression_spread(
+    outputs: Array, y: Array, scale: np.ndarray
+) -> tuple[dict[str, Array], Curve]:
+    values, targets = outputs * jnp.asarray(scale), y * jnp.asarray(scale)
+    mean, std = jnp.mean(values, axis=0), jnp.std(values, axis=0, ddof=1)
+    observed = metrics.coverage(targets, mean, std, levels=LEVELS)
+    spread = {
+        "CRPS": metrics.crps_ensemble(targets, values),
+        "coverage of the 90% interval": observed[LEVELS.index(0.9)],
+        "spread / error": metrics.spread_error_ratio(targets, values),
+    }
+    return spread, (list(LEVELS), np.asarray(observed).tolist())
+
+
+def _classification_spread(
+    probabilities: Array, y: Array
+) -> tuple[dict[str, Array], Curve]:
+    mean = jnp.mean(probabilities, axis=0)
+    uncertainty = metrics.predictive_uncertainty(probabilities)
+    disagreement, wrong = uncertainty.mutual_information, jnp.argmax(mean, -1) != y
+    spread = {
+        "calibration error": metrics.expected_calibration_error(y, mean),
+        "mean entropy (nats)": jnp.mean(uncertainty.total),
+        "disagreement where right (nats)": _mean(disagreement, ~wrong),
+        "disagreement where wrong (nats)": _mean(disagreement, wrong),
+    }
+    return spread, _reliability(np.asarray(mean), np.asarray(y))
+
+
+def _reliability(p: np.ndarray, y: np.ndarray) -> Curve:
+    """Mean confidence and accuracy in bins of equal numbers of rows."""
+    confidence, hit = p.max(axis=1), p.argmax(axis=1) == y
+    bins = np.array_split(np.argsort(confidence), min(10, max(1, len(y) // 10)))
+    return (
+        [float(confidence[b].mean()) for b in bins],
+        [float(hit[b].mean()) for b in bins],
+    )
+
+
+def _mean(values: Array, where: Array) -> Array:
+    """The mean of a part of the rows; NaN when there are none."""
+    return jnp.sum(values * where) / jnp.sum(where)

@@ -1,0 +1,197 @@
+"""The pictures of a study's report, each with the sentence that goes under it."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from kanjax import kan, plotting
+from kanjax.study import store
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from kanjax.study.job import Findings
+
+CURVE_POINTS = 100
+
+
+class Picture(NamedTuple):
+    """A figure, its file name, its section in the report and its caption."""
+
+    name: str
+    section: str
+    figure: "Figure"
+    caption: str
+
+
+def draw(study: store.Study, found: "Findings") -> Iterator[Picture]:
+    """All pictures, in the report's order."""
+    yield Picture(
+        "scores",
+        "quality",
+        _scores(study, found),
+        "Test scores: one dot per member, the ensemble, and scikit-learn's methods.",
+    )
+    yield Picture(
+        "training",
+        "quality",
+        plotting.training_history(
+            found.fit.history,
+            best_step=found.fit.best_step,
+            loss_name=_loss_name(study),
+        ),
+        "Loss of every member on its training batches and on the validation rows.",
+    )
+    yield from _predictions(study, found)
+    yield from _functions(study, found)
+    yield from _kernels(study, found)
+    yield from _landscape(study, found)
+
+
+def _scores(study: store.Study, found: "Findings") -> "Figure":
+    metric = "R2" if study.data.task == "regression" else "accuracy"
+    rows: list[tuple[str, Any]] = [
+        (f"{study.config.model} members", found.scores.members[metric]),
+        (f"{study.config.model} ensemble", found.scores.ensemble[metric]),
+    ]
+    rows += [(name, values[metric]) for name, values in found.baselines.items()]
+    return plotting.scores(rows, metric=f"test {metric}")
+
+
+def _loss_name(study: store.Study) -> str:
+    if study.data.task == "regression":
+        return "mean squared error (standardised)"
+    return "cross-entropy (nats)"
+
+
+def _predictions(study: store.Study, found: "Findings") -> Iterator[Picture]:
+    data = study.data
+    test = data.split.test
+    nominal, observed = found.scores.curve
+    if data.task == "regression":
+        scaler = data.preprocessor
+        y = scaler.inverse_target(test.y)[:, 0]
+        mean = scaler.inverse_target(jnp.mean(found.outputs, axis=0))[:, 0]
+        std = np.asarray(jnp.std(found.outputs, axis=0, ddof=1))[:, 0] * scaler.std[0]
+        yield Picture(
+            "parity",
+            "quality",
+            plotting.parity(y, mean, std, title=data.target_names[0]),
+            "The ensemble's prediction of the test rows; bars are the members' spread.",
+        )
+        yield Picture(
+            "calibration",
+            "quality",
+            plotting.calibration(nominal, observed),
+            "How many test targets lie inside the central intervals of the members' "
+            "spread. Below the diagonal the spread is too narrow: it holds what the "
+            "members disagree on, not the noise of the target.",
+        )
+        return
+    predicted = np.asarray(jnp.argmax(jnp.mean(found.outputs, axis=0), axis=-1))
+    yield Picture(
+        "confusion",
+        "quality",
+        plotting.confusion(np.asarray(test.y), predicted, data.target_names),
+        "Test rows by true and predicted class.",
+    )
+    yield Picture(
+        "calibration",
+        "quality",
+        plotting.calibration(nominal, observed, kind="confidence"),
+        "Accuracy against the ensemble's confidence, in bins of equal size.",
+    )
+
+
+def _functions(study: store.Study, found: "Findings") -> Iterator[Picture]:
+    names, data = study.data.feature_names, study.data
+    yield Picture(
+        "attribution",
+        "functions",
+        plotting.attribution(found.inputs.attribution, names),
+        "Share of each input in what the members compute; one dot per member.",
+    )
+    if found.pruning is None or not isinstance(study.model, kan.KAN):
+        return
+    best = study.member(int(found.order[0]))
+    x = data.split.train.x[:2000]
+    pruned = found.pruning.pruned
+    yield Picture(
+        "network",
+        "functions",
+        plotting.network(
+            pruned.model, pruned.params, x, names=names, output_names=data.target_names
+        ),
+        "The best member after pruning; the darker an edge, the more it matters.",
+    )
+    low, high = jnp.min(x, axis=0), jnp.max(x, axis=0)
+    grid = low + jnp.linspace(0, 1, CURVE_POINTS)[:, None] * (high - low)
+    values = kan.layer_edges(study.model.layers[0], best[0], grid)
+    edge_scores = kan.attribute(study.model, best, x).edges[0]
+    yield Picture(
+        "functions",
+        "functions",
+        plotting.edge_functions(grid, values, names, edge_scores),
+        "Learned functions of the best member's first layer: for the inputs that "
+        "matter most, the strongest edges into hidden units. Inputs are scaled.",
+    )
+
+
+def _kernels(study: store.Study, found: "Findings") -> Iterator[Picture]:
+    best, y = int(found.order[0]), np.asarray(study.data.split.train.y)
+    kernels = found.kernels
+    rows = kernels.trained.shape[1]
+    order = np.argsort(y[:rows] if y.ndim == 1 else y[:rows, 0])
+    yield Picture(
+        "spectra",
+        "kernels",
+        plotting.spectra(
+            {
+                "at initialisation": kernels.spectra["initial"].eigenvalues,
+                "after training": kernels.spectra["trained"].eigenvalues,
+            }
+        ),
+        f"Spectrum of the empirical tangent kernel of every member on {rows} training "
+        "rows.",
+    )
+    yield Picture(
+        "kernel",
+        "kernels",
+        plotting.kernel_matrix(
+            kernels.trained[best], order=order, title="tangent kernel after training"
+        ),
+        "The best member's kernel after training, rows sorted by the target.",
+    )
+
+
+def _landscape(study: store.Study, found: "Findings") -> Iterator[Picture]:
+    around = found.landscape
+    label = _loss_name(study)
+    yield Picture(
+        "plane",
+        "landscape",
+        plotting.loss_plane(around.plane, label=label, mark_names=["best member"]),
+        "Training loss around the best member along two random filter-normalised "
+        "directions.",
+    )
+    if around.members_plane is not None:
+        yield Picture(
+            "members_plane",
+            "landscape",
+            plotting.loss_plane(
+                around.members_plane,
+                label=label,
+                mark_names=[f"member {i}" for i in around.plane_members],
+            ),
+            "Training loss on the plane through the three best members.",
+        )
+    names = [str(i) for i in range(len(around.barriers))]
+    yield Picture(
+        "barriers",
+        "landscape",
+        plotting.barrier_matrix(around.barriers, around.aligned_barriers, names=names),
+        "Height of the loss barrier on the straight line between members, before and "
+        "after permuting the hidden units of one to match the other's.",
+    )

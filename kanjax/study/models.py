@@ -1,0 +1,48 @@
+"""The models and bases that a study can be told to use, by name."""
+
+from collections.abc import Callable
+from typing import Any
+
+from kanjax import bases, kan, nn
+from kanjax.model import Model
+from kanjax.study.config import Config, StudyError
+
+BASES: dict[str, Callable[[int], Any]] = {
+    "bspline": lambda resolution: bases.BSpline(resolution),
+    "rbf": lambda resolution: bases.GaussianRBF(resolution + 3),
+    "chebyshev": lambda resolution: bases.Chebyshev(resolution),
+    "legendre": lambda resolution: bases.Legendre(resolution),
+    "fourier": lambda resolution: bases.Fourier(resolution),
+    "wavelet": lambda resolution: bases.Wavelet(resolution + 3),
+    "relu": lambda resolution: bases.ReLUPower(resolution),
+    "rational": lambda resolution: bases.Rational(),
+}
+"""Bases by name, from a resolution: grid intervals, degree or order."""
+
+MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
+    "kan": lambda widths, basis: kan.KAN(widths, basis),
+    "mlp": lambda widths, basis: nn.MLP(widths),
+}
+"""Models by name, from their widths and a basis; a new model adds a line here."""
+
+
+def build(config: Config, inputs: int, outputs: int) -> Model:
+    """The model of a study.
+
+    Raises:
+        StudyError: if the widths do not fit the data.
+    """
+    widths = config.widths or (inputs, max(8, outputs), outputs)
+    if (widths[0], widths[-1]) != (inputs, outputs):
+        raise StudyError(
+            f"widths {widths} do not fit the data, which have {inputs} features and "
+            f"{outputs} outputs; expected {inputs} first and {outputs} last."
+        )
+    return MODELS[config.model](widths, BASES[config.basis](config.resolution))
+
+
+def domain(config: Config) -> tuple[float, float]:
+    """Where the features are scaled to: the domain of the model's basis."""
+    if config.model != "kan":
+        return (-1.0, 1.0)
+    return BASES[config.basis](config.resolution).domain

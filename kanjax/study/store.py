@@ -1,0 +1,219 @@
+"""The folder of a study: written whole, read back without running anything of it."""
+
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from kanjax import data as data_
+from kanjax import training
+from kanjax.model import Model
+from kanjax.study import evaluation, models
+from kanjax.study.config import Config, StudyError
+
+PARTS = ("train", "validation", "test")
+
+
+class Predictions(NamedTuple):
+    """Predictions of an ensemble in the target's units.
+
+    Attributes:
+        mean: (n, outputs) in regression; (n, classes) mean probabilities otherwise.
+        std: the members' spread, of the same shape.
+        labels: (n,) the most probable classes' names; None in regression.
+        notes: what was filled, clipped or unknown in these rows.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+    labels: np.ndarray | None
+    notes: tuple[str, ...]
+
+
+class Study(NamedTuple):
+    """A finished study.
+
+    Attributes:
+        config: its settings.
+        model: the model that all members share.
+        params: the members' parameters, with a leading member axis.
+        initial_params: the same before training.
+        data: the scaled and split data, with what scaled them.
+        metrics: all figures of the report.
+        directory: where it is stored, or None.
+    """
+
+    config: Config
+    model: Model
+    params: Any
+    initial_params: Any
+    data: data_.Prepared
+    metrics: dict[str, Any]
+    directory: pathlib.Path | None
+
+    def member(self, index: int) -> Any:
+        """The parameters of one member."""
+        return jax.tree.map(lambda leaf: leaf[index], self.params)
+
+    def predict(self, frame: Any) -> Predictions:
+        """Predict rows of a table with the columns that the study was trained on.
+
+        Args:
+            frame: a pandas ``DataFrame``.
+
+        Raises:
+            DataError: if a column is absent or of another kind.
+        """
+        scaler = self.data.preprocessor
+        x = jnp.asarray(scaler.features(frame))
+        outputs = evaluation.predict(self.model, self.params, x)
+        notes = scaler.remarks(frame)
+        if self.data.task == "regression":
+            mean = scaler.inverse_target(jnp.mean(outputs, axis=0))
+            std = np.asarray(jnp.std(outputs, axis=0, ddof=1)) * np.asarray(scaler.std)
+            return Predictions(mean, std, None, notes)
+        p = jax.nn.softmax(outputs, axis=-1)
+        mean = np.asarray(jnp.mean(p, axis=0))
+        std = np.asarray(jnp.std(p, axis=0, ddof=1))
+        return Predictions(mean, std, scaler.inverse_target(mean.argmax(-1)), notes)
+
+
+def outputs_of(data: data_.Prepared) -> int:
+    """The number of outputs that a model of these data has."""
+    return len(data.target_names)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Write JSON whole or not at all; numbers that are not finite become null."""
+    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    draft = path.with_name(path.name + ".draft")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, path)
+
+
+def read_config(directory: pathlib.Path) -> Config:
+    """The config of a study's folder.
+
+    Raises:
+        StudyError: if there is none, or it is damaged.
+    """
+    return Config.from_dict(_read_json(directory / "config.json"))
+
+
+def save(study: Study, directory: pathlib.Path) -> None:
+    """Write the arrays, the data and the figures of a study."""
+    arrays: dict[str, Any] = {
+        f"{part}_{name}": np.asarray(values)
+        for part in PARTS
+        for name, values in getattr(study.data.split, part)._asdict().items()
+    }
+    for part, rows in zip(PARTS, study.data.split.rows, strict=True):
+        arrays[f"{part}_rows"] = np.asarray(rows)
+    draft = directory / "data.draft.npz"
+    np.savez_compressed(draft, **arrays)
+    os.replace(draft, directory / "data.npz")
+    described = {
+        "task": study.data.task,
+        "feature_names": study.data.feature_names,
+        "target_names": study.data.target_names,
+        "notes": study.data.notes,
+        "name": study.data.name,
+        "preprocessor": study.data.preprocessor.to_dict(),
+    }
+    write_json(directory / "data.json", described)
+    training.checkpoint.save(
+        directory / "checkpoint" / "ensemble",
+        {"params": study.params, "initial_params": study.initial_params},
+        metadata={"config": study.config.to_dict()},
+    )
+    write_json(directory / "metrics.json", study.metrics)
+
+
+def load(directory: str | os.PathLike[str]) -> Study:
+    """Read a study back: model, parameters, data split and metrics.
+
+    Nothing in the folder is executed or unpickled.
+
+    Raises:
+        StudyError: if the folder is not a finished study, or a file is damaged.
+        CheckpointError: if the parameters are damaged or of another config.
+    """
+    root = pathlib.Path(directory)
+    config = read_config(root)
+    found = _read_json(root / "metrics.json")
+    data = _load_data(root)
+    features = int(data.split.train.x.shape[1])
+    model = models.build(config, features, outputs_of(data))
+    like = jax.eval_shape(
+        jax.vmap(model.init), jax.random.split(jax.random.key(0), config.members)
+    )
+    like = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+    restored = training.checkpoint.restore(
+        root / "checkpoint" / "ensemble",
+        {"params": like, "initial_params": like},
+        metadata={"config": config.to_dict()},
+    )
+    return Study(config, model, data=data, metrics=found, directory=root, **restored)
+
+
+def _load_data(root: pathlib.Path) -> data_.Prepared:
+    described = _read_json(root / "data.json")
+    path = root / "data.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            parts = {
+                part: data_.Examples(
+                    jnp.asarray(arrays[f"{part}_x"]), jnp.asarray(arrays[f"{part}_y"])
+                )
+                for part in PARTS
+            }
+            rows = tuple(arrays[f"{part}_rows"] for part in PARTS)
+        return data_.Prepared(
+            data_.Split(**parts, rows=rows),
+            data_.Preprocessor.from_dict(described["preprocessor"]),
+            described["task"],
+            tuple(described["feature_names"]),
+            tuple(described["target_names"]),
+            tuple(described["notes"]),
+            described["name"],
+        )
+    except (OSError, KeyError, ValueError) as error:
+        raise StudyError(
+            f"{path} is not a study's data ({error}); run the study again with "
+            "--overwrite."
+        ) from None
+
+
+def _read_json(path: pathlib.Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StudyError(
+            f"{path.parent} holds no finished study: {path.name} is missing."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path} is damaged: {error}.") from None
+
+
+def plain(value: Any) -> Any:
+    """The value in terms of JSON."""
+    if isinstance(value, dict):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, np.ndarray | Array):
+        return plain(np.asarray(value).tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,200 @@
+"""The study end to end on a small table, read back, predicted from and resumed."""
+
+import html.parser
+import json
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from kanjax import study, training
+from kanjax.study import evaluation
+
+SMALL = {"members": 3, "steps": 60, "evaluate_every": 20, "resolution": 3}
+
+
+def table(rows=120, seed=0):
+    """A number, a category, a constant and gaps; y depends on the first two."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame(
+        {
+            "a": rng.uniform(-3, 5, rows),
+            "kind": rng.choice(["red", "green", "blue"], rows),
+            "same": 1.0,
+            "b": rng.normal(size=rows),
+        }
+    )
+    frame["y"] = np.sin(frame.a) + (frame.kind == "red") + 0.1 * rng.normal(size=rows)
+    frame.loc[3:6, "b"] = np.nan
+    return frame
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    root = tmp_path_factory.mktemp("study")
+    table().to_csv(root / "table.csv", index=False)
+    config = study.Config(data=str(root / "table.csv"), target="y", **SMALL)
+    shares = []
+    done = study.run(
+        config, out=root / "run", progress=lambda what, share: shares.append(share)
+    )
+    return root, config, done, shares
+
+
+def test_folder_holds_what_is_promised(finished):
+    root, config, _, _ = finished
+    names = {path.name for path in (root / "run").iterdir()}
+    assert {
+        "report.html",
+        "metrics.json",
+        "config.json",
+        "figures",
+        "checkpoint",
+    } <= names
+    figures = {path.name for path in (root / "run" / "figures").iterdir()}
+    for name in ("scores", "parity", "calibration", "plane", "barriers", "network"):
+        assert {f"{name}.png", f"{name}.svg"} <= figures
+    assert study.Config.from_dict(json.loads((root / "run/config.json").read_text()))
+    assert not list((root / "run").rglob("*.draft*"))
+
+
+def test_progress_runs_from_nothing_to_all(finished):
+    shares = finished[3]
+    assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
+
+
+class _Links(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.targets, self.images = [], 0
+
+    def handle_starttag(self, tag, attrs):
+        self.images += tag == "img"
+        self.targets += [v for k, v in attrs if k in ("src", "href")]
+
+
+def test_report_stands_alone(finished):
+    text = (finished[0] / "run" / "report.html").read_text()
+    links = _Links()
+    links.feed(text)
+    assert links.images >= 10
+    assert all(target.startswith("data:image/png") for target in links.targets)
+    assert "width=device-width" in text
+    assert "constant columns dropped" in text and "missing" in text
+    for method in ("ridge regression", "gradient boosting", "MLP (scikit-learn)"):
+        assert method in text
+
+
+def test_metrics_equal_scikit_learn(finished):
+    import sklearn.metrics
+
+    _, _, done, _ = finished
+    test = done.data.split.test
+    outputs = evaluation.predict(done.model, done.params, test.x)
+    scaler = done.data.preprocessor
+    y = scaler.inverse_target(test.y)
+    mean = scaler.inverse_target(np.mean(outputs, axis=0))
+    found = done.metrics["test"]["ensemble"]
+    assert found["R2"] == pytest.approx(sklearn.metrics.r2_score(y, mean), abs=1e-4)
+    rmse = sklearn.metrics.root_mean_squared_error(y, mean)
+    assert found["RMSE"] == pytest.approx(rmse, rel=1e-4)
+    one = scaler.inverse_target(outputs[1])
+    member = done.metrics["test"]["members"]["MAE"][1]
+    mae = sklearn.metrics.mean_absolute_error(y, one)
+    assert member == pytest.approx(mae, rel=1e-4)
+
+
+def test_load_gives_the_study_back(finished):
+    root, config, done, _ = finished
+    loaded = study.load(root / "run")
+    assert loaded.config == config and loaded.model == done.model
+    for ours, theirs in zip(
+        jax.tree.leaves((loaded.params, loaded.initial_params)),
+        jax.tree.leaves((done.params, done.initial_params)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    for part in ("train", "validation", "test"):
+        for ours, theirs in zip(
+            getattr(loaded.data.split, part),
+            getattr(done.data.split, part),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+    assert loaded.metrics["test"] == json.loads(json.dumps(done.metrics["test"]))
+
+
+def test_predictions_are_in_the_target_units(finished):
+    root, _, done, _ = finished
+    fresh = table(rows=30, seed=1).drop(columns="y")
+    fresh.loc[0, "kind"] = "violet"
+    found = study.load(root / "run").predict(fresh)
+    assert found.mean.shape == found.std.shape == (30, 1)
+    scaler = done.data.preprocessor
+    outputs = np.stack(
+        [
+            scaler.inverse_target(
+                done.model.apply(done.member(i), scaler.features(fresh))
+            )
+            for i in range(3)
+        ]
+    )
+    np.testing.assert_allclose(found.mean, outputs.mean(0), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found.std, outputs.std(0, ddof=1), rtol=1e-3, atol=1e-4)
+    assert any("of no category" in note for note in found.notes)
+
+
+def test_same_seed_same_study(finished):
+    _, config, done, _ = finished
+    again = study.run(config)
+    for ours, theirs in zip(
+        jax.tree.leaves(again.params), jax.tree.leaves(done.params), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_interrupted_study_resumes_to_the_same_result(finished, tmp_path):
+    _, config, done, _ = finished
+
+    def stop(what, share):
+        if what.startswith("training") and share > 0.2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(training.Interrupted):
+        study.run(config, out=tmp_path / "run", progress=stop)
+    assert not (tmp_path / "run" / "report.html").exists()
+    resumed = study.run(config, out=tmp_path / "run", resume=True)
+    for ours, theirs in zip(
+        jax.tree.leaves(resumed.params), jax.tree.leaves(done.params), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"data": "wine", "model": "mlp"},
+        {"data": "wine", "basis": "rational"},
+        {"data": "feynman:sin(pi*x)+y^2", "basis": "chebyshev"},
+        {"data": "breast_cancer", "basis": "fourier", "optimizer": "lbfgs"},
+    ],
+    ids=lambda options: "-".join(options.values()),
+)
+def test_other_models_bases_and_tasks(options, tmp_path):
+    settings = {**SMALL, "members": 2, **options}
+    done = study.run(study.Config(**settings), out=tmp_path / "run")
+    score = done.metrics["test"]["ensemble"]
+    assert score.get("accuracy", score.get("R2")) > 0.3
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert ("log loss" in text) == (done.data.task == "classification")
+
+
+def test_divergence_keeps_the_last_good_parameters(tmp_path):
+    config = study.Config(data="friedman", optimizer="sgd", learning_rate=1e30, **SMALL)
+    with pytest.raises(study.TrainingDiverged, match="at step .*learning-rate"):
+        study.run(config, out=tmp_path / "run")
+    assert training.checkpoint.exists(tmp_path / "run" / "checkpoint" / "training")
+    assert not (tmp_path / "run" / "metrics.json").exists()

@@ -1,0 +1,163 @@
+"""The command line: bad input gives one line and exit code 2, and writes nothing."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from kanjax import cli, study
+
+
+def frame(rows=40):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(rows, 2))
+    return pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": x[:, 0] + x[:, 1]})
+
+
+def call(*arguments):
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def refused(result, *words):
+    """One line on stderr with these words, and exit code 2."""
+    lines = result.stderr.strip().splitlines()
+    assert result.exit_code == 2, result.output
+    assert len(lines) == 1 and lines[0].startswith("kanjax: "), result.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+TABLES = {
+    "empty": (lambda f: f.iloc[:0], "empty"),
+    "few rows": (lambda f: f.iloc[:19], "20"),
+    "all missing": (lambda f: f.assign(b=np.nan), "b"),
+    "constant target": (lambda f: f.assign(y=1.0), "constant"),
+    "lonely class": (lambda f: f.assign(y=["p"] + ["q", "r"] * 19 + ["q"]), "'p'"),
+    "infinite": (lambda f: f.assign(a=np.where(f.index == 3, np.inf, f.a)), "infinite"),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_bad_tables(case, tmp_path):
+    change, word = TABLES[case]
+    change(frame()).to_csv(tmp_path / "t.csv", index=False)
+    out = tmp_path / "run"
+    refused(
+        call("study", "--data", tmp_path / "t.csv", "--target", "y", "--out", out), word
+    )
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--data", "nowhere.csv", "--target", "y"], ["nowhere.csv"]),
+        (["--data", "diabets"], ["diabets", "diabetes"]),
+        (["--data", "{table}", "--target", "yy"], ["yy", "'y'"]),
+        (["--data", "{table}"], ["--target"]),
+        (["--data", "{broken}", "--target", "y"], ["broken.parquet"]),
+        (["--data", "{text}", "--target", "y", "--task", "regression"], ["text"]),
+        (["--data", "feynman:__import__('os')"], ["__import__"]),
+        (["--basis", "bsplin"], ["unknown basis 'bsplin'; nearest: 'bspline'"]),
+        (["--model", "kann"], ["unknown model 'kann'; nearest: 'kan'"]),
+        (["--optimizer", "adm"], ["unknown optimizer 'adm'; nearest: 'adam'"]),
+        (["--task", "ranking"], ["unknown task 'ranking'"]),
+        (["--widths", "3,4,1"], ["10 features and 1 outputs"]),
+        (["--widths", "3;4"], ["widths must be integers with commas"]),
+        (["--members", "1"], ["members must be an integer of at least 2; got 1"]),
+        (["--learning-rate", "-1"], ["learning_rate must be positive"]),
+        (["--resume"], ["nothing to resume"]),
+    ],
+)
+def test_bad_options(arguments, words, tmp_path):
+    frame().to_csv(tmp_path / "table.csv", index=False)
+    frame().assign(y=["low", "high"] * 20).to_csv(tmp_path / "text.csv", index=False)
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 but not really")
+    paths = {name: tmp_path / f"{name}.csv" for name in ("table", "text")}
+    paths["broken"] = tmp_path / "broken.parquet"
+    filled = [a.format(**paths) if "{" in a else a for a in arguments]
+    result = call("study", *filled, "--out", tmp_path / "run")
+    refused(result, *words)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_is_not_empty_is_kept(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    refused(call("study", "--out", tmp_path), "not empty", "--overwrite")
+    refused(call("study", "--out", tmp_path, "--overwrite"), "not a study")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+SMALL = ("--members", 2, "--steps", 20, "--evaluate-every", 10, "--resolution", 2)
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    root = tmp_path_factory.mktemp("cli")
+    frame().to_csv(root / "t.csv", index=False)
+    result = call(
+        "study",
+        "--data",
+        root / "t.csv",
+        "--target",
+        "y",
+        "--out",
+        root / "run",
+        *SMALL,
+    )
+    assert result.exit_code == 0, result.output
+    assert "kan ensemble" in result.stdout and "report.html" in result.stdout
+    return root / "run"
+
+
+def test_predict_writes_mean_and_spread(run_dir, tmp_path):
+    frame(7).drop(columns="y").to_csv(tmp_path / "new.csv", index=False)
+    result = call("predict", run_dir, tmp_path / "new.csv")
+    assert result.exit_code == 0, result.output
+    written = pd.read_csv(tmp_path / "new.predictions.csv")
+    expected = study.load(run_dir).predict(frame(7))
+    assert list(written.columns) == ["y_mean", "y_std"]
+    np.testing.assert_allclose(written.y_mean, expected.mean[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(written.y_std, expected.std[:, 0], rtol=1e-6)
+
+
+def test_predict_refuses_what_it_cannot_read(run_dir, tmp_path):
+    frame(7)[["a"]].to_csv(tmp_path / "lacks.csv", index=False)
+    refused(call("predict", run_dir, tmp_path / "lacks.csv"), "'b'")
+    refused(call("predict", run_dir, tmp_path / "no.csv"), "no.csv")
+    refused(call("predict", tmp_path, tmp_path / "lacks.csv"), "no finished study")
+
+
+def test_damaged_and_foreign_checkpoints_are_refused(run_dir, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(run_dir, copy)
+    refused(call("study", "--out", copy, "--resume", "--seed", 5), "another config")
+    for path in (copy / "checkpoint" / "ensemble").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    frame(7).to_csv(tmp_path / "new.csv", index=False)
+    refused(call("predict", copy, tmp_path / "new.csv"), "checkpoint")
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "seed": 9}))
+    refused(call("predict", copy, tmp_path / "new.csv"))
+    (copy / "config.json").write_text("{")
+    refused(call("predict", copy, tmp_path / "new.csv"), "config.json is damaged")
+
+
+def test_import_is_light():
+    """What a notebook pays for `import kanjax`, beyond jax."""
+    script = (
+        "import sys, kanjax; heavy = ['flax', 'equinox', 'sklearn', 'pandas', "
+        "'matplotlib', 'orbax', 'sympy', 'rich', 'typer', 'scipy.optimize']; "
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
