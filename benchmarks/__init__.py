@@ -1,0 +1,1 @@
+"""Benchmarks: stand-alone scripts, each with ``main(argv)`` and one JSON result."""

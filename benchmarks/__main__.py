@@ -1,0 +1,55 @@
+"""Run all benchmarks, or those that are named: ``python -m benchmarks [NAME ...]``."""
+
+import argparse
+import pathlib
+import subprocess
+import sys
+from collections.abc import Sequence
+
+NAMES = ("import_time", "kan_layer", "ensemble", "memory")
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run each in a process of its own, so that none meets another's caches.
+
+    Returns:
+        The number of benchmarks that failed.
+    """
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--quick", action="store_true", help="toy sizes")
+    parser.add_argument(
+        "--out", type=pathlib.Path, default=ROOT / "benchmarks/results", help="a folder"
+    )
+    parser.add_argument("--peer-python", help="for kan_layer: has the peers")
+    parser.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="PEER=FOLDER",
+        help="for kan_layer: import a peer from a folder",
+    )
+    options = parser.parse_args(argv)
+    for name in options.names:
+        if name not in NAMES:
+            parser.error(f"benchmark {name!r} is unknown; known: {', '.join(NAMES)}.")
+    failed = 0
+    for name in options.names or NAMES:
+        command = [sys.executable, "-m", f"benchmarks.{name}"]
+        command += ["--out", str((options.out / f"{name}.json").resolve())]
+        command += ["--quick"] if options.quick else []
+        if name == "kan_layer" and options.peer_python:
+            command += ["--peer-python", options.peer_python]
+        if name == "kan_layer":
+            for source in options.source:
+                peer, separator, folder = source.partition("=")
+                absolute = pathlib.Path(folder).resolve() if separator else folder
+                command += ["--source", f"{peer}{separator}{absolute}"]
+        print(f"== {name}", flush=True)
+        failed += subprocess.run(command, cwd=ROOT).returncode != 0
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(min(main(), 1))

@@ -1,0 +1,94 @@
+"""Each benchmark runs at toy size and writes valid JSON."""
+
+import importlib
+import json
+import sys
+
+import pytest
+
+from benchmarks import timing
+from benchmarks.peers import client
+
+
+def run(name, folder, *options):
+    out = folder / f"{name}.json"
+    module = importlib.import_module(f"benchmarks.{name}")
+    module.main(["--quick", "--out", str(out), *options])
+    assert [path.name for path in folder.iterdir()] == [out.name]
+    result = json.loads(out.read_text())
+    assert result["benchmark"] == name
+    assert result["environment"]["versions"]["jax"]
+    return result
+
+
+def test_kan_layer_compares_with_the_matrix_product(tmp_path):
+    result = run("kan_layer", tmp_path)
+    assert result["peers"] == {}
+    for case in result["cases"]:
+        assert case["times"]["matrix_product"]["min_ms"] > 0
+        product = case["times_of_kanjax"]["matrix_product"]
+        assert 1 / product == pytest.approx(case["kanjax_over_matrix_product"], rel=0.1)
+
+
+def test_ensemble_reports_both_kinds_of_batches(tmp_path):
+    result = run("ensemble", tmp_path)
+    for kind in ("with_compilation", "compiled"):
+        ratios = result["cases"][0][kind]["times_of_separate"]
+        assert set(ratios) == {"per_member_batches", "shared_batches"}
+
+
+def test_import_of_kanjax_leaves_the_heavy_libraries_alone(tmp_path):
+    result = run("import_time", tmp_path)
+    new = set(result["loaded_by_kanjax"]) - set(result["loaded_by_jax"])
+    assert not new & {"flax", "equinox", "sklearn", "pandas", "matplotlib"}
+
+
+def test_memory_counts_what_a_process_holds(tmp_path):
+    memory = importlib.import_module("benchmarks.memory")
+    hold = "import time; held = bytearray(10**8); time.sleep(0.3)"
+    measured = memory.run([sys.executable, "-c", hold], tmp_path / "log.txt")
+    assert measured["peak_process_gb"] > 0.1
+    assert measured["peak_sampled_gb"] is None or measured["peak_sampled_gb"] > 0.1
+    fail = [sys.executable, "-c", "raise SystemExit('no such thing')"]
+    with pytest.raises(SystemExit, match="no such thing"):
+        memory.run(fail, tmp_path / "log.txt")
+
+
+def test_memory_writes_a_table_with_its_target(tmp_path):
+    memory = importlib.import_module("benchmarks.memory")
+    memory.write_table(tmp_path / "table.csv", 3)
+    lines = (tmp_path / "table.csv").read_text().splitlines()
+    assert lines[0].endswith(",x19,y") and len(lines) == 4
+
+
+def test_a_peer_that_cannot_be_imported_is_absent(tmp_path):
+    (tmp_path / "efficient_kan.py").write_text("raise ImportError('not today')\n")
+    with client.start("efficient_kan", sys.executable, str(tmp_path)) as peer:
+        assert peer.absent == "not today"
+
+
+def test_a_peer_whose_process_ends_is_absent(tmp_path):
+    (tmp_path / "efficient_kan.py").write_text("raise SystemExit(3)\n")
+    with client.start("efficient_kan", sys.executable, str(tmp_path)) as peer:
+        assert peer.absent is not None and "exit code 3" in peer.absent
+
+
+def test_candidates_take_turns():
+    order = []
+
+    def block(name):
+        order.append(name)
+        return [0.002, 0.001]
+
+    times = timing.interleave({"a": lambda: block("a"), "b": lambda: block("b")}, 2)
+    assert order == ["a", "b", "a", "b"]
+    assert times["a"] == {"min_ms": 1.0, "median_ms": 1.5, "repeats": 4}
+
+
+def test_a_result_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "result.json"
+    timing.write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        timing.write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
