@@ -1,8 +1,8 @@
 """kanjax: networks as functions, in JAX.
 
 Kolmogorov-Arnold networks, neural tangent kernels and loss landscapes as pure functions
-on parameter pytrees. ``plotting``, ``study`` and ``interop`` load on first use, since
-they bring matplotlib, pandas and other large packages with them.
+on parameter pytrees. ``plotting``, ``study``, ``papers`` and ``interop`` load on first
+use, since they bring matplotlib, pandas and other large packages with them.
 """
 
 import importlib
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kanjax import bases, data, kan, landscape, model, nn, ntk, training
 
 if TYPE_CHECKING:
-    from kanjax import interop, plotting, study
+    from kanjax import interop, papers, plotting, study
 
 __version__ = "0.1.0"
 
@@ -24,12 +24,13 @@ __all__ = [
     "model",
     "nn",
     "ntk",
+    "papers",
     "plotting",
     "study",
     "training",
 ]
 
-_LAZY = ("interop", "plotting", "study")
+_LAZY = ("interop", "papers", "plotting", "study")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,10 @@
-"""The command line: ``kanjax study`` and ``kanjax predict``."""
+"""The command line: ``kanjax study``, ``predict``, ``papers`` and ``reproduce``."""
 
 import pathlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -123,6 +123,64 @@ def predict(
         typer.echo(f"{len(found.mean)} predictions written to {path}")
 
 
+@app.command()
+def papers() -> None:
+    """List the papers whose methods are in kanjax, and where."""
+    import rich.box
+    import rich.console
+    import rich.table
+
+    from kanjax import papers as papers_
+
+    table = rich.table.Table(box=rich.box.SIMPLE)
+    for name in ("slug", "title", "room", "state"):
+        table.add_column(name, no_wrap=name == "slug")
+    for paper in papers_.PAPERS:
+        table.add_row(paper.slug, paper.title, paper.room, paper.state)
+    rich.console.Console().print(table)
+
+
+@app.command()
+def reproduce(
+    slug: Annotated[str, typer.Argument(help="A paper of `kanjax papers`.")],
+    full: Annotated[
+        bool, typer.Option("--full", help="At the size of the paper, not of a laptop.")
+    ] = False,
+    short: Annotated[
+        bool, typer.Option("--short", help="In seconds, at the smallest size.")
+    ] = False,
+    data: Annotated[
+        pathlib.Path | None, typer.Option(help="A folder with the paper's own data.")
+    ] = None,
+    out: Annotated[
+        pathlib.Path | None, typer.Option(help="A folder for result.json and figures.")
+    ] = None,
+) -> None:
+    """Measure what a paper claims; exit with 1 if a claim does not hold."""
+    from kanjax import papers as papers_
+
+    if full and short:
+        _fail("--full and --short exclude each other; give one of them.", BAD_INPUT)
+    scale = "full" if full else "short" if short else "default"
+    with _errors():
+        try:
+            found = papers_.reproduce(slug, scale=scale, data=data, out=out)
+        except ValueError as error:
+            _fail(str(error), BAD_INPUT)
+    for claim in found.claims:
+        typer.echo(f"claim:    {claim.text}")
+        typer.echo(f"measured: {claim.measured}")
+        typer.echo(f"verdict:  {'holds' if claim.holds else 'does not hold'}\n")
+    if out is not None:
+        typer.echo(f"written to {out}")
+    raise typer.Exit(0 if found.holds else 1)
+
+
+def reproduce_as_script(slug: str) -> None:
+    """``kanjax reproduce`` of one paper, for the last line of its example."""
+    app(["reproduce", slug, *sys.argv[1:]])
+
+
 def main() -> None:
     """The entry point of the command ``kanjax``."""
     app()
@@ -201,7 +259,7 @@ def _errors(resume_with: str = "") -> Iterator[None]:
         _fail("interrupted", INTERRUPTED)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     line = " ".join(message.split())
     print(f"kanjax: {line}", file=sys.stderr)
     raise typer.Exit(code)

@@ -7,6 +7,8 @@ import warnings
 import matplotlib
 import pytest
 
+from kanjax import papers
+
 ROOT = pathlib.Path(__file__).parent.parent
 matplotlib.use("agg")
 
@@ -30,5 +32,12 @@ def test_code_runs(path):
 
 def test_every_page_is_in_the_navigation():
     navigation = (ROOT / "mkdocs.yml").read_text()
-    for page in (ROOT / "docs").rglob("*.md"):
-        assert str(page.relative_to(ROOT / "docs")) in navigation
+    registered = {f"papers/{paper.slug}.md" for paper in papers.PAPERS}
+    for path in (ROOT / "docs").rglob("*.md"):
+        page = str(path.relative_to(ROOT / "docs"))
+        assert page in registered or page in navigation
+
+
+def test_the_readme_has_the_table_of_papers():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert papers.table(prefix="docs/") in text, "`make docs` brings it up to date"
