@@ -1,42 +1,355 @@
-"""The basis-expansion product, the arithmetic of a Kolmogorov-Arnold layer."""
+"""The basis-expansion product, the arithmetic of a Kolmogorov-Arnold layer.
 
-from collections.abc import Callable
+The product belongs to one form, linear in each of s, c and t:
 
+    F_r(x; s, c, t) = sum_{b, g, i, o} s[b, i] phi_g^(r)(x[b, i]) c[g, i, o] t[b, o]
+
+Its derivatives in t, c and s are the layer's forward pass, its coefficients' gradient
+and its inputs' gradient. A derivative in x raises r and multiplies s by dx; transposing
+swaps one of the three for another. So one primitive, which says in what it is the
+derivative, is closed under differentiation of any order, forward and reverse, and what
+computes it is chosen where the program is lowered.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend
 import jax.numpy as jnp
 from jax import Array
+from jax.interpreters import ad, batching, mlir
 from jaxtyping import Float
+
+from pallas_kernels import backends, blocked, levels, mesh, reference, tiled
+
+NDIM = {"x": 2, "s": 2, "c": 3, "t": 2}
+
+
+class Static(NamedTuple):
+    """What a call of the primitive is beside its operands.
+
+    The operands are those that ``roles`` names, then the leaves of the basis.
+    ``levels`` are batch axes, outermost first: for each, which operands have it.
+    """
+
+    out: str
+    roles: tuple[str, ...]
+    order: int
+    tree: Any
+    dtype: Any
+    backend: str
+    levels: tuple[tuple[bool, ...], ...] = ()
+
+    @property
+    def out_ndim(self) -> int:
+        """The result's number of axes, without batch axes."""
+        return NDIM[self.out]
+
+    def has(self, operand: int) -> tuple[bool, ...]:
+        """Which batch axes an operand has."""
+        return tuple(level[operand] for level in self.levels)
 
 
 def expansion_dot(
-    expand: Callable[[Array], Array],
     x: Float[Array, "*batch in"],
     coef: Float[Array, "size in out"],
+    basis: Any,
+    *,
+    backend: str | None = None,
 ) -> Float[Array, "*batch out"]:
-    """``y[b, o] = sum over g, i of expand(x)[b, g, i] * coef[g, i, o]``.
+    """``y[b, o] = sum over g, i of phi_g(x[b, i]) coef[g, i, o]``.
 
-    One matrix product with an inner size of ``size * in``. With the inputs last in
-    both operands, neither the expansion nor the coefficients are transposed for it.
+    The expansion of all rows is never stored, forward or backward. Works under every
+    transformation of jax, and to any order of differentiation in x and coef.
 
     Args:
-        expand: maps x (..., in) to its expansion (..., size, in).
         x: the inputs.
         coef: the coefficients.
+        basis: the functions phi, a :class:`pallas_kernels.Basis`; a
+            :class:`pallas_kernels.Joined` puts several side by side.
+        backend: "xla", "pallas" (a kernel where the program runs on a GPU or TPU),
+            "interpret" (that kernel, emulated), or "auto", which takes what serves the
+            platform, shapes and types. None asks the variable ``KANJAX_KERNELS``.
 
     Returns:
-        The outputs, in x's dtype; products of half precision accumulate in float32.
+        The outputs; products of half precision accumulate in float32.
 
     Raises:
-        ValueError: if coef has not the expansion's size and number of inputs.
+        ValueError: if coef has not the basis' size and x's number of inputs, or for an
+            unknown backend.
     """
-    expansion = expand(x)
-    if expansion.shape[-2:] != coef.shape[:2]:
+    chosen = backends.resolve(backend)
+    if coef.ndim != 3 or coef.shape[:2] != (basis.size, x.shape[-1]):
         raise ValueError(
             f"coef has shape {coef.shape}; for this basis and x of shape {x.shape} "
-            f"its first two axes must be (size, in) = {expansion.shape[-2:]}."
+            f"its first two axes must be (size, in) = {(basis.size, x.shape[-1])}."
         )
-    size, in_features, out_features = coef.shape
-    rows = expansion.reshape(*x.shape[:-1], size * in_features)
-    columns = coef.reshape(size * in_features, out_features)
-    accumulator = jnp.promote_types(rows.dtype, jnp.float32)
-    y = jnp.matmul(rows, columns, preferred_element_type=accumulator)
-    return y.astype(jnp.result_type(x, coef))
+    leaves, tree = jax.tree.flatten(basis)
+    static = Static(
+        out="t",
+        roles=("x", "c"),
+        order=0,
+        tree=tree,
+        dtype=jnp.result_type(x, coef),
+        backend=chosen,
+    )
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    y = _bind(static, [rows, coef, *leaves])
+    return y.reshape(*x.shape[:-1], coef.shape[-1])
+
+
+expansion_p = jax.extend.core.Primitive("expansion_dot")
+
+
+def _bind(static: Static, operands: Sequence[Any]) -> Array:
+    operands = mesh.vary_alike(operands)
+    return expansion_p.bind(*operands, static=static)
+
+
+@functools.partial(jax.jit, static_argnames="static")
+def _run(*operands: Array, static: Static) -> Array:
+    return expansion_p.bind(*operands, static=static)
+
+
+expansion_p.def_impl(lambda *operands, static: _run(*operands, static=static))
+
+
+@expansion_p.def_abstract_eval
+def _abstract(*operands: Any, static: Static) -> Any:
+    shapes = dict(zip(static.roles, operands, strict=False))
+    rows, inputs = shapes["x"].shape[-2:]
+    size = jax.tree.unflatten(static.tree, operands[len(static.roles) :]).size
+    if static.out == "t":
+        shape = (rows, shapes["c"].shape[-1])
+    elif static.out == "c":
+        shape = (size, inputs, shapes["t"].shape[-1])
+    else:
+        shape = (rows, inputs)
+    return operands[0].update(
+        shape=(*levels.sizes(static.levels, operands), *shape),
+        dtype=static.dtype,
+        weak_type=False,
+    )
+
+
+# ---- derivatives
+
+
+def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, static: Static) -> Any:
+    out = _bind(static, primals)
+    terms = []
+    for i, (role, tangent) in enumerate(zip(static.roles, tangents, strict=False)):
+        if type(tangent) is ad.Zero:
+            continue
+        if role == "x":
+            terms.append(_along_x(primals, tangent, static))
+        else:
+            terms.append(_bind(static, [*primals[:i], tangent, *primals[i + 1 :]]))
+    moved = [t for t in tangents[len(static.roles) :] if type(t) is not ad.Zero]
+    if any(t.dtype != jax.dtypes.float0 for t in moved):
+        terms.append(_along_leaves(primals, tangents, static))
+    if not terms:
+        return out, ad.Zero(jax.typeof(out).to_tangent_aval())
+    return out, functools.reduce(jnp.add, terms)
+
+
+def _along_x(primals: Sequence[Any], dx: Array, static: Static) -> Array:
+    raised = static._replace(order=static.order + 1)
+    if static.out == "s":
+        slope = _bind(raised, primals)
+        everywhere = (True,) * len(static.levels)
+        return slope * _aligned(dx, static.has(0), everywhere, 2).astype(slope.dtype)
+    if "s" not in static.roles:
+        doubled = tuple((level[0], *level) for level in static.levels)
+        roles = ("x", "s", *static.roles[1:])
+        raised = raised._replace(roles=roles, levels=doubled)
+        return _bind(raised, [primals[0], dx, *primals[1:]])
+    place = static.roles.index("s")
+    both = tuple(level[0] or level[place] for level in static.levels)
+    s = _aligned(primals[place], static.has(place), both, 2)
+    s = s * _aligned(dx, static.has(0), both, 2)
+    scaled = tuple(
+        (*level[:place], flag, *level[place + 1 :])
+        for level, flag in zip(static.levels, both, strict=True)
+    )
+    operands = [*primals[:place], s, *primals[place + 1 :]]
+    return _bind(raised._replace(levels=scaled), operands)
+
+
+def _along_leaves(
+    primals: Sequence[Any], tangents: Sequence[Any], static: Static
+) -> Array:
+    # Knots are not trained: for them the plain form is differentiated.
+    number = len(static.roles)
+
+    def plain(*leaves: Array) -> Array:
+        return _plain(*primals[:number], *leaves, static=static)
+
+    given = [ad.instantiate_zeros(t) for t in tangents[number:]]
+    return jax.jvp(plain, tuple(primals[number:]), tuple(given))[1]
+
+
+def _aligned(a: Array, has: levels.Level, wanted: levels.Level, ndim: int) -> Array:
+    """``a`` with an axis of length one for each batch axis that it lacks."""
+    shape, present = [], iter(a.shape)
+    for mine, other in zip(has, wanted, strict=True):
+        if other:
+            shape.append(next(present) if mine else 1)
+    return a.reshape(*shape, *a.shape[a.ndim - ndim :])
+
+
+ad.primitive_jvps[expansion_p] = _jvp
+
+
+def _transpose(ct: Any, *operands: Any, static: Static) -> list[Any]:
+    place = next(i for i, o in enumerate(operands) if ad.is_undefined_primal(o))
+    aval = operands[place].aval
+    result: list[Any] = [None] * len(operands)
+    if type(ct) is ad.Zero:
+        result[place] = ad.Zero(aval)
+        return result
+    number = len(static.roles)
+    kept = [i for i in range(number) if i != place]
+    others = [*kept, *range(number, len(operands))]
+    at = len(kept)
+    given = tuple(
+        _inserted([level[i] for i in others], at, any(level)) for level in static.levels
+    )
+    swapped = static._replace(
+        out=static.roles[place],
+        roles=(*(static.roles[i] for i in kept), static.out),
+        dtype=aval.dtype,
+        levels=given,
+    )
+    value = _bind(swapped, _inserted([operands[i] for i in others], at, ct))
+    absent = [d for d, level in enumerate(static.levels) if not level[place]]
+    result[place] = jnp.sum(value, axis=tuple(absent)) if absent else value
+    return result
+
+
+def _inserted(values: list[Any], at: int, value: Any) -> tuple[Any, ...]:
+    return (*values[:at], value, *values[at:])
+
+
+ad.primitive_transposes[expansion_p] = _transpose
+
+
+# ---- batching
+
+
+def _batch(
+    operands: Sequence[Array], dims: Sequence[int | None], *, static: Static
+) -> tuple[Array, int]:
+    batched = [d is not None for d in dims]
+    roles = dict(zip(static.roles, batched, strict=False))
+    leaves = any(batched[len(static.roles) :])
+    is_row = [role in ("x", "s", "t") for role in static.roles]
+    if static.out != "c" and not roles["c"] and not leaves:
+        return _fold(operands, dims, is_row, static, base=2)
+    if static.out != "s" and not roles["x"] and not roles.get("s") and not leaves:
+        return _fold(operands, dims, batched, static, base=1)
+    # Nothing is shared: one more batch axis, for the kernels one more axis of the grid.
+    operands = [
+        o if d is None else jnp.moveaxis(o, d, 0)
+        for o, d in zip(operands, dims, strict=True)
+    ]
+    static = static._replace(levels=(tuple(batched), *static.levels))
+    return _bind(static, operands), 0
+
+
+def _fold(
+    operands: Sequence[Array],
+    dims: Sequence[int | None],
+    folded: Sequence[bool],
+    static: Static,
+    base: int,
+) -> tuple[Array, int]:
+    """Fold the batch into some operands' rows (base 2) or outputs (base 1)."""
+    number = next(
+        o.shape[d] for o, d in zip(operands, dims, strict=True) if d is not None
+    )
+    merged = list(operands)
+    for i, fold in enumerate(folded):
+        if not fold:
+            continue
+        a, dim = operands[i], dims[i]
+        place = a.ndim - base - (dim is not None)
+        if dim is None:
+            shape = (*a.shape[:place], number, *a.shape[place:])
+            a = jnp.broadcast_to(jnp.expand_dims(a, place), shape)
+        else:
+            a = jnp.moveaxis(a, dim, place)
+        length = number * a.shape[place + 1]
+        merged[i] = a.reshape(*a.shape[:place], length, *a.shape[place + 2 :])
+    y = _bind(static, merged)
+    place = y.ndim - base
+    own = y.shape[place] // number
+    y = y.reshape(*y.shape[:place], number, own, *y.shape[place + 1 :])
+    return y, place
+
+
+batching.primitive_batchers[expansion_p] = _batch
+
+
+# ---- lowering
+
+
+def _compute(*operands: Array, static: Static, platform: str) -> Array:
+    """The primitive by what serves it on a platform."""
+    use_tiles = static.backend == "interpret" or (
+        static.backend in ("auto", "pallas", "triton") and platform in ("cuda", "tpu")
+    )
+
+    def one(*operands: Array) -> Array:
+        named, basis = _named(operands, static)
+        interpret = static.backend == "interpret"
+        if use_tiles and tiled.serves(basis, named, platform, interpret):
+            y = tiled.product(
+                basis, static.order, static.out, named, platform, interpret
+            )
+        else:
+            y = _by_xla(basis, named, static, platform, members)
+        return y.astype(static.dtype)
+
+    members = math.prod(levels.sizes(static.levels, operands))
+    return levels.over(one, static.levels)(*operands)
+
+
+def _by_xla(
+    basis: Any, named: dict[str, Any], static: Static, platform: str, members: int
+) -> Array:
+    x = named["x"]
+    inner = basis.size * x.shape[1] * members
+    blocks = blocked.number_of_blocks(len(x), inner, x.dtype.itemsize, platform)
+    product = {"t": blocked.forward, "c": blocked.coefficients, "s": blocked.scales}
+    return product[static.out](basis, static.order, **named, blocks=blocks)
+
+
+def _plain(*operands: Array, static: Static) -> Array:
+    def one(*operands: Array) -> Array:
+        named, basis = _named(operands, static)
+        return reference.form(basis, static.order, static.out, **named).astype(
+            static.dtype
+        )
+
+    return levels.over(one, static.levels)(*operands)
+
+
+def _named(operands: Sequence[Array], static: Static) -> tuple[dict[str, Any], Any]:
+    number = len(static.roles)
+    absent: dict[str, Any] = {} if static.out == "s" else {"s": None}
+    named = absent | dict(zip(static.roles, operands[:number], strict=True))
+    return named, jax.tree.unflatten(static.tree, operands[number:])
+
+
+for _platform in backends.PLATFORMS:
+    mlir.register_lowering(
+        expansion_p,
+        mlir.lower_fun(
+            functools.partial(_compute, platform=_platform), multiple_results=False
+        ),
+        platform=_platform,
+    )

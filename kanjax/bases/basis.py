@@ -4,19 +4,15 @@ from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
+
+import pallas_kernels
 
 Domain = tuple[float, float]
 
 
 @runtime_checkable
-class Basis(Protocol):
+class Basis(pallas_kernels.Basis, Protocol):
     """A finite family of functions of one variable, evaluated together."""
-
-    @property
-    def size(self) -> int:
-        """The number of functions."""
-        ...
 
     @property
     def domain(self) -> Domain:
@@ -34,15 +30,27 @@ class Basis(Protocol):
         """
         ...
 
+    def function(self, index: int | Array, x: Array) -> Array:
+        """Evaluate one function at x, element by element.
 
-def along(values: Float[Array, " size"], axis: int) -> Array:
-    """Shape a vector over the functions to broadcast against x with that axis."""
-    return values.reshape(values.shape + (1,) * (-1 - axis))
+        Args:
+            index: which one; may be traced, and broadcasts against x.
+            x: as for all functions together.
+        """
+        ...
 
 
-def evenly(domain: Domain, number: int, x: Array) -> Float[Array, " number"]:
-    """Evenly spaced points over the domain, both ends included, in x's dtype."""
-    return jnp.linspace(*domain, number, dtype=x.dtype)
+def all_functions(basis: Basis, x: Array, axis: int) -> Array:
+    """Every function of a basis whose ``function`` takes an array of indices."""
+    x = jnp.asarray(x)
+    indices = jnp.arange(basis.size).reshape(-1, *(1,) * (-1 - axis))
+    return basis.function(indices, jnp.expand_dims(x, axis))
+
+
+def evenly(domain: Domain, number: int, index: int | Array, x: Array) -> Array:
+    """One of evenly spaced points over the domain, both ends included, in x's dtype."""
+    low, high = domain
+    return low + jnp.asarray(index, x.dtype) * ((high - low) / (number - 1))
 
 
 def to_unit(x: Array, domain: Domain) -> Array:

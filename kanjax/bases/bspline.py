@@ -13,7 +13,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
-from kanjax.bases.basis import Domain, along, check_at_least, check_domain
+from kanjax.bases.basis import Domain, all_functions, check_at_least, check_domain
 
 
 @model.dataclass
@@ -65,13 +65,19 @@ class BSpline:
         x = jnp.asarray(x)
         if self.knots is not None:
             return cox_de_boor(x, self.knots, self.degree, axis=axis)
+        return all_functions(self, x, axis)
+
+    def function(self, index: int | Array, x: Array) -> Array:
+        """Evaluate one spline at x."""
+        if self.knots is not None:
+            number = self.degree + 2
+            t = [self.knots[..., index + j].astype(x.dtype) for j in range(number)]
+            return _recursion(x, t)
         low, high = self.domain
         position = (x - low) * (self.intervals / (high - low))
-        # The centre of spline g, in intervals from the low end of the domain.
-        centers = jnp.arange(self.size, dtype=x.dtype) - (self.degree - 1) / 2
-        return cardinal(
-            self.degree, jnp.expand_dims(position, axis) - along(centers, axis)
-        )
+        # The centre of the spline, in intervals from the low end of the domain.
+        center = jnp.asarray(index, x.dtype) - (self.degree - 1) / 2
+        return cardinal(self.degree, position - center)
 
     def extended_knots(self) -> Float[Array, "*in knots"]:
         """The knots in use, uniform or given."""
@@ -141,6 +147,19 @@ def cox_de_boor(x: Array, knots: Array, degree: int, *, axis: int = -1) -> Array
         falling = _ratio(cut(t, p + 1, 0) - x, cut(t, p + 1, 0) - cut(t, 1, -p))
         b = rising * cut(b, 0, -1) + falling * cut(b, 1, 0)
     return b
+
+
+def _recursion(x: Array, t: list[Array]) -> Array:
+    """The one B-spline on the knots t, whose degree is their number less two."""
+    degree = len(t) - 2
+    b = [((t[j] <= x) & (x < t[j + 1])).astype(x.dtype) for j in range(degree + 1)]
+    for p in range(1, degree + 1):
+        b = [
+            _ratio(x - t[j], t[j + p] - t[j]) * b[j]
+            + _ratio(t[j + p + 1] - x, t[j + p + 1] - t[j + 1]) * b[j + 1]
+            for j in range(degree + 1 - p)
+        ]
+    return b[0]
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:

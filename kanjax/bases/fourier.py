@@ -9,7 +9,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from kanjax import model
-from kanjax.bases.basis import Domain, along, check_at_least, check_domain, to_unit
+from kanjax.bases.basis import (
+    Domain,
+    all_functions,
+    check_at_least,
+    check_domain,
+    to_unit,
+)
 
 
 @model.dataclass
@@ -40,8 +46,13 @@ class Fourier:
 
     def __call__(self, x: Array, *, axis: int = -1) -> Array:
         """Evaluate all functions at x (...,) -> (..., size), or where ``axis`` says."""
-        x = jnp.asarray(x)
-        harmonics = self.frequency * jnp.arange(1, self.order + 1, dtype=x.dtype)
-        angle = along(harmonics, axis) * jnp.expand_dims(to_unit(x, self.domain), axis)
-        constant = jnp.ones_like(jnp.expand_dims(x, axis))
-        return jnp.concatenate([constant, jnp.cos(angle), jnp.sin(angle)], axis=axis)
+        return all_functions(self, x, axis)
+
+    def function(self, index: int | Array, x: Array) -> Array:
+        """Evaluate one function at x."""
+        is_cosine = index <= self.order
+        harmonic = jnp.where(is_cosine, index, index - self.order)
+        phase = jnp.where(is_cosine, math.pi / 2, 0).astype(x.dtype)
+        frequency = self.frequency * harmonic.astype(x.dtype)
+        # One sine for all, the constant being sin(pi / 2).
+        return jnp.sin(frequency * to_unit(x, self.domain) + phase)

@@ -6,6 +6,7 @@ Sources: Abramowitz and Stegun (1964), table 22.7; as the basis of a KAN: SS et 
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -48,6 +49,16 @@ class Chebyshev:
             values.append(2 * t * values[-1] - values[-2])
         return jnp.stack(values[: self.size], axis=axis)
 
+    def function(self, index: int | Array, x: Array) -> Array:
+        """Evaluate one polynomial at x."""
+        t = _prepare(x, self.domain, self.squash)
+
+        def next_two(_: Array, two: tuple[Array, Array]) -> tuple[Array, Array]:
+            return two[1], 2 * t * two[1] - two[0]
+
+        # T_-1 is T_1.
+        return jax.lax.fori_loop(0, index, next_two, (t, jnp.ones_like(t)))[1]
+
 
 @model.dataclass
 class Legendre:
@@ -82,6 +93,17 @@ class Legendre:
                 ((2 * n + 1) * t * values[-1] - n * values[-2]) * (1 / (n + 1))
             )
         return jnp.stack(values[: self.size], axis=axis)
+
+    def function(self, index: int | Array, x: Array) -> Array:
+        """Evaluate one polynomial at x."""
+        t = _prepare(x, self.domain, self.squash)
+
+        def next_two(n: Array, two: tuple[Array, Array]) -> tuple[Array, Array]:
+            m = jnp.asarray(n, t.dtype)
+            return two[1], ((2 * m + 1) * t * two[1] - m * two[0]) / (m + 1)
+
+        two = (jnp.zeros_like(t), jnp.ones_like(t))
+        return jax.lax.fori_loop(0, index, next_two, two)[1]
 
 
 def _prepare(x: Array, domain: Domain, squash: Squash) -> Array:

@@ -7,7 +7,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from kanjax import model
-from kanjax.bases.basis import Domain, along, check_at_least, check_domain, evenly
+from kanjax.bases.basis import (
+    Domain,
+    all_functions,
+    check_at_least,
+    check_domain,
+    evenly,
+)
 
 
 @model.dataclass
@@ -37,8 +43,11 @@ class GaussianRBF:
 
     def __call__(self, x: Array, *, axis: int = -1) -> Array:
         """Evaluate all Gaussians at x (...,) -> (..., size), or where ``axis`` says."""
-        x = jnp.asarray(x)
+        return all_functions(self, x, axis)
+
+    def function(self, index: int | Array, x: Array) -> Array:
+        """Evaluate one Gaussian at x."""
         low, high = self.domain
         width = self.width or (high - low) / (self.centers - 1)
-        centers = along(evenly(self.domain, self.centers, x), axis)
-        return jnp.exp(-jnp.square((jnp.expand_dims(x, axis) - centers) / width))
+        center = evenly(self.domain, self.centers, index, x)
+        return jnp.exp(-jnp.square((x - center) * (1 / width)))

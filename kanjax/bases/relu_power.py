@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from kanjax import model
-from kanjax.bases.basis import Domain, along, check_at_least, check_domain
+from kanjax.bases.basis import Domain, all_functions, check_at_least, check_domain
 
 
 @model.dataclass
@@ -42,11 +42,13 @@ class ReLUPower:
 
     def __call__(self, x: Array, *, axis: int = -1) -> Array:
         """Evaluate all bumps at x (...,) -> (..., size), or where ``axis`` says."""
-        x = jnp.asarray(x)
+        return all_functions(self, x, axis)
+
+    def function(self, index: int | Array, x: Array) -> Array:
+        """Evaluate one bump at x."""
         low, high = self.domain
         position = (x - low) * (self.intervals / (high - low))
-        starts = jnp.arange(self.size, dtype=x.dtype) - self.degree
-        along_bump = jnp.expand_dims(position, axis) - along(starts, axis)
+        along_bump = position - (jnp.asarray(index, x.dtype) - self.degree)
         width = self.degree + 1
         product = along_bump * (width - along_bump) * (4 / width**2)
         return jnp.where(product > 0, product, 0) ** self.power

@@ -9,7 +9,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from kanjax import model
-from kanjax.bases.basis import Domain, along, check_at_least, check_domain, evenly
+from kanjax.bases.basis import (
+    Domain,
+    all_functions,
+    check_at_least,
+    check_domain,
+    evenly,
+)
 
 
 def mexican_hat(u: Array) -> Array:
@@ -62,8 +68,11 @@ class Wavelet:
 
     def __call__(self, x: Array, *, axis: int = -1) -> Array:
         """Evaluate all wavelets at x (...,) -> (..., size), or where ``axis`` says."""
-        x = jnp.asarray(x)
+        return all_functions(self, x, axis)
+
+    def function(self, index: int | Array, x: Array) -> Array:
+        """Evaluate one wavelet at x."""
         low, high = self.domain
         scale = self.scale or (high - low) / (self.centers - 1)
-        centers = along(evenly(self.domain, self.centers, x), axis)
-        return KINDS[self.kind]((jnp.expand_dims(x, axis) - centers) / scale)
+        center = evenly(self.domain, self.centers, index, x)
+        return KINDS[self.kind]((x - center) * (1 / scale))

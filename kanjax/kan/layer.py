@@ -77,18 +77,13 @@ class KANLayer:
     ) -> Float[Array, "*batch out"]:
         """The layer's outputs for x (..., in)."""
         check_inputs(x, self.in_features)
-        return pallas_kernels.expansion_dot(
-            lambda inputs: self.features(params, inputs), x, self.weights(params)
-        )
+        return pallas_kernels.expansion_dot(x, self.weights(params), self._functions)
 
     def features(
         self, params: dict[str, Array], x: Array
     ) -> Float[Array, "*batch rows in"]:
         """What the edges are linear in: the basis and, last, the residual branch."""
-        expansion = self.basis(x, axis=-2)
-        if self.residual is None:
-            return expansion
-        return jnp.concatenate([expansion, self.residual(x)[..., None, :]], axis=-2)
+        return self._functions(x, axis=-2)
 
     def weights(self, params: dict[str, Array]) -> Float[Array, "rows in out"]:
         """The edges' weights on :meth:`features`."""
@@ -98,6 +93,13 @@ class KANLayer:
         if self.mask is not None:
             weights = weights * self.mask.astype(weights.dtype)
         return weights
+
+    @property
+    def _functions(self) -> pallas_kernels.Basis:
+        if self.residual is None:
+            return self.basis
+        residual = pallas_kernels.Single(self.residual)
+        return pallas_kernels.Joined((self.basis, residual))
 
     def parameter_axes(self) -> Axes:
         """What the axes of each parameter run over: "in", "out" or neither."""
@@ -160,10 +162,8 @@ class RationalLayer:
     ) -> Float[Array, "*batch out"]:
         """The layer's outputs for x (..., in)."""
         check_inputs(x, self.in_features)
-        expanded = pallas_kernels.expansion_dot(
-            lambda inputs: self.features(params, inputs), x, self.weights(params)
-        )
-        return expanded + params["bias"]
+        kernel = self.weights(params)[0]
+        return self.basis.apply(params, x) @ kernel + params["bias"]
 
     def features(
         self, params: dict[str, Array], x: Array

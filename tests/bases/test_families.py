@@ -103,6 +103,14 @@ class TestInterface:
         np.testing.assert_allclose(basis(x, axis=-2), swapped, atol=1e-6)
         np.testing.assert_allclose(basis(x[0, 0]), values[0, 0], atol=1e-6)
 
+    def test_one_by_one_they_are_the_same_functions(self, basis, key, x64):
+        x = jax.random.uniform(key, (16, 3), minval=-1.3, maxval=1.3)
+        one = jax.jit(basis.function)
+        for index in range(basis.size):
+            expected = basis(x)[..., index]
+            for found in (one(index, x), basis.function(index, x)):
+                np.testing.assert_allclose(found, expected, atol=1e-13)
+
     def test_jit_and_vmap_agree_with_eager(self, basis, key):
         x = jax.random.uniform(key, (16,), minval=-1.0)
         np.testing.assert_allclose(jax.jit(basis)(x), basis(x), atol=1e-6)

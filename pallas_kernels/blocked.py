@@ -1,0 +1,127 @@
+"""The expansion products by XLA, one cache-sized block of rows at a time."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from pallas_kernels import basis as bases
+from pallas_kernels import mesh
+
+BLOCK_BYTES = {"cpu": 3 * 2**20}
+"""The expansion of a block. On CPU it stays in the cache (measured); elsewhere only the
+memory is bounded, with few launches."""
+OTHER_BYTES = 2**28
+LEAST_ROWS = 64
+
+
+def forward(
+    basis: Any, order: int, x: Array, s: Array | None, c: Array, *, blocks: int
+) -> Array:
+    """``y[b, o] = sum_{g, i} s[b, i] phi_g(x[b, i]) c[g, i, o]``."""
+    columns = c.reshape(c.shape[0] * c.shape[1], c.shape[2])
+
+    def one(block: list[Array]) -> Array:
+        return _dot(_rows(basis, order, *block), columns)
+
+    return _map(one, [x] if s is None else [x, s], blocks)
+
+
+def coefficients(
+    basis: Any, order: int, x: Array, s: Array | None, t: Array, *, blocks: int
+) -> Array:
+    """``C[g, i, o] = sum_b s[b, i] phi_g(x[b, i]) t[b, o]``."""
+
+    def one(block: list[Array]) -> Array:
+        *inputs, cotangent = block
+        return _dot(_rows(basis, order, *inputs).T, cotangent)
+
+    total = _sum(one, [x, t] if s is None else [x, s, t], blocks)
+    return total.reshape(basis.size, x.shape[1], t.shape[1])
+
+
+def scales(
+    basis: Any, order: int, x: Array, c: Array, t: Array, *, blocks: int
+) -> Array:
+    """``S[b, i] = sum_{g, o} phi_g(x[b, i]) c[g, i, o] t[b, o]``."""
+    columns = c.reshape(c.shape[0] * c.shape[1], c.shape[2])
+
+    def one(block: list[Array]) -> Array:
+        inputs, cotangent = block
+        values = bases.expand(basis, inputs, order)
+        back = _dot(cotangent, columns.T).reshape(values.shape)
+        return jnp.sum(back * values, axis=-2)
+
+    return _map(one, [x, t], blocks)
+
+
+def number_of_blocks(rows: int, inner: int, itemsize: int, platform: str) -> int:
+    """How many blocks keep the expansion of one below the platform's bound."""
+    bound = BLOCK_BYTES.get(platform, OTHER_BYTES)
+    wanted = math.ceil(rows * inner * itemsize / bound)
+    wanted = max(1, min(wanted, rows // LEAST_ROWS))
+    # A divisor nearby spares the padding.
+    near = range(wanted, min(2 * wanted, rows) + 1)
+    return next((n for n in near if rows % n == 0), wanted)
+
+
+def _rows(basis: Any, order: int, x: Array, s: Array | None = None) -> Array:
+    values = bases.expand(basis, x, order)
+    if s is not None:
+        values = values * s[:, None, :].astype(values.dtype)
+    return values.reshape(len(x), values.shape[1] * values.shape[2])
+
+
+def _dot(a: Array, b: Array) -> Array:
+    accumulator = jnp.promote_types(jnp.result_type(a, b), jnp.float32)
+    return jnp.matmul(a, b, preferred_element_type=accumulator)
+
+
+def _map(
+    one: Callable[[list[Array]], Array], arrays: list[Array], blocks: int
+) -> Array:
+    """``one`` of every block of rows, put together again."""
+    if blocks == 1:
+        return one(arrays)
+    rows = len(arrays[0])
+    cut = _cut(arrays, blocks)
+    like = jax.eval_shape(one, _block(cut, 0))
+
+    def body(i: Array, y: Array) -> Array:
+        return lax.dynamic_update_index_in_dim(y, one(_block(cut, i)), i, 1)
+
+    y = jnp.zeros((like.shape[0], blocks, *like.shape[1:]), like.dtype)
+    y = lax.fori_loop(0, blocks, body, mesh.vary_like(y, arrays))
+    return y.reshape(-1, *like.shape[1:])[:rows]
+
+
+def _sum(
+    one: Callable[[list[Array]], Array], arrays: list[Array], blocks: int
+) -> Array:
+    """The sum of ``one`` over the blocks of rows."""
+    if blocks == 1:
+        return one(arrays)
+    cut = _cut(arrays, blocks)
+    return lax.fori_loop(
+        1, blocks, lambda i, total: total + one(_block(cut, i)), one(_block(cut, 0))
+    )
+
+
+def _cut(arrays: list[Array], blocks: int) -> list[Array]:
+    """Rows (b, n) -> (b / blocks, blocks, n): every block has rows from everywhere.
+
+    So an array that is spread over devices by rows stays so within each block. Rows of
+    zeros fill up the last one: the cotangents' make them count nothing.
+    """
+    rows = len(arrays[0])
+    missing = -rows % blocks
+    if missing:
+        arrays = [jnp.pad(a, ((0, missing), (0, 0))) for a in arrays]
+    return [a.reshape(-1, blocks, a.shape[-1]) for a in arrays]
+
+
+def _block(cut: list[Array], i: int | Array) -> list[Array]:
+    return [lax.dynamic_index_in_dim(a, i, 1, keepdims=False) for a in cut]

@@ -1,0 +1,29 @@
+"""Batch axes of a primitive's operands, when ``vmap`` gave it some.
+
+A level is one batch axis: a flag for each operand, whether it has the axis. Levels are
+ordered outermost first, as are the leading axes of the operands.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+Level = tuple[bool, ...]
+
+
+def sizes(levels: Sequence[Level], operands: Sequence[Any]) -> tuple[int, ...]:
+    """The length of every batch axis."""
+    found = []
+    for depth, level in enumerate(levels):
+        operand = level.index(True)
+        axis = sum(outer[operand] for outer in levels[:depth])
+        found.append(operands[operand].shape[axis])
+    return tuple(found)
+
+
+def over(f: Callable[..., Any], levels: Sequence[Level]) -> Callable[..., Any]:
+    """``f``, which knows of no batch axes, over all of them."""
+    for level in reversed(levels):
+        f = jax.vmap(f, in_axes=tuple(0 if flag else None for flag in level))
+    return f
