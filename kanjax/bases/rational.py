@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+import pallas_kernels
 from kanjax import model
 from kanjax.bases.basis import Domain, check_at_least
 
@@ -111,25 +112,6 @@ class Rational:
                 f"groups={self.groups} does not divide the {channels} channels of x; "
                 "choose a divisor."
             )
-        grouped = x.reshape(*x.shape[:-1], self.groups, channels // self.groups)
-        a = params["numerator"].astype(x.dtype)
-        b = params["denominator"].astype(x.dtype)
-        p = _horner(grouped, a)
-        zero = jnp.zeros_like(b[:, :1])
-        if self.form == "A":
-            q = 1 + _horner(_abs(grouped), jnp.concatenate([zero, _abs(b)], axis=1))
-        else:
-            q = 1 + _abs(_horner(grouped, jnp.concatenate([zero, b], axis=1)))
-        return (p / q).reshape(x.shape)
-
-
-def _horner(x: Array, coef: Float[Array, "groups order"]) -> Array:
-    value = jnp.zeros_like(x)
-    for i in reversed(range(coef.shape[1])):
-        value = value * x + coef[:, i, None]
-    return value
-
-
-def _abs(x: Array) -> Array:
-    # The slope at 0 is +1, not 0: a zero coefficient would never leave zero.
-    return jnp.where(x >= 0, x, -x)
+        return pallas_kernels.group_rational(
+            x, params["numerator"], params["denominator"], self.form
+        )

@@ -1,0 +1,278 @@
+"""The grouped safe Pade rational function, the activation of group-rational layers.
+
+One primitive has three tasks: the value, its tangent (linear in the changes of x and
+of the coefficients) and its cotangent (the fused backward pass). The last two are each
+other's transpose, so both modes of differentiation stay inside; derivatives of higher
+order are those of the plain form.
+
+Sources: Molina et al. (2020), arXiv 1907.06732; Yang and Wang (2025), arXiv 2409.10594.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.interpreters import ad, batching, mlir
+from jaxtyping import Float
+
+from pallas_kernels import backends, levels, mesh, rational_math, rational_tiled
+
+FORMS = ("A", "B")
+BLOCK_BYTES = 3 * 2**18
+"""On CPU a block of rows stays in the cache for the ten sums over it (measured)."""
+
+
+class Static(NamedTuple):
+    """What a call of the primitive is beside its operands.
+
+    Operands are x (rows, channels), a (m + 1, channels) and b (n, channels), then for
+    "tangent" their changes, for "cotangent" the value's. ``levels`` are batch axes,
+    outermost first: for each, which operands have it.
+    """
+
+    what: str
+    form: str
+    backend: str
+    levels: tuple[tuple[bool, ...], ...] = ()
+
+
+def group_rational(
+    x: Float[Array, "*batch channels"],
+    numerator: Float[Array, "groups m+1"],
+    denominator: Float[Array, "groups n"],
+    form: str = "A",
+    *,
+    backend: str | None = None,
+) -> Float[Array, "*batch channels"]:
+    """``P(x) / Q(x)``, with coefficients shared by contiguous groups of channels.
+
+    ``P(x) = sum_i a_i x^i``. Form A has ``Q(x) = 1 + sum_j |b_j| |x|^j``, form B has
+    ``Q(x) = 1 + |sum_j b_j x^j|``; neither has a pole. The coefficients' gradients are
+    summed in a fixed order, in float32 for inputs of half precision.
+
+    Args:
+        x: the inputs.
+        numerator: a_0 to a_m of each group.
+        denominator: b_1 to b_n of each group.
+        form: "A" or "B".
+        backend: as for :func:`pallas_kernels.expansion_dot`.
+
+    Returns:
+        The values, in x's type.
+
+    Raises:
+        ValueError: for an unknown form or backend, or if the groups of the two differ
+            or do not divide the channels.
+    """
+    if form not in FORMS:
+        raise ValueError(f"form must be 'A' or 'B'; got {form!r}.")
+    groups, channels = len(numerator), x.shape[-1]
+    if len(denominator) != groups or channels % groups:
+        raise ValueError(
+            f"the groups of numerator ({groups}) and denominator ({len(denominator)}) "
+            f"must be one number that divides the {channels} channels of x."
+        )
+    static = Static("value", form, backends.resolve(backend))
+    a, b = (
+        jnp.repeat(coef.T, channels // groups, axis=1, total_repeat_length=channels)
+        for coef in (numerator, denominator)
+    )
+    (y,) = _bind(static, [x.reshape(math.prod(x.shape[:-1]), channels), a, b])
+    return y.reshape(x.shape)
+
+
+rational_p = jax.extend.core.Primitive("group_rational")
+rational_p.multiple_results = True
+
+
+def _bind(static: Static, operands: Sequence[Any]) -> list[Array]:
+    return rational_p.bind(*mesh.vary_alike(operands), static=static)
+
+
+@functools.partial(jax.jit, static_argnames="static")
+def _run(*operands: Array, static: Static) -> list[Array]:
+    return rational_p.bind(*operands, static=static)
+
+
+rational_p.def_impl(lambda *operands, static: _run(*operands, static=static))
+
+
+@rational_p.def_abstract_eval
+def _abstract(*operands: Any, static: Static) -> list[Any]:
+    sizes = levels.sizes(static.levels, operands)
+    like = operands[:3] if static.what == "cotangent" else operands[:1]
+    return [o.update(shape=(*sizes, *o.shape[-2:]), weak_type=False) for o in like]
+
+
+# ---- derivatives
+
+
+def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, static: Static) -> Any:
+    out = _bind(static, primals)
+    moved = [type(t) is not ad.Zero for t in tangents]
+    given = [ad.instantiate_zeros(t) for t in tangents]
+    at_point, linear = any(moved[:3]), any(moved[3:])
+    if static.what == "value" and any(moved[1:3]):
+        doubled = tuple((*level, *level) for level in static.levels)
+        along = static._replace(what="tangent", levels=doubled)
+        return out, _bind(along, [*primals, *given])
+    changes = []
+    if linear:
+        changes.append(_bind(static, [*primals[:3], *given[3:]]))
+    if at_point:
+        # The slope in x alone fuses with what is around it; and second derivatives.
+        def plain(*point: Array) -> list[Array]:
+            return _plain(*point, *primals[3:], static=static)
+
+        changes.append(jax.jvp(plain, tuple(primals[:3]), tuple(given[:3]))[1])
+    if not changes:
+        return out, [ad.Zero(jax.typeof(o).to_tangent_aval()) for o in out]
+    return out, [
+        functools.reduce(jnp.add, terms) for terms in zip(*changes, strict=True)
+    ]
+
+
+ad.primitive_jvps[rational_p] = _jvp
+
+
+def _transpose(cts: Sequence[Any], *operands: Any, static: Static) -> list[Any]:
+    point, linear = operands[:3], operands[3:]
+    unknown = [ad.is_undefined_primal(o) for o in linear]
+    result: list[Any] = [None] * len(operands)
+    if all(type(ct) is ad.Zero for ct in cts):
+        for i, (o, wanted) in enumerate(zip(linear, unknown, strict=True), start=3):
+            result[i] = ad.Zero(o.aval) if wanted else None
+        return result
+    given = [ad.instantiate_zeros(ct) for ct in cts]
+    flags = (True,) * len(given)
+    full = tuple((*level[:3], *flags) for level in static.levels)
+    what = "cotangent" if static.what == "tangent" else "tangent"
+    values = _bind(static._replace(what=what, levels=full), [*point, *given])
+    for i, (value, wanted) in enumerate(zip(values, unknown, strict=True), start=3):
+        absent = [d for d, level in enumerate(static.levels) if not level[i]]
+        if wanted:
+            result[i] = jnp.sum(value, axis=tuple(absent)) if absent else value
+    return result
+
+
+ad.primitive_transposes[rational_p] = _transpose
+
+
+# ---- batching
+
+
+def _batch(
+    operands: Sequence[Array], dims: Sequence[int | None], *, static: Static
+) -> tuple[list[Array], list[int]]:
+    batched = [d is not None for d in dims]
+    moved = [
+        o if d is None else jnp.moveaxis(o, d, 0)
+        for o, d in zip(operands, dims, strict=True)
+    ]
+    is_row = [i % 3 == 0 for i in range(len(operands))]
+    if static.what != "cotangent" and not static.levels and batched == is_row:
+        # The coefficients are shared: the batch is more rows.
+        number = moved[0].shape[0]
+        rows = [
+            o.reshape(number * o.shape[1], o.shape[2]) if row else o
+            for o, row in zip(moved, is_row, strict=True)
+        ]
+        (y,) = _bind(static, rows)
+        return [y.reshape(moved[0].shape)], [0]
+    found = _bind(static._replace(levels=(tuple(batched), *static.levels)), moved)
+    return found, [0] * len(found)
+
+
+batching.primitive_batchers[rational_p] = _batch
+
+
+# ---- lowering
+
+
+def _compute(*operands: Array, static: Static, platform: str) -> list[Array]:
+    interpret = static.backend == "interpret"
+    use_tiles = interpret or (static.backend != "xla" and platform in ("cuda", "tpu"))
+    members = math.prod(levels.sizes(static.levels, operands))
+
+    def one(*operands: Array) -> list[Array]:
+        if use_tiles and rational_tiled.serves(operands, platform, interpret):
+            found = rational_tiled.compute(
+                static.what, static.form, operands, platform, interpret
+            )
+        else:
+            found = _by_xla(operands, static, platform, members)
+        return [y.astype(o.dtype) for y, o in zip(found, operands, strict=False)]
+
+    return levels.over(one, static.levels)(*operands)
+
+
+def _by_xla(
+    operands: Sequence[Array], static: Static, platform: str, members: int
+) -> tuple[Array, ...]:
+    exact = jnp.promote_types(operands[0].dtype, jnp.float32)
+    if static.what != "cotangent":
+        return (_elementwise([o.astype(exact) for o in operands], static),)
+    x, a, b, g = operands
+    number, channels = x.shape
+    size = number * channels * x.dtype.itemsize * members
+    blocks = max(1, min(number // 16, size // BLOCK_BYTES if platform == "cpu" else 1))
+    blocks = next((n for n in range(blocks, 2 * blocks) if number % n == 0), blocks)
+    missing = -number % blocks
+    shape = (blocks, (number + missing) // blocks, channels)
+    # Rows of zeros in g count nothing.
+    cut = [jnp.pad(v, ((0, missing), (0, 0))).reshape(shape) for v in (x, g)]
+    rows_a, rows_b = _rows(a.astype(exact)), _rows(b.astype(exact))
+
+    def step(i: Array, carry: Any) -> Any:
+        gx, ga, gb = carry
+        xs, gs = (lax.dynamic_index_in_dim(v, i, 0, False).astype(exact) for v in cut)
+        one, da, db = rational_math.cotangent(xs, rows_a, rows_b, gs, static.form)
+        gx = lax.dynamic_update_index_in_dim(gx, one, i, 0)
+        return gx, ga + jnp.concatenate(da), gb + jnp.concatenate(db)
+
+    zeros = [jnp.zeros(s, exact) for s in (shape, a.shape, b.shape)]
+    start = tuple(mesh.vary_like(zero, operands) for zero in zeros)
+    gx, ga, gb = lax.fori_loop(0, blocks, step, start)
+    return gx.reshape(number + missing, channels)[:number], ga, gb
+
+
+def _elementwise(operands: Sequence[Array], static: Static) -> Array:
+    x, a, b, *changes = operands
+    if static.what == "value":
+        return rational_math.pieces(x, _rows(a), _rows(b), static.form).value
+    dx, da, db = changes
+    point = x, _rows(a), _rows(b)
+    return rational_math.tangent(*point, dx, _rows(da), _rows(db), static.form)
+
+
+def _rows(coef: Array) -> list[Array]:
+    return [coef[i : i + 1] for i in range(len(coef))]
+
+
+def _plain(*operands: Array, static: Static) -> list[Array]:
+    """The primitive by jax's own differentiation of the value."""
+
+    def value(x: Array, a: Array, b: Array) -> Array:
+        return rational_math.pieces(x, _rows(a), _rows(b), static.form).value
+
+    def one(x: Array, a: Array, b: Array, *rest: Array) -> list[Array]:
+        if static.what == "value":
+            return [value(x, a, b)]
+        if static.what == "tangent":
+            return [jax.jvp(value, (x, a, b), rest)[1]]
+        return list(jax.vjp(value, x, a, b)[1](*rest))
+
+    return levels.over(one, static.levels)(*operands)
+
+
+for _platform in backends.PLATFORMS:
+    mlir.register_lowering(
+        rational_p,
+        mlir.lower_fun(functools.partial(_compute, platform=_platform)),
+        platform=_platform,
+    )

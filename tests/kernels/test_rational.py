@@ -1,0 +1,205 @@
+"""The grouped rational function: its value, every transformation, where it runs."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, PartitionSpec
+
+import pallas_kernels
+from pallas_kernels import rational, rational_tiled
+from tests.kernels import transformations
+
+ORDERS = {"A": (3, 2), "B": (2, 3)}
+
+
+def plain(x, a, b, form="A"):
+    """The definition, by powers."""
+    by_group = x.reshape(*x.shape[:-1], len(a), x.shape[-1] // len(a))
+    p = sum(a[:, i, None] * by_group**i for i in range(a.shape[1]))
+    terms = [b[:, j, None] * by_group ** (j + 1) for j in range(b.shape[1])]
+    if form == "A":
+        q = 1 + sum(jnp.abs(term) for term in terms)
+    else:
+        q = 1 + jnp.abs(sum(terms))
+    return (p / q).reshape(x.shape)
+
+
+def operands(key, form="A", shape=(5, 6), groups=2, dtype=jnp.float64):
+    m, n = ORDERS[form]
+    keys = jax.random.split(key, 3)
+    return (
+        jax.random.normal(keys[0], shape, dtype),
+        jax.random.normal(keys[1], (groups, m + 1), dtype),
+        jax.random.normal(keys[2], (groups, n), dtype),
+    )
+
+
+def agree(f, other, arguments, rtol=1e-10, atol=1e-11):
+    for ours, theirs in zip(
+        jax.tree.leaves(jax.jit(f)(*arguments)),
+        jax.tree.leaves(jax.jit(other)(*arguments)),
+        strict=True,
+    ):
+        assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=atol)
+
+
+def both(form, backend):
+    f = functools.partial(pallas_kernels.group_rational, form=form, backend=backend)
+    return f, functools.partial(plain, form=form)
+
+
+@pytest.mark.parametrize("name", transformations.ALONE)
+@pytest.mark.parametrize("form", ["A", "B"])
+@pytest.mark.parametrize("backend", ["xla", "interpret"])
+def test_every_transformation(name, form, backend, key, x64):
+    change = transformations.ALONE[name]
+    f, other = both(form, backend)
+    agree(change(f), change(other), operands(key, form))
+
+
+@pytest.mark.parametrize("name", transformations.ENSEMBLE)
+@pytest.mark.parametrize("axes", [(0, None, None), (None, 0, 0), (0, 0, 0)], ids=str)
+@pytest.mark.parametrize("backend", ["xla", "interpret"])
+def test_ensembles(name, axes, backend, key, x64):
+    f, other = both("A", backend)
+    arguments = tuple(
+        jnp.stack([v, 1.5 * v, v + 0.1]) if axis == 0 else v
+        for v, axis in zip(operands(key), axes, strict=True)
+    )
+    agree(
+        transformations.batched(name, f, axes),
+        transformations.batched(name, other, axes),
+        arguments,
+    )
+
+
+@pytest.mark.parametrize("backend", ["xla", "interpret"])
+@pytest.mark.parametrize("shape", [(0, 6), (1, 6), (6,), (2, 3, 6), (37, 130)])
+def test_shapes(shape, backend, key):
+    f, other = both("B", backend)
+    arguments = operands(key, "B", shape, 2, jnp.float32)
+
+    def gradients(f):
+        return jax.value_and_grad(lambda *a: jnp.sum(f(*a) ** 2), (0, 1, 2))
+
+    agree(gradients(f), gradients(other), arguments, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("what", ["value", "tangent", "cotangent"])
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_kernels_on_many_ragged_tiles(what, platform, key, x64):
+    x, *coef = operands(key, "A", (70, 40), 1)
+    a, b = (jnp.broadcast_to(c.T, (c.shape[1], 40)) for c in coef)
+    more = {"value": [], "tangent": [jnp.cos(v) for v in (x, a, b)]}
+    given = [x, a, b, *more.get(what, [jnp.sin(x)])]
+    tiles = rational_tiled.Tiles(16, 16 if platform == "cuda" else 128)
+    found = rational_tiled.compute(what, "A", tuple(given), platform, True, tiles)
+    for ours, theirs in zip(
+        found,
+        rational._plain(*given, static=rational.Static(what, "A", "xla")),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11)
+
+
+def test_blocks_of_rows_change_nothing(key, x64, monkeypatch):
+    x, *coef = operands(key, "A", (50, 6), 1)
+    a, b = (jnp.broadcast_to(c.T, (c.shape[1], 6)) for c in coef)
+    static = rational.Static("cotangent", "A", "xla")
+    given = x, a, b, jnp.sin(x)
+    monkeypatch.setattr(rational, "BLOCK_BYTES", 700)
+    for ours, theirs in zip(
+        rational._by_xla(given, static, "cpu", 1),
+        rational._plain(*given, static=static),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["xla", "interpret"])
+def test_a_zero_coefficient_of_the_denominator_can_leave_zero(backend):
+    x, a, b = jnp.array([[-2.0, 3.0]]), jnp.array([[0.0, 1.0]]), jnp.zeros((1, 1))
+    for form, expected in (("A", -(2 * -2 + 3 * 3)), ("B", -(-2 * -2 + 3 * 3))):
+        f, _ = both(form, backend)
+        slope = jax.grad(lambda b, f=f: jnp.sum(f(x, a, b)))(b)
+        np.testing.assert_allclose(slope, [[expected]])
+
+
+@pytest.mark.parametrize("backend", ["xla", "interpret"])
+def test_half_precision_sums_in_float32(backend, key):
+    x, a, b = operands(key, "A", (4096, 8), 1, jnp.float32)
+    half = x.astype(jnp.bfloat16)
+    f, other = both("A", backend)
+    g = jax.grad(lambda *v: jnp.sum(f(*v).astype(jnp.float32)), (0, 1, 2))(half, a, b)
+    assert f(half, a, b).dtype == g[0].dtype == jnp.bfloat16
+    assert g[1].dtype == g[2].dtype == jnp.float32
+    exact = jax.grad(lambda *v: jnp.sum(other(*v)), (1, 2))(
+        half.astype(jnp.float32), a, b
+    )
+    # 32,768 terms summed in bfloat16 would be off by tenths.
+    np.testing.assert_allclose(g[1], exact[0], rtol=2e-3)
+    np.testing.assert_allclose(g[2], exact[1], rtol=2e-3)
+
+
+def test_the_same_every_time(key):
+    f, _ = both("A", None)
+    arguments = operands(key, "A", (4096, 64), 8, jnp.float32)
+    run = jax.jit(jax.grad(lambda *v: jnp.sum(f(*v) ** 2), (0, 1, 2)))
+    for one, two in zip(run(*arguments), run(*arguments), strict=True):
+        assert np.array_equal(one, two)
+
+
+def test_inside_shard_map(key):
+    x, a, b = operands(key, "A", (8, 6), 2, jnp.float32)
+    mesh = Mesh(np.array(jax.devices()[:4]), ("rows",))
+    by_rows, whole = PartitionSpec("rows"), PartitionSpec()
+
+    def gradients(f, total):
+        return jax.grad(lambda *v: total(jnp.sum(jnp.sin(f(*v)))), (0, 1, 2))
+
+    f, other = both("A", "xla")
+    spread = jax.shard_map(
+        gradients(f, lambda v: jax.lax.psum(v, "rows")),
+        mesh=mesh,
+        in_specs=(by_rows, whole, whole),
+        out_specs=(by_rows, whole, whole),
+    )
+    agree(spread, gradients(other, lambda v: v), (x, a, b), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["A", "B"])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    "platform, kernel", [("cuda", "triton"), ("tpu", "tpu_custom")]
+)
+@pytest.mark.parametrize("shape", [(64, 1000, 512), (8192, 768), (9, 16)])
+def test_lowers_for_accelerators(shape, platform, kernel, dtype, form):
+    def loss(*v):
+        y = pallas_kernels.group_rational(*v, form, backend="auto")
+        return jnp.sum(y.astype(jnp.float32) ** 2)
+
+    given = [
+        jax.ShapeDtypeStruct(s, d)
+        for s, d in ((shape, dtype), ((8, 6), jnp.float32), ((8, 4), jnp.float32))
+    ]
+    text = (
+        jax.jit(jax.grad(loss, (0, 1, 2)))
+        .trace(*given)
+        .lower(lowering_platforms=(platform,))
+        .as_text()
+    )
+    assert text.count(kernel) >= 2
+
+
+def test_bad_input():
+    x = jnp.zeros((2, 6))
+    with pytest.raises(ValueError, match="form must be 'A' or 'B'; got 'C'"):
+        pallas_kernels.group_rational(x, jnp.zeros((1, 2)), jnp.zeros((1, 1)), "C")
+    for groups in ((4, 4), (2, 3)):
+        with pytest.raises(ValueError, match="divides the 6 channels"):
+            numerator, denominator = (jnp.zeros((n, 2)) for n in groups)
+            pallas_kernels.group_rational(x, numerator, denominator)
