@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-NAMES = ("import_time", "kan_layer", "ensemble", "memory")
+NAMES = ("import_time", "kan_layer", "kernels", "ensemble", "memory")
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 

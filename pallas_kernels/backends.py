@@ -2,7 +2,7 @@
 
 import os
 
-BACKENDS = ("auto", "xla", "pallas", "triton", "interpret")
+BACKENDS = ("auto", "xla", "pallas", "interpret")
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 VARIABLE = "KANJAX_KERNELS"
 
@@ -19,3 +19,10 @@ def resolve(backend: str | None) -> str:
     if name not in BACKENDS:
         raise ValueError(f"{where} must be one of {', '.join(BACKENDS)}; got {name!r}.")
     return name
+
+
+def wants_kernels(backend: str, platform: str) -> bool:
+    """Whether a backend asks for a kernel where a program runs."""
+    return backend == "interpret" or (
+        backend in ("auto", "pallas") and platform in ("cuda", "tpu")
+    )

@@ -23,7 +23,7 @@ from jax import Array
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Float
 
-from pallas_kernels import backends, blocked, levels, mesh, reference, tiled
+from pallas_kernels import backends, blocked, levels, mesh, reference
 
 NDIM = {"x": 2, "s": 2, "c": 3, "t": 2}
 
@@ -299,18 +299,19 @@ batching.primitive_batchers[expansion_p] = _batch
 
 def _compute(*operands: Array, static: Static, platform: str) -> Array:
     """The primitive by what serves it on a platform."""
-    use_tiles = static.backend == "interpret" or (
-        static.backend in ("auto", "pallas", "triton") and platform in ("cuda", "tpu")
-    )
+    interpret = static.backend == "interpret"
 
     def one(*operands: Array) -> Array:
         named, basis = _named(operands, static)
-        interpret = static.backend == "interpret"
-        if use_tiles and tiled.serves(basis, named, platform, interpret):
-            y = tiled.product(
-                basis, static.order, static.out, named, platform, interpret
-            )
-        else:
+        y = None
+        if backends.wants_kernels(static.backend, platform):
+            # Pallas takes long to import; most programs never need it.
+            from pallas_kernels import tiled
+
+            if tiled.serves(basis, named, interpret):
+                out = static.out
+                y = tiled.product(basis, static.order, out, named, platform, interpret)
+        if y is None:
             y = _by_xla(basis, named, static, platform, members)
         return y.astype(static.dtype)
 

@@ -20,7 +20,7 @@ from jax import Array, lax
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Float
 
-from pallas_kernels import backends, levels, mesh, rational_math, rational_tiled
+from pallas_kernels import backends, levels, mesh, rational_math
 
 FORMS = ("A", "B")
 BLOCK_BYTES = 3 * 2**18
@@ -196,15 +196,19 @@ batching.primitive_batchers[rational_p] = _batch
 
 def _compute(*operands: Array, static: Static, platform: str) -> list[Array]:
     interpret = static.backend == "interpret"
-    use_tiles = interpret or (static.backend != "xla" and platform in ("cuda", "tpu"))
     members = math.prod(levels.sizes(static.levels, operands))
 
     def one(*operands: Array) -> list[Array]:
-        if use_tiles and rational_tiled.serves(operands, platform, interpret):
-            found = rational_tiled.compute(
-                static.what, static.form, operands, platform, interpret
-            )
-        else:
+        found = None
+        if backends.wants_kernels(static.backend, platform):
+            # Pallas takes long to import; most programs never need it.
+            from pallas_kernels import rational_tiled
+
+            if rational_tiled.serves(operands, interpret):
+                found = rational_tiled.compute(
+                    static.what, static.form, operands, platform, interpret
+                )
+        if found is None:
             found = _by_xla(operands, static, platform, members)
         return [y.astype(o.dtype) for y, o in zip(found, operands, strict=False)]
 

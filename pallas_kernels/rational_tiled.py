@@ -28,7 +28,7 @@ GPU_TILES = Tiles(64, 64)
 TPU_TILES = Tiles(256, 128)
 
 
-def serves(operands: tuple[Array, ...], platform: str, interpret: bool) -> bool:
+def serves(operands: tuple[Array, ...], interpret: bool) -> bool:
     """Whether the kernels take operands of these types and shapes."""
     types = (jnp.float32, jnp.bfloat16, jnp.float16)
     right = interpret or all(o.dtype in types for o in operands)

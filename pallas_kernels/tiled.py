@@ -27,8 +27,8 @@ GPU_TILES = Tiles(64, 32, 64)
 TPU_TILES = Tiles(256, 128, 128)
 
 
-def serves(basis: Any, named: dict[str, Any], platform: str, interpret: bool) -> bool:
-    """Whether the kernels of a platform take operands of these types and shapes."""
+def serves(basis: Any, named: dict[str, Any], interpret: bool) -> bool:
+    """Whether the kernels take operands of these types and shapes."""
     arrays = [a for a in named.values() if a is not None]
     types = {a.dtype for a in arrays}
     right = interpret or all(t in HALF_OR_SINGLE for t in types)

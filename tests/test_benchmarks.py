@@ -30,6 +30,16 @@ def test_kan_layer_compares_with_the_matrix_product(tmp_path):
         assert 1 / product == pytest.approx(case["kanjax_over_matrix_product"], rel=0.1)
 
 
+def test_kernels_compare_with_what_they_cannot_do_without(tmp_path):
+    result = run("kernels", tmp_path)
+    assert result["device"]["platform"] == "cpu"
+    for kind, first in (("splines", "matrix_product"), ("rationals", "gelu")):
+        modes = [case["mode"] for case in result[kind]]
+        assert modes == ["forward", "forward_backward"]
+        for case in result[kind]:
+            assert case["over_first"][first] == 1 and len(case["times"]) == 3
+
+
 def test_ensemble_reports_both_kinds_of_batches(tmp_path):
     result = run("ensemble", tmp_path)
     for kind in ("with_compilation", "compiled"):

@@ -1,0 +1,160 @@
+"""The fused kernels beside what they cannot do without, on whatever device there is.
+
+The expansion product beside the matrix product of its inner size with the expansion
+given; the grouped rational function beside GELU and beside autodiff of its definition.
+"""
+
+import argparse
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import pallas_kernels
+from benchmarks import timing
+from kanjax import bases
+from pallas_kernels import reference
+
+SPLINES = tuple(
+    (batch, inputs, outputs, intervals)
+    for intervals in (5, 32)
+    for batch, inputs, outputs in ((1024, 64, 64), (4096, 256, 256), (8192, 784, 64))
+)
+RATIONALS = ((64, 1000, 512), (8192, 768))
+GROUPS = 8
+MODES = ("forward", "forward_backward")
+Run = Callable[[], Any]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Time all candidates in turn and write the result."""
+    options = _options(argv)
+    device = jax.devices()[0]
+    result: dict[str, Any] = {
+        "benchmark": "kernels",
+        "environment": timing.environment(),
+        "device": {"platform": device.platform, "kind": device.device_kind},
+        "splines": [],
+        "rationals": [],
+    }
+    splines = ((16, 4, 4, 3),) if options.quick else SPLINES
+    rationals = ((16, 16),) if options.quick else RATIONALS
+    for dtype in options.dtypes:
+        for shape in splines:
+            names = dict(zip(("batch", "in", "out", "intervals"), shape, strict=True))
+            candidates = _splines(shape, dtype)
+            result["splines"] += _cases(candidates, names, dtype, options)
+        for shape in rationals:
+            candidates = _rationals(shape, dtype)
+            result["rationals"] += _cases(
+                candidates, {"shape": list(shape)}, dtype, options
+            )
+    timing.write_json(options.out, result)
+
+
+def _cases(
+    candidates: dict[str, dict[str, Run]],
+    names: dict[str, Any],
+    dtype: str,
+    options: argparse.Namespace,
+) -> list[dict[str, Any]]:
+    """The times of all candidates in both modes, as multiples of the first too."""
+    cases = []
+    for mode in MODES:
+        for runs in candidates.values():
+            runs[mode]()
+        times = timing.interleave(
+            {
+                name: functools.partial(timing.block, runs[mode], options.seconds)
+                for name, runs in candidates.items()
+            },
+            options.rounds,
+        )
+        unit = next(iter(times.values()))["min_ms"]
+        ratios = {name: round(t["min_ms"] / unit, 3) for name, t in times.items()}
+        print(mode, names, dtype, ratios, flush=True)
+        case = {**names, "dtype": dtype, "mode": mode}
+        cases.append({**case, "times": times, "over_first": ratios})
+    return cases
+
+
+def _splines(shape: tuple[int, ...], dtype: str) -> dict[str, dict[str, Run]]:
+    batch, inputs, outputs, intervals = shape
+    basis = bases.BSpline(intervals)
+    keys = jax.random.split(jax.random.key(0), 4)
+    x = jax.random.uniform(keys[0], (batch, inputs), minval=-1).astype(dtype)
+    coef = jax.random.normal(keys[1], (basis.size, inputs, outputs)).astype(dtype)
+    left = jax.random.normal(keys[2], (batch, inputs * basis.size)).astype(dtype)
+    right = jax.random.normal(keys[3], (inputs * basis.size, outputs)).astype(dtype)
+
+    def ours(x: jax.Array, coef: jax.Array) -> jax.Array:
+        return pallas_kernels.expansion_dot(x, coef, basis)
+
+    def plain(x: jax.Array, coef: jax.Array) -> jax.Array:
+        return reference.expansion_dot(x, coef, basis)
+
+    return {
+        "matrix_product": _runs(jnp.matmul, left, right),
+        "expansion_dot": _runs(ours, x, coef),
+        "expansion_stored": _runs(plain, x, coef),
+    }
+
+
+def _rationals(shape: tuple[int, ...], dtype: str) -> dict[str, dict[str, Run]]:
+    keys = jax.random.split(jax.random.key(0), 2)
+    x = jax.random.normal(keys[0], shape).astype(dtype)
+    start = bases.Rational(GROUPS, start="gelu").init(keys[1])
+    coef = start["numerator"], start["denominator"]
+
+    def plain(x: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+        parts = x.reshape(*x.shape[:-1], GROUPS, x.shape[-1] // GROUPS)
+        p = sum(a[:, i, None] * parts**i for i in range(a.shape[1]))
+        terms = [b[:, j, None] * parts ** (j + 1) for j in range(b.shape[1])]
+        q = 1 + sum(jnp.abs(term) for term in terms)
+        return (p / q).reshape(x.shape).astype(x.dtype)
+
+    return {
+        "gelu": _runs(jax.nn.gelu, x),
+        "group_rational": _runs(pallas_kernels.group_rational, x, *coef),
+        "plain_autodiff": _runs(plain, x, *coef),
+    }
+
+
+def _runs(f: Callable[..., jax.Array], *operands: jax.Array) -> dict[str, Run]:
+    """The value, and the gradients of all operands for a given cotangent."""
+    forward = jax.jit(f)
+    cotangent = jnp.ones_like(forward(*operands))
+
+    @jax.jit
+    def backward(cotangent: jax.Array, *operands: jax.Array) -> Any:
+        y, pull = jax.vjp(f, *operands)
+        return y, pull(cotangent)
+
+    return {
+        "forward": lambda: jax.block_until_ready(forward(*operands)),
+        "forward_backward": lambda: jax.block_until_ready(
+            backward(cotangent, *operands)
+        ),
+    }
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="toy sizes")
+    parser.add_argument(
+        "--out", type=pathlib.Path, default="benchmarks/results/kernels.json"
+    )
+    parser.add_argument(
+        "--dtypes", nargs="+", default=["float32"], help="such as float32 bfloat16"
+    )
+    options = parser.parse_args(argv)
+    options.rounds = 2 if options.quick else 6
+    options.seconds = 0.01 if options.quick else 0.3
+    return options
+
+
+if __name__ == "__main__":
+    main()
