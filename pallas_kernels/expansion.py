@@ -82,6 +82,7 @@ def expansion_dot(
             unknown backend.
     """
     chosen = backends.resolve(backend)
+    x, coef = _floating(x, coef)
     if coef.ndim != 3 or coef.shape[:2] != (basis.size, x.shape[-1]):
         raise ValueError(
             f"coef has shape {coef.shape}; for this basis and x of shape {x.shape} "
@@ -99,6 +100,12 @@ def expansion_dot(
     rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
     y = _bind(static, [rows, coef, *leaves])
     return y.reshape(*x.shape[:-1], coef.shape[-1])
+
+
+def _floating(x: Array, coef: Array) -> tuple[Array, Array]:
+    """Both as arrays, x in the coefficients' type where its own holds integers."""
+    x, coef = jnp.asarray(x), jnp.asarray(coef)
+    return (x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(coef.dtype)), coef
 
 
 expansion_p = jax.extend.core.Primitive("expansion_dot")

@@ -325,6 +325,15 @@ def test_types_that_no_kernel_takes_go_to_xla(x64):
     assert "custom_call" not in text
 
 
+def test_integers_are_taken_as_numbers():
+    basis = bases.BSpline(2)
+    x, coef = np.array([[0, 1, -1]]), np.ones((basis.size, 3, 2), np.float32)
+    y = pallas_kernels.expansion_dot(x, coef, basis)
+    np.testing.assert_array_equal(
+        y, pallas_kernels.expansion_dot(x.astype(np.float32), coef, basis)
+    )
+
+
 def test_bad_input(monkeypatch):
     basis, x = bases.BSpline(5), jnp.zeros((2, 3))
     with pytest.raises(ValueError, match=r"\(size, in\) = \(8, 3\)"):
