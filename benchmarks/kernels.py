@@ -2,6 +2,7 @@
 
 The expansion product beside the matrix product of its inner size with the expansion
 given; the grouped rational function beside GELU and beside autodiff of its definition.
+``--figure`` draws the products under the device's roofline, which is measured as well.
 """
 
 import argparse
@@ -37,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "benchmark": "kernels",
         "environment": timing.environment(),
         "device": {"platform": device.platform, "kind": device.device_kind},
+        "limits": _limits(options),
         "splines": [],
         "rationals": [],
     }
@@ -53,6 +55,62 @@ def main(argv: Sequence[str] | None = None) -> None:
                 candidates, {"shape": list(shape)}, dtype, options
             )
     timing.write_json(options.out, result)
+    if options.figure:
+        _figure(result).savefig(options.figure, dpi=110, bbox_inches="tight")
+
+
+def _limits(options: argparse.Namespace) -> dict[str, float]:
+    """The most float32 operations and bytes a second that were seen."""
+    side = 64 if options.quick else 3072
+    a = jax.random.normal(jax.random.key(0), (side, side))
+    long = jnp.ones(2**12 if options.quick else 2**26)
+    runs = {
+        "product": _runs(jnp.matmul, a, a)["forward"],
+        "copy": _runs(lambda v: v + 1, long)["forward"],
+    }
+    for run in runs.values():
+        run()
+    times = timing.interleave(
+        {
+            k: functools.partial(timing.block, r, options.seconds)
+            for k, r in runs.items()
+        },
+        options.rounds,
+    )
+    seconds = {name: found["min_ms"] / 1e3 for name, found in times.items()}
+    return {
+        "operations_per_s": 2 * side**3 / seconds["product"],
+        "bytes_per_s": 2 * long.nbytes / seconds["copy"],
+    }
+
+
+def _figure(result: dict[str, Any]) -> Any:
+    """The forward passes of both products, counted in float32."""
+    from kanjax import plotting
+
+    points: dict[str, list[tuple[float, float]]] = {}
+    for case in result["splines"]:
+        if case["mode"] != "forward" or case["dtype"] != "float32":
+            continue
+        rows, columns = case["batch"], case["out"]
+        inner = case["in"] * bases.BSpline(case["intervals"]).size
+        operations = 2 * rows * inner * columns
+        moved = {
+            "matrix_product": rows * inner + inner * columns + rows * columns,
+            "expansion_dot": rows * case["in"] + inner * columns + rows * columns,
+        }
+        for name, numbers in moved.items():
+            speed = operations / (case["times"][name]["min_ms"] / 1e3)
+            points.setdefault(name, []).append((operations / (4 * numbers), speed))
+    limits = result["limits"]
+    return plotting.roofline(
+        points,
+        peak=limits["operations_per_s"],
+        bandwidth=limits["bytes_per_s"],
+        title=f"Forward pass in float32 on {result['environment']['cpu']}"
+        if result["device"]["platform"] == "cpu"
+        else f"Forward pass in float32 on {result['device']['kind']}",
+    )
 
 
 def _cases(
@@ -150,6 +208,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dtypes", nargs="+", default=["float32"], help="such as float32 bfloat16"
     )
+    parser.add_argument("--figure", type=pathlib.Path, help="a .png to draw into")
     options = parser.parse_args(argv)
     options.rounds = 2 if options.quick else 6
     options.seconds = 0.01 if options.quick else 0.3

@@ -31,8 +31,13 @@ def test_kan_layer_compares_with_the_matrix_product(tmp_path):
 
 
 def test_kernels_compare_with_what_they_cannot_do_without(tmp_path):
-    result = run("kernels", tmp_path)
+    (tmp_path / "pictures").mkdir()
+    picture = tmp_path / "pictures" / "roof.png"
+    (tmp_path / "results").mkdir()
+    result = run("kernels", tmp_path / "results", "--figure", str(picture))
+    assert picture.read_bytes().startswith(b"\x89PNG")
     assert result["device"]["platform"] == "cpu"
+    assert all(limit > 0 for limit in result["limits"].values())
     for kind, first in (("splines", "matrix_product"), ("rationals", "gelu")):
         modes = [case["mode"] for case in result[kind]]
         assert modes == ["forward", "forward_backward"]

@@ -11,6 +11,7 @@ from kanjax.plotting.kernels import kernel_matrix, spectra
 from kanjax.plotting.landscape import barrier_curves, barrier_matrix, loss_plane
 from kanjax.plotting.network import network
 from kanjax.plotting.predictions import calibration, confusion, parity, scores
+from kanjax.plotting.roofline import roofline
 from kanjax.plotting.training import training_history
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "loss_plane",
     "network",
     "parity",
+    "roofline",
     "scores",
     "spectra",
     "training_history",
