@@ -3,10 +3,30 @@
 Every tool takes any pure ``loss(params)`` and any pytree of parameters.
 """
 
+from kanjax.landscape.activations import match_activations, match_straight_through
 from kanjax.landscape.assignment import linear_assignment
 from kanjax.landscape.barriers import Barrier, barrier, barrier_matrix
 from kanjax.landscape.directions import random_direction, random_directions
+from kanjax.landscape.estimates import (
+    barrier_curvature_integral,
+    barrier_from_base,
+    barrier_second_order,
+)
+from kanjax.landscape.layerwise import (
+    cumulative_layers,
+    layer_barriers,
+    layer_barriers_predicted,
+    layer_leaves,
+)
 from kanjax.landscape.matching import Matching, match_weights
+from kanjax.landscape.merging import Merged, merge, repair
+from kanjax.landscape.mountainside import (
+    Mountainside,
+    Spawned,
+    displacement_angle,
+    mountainside,
+    spawn,
+)
 from kanjax.landscape.paths import Line, interpolate, line
 from kanjax.landscape.permutations import (
     PermutationSpec,
@@ -20,25 +40,46 @@ from kanjax.landscape.permutations import (
 )
 from kanjax.landscape.planes import Plane, plane, plane_through, project
 from kanjax.landscape.specs import chain_spec, mlp_spec, permutation_spec
+from kanjax.landscape.toy import hike, two_valleys, valley_floor, valley_line
+from kanjax.landscape.units import Affine, affine_layers, hidden_values
 
 __all__ = [
+    "Affine",
     "Barrier",
     "Line",
     "Matching",
+    "Merged",
+    "Mountainside",
     "PermutationSpec",
     "Plane",
+    "Spawned",
     "Verification",
+    "affine_layers",
     "apply_permutation",
     "barrier",
+    "barrier_curvature_integral",
+    "barrier_from_base",
     "barrier_matrix",
+    "barrier_second_order",
     "chain_spec",
+    "cumulative_layers",
+    "displacement_angle",
+    "hidden_values",
+    "hike",
     "identity_permutation",
     "interpolate",
     "invert_permutation",
+    "layer_barriers",
+    "layer_barriers_predicted",
+    "layer_leaves",
     "line",
     "linear_assignment",
+    "match_activations",
+    "match_straight_through",
     "match_weights",
+    "merge",
     "mlp_spec",
+    "mountainside",
     "permutation_spec",
     "plane",
     "plane_through",
@@ -46,6 +87,11 @@ __all__ = [
     "random_direction",
     "random_directions",
     "random_permutation",
+    "repair",
+    "spawn",
     "spec_from_axes",
+    "two_valleys",
+    "valley_floor",
+    "valley_line",
     "verify_spec",
 ]

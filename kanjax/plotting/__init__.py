@@ -6,6 +6,7 @@ registered with pyplot and no global setting is touched. Values that are not fin
 left out, and the figure says how many.
 """
 
+from kanjax.plotting.connectivity import barrier_angles, layer_barriers
 from kanjax.plotting.functions import attribution, edge_functions
 from kanjax.plotting.kernels import kernel_matrix, spectra
 from kanjax.plotting.landscape import barrier_curves, barrier_matrix, loss_plane
@@ -15,12 +16,14 @@ from kanjax.plotting.training import training_history
 
 __all__ = [
     "attribution",
+    "barrier_angles",
     "barrier_curves",
     "barrier_matrix",
     "calibration",
     "confusion",
     "edge_functions",
     "kernel_matrix",
+    "layer_barriers",
     "loss_plane",
     "network",
     "parity",
