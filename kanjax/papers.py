@@ -42,6 +42,13 @@ PAPERS: tuple[Paper, ...] = (
         "landscape",
         "reproduced",
     ),
+    Paper(
+        "intrinsic-dimension",
+        "Measuring the Intrinsic Dimension of Objective Landscapes",
+        "Li et al. (2018), arXiv 1804.08838",
+        "landscape",
+        "reproduced",
+    ),
 )
 
 

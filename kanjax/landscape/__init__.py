@@ -6,11 +6,26 @@ Every tool takes any pure ``loss(params)`` and any pytree of parameters.
 from kanjax.landscape.activations import match_activations, match_straight_through
 from kanjax.landscape.assignment import linear_assignment
 from kanjax.landscape.barriers import Barrier, barrier, barrier_matrix
+from kanjax.landscape.descriptions import (
+    Description,
+    compress,
+    decompress,
+    load_description,
+    save_description,
+)
 from kanjax.landscape.directions import random_direction, random_directions
 from kanjax.landscape.estimates import (
     barrier_curvature_integral,
     barrier_from_base,
     barrier_second_order,
+)
+from kanjax.landscape.intrinsic import (
+    IntrinsicDimension,
+    SubspaceFit,
+    crossing,
+    grouped_sums,
+    intrinsic_dimension,
+    train_subspace,
 )
 from kanjax.landscape.layerwise import (
     cumulative_layers,
@@ -40,12 +55,15 @@ from kanjax.landscape.permutations import (
 )
 from kanjax.landscape.planes import Plane, plane, plane_through, project
 from kanjax.landscape.specs import chain_spec, mlp_spec, permutation_spec
+from kanjax.landscape.subspaces import Subspace, place, subspace, subspace_loss
 from kanjax.landscape.toy import hike, two_valleys, valley_floor, valley_line
 from kanjax.landscape.units import Affine, affine_layers, hidden_values
 
 __all__ = [
     "Affine",
     "Barrier",
+    "Description",
+    "IntrinsicDimension",
     "Line",
     "Matching",
     "Merged",
@@ -53,6 +71,8 @@ __all__ = [
     "PermutationSpec",
     "Plane",
     "Spawned",
+    "Subspace",
+    "SubspaceFit",
     "Verification",
     "affine_layers",
     "apply_permutation",
@@ -62,18 +82,24 @@ __all__ = [
     "barrier_matrix",
     "barrier_second_order",
     "chain_spec",
+    "compress",
+    "crossing",
     "cumulative_layers",
+    "decompress",
     "displacement_angle",
+    "grouped_sums",
     "hidden_values",
     "hike",
     "identity_permutation",
     "interpolate",
+    "intrinsic_dimension",
     "invert_permutation",
     "layer_barriers",
     "layer_barriers_predicted",
     "layer_leaves",
     "line",
     "linear_assignment",
+    "load_description",
     "match_activations",
     "match_straight_through",
     "match_weights",
@@ -81,6 +107,7 @@ __all__ = [
     "mlp_spec",
     "mountainside",
     "permutation_spec",
+    "place",
     "plane",
     "plane_through",
     "project",
@@ -88,8 +115,12 @@ __all__ = [
     "random_directions",
     "random_permutation",
     "repair",
+    "save_description",
     "spawn",
     "spec_from_axes",
+    "subspace",
+    "subspace_loss",
+    "train_subspace",
     "two_valleys",
     "valley_floor",
     "valley_line",

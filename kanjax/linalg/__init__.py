@@ -1,6 +1,7 @@
 """Matrix-free linear algebra: products, eigenpairs, traces and spectral densities."""
 
 from kanjax.linalg.eigen import Eigenpairs, eigenpairs
+from kanjax.linalg.hadamard import fwht
 from kanjax.linalg.products import (
     Directional,
     block_product,
@@ -26,6 +27,7 @@ __all__ = [
     "density",
     "directional_derivatives",
     "eigenpairs",
+    "fwht",
     "gauss_newton_product",
     "hessian_product",
     "hutchinson_trace",

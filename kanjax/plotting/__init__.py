@@ -12,6 +12,7 @@ from kanjax.plotting.kernels import kernel_matrix, spectra
 from kanjax.plotting.landscape import barrier_curves, barrier_matrix, loss_plane
 from kanjax.plotting.network import network
 from kanjax.plotting.predictions import calibration, confusion, parity, scores
+from kanjax.plotting.subspaces import intrinsic_dimension
 from kanjax.plotting.training import training_history
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "calibration",
     "confusion",
     "edge_functions",
+    "intrinsic_dimension",
     "kernel_matrix",
     "layer_barriers",
     "loss_plane",
