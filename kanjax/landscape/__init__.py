@@ -6,6 +6,15 @@ Every tool takes any pure ``loss(params)`` and any pytree of parameters.
 from kanjax.landscape.activations import match_activations, match_straight_through
 from kanjax.landscape.assignment import linear_assignment
 from kanjax.landscape.barriers import Barrier, barrier, barrier_matrix
+from kanjax.landscape.curvature import (
+    Spectrum,
+    hessian_eigenpairs,
+    hessian_spectrum,
+    hessian_trace,
+    layer_eigenpairs,
+    layer_traces,
+)
+from kanjax.landscape.curves import Curve, curve_line, curve_point, train_curve
 from kanjax.landscape.descriptions import (
     Description,
     compress,
@@ -53,7 +62,20 @@ from kanjax.landscape.permutations import (
     spec_from_axes,
     verify_spec,
 )
-from kanjax.landscape.planes import Plane, plane, plane_through, project
+from kanjax.landscape.planes import (
+    Plane,
+    plane,
+    plane_through,
+    project,
+    trajectory_plane,
+)
+from kanjax.landscape.sharpness import (
+    Ascent,
+    m_sharpness,
+    mean_rise,
+    sam_gradient,
+    worst_rise,
+)
 from kanjax.landscape.specs import chain_spec, mlp_spec, permutation_spec
 from kanjax.landscape.subspaces import Subspace, place, subspace, subspace_loss
 from kanjax.landscape.toy import hike, two_valleys, valley_floor, valley_line
@@ -61,7 +83,9 @@ from kanjax.landscape.units import Affine, affine_layers, hidden_values
 
 __all__ = [
     "Affine",
+    "Ascent",
     "Barrier",
+    "Curve",
     "Description",
     "IntrinsicDimension",
     "Line",
@@ -71,6 +95,7 @@ __all__ = [
     "PermutationSpec",
     "Plane",
     "Spawned",
+    "Spectrum",
     "Subspace",
     "SubspaceFit",
     "Verification",
@@ -85,9 +110,14 @@ __all__ = [
     "compress",
     "crossing",
     "cumulative_layers",
+    "curve_line",
+    "curve_point",
     "decompress",
     "displacement_angle",
     "grouped_sums",
+    "hessian_eigenpairs",
+    "hessian_spectrum",
+    "hessian_trace",
     "hidden_values",
     "hike",
     "identity_permutation",
@@ -96,13 +126,17 @@ __all__ = [
     "invert_permutation",
     "layer_barriers",
     "layer_barriers_predicted",
+    "layer_eigenpairs",
     "layer_leaves",
+    "layer_traces",
     "line",
     "linear_assignment",
     "load_description",
+    "m_sharpness",
     "match_activations",
     "match_straight_through",
     "match_weights",
+    "mean_rise",
     "merge",
     "mlp_spec",
     "mountainside",
@@ -115,14 +149,18 @@ __all__ = [
     "random_directions",
     "random_permutation",
     "repair",
+    "sam_gradient",
     "save_description",
     "spawn",
     "spec_from_axes",
     "subspace",
     "subspace_loss",
+    "train_curve",
     "train_subspace",
+    "trajectory_plane",
     "two_valleys",
     "valley_floor",
     "valley_line",
     "verify_spec",
+    "worst_rise",
 ]

@@ -72,7 +72,7 @@ def layer_barriers(
     """
     pytrees.check_same(a, b, "a", "b")
     layers = layer_leaves(a) if layers is None else layers
-    masks = _masks(layers, a)
+    selected = masks(layers, a)
     if others not in ("a", "b"):
         raise ValueError(f"others is {others!r}; it must be 'a' or 'b'.")
     between = "mean" if reference == "models" else reference
@@ -87,7 +87,7 @@ def layer_barriers(
 
     grid = jnp.meshgrid(jnp.arange(len(layers)), alphas, indexing="ij")
     flat = tuple(g.ravel() for g in grid)
-    losses = pytrees.evaluate(at, flat, a, b, masks, batch_size=batch_size)
+    losses = pytrees.evaluate(at, flat, a, b, selected, batch_size=batch_size)
     ends = jax.tree.map(lambda x, y: (x + y) / 2, loss(a), loss(b))
     result = {}
     for i, name in enumerate(layers):
@@ -125,7 +125,7 @@ def layer_barriers_predicted(
     """
     pytrees.check_same(a, b, "a", "b")
     layers = layer_leaves(a) if layers is None else layers
-    masks = _masks(layers, a)
+    selected = masks(layers, a)
     alpha = jnp.asarray(alpha, dtype=float)
 
     def predict(mask: Array, a: Params, b: Params) -> Array:
@@ -138,7 +138,7 @@ def layer_barriers_predicted(
             total = total + first.slope - last.slope
         return alpha * (1 - alpha) * total
 
-    values = pytrees.evaluate(predict, masks, a, b, batch_size=None)
+    values = pytrees.evaluate(predict, selected, a, b, batch_size=None)
     return dict(zip(layers, values, strict=True))
 
 
@@ -157,8 +157,12 @@ def cumulative_layers(
     return dict(zip(names, sets, strict=True))
 
 
-def _masks(layers: Layers, params: Params) -> Array:
-    """(layers, leaves): which leaves belong to each layer."""
+def masks(layers: Layers, params: Params) -> Array:
+    """(layers, leaves): which leaves belong to each layer.
+
+    Raises:
+        ValueError: if there is no layer, or one names a leaf that params lacks.
+    """
     if not layers:
         raise ValueError("layers is empty; give the paths of at least one layer.")
     known = [

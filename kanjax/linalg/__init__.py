@@ -1,6 +1,6 @@
 """Matrix-free linear algebra: products, eigenpairs, traces and spectral densities."""
 
-from kanjax.linalg.eigen import Eigenpairs, eigenpairs
+from kanjax.linalg.eigen import Eigenpairs, Which, eigenpairs
 from kanjax.linalg.hadamard import fwht
 from kanjax.linalg.products import (
     Directional,
@@ -23,6 +23,7 @@ __all__ = [
     "Eigenpairs",
     "Estimate",
     "Quadrature",
+    "Which",
     "block_product",
     "density",
     "directional_derivatives",

@@ -7,6 +7,11 @@ left out, and the figure says how many.
 """
 
 from kanjax.plotting.connectivity import barrier_angles, layer_barriers
+from kanjax.plotting.curvature import (
+    loss_surface,
+    spectral_density,
+    training_animation,
+)
 from kanjax.plotting.functions import attribution, edge_functions
 from kanjax.plotting.kernels import kernel_matrix, spectra
 from kanjax.plotting.landscape import barrier_curves, barrier_matrix, loss_plane
@@ -27,9 +32,12 @@ __all__ = [
     "kernel_matrix",
     "layer_barriers",
     "loss_plane",
+    "loss_surface",
     "network",
     "parity",
     "scores",
     "spectra",
+    "spectral_density",
+    "training_animation",
     "training_history",
 ]
