@@ -22,7 +22,11 @@ from kanjax.landscape.descriptions import (
     load_description,
     save_description,
 )
-from kanjax.landscape.directions import random_direction, random_directions
+from kanjax.landscape.directions import (
+    filter_axes,
+    random_direction,
+    random_directions,
+)
 from kanjax.landscape.estimates import (
     barrier_curvature_integral,
     barrier_from_base,
@@ -114,6 +118,7 @@ __all__ = [
     "curve_point",
     "decompress",
     "displacement_angle",
+    "filter_axes",
     "grouped_sums",
     "hessian_eigenpairs",
     "hessian_spectrum",

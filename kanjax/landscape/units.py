@@ -59,6 +59,7 @@ class Trace:
     same: list[int] = dataclasses.field(default_factory=lambda: [_PINNED])
     axes: list[tuple[Any, ...]] = dataclasses.field(default_factory=list)
     mixing: list[Mixing] = dataclasses.field(default_factory=list)
+    output_axes: list[int] = dataclasses.field(default_factory=list)
 
     def find(self, unit: int) -> int:
         """The number that stands for all units known to be the same."""
@@ -251,6 +252,9 @@ def _meet(
         if not any("out" in leaf for leaf in leaves):
             found.join(out, _PINNED)
         found.mixing.append(Mixing(layer, path, unit, x, y))
+    found.output_axes += [
+        leaf.index("out") - len(leaf) if "out" in leaf else -1 for leaf in leaves
+    ]
     number = len(found.mixing)
     role = {"in": unit, "out": out, "unit": out, None: None}
     found.axes += [
