@@ -80,7 +80,9 @@ from kanjax.landscape.sharpness import (
     sam_gradient,
     worst_rise,
 )
+from kanjax.landscape.signs import SignedMatching, match_signed_weights
 from kanjax.landscape.specs import chain_spec, mlp_spec, permutation_spec
+from kanjax.landscape.stacks import cnn_spec
 from kanjax.landscape.subspaces import Subspace, place, subspace, subspace_loss
 from kanjax.landscape.toy import hike, two_valleys, valley_floor, valley_line
 from kanjax.landscape.units import Affine, affine_layers, hidden_values
@@ -98,6 +100,7 @@ __all__ = [
     "Mountainside",
     "PermutationSpec",
     "Plane",
+    "SignedMatching",
     "Spawned",
     "Spectrum",
     "Subspace",
@@ -111,6 +114,7 @@ __all__ = [
     "barrier_matrix",
     "barrier_second_order",
     "chain_spec",
+    "cnn_spec",
     "compress",
     "crossing",
     "cumulative_layers",
@@ -139,6 +143,7 @@ __all__ = [
     "load_description",
     "m_sharpness",
     "match_activations",
+    "match_signed_weights",
     "match_straight_through",
     "match_weights",
     "mean_rise",

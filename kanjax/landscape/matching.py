@@ -75,13 +75,13 @@ def match_weights(
     _check_spec(spec)
     if max_sweeps < 1:
         raise ValueError(f"max_sweeps is {max_sweeps}; it must be at least 1.")
-    ours = _wide_leaves(a)
-    theirs = _wide_leaves(b)
+    ours = wide_leaves(a)
+    theirs = wide_leaves(b)
 
     def update(name: str, found: dict[str, Array]) -> tuple[dict[str, Array], Array]:
-        scores = _scores(spec, name, ours, theirs, found)
-        best = assignment.linear_assignment(scores, maximize=True, solver=solver)
-        better = _gains(scores, best, found[name])
+        table = scores(spec, name, ours, theirs, found)
+        best = assignment.linear_assignment(table, maximize=True, solver=solver)
+        better = _gains(table, best, found[name])
         chosen = jnp.where(better, best, found[name])
         return {**found, name: chosen}, better
 
@@ -120,7 +120,7 @@ def match_weights(
     return Matching(found, permuted, objective, sweeps, converged)
 
 
-def _scores(
+def scores(
     spec: permutations.PermutationSpec,
     name: str,
     ours: list[Array],
@@ -151,7 +151,8 @@ def _gains(scores: Array, new: Array, old: Array) -> Bool[Array, ""]:
     return gain > 4 * jnp.finfo(scores.dtype).eps * size
 
 
-def _wide_leaves(params: Params) -> list[Array]:
+def wide_leaves(params: Params) -> list[Array]:
+    """The leaves in float32 at least, held fixed under differentiation."""
     leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(params)]
     dtype = jnp.promote_types(jnp.result_type(*leaves), jnp.float32)
     return [jax.lax.stop_gradient(leaf.astype(dtype)) for leaf in leaves]

@@ -20,8 +20,10 @@ NETS = {
 SHAPES = {"mlp": (50, 4), "kan": (50, 4), "conv": (6, 5, 5, 2)}
 
 
-@pytest.mark.parametrize("mode", ["correlation", "product"])
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [(name, "correlation") for name in NETS] + [("mlp", "product")],
+)
 def test_a_planted_permutation_is_recovered(key, name, mode):
     net = NETS[name]
     a, x = net.init(key), jax.random.normal(key, SHAPES[name])
