@@ -31,7 +31,7 @@ class Setting(NamedTuple):
 
 NARROW, WIDE = (32,), (100, 100)
 SETTINGS = {
-    "short": Setting((NARROW, WIDE), (30, 90, 150, 210), 150, 1),
+    "short": Setting((NARROW, WIDE), (40, 120, 200), 120, 1),
     "default": Setting((NARROW, WIDE), (10, 30, 50, 80, 110, 150, 200), 300, 3),
     "full": Setting((NARROW, WIDE), (10, 30, 50, 80, 110, 150, 200), 1_000, 5),
 }
