@@ -6,7 +6,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-NAMES = ("import_time", "kan_layer", "kernels", "ensemble", "memory")
+NAMES = ("import_time", "kan_layer", "kernels", "ensemble", "memory", "landscape")
+WITH_PEERS = ("kan_layer", "landscape")
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=pathlib.Path, default=ROOT / "benchmarks/results", help="a folder"
     )
-    parser.add_argument("--peer-python", help="for kan_layer: has the peers")
+    parser.add_argument("--peer-python", help="for those with peers: has them")
     parser.add_argument(
         "--source",
         action="append",
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = [sys.executable, "-m", f"benchmarks.{name}"]
         command += ["--out", str((options.out / f"{name}.json").resolve())]
         command += ["--quick"] if options.quick else []
-        if name == "kan_layer" and options.peer_python:
+        if name in WITH_PEERS and options.peer_python:
             command += ["--peer-python", options.peer_python]
         if name == "kan_layer":
             for source in options.source:

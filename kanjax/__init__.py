@@ -8,7 +8,7 @@ use, since they bring matplotlib, pandas and other large packages with them.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from kanjax import bases, data, kan, landscape, model, nn, ntk, training
+from kanjax import bases, data, kan, landscape, linalg, model, nn, ntk, training
 
 if TYPE_CHECKING:
     from kanjax import interop, papers, plotting, study
@@ -21,6 +21,7 @@ __all__ = [
     "interop",
     "kan",
     "landscape",
+    "linalg",
     "model",
     "nn",
     "ntk",

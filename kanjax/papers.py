@@ -34,7 +34,22 @@ class Paper(NamedTuple):
     """Whether its claims hold here: all, those that the example names, or not."""
 
 
-PAPERS: tuple[Paper, ...] = ()
+PAPERS: tuple[Paper, ...] = (
+    Paper(
+        "landscaping-lmc",
+        "Landscaping Linear Mode Connectivity",
+        "Singh et al. (2024), arXiv 2406.16300",
+        "landscape",
+        "reproduced",
+    ),
+    Paper(
+        "intrinsic-dimension",
+        "Measuring the Intrinsic Dimension of Objective Landscapes",
+        "Li et al. (2018), arXiv 1804.08838",
+        "landscape",
+        "reproduced",
+    ),
+)
 
 
 class Claim(NamedTuple):

@@ -282,4 +282,8 @@ def _leaf_spec(leaf: Array, tile: int, input_axis: int | None) -> pl.BlockSpec:
 
 def _dot(a: Array, b: Array, transposed: bool = False) -> Array:
     """``a @ b``, or ``a.T @ b``."""
-    return pl.dot(a, b, trans_a=transposed)
+    contracted = ((0,) if transposed else (1,), (0,))
+    accumulator = jnp.promote_types(a.dtype, jnp.float32)
+    return lax.dot_general(
+        a, b, (contracted, ((), ())), preferred_element_type=accumulator
+    )

@@ -52,6 +52,16 @@ def test_ensemble_reports_both_kinds_of_batches(tmp_path):
         assert set(ratios) == {"per_member_batches", "shared_batches"}
 
 
+def test_landscape_beside_its_floors(tmp_path):
+    result = run("landscape", tmp_path)
+    modes = {case["mode"]: case for case in result["cases"]}
+    assert set(modes) == {"plane", "top5", "matching", "subspace"}
+    assert min(modes["plane"]["per_point_over"].values()) > 0
+    assert modes["top5"]["converged"] and len(modes["top5"]["residuals"]) == 5
+    assert modes["matching"]["planted_recovered"]
+    assert modes["subspace"]["fastfood_over_full"] > 0
+
+
 def test_import_of_kanjax_leaves_the_heavy_libraries_alone(tmp_path):
     result = run("import_time", tmp_path)
     new = set(result["loaded_by_kanjax"]) - set(result["loaded_by_jax"])

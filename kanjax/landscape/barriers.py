@@ -68,8 +68,15 @@ def barrier(
         ValueError: if a and b do not match, if points is less than 3, or for an
             unknown reference.
     """
-    _check(points, reference)
+    check_options(points, reference)
     alphas, losses = paths.line(loss, a, b, points=points, batch_size=batch_size)
+    return from_losses(alphas, losses, reference)
+
+
+def from_losses(
+    alphas: Float[Array, " points"], losses: Any, reference: Reference = "linear"
+) -> Barrier:
+    """The barrier of losses known along a path; the first and last are its ends."""
     excess = jax.tree.map(lambda phi: _excess(phi, alphas, reference), losses)
     return Barrier(
         jax.tree.map(lambda e: jnp.max(e, axis=0), excess),
@@ -107,7 +114,7 @@ def barrier_matrix(
         ValueError: if leaves disagree on the number of members, if points is less
             than 3, or for an unknown reference.
     """
-    _check(points, reference)
+    check_options(points, reference)
     members = _members(params)
     alphas = jnp.linspace(0.0, 1.0, points)
 
@@ -162,7 +169,8 @@ def _excess(phi: Array, alphas: Array, reference: Reference) -> Array:
     return phi - both[None]
 
 
-def _check(points: int, reference: str) -> None:
+def check_options(points: int, reference: str) -> None:
+    """Raise ``ValueError`` for a bad number of points or an unknown reference."""
     if points < 3:
         raise ValueError(
             f"points is {points}; a barrier needs its 2 ends and at least 1 between."

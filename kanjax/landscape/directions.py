@@ -4,6 +4,7 @@ Li, Xu, Taylor, Studer, Goldstein 2018, "Visualizing the Loss Landscape of Neura
 Nets", arXiv 1712.09913, section 4.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from kanjax.landscape import pytrees
+from kanjax.landscape import pytrees, units
 
 Params = pytrees.Params
 FilterAxis = int | Callable[[str, Array], int] | Any
@@ -98,6 +99,33 @@ def random_directions(
     return first, second
 
 
+def filter_axes(params: Params, model: Any = None) -> Any:
+    """Which axis of each leaf counts its filters, as a value for random_direction.
+
+    Args:
+        params: parameters of one of our models, of flax (linen or nnx) or equinox.
+        model: one of our models: each layer says itself which axis is its outputs'.
+            Without it leaves named ``weight`` (equinox, torch: (out, in, ...)) count
+            filters along the first axis and all others along the last.
+
+    Returns:
+        A pytree of integers like params.
+
+    Example:
+        >>> filter_axes({"weight": jnp.ones((3, 2)), "kernel": jnp.ones((2, 3))})
+        {'kernel': -1, 'weight': 0}
+    """
+    if model is not None:
+        axes = units.trace(model, params).output_axes
+        return jax.tree.unflatten(jax.tree.structure(params), axes)
+
+    def by_name(path: Any, leaf: Any) -> int:
+        name = re.sub(r"\W", "", pytrees.path_name(path[-1:]))
+        return 0 if name == "weight" else -1
+
+    return jax.tree_util.tree_map_with_path(by_name, params)
+
+
 def _rescale(d: Array, w: Array, filters: int | None) -> Array:
     """Give d the norm of w: in each slice along an axis, or as a whole if None."""
     others = tuple(i for i in range(w.ndim) if i != filters)
@@ -122,7 +150,8 @@ def _filter_axes(filter_axis: FilterAxis, params: Params) -> list[Any]:
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if isinstance(filter_axis, int):
         return [filter_axis] * len(leaves)
-    if callable(filter_axis):
+    # A module of equinox that holds axes is callable, too.
+    if callable(filter_axis) and jax.tree_util.all_leaves([filter_axis]):
         return [filter_axis(pytrees.path_name(path), leaf) for path, leaf in leaves]
     try:
         spread = jax.tree.map(

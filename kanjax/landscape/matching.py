@@ -41,6 +41,7 @@ def match_weights(
     b: Params,
     *,
     key: Array | None = None,
+    start: permutations.Permutation | None = None,
     max_sweeps: int = 100,
     solver: Literal["host", "device"] = "host",
 ) -> Matching:
@@ -58,6 +59,7 @@ def match_weights(
         key: draws the order of the permutations anew for each pass, as the paper does;
             in the order of the spec if None (under vmap this is also the faster
             choice).
+        start: the permutation to begin with; the identity if None.
         solver: of the assignment problem, see linear_assignment.
 
     Works under jit and vmap. The result's ``permuted`` is differentiable in b with the
@@ -73,13 +75,13 @@ def match_weights(
     _check_spec(spec)
     if max_sweeps < 1:
         raise ValueError(f"max_sweeps is {max_sweeps}; it must be at least 1.")
-    ours = _wide_leaves(a)
-    theirs = _wide_leaves(b)
+    ours = wide_leaves(a)
+    theirs = wide_leaves(b)
 
     def update(name: str, found: dict[str, Array]) -> tuple[dict[str, Array], Array]:
-        scores = _scores(spec, name, ours, theirs, found)
-        best = assignment.linear_assignment(scores, maximize=True, solver=solver)
-        better = _gains(scores, best, found[name])
+        table = scores(spec, name, ours, theirs, found)
+        best = assignment.linear_assignment(table, maximize=True, solver=solver)
+        better = _gains(table, best, found[name])
         chosen = jnp.where(better, best, found[name])
         return {**found, name: chosen}, better
 
@@ -102,11 +104,15 @@ def match_weights(
         state = jax.lax.fori_loop(0, len(updates), step, (found, improved))
         return state[0], count + 1, state[1]
 
-    start = {n: jnp.arange(s, dtype=jnp.int32) for n, s in spec.sizes}
+    first = permutations.identity_permutation(spec) if start is None else start
     found, sweeps, improved = jax.lax.while_loop(
         lambda state: state[2] & (state[1] < max_sweeps),
         sweep,
-        (start, jnp.array(0, jnp.int32), jnp.array(bool(spec.names))),
+        (
+            {n: jnp.asarray(first[n], jnp.int32) for n in spec.names},
+            jnp.array(0, jnp.int32),
+            jnp.array(bool(spec.names)),
+        ),
     )
     permuted = permutations.apply_permutation(spec, found, b)
     objective = pytrees.inner(a, permuted)
@@ -114,7 +120,7 @@ def match_weights(
     return Matching(found, permuted, objective, sweeps, converged)
 
 
-def _scores(
+def scores(
     spec: permutations.PermutationSpec,
     name: str,
     ours: list[Array],
@@ -124,11 +130,12 @@ def _scores(
     """<a, pi(b)> as a function of one permutation: the scores of its assignment."""
     total = None
     for x, y, (_, axes) in zip(ours, theirs, spec.axes, strict=True):
-        if name not in axes:
+        axis = permutations.index_of(axes, name)
+        if axis is None:
             continue
-        axis = axes.index(name)
         y = permutations.permute_leaf(y, axes, found, skip=axis)
-        x, y = (jnp.moveaxis(w, axis, 0).reshape(w.shape[axis], -1) for w in (x, y))
+        units = permutations.name_and_blocks(axes[axis])[1] or x.shape[axis]
+        x, y = (jnp.moveaxis(w, axis, 0).reshape(units, -1) for w in (x, y))
         # Rounded products (TF32, bfloat16 passes) would make the ascent cycle.
         term = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
         total = term if total is None else total + term
@@ -144,7 +151,8 @@ def _gains(scores: Array, new: Array, old: Array) -> Bool[Array, ""]:
     return gain > 4 * jnp.finfo(scores.dtype).eps * size
 
 
-def _wide_leaves(params: Params) -> list[Array]:
+def wide_leaves(params: Params) -> list[Array]:
+    """The leaves in float32 at least, held fixed under differentiation."""
     leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(params)]
     dtype = jnp.promote_types(jnp.result_type(*leaves), jnp.float32)
     return [jax.lax.stop_gradient(leaf.astype(dtype)) for leaf in leaves]
@@ -152,7 +160,8 @@ def _wide_leaves(params: Params) -> list[Array]:
 
 def _check_spec(spec: permutations.PermutationSpec) -> None:
     for path, axes in spec.axes:
-        named = [name for name in axes if name is not None]
+        entries = [permutations.name_and_blocks(entry)[0] for entry in axes]
+        named = [name for name in entries if name is not None]
         if len(set(named)) != len(named):
             raise ValueError(
                 f"{path} carries one permutation on two axes {axes}; weight matching "

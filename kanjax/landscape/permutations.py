@@ -16,7 +16,10 @@ from jaxtyping import Bool, Float, Int
 from kanjax.landscape import pytrees
 
 Params = pytrees.Params
-AxisNames = tuple[str | None, ...]
+AxisNames = tuple[str | tuple[str, int] | None, ...]
+"""One entry for each axis of a leaf: the name of the permutation of its units; a name
+and a number n if it is made of n equal blocks that are permuted as wholes, as the heads
+of attention; None if it stays as it is."""
 Permutation = Mapping[str, Int[Array, " units"]]
 """For every permutation name, where each new unit comes from."""
 
@@ -27,8 +30,8 @@ class PermutationSpec:
 
     Attributes:
         axes: in the order of the parameters' leaves, the path of each (as Python
-            writes it, ``[0]['kernel']``) and a name for every axis of it, None where
-            it stays as it is. Axes of one name are permuted together.
+            writes it, ``[0]['kernel']``) and an entry for every axis of it, see
+            AxisNames. Axes of one name are permuted together.
         sizes: the names in order, with the number of units that each permutes.
 
     It compares by value and hashes, so a jitted function may take it as a static
@@ -61,8 +64,8 @@ def spec_from_axes(axes: Any, params: Params) -> PermutationSpec:
     """A spec written by hand.
 
     Args:
-        axes: a pytree like params in which every leaf is a tuple with one name (or
-            None) for each axis.
+        axes: a pytree like params in which every leaf is a tuple with one entry for
+            each axis: a name, a name and a number of blocks, or None.
         params: arrays or ``jax.ShapeDtypeStruct``.
 
     Raises:
@@ -106,9 +109,17 @@ def named_spec(names: list[AxisNames], params: Params) -> PermutationSpec:
                 f"the axes of {where} are {axes!r}, which do not fit its shape {shape};"
                 " give a tuple with one name or None for each axis."
             )
-        for name, size in zip(axes, shape, strict=True):
+        for entry, size in zip(axes, shape, strict=True):
+            name, blocks = name_and_blocks(entry)
             if name is None:
                 continue
+            if blocks is not None:
+                if blocks < 1 or size % blocks:
+                    raise ValueError(
+                        f"{where} has shape {shape}, of which {blocks} blocks of "
+                        f"permutation {name!r} make no axis."
+                    )
+                size = blocks
             known, first = sizes.setdefault(name, (size, where))
             if known != size:
                 raise ValueError(
@@ -201,10 +212,30 @@ def permute_leaf(
     leaf: Array, axes: AxisNames, permutation: Permutation, *, skip: int | None = None
 ) -> Array:
     """Permute the named axes of one leaf, but for the axis numbered skip."""
-    for axis, name in enumerate(axes):
-        if name is not None and axis != skip:
+    for axis, entry in enumerate(axes):
+        name, blocks = name_and_blocks(entry)
+        if name is None or axis == skip:
+            continue
+        if blocks is None:
             leaf = jnp.take(leaf, permutation[name], axis=axis)
+        else:
+            shape = leaf.shape
+            apart = leaf.reshape(*shape[:axis], blocks, -1, *shape[axis + 1 :])
+            leaf = jnp.take(apart, permutation[name], axis=axis).reshape(shape)
     return leaf
+
+
+def name_and_blocks(entry: Any) -> tuple[str | None, int | None]:
+    """The name in an axis' entry, and the number of its blocks if it has any."""
+    return entry if isinstance(entry, tuple) else (entry, None)
+
+
+def index_of(axes: AxisNames, name: str) -> int | None:
+    """The axis that a permutation acts on, or None."""
+    for axis, entry in enumerate(axes):
+        if name_and_blocks(entry)[0] == name:
+            return axis
+    return None
 
 
 def check_fits(spec: PermutationSpec, params: Params, name: str) -> None:
@@ -226,9 +257,11 @@ def check_fits(spec: PermutationSpec, params: Params, name: str) -> None:
         )
     for (path, axes), (_, leaf) in zip(spec.axes, leaves, strict=True):
         shape = jnp.shape(leaf)
-        wanted = tuple(None if axis is None else sizes[axis] for axis in axes)
+        # Of blocks only the number is known, not their size.
+        wanted = tuple(sizes[e] if isinstance(e, str) else None for e in axes)
         fits = len(shape) == len(axes) and all(
-            w is None or n == w for n, w in zip(shape, wanted, strict=True)
+            n == w if w is not None else not n % (name_and_blocks(e)[1] or 1)
+            for n, w, e in zip(shape, wanted, axes, strict=True)
         )
         if not fits:
             raise ValueError(

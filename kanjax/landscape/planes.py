@@ -137,6 +137,64 @@ def plane_through(
     return Plane(x, y, losses, marks, a, (e1, e2))
 
 
+def trajectory_plane(
+    loss: paths.Loss,
+    trajectory: Params,
+    *,
+    points: int | tuple[int, int] = 51,
+    margin: float = 0.2,
+    batch_size: int | None = None,
+) -> Plane:
+    """The loss on the plane that holds most of a training run.
+
+    The directions are the first two principal components of the differences from the
+    last point, which is the origin (Li et al. 2018, section 7). ``marks`` are the
+    coordinates of all points of the run. The components follow from the Gram matrix of
+    the differences, so nothing larger than the run itself is held.
+
+    Args:
+        trajectory: a pytree with a leading axis over the points of the run.
+        margin: as in plane_through.
+
+    Raises:
+        ValueError: if there are fewer than 3 points, for a negative margin or a bad
+            number of grid points, or if the run lies on a line (checked outside of
+            transformations only; the losses are NaN inside).
+    """
+    pytrees.check_parameters(trajectory, "trajectory")
+    count = jax.tree.leaves(trajectory)[0].shape[0]
+    if count < 3:
+        raise ValueError(f"trajectory has {count} points; a plane needs at least 3.")
+    if margin < 0:
+        raise ValueError(f"margin is {margin}; it must not be negative.")
+    last = jax.tree.map(lambda v: v[-1], trajectory)
+    shifts = jax.tree.map(lambda v: v - v[-1:], trajectory)
+    rows = [leaf.reshape(count, -1) for leaf in jax.tree.leaves(shifts)]
+    gram = sum(jnp.matmul(r, r.T, precision="highest") for r in rows)
+    values, vectors = jnp.linalg.eigh(gram)
+    if pytrees.concrete(trajectory):
+        eps = jnp.finfo(values.dtype).eps
+        if not values[-2] > 10 * count * eps * values[-1]:
+            raise ValueError(
+                "the points of trajectory lie on one line; they span no plane."
+            )
+
+    def component(i: int) -> Params:
+        shares = vectors[:, i] / jnp.sqrt(values[i])
+        return jax.tree.map(lambda v: jnp.tensordot(shares, v, axes=1), shifts)
+
+    d1, d2 = component(-1), component(-2)
+    marks = jnp.sqrt(values[None, [-1, -2]]) * vectors[:, [-1, -2]]
+    low, high = jnp.min(marks, axis=0), jnp.max(marks, axis=0)
+    pad = margin * (high - low)
+    x, y = (
+        jnp.linspace(low[i] - pad[i], high[i] + pad[i], n)
+        for i, n in enumerate(_sizes(points))
+    )
+    losses = _grid(loss, last, d1, d2, x, y, batch_size)
+    return Plane(x, y, losses, marks, last, (d1, d2))
+
+
 def project(plane: Plane, params: Params) -> Float[Array, "2"]:
     """The coordinates (x, y) of the point of the plane that is nearest to params.
 

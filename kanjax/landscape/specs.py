@@ -10,6 +10,9 @@ each axis of the array:
   alike;
 - ``"unit"``: the axis counts units that are inputs and outputs at once, as the scale
   and bias of a normalisation;
+- ``("block", n)``: the axis is made of n equal blocks, one after the other, and
+  reordering these blocks on all such axes of the layer together leaves the layer's
+  outputs unchanged, as the heads of attention;
 - ``None``: the axis has nothing to do with units.
 
 ``{"kernel": ("in", "out"), "bias": ("out",)}`` is a dense layer's answer and
@@ -25,21 +28,19 @@ A layer may also raise ``ValueError`` to say why it has no such symmetry.
 A chain is a model with ``layers``, each a layer or a chain, and parameters that are a
 sequence with one entry for each. Units between two layers that mix are one permutation,
 ``"P1"``, ``"P2"`` and so on; the first layer's inputs and the last one's outputs stay.
+What a ``Residual`` adds its branch to, and what ``Parallel`` sums, are the same units.
 """
 
-import itertools
 import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import jax
 
-from kanjax.landscape import permutations, pytrees
+from kanjax.landscape import permutations, pytrees, units
 
 Params = pytrees.Params
 AxisNames = permutations.AxisNames
-ROLES = ("in", "out", "unit", None)
-
 _LAYOUTS = {"kernel": ("in", "out"), "weight": ("out", "in")}
 
 
@@ -48,7 +49,8 @@ def permutation_spec(model: Any) -> permutations.PermutationSpec:
 
     Args:
         model: a chain of layers with ``parameter_axes`` (see above) and ``init(key)``:
-            MLP, KAN, and Sequential of dense, KAN, rational and elementwise layers.
+            MLP, KAN, and Sequential, Residual and Parallel of dense, convolution, KAN,
+            rational, attention, normalisation and elementwise layers.
 
     Raises:
         ValueError: if a layer does not say how its parameters belong to units, or if
@@ -61,9 +63,7 @@ def permutation_spec(model: Any) -> permutations.PermutationSpec:
         (('P1', 8), ('P2', 8))
     """
     params = jax.eval_shape(model.init, jax.random.key(0))
-    layers = _layers(model, params)
-    axes = [_axes(layer) for layer, _ in layers]
-    return permutations.named_spec(_chain_names(axes, [p for _, p in layers]), params)
+    return permutations.named_spec(units.trace(model, params).leaf_names(), params)
 
 
 def chain_spec(
@@ -85,7 +85,8 @@ def chain_spec(
             f"axes is for {len(axes)} layers and params for {len(params)}; give one "
             "entry for each layer in both."
         )
-    return permutations.named_spec(_chain_names(axes, params), params)
+    traced = units.trace_layers(axes, params)
+    return permutations.named_spec(traced.leaf_names(), params)
 
 
 def mlp_spec(
@@ -137,88 +138,6 @@ def mlp_spec(
             )
         width, previous = sizes["out"], group
     return permutations.named_spec(names, params)
-
-
-def _chain_names(axes: Sequence[Any], params: Sequence[Params]) -> list[AxisNames]:
-    """The names of each leaf's axes, for all layers of a chain one after the other."""
-    pairs = zip(axes, params, strict=True)
-    layers = [_leaf_roles(i, *both) for i, both in enumerate(pairs)]
-    mixing = [i for i, layer in enumerate(layers) if not _passes(layer)]
-    before: dict[int, str] = {}
-    after: dict[int, str] = {}
-    for number, (left, right) in enumerate(itertools.pairwise(mixing), start=1):
-        if _has(layers[left], "out") and _has(layers[right], "in"):
-            for i in range(left, right):
-                after[i] = before[i + 1] = f"P{number}"
-    if len(mixing) > 1 and not after:
-        raise ValueError(
-            "no hidden unit of this model can be permuted: no layer has inputs that "
-            "are free to be reordered. A KAN layer has such inputs only while all of "
-            "them share one basis with the same knots and no edge is masked, and a "
-            "rational layer with one group."
-        )
-    names: list[AxisNames] = []
-    for i, layer in enumerate(layers):
-        role = {
-            "in": before.get(i),
-            "out": after.get(i),
-            "unit": after.get(i, before.get(i)),
-            None: None,
-        }
-        names += [tuple(role[axis] for axis in leaf) for leaf in layer]
-    return names
-
-
-def _leaf_roles(number: int, axes: Any, params: Params) -> list[AxisNames]:
-    """One layer's axes in the order of its leaves, checked."""
-    try:
-        leaves = jax.tree.structure(params).flatten_up_to(axes)
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"the axes of layer {number} do not fit its parameters: {error}"
-        ) from error
-    for leaf in leaves:
-        if not isinstance(leaf, tuple) or any(role not in ROLES for role in leaf):
-            raise ValueError(
-                f"the axes of layer {number} hold {leaf!r}; every leaf must be a tuple "
-                "of 'in', 'out', 'unit' or None."
-            )
-    return leaves
-
-
-def _layers(model: Any, params: Params) -> list[tuple[Any, Params]]:
-    """The layers of a chain and their parameters, chains within it taken apart."""
-    if not hasattr(model, "layers"):
-        return [(model, params)]
-    if len(model.layers) != len(params):
-        raise ValueError(
-            f"{type(model).__name__} has {len(model.layers)} layers and parameters "
-            f"with {len(params)} entries; a chain has one entry for each layer."
-        )
-    return [
-        inner
-        for layer, p in zip(model.layers, params, strict=True)
-        for inner in _layers(layer, p)
-    ]
-
-
-def _axes(layer: Any) -> Any:
-    if not hasattr(layer, "parameter_axes"):
-        raise ValueError(
-            f"{type(layer).__name__} does not say which axes of its parameters count "
-            "units: it has neither layers nor parameter_axes(). Write the spec by hand "
-            "with spec_from_axes."
-        )
-    return layer.parameter_axes()
-
-
-def _passes(layer: Sequence[AxisNames]) -> bool:
-    """Whether units pass the layer in their order."""
-    return all(leaf == () or "unit" in leaf for leaf in layer)
-
-
-def _has(layer: Sequence[AxisNames], role: str) -> bool:
-    return any(role in leaf for leaf in layer)
 
 
 def _dense_roles(

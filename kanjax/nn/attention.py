@@ -4,6 +4,7 @@ Source: Vaswani et al. (2017), Attention Is All You Need, arXiv 1706.03762, sect
 """
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from jaxtyping import Bool, Float
 from kanjax import model
 from kanjax.nn import checks, dense
 
-Axes = dict[str, dict[str, tuple[str | None, ...]]]
+Axes = dict[str, dict[str, tuple[Any, ...]]]
 
 _INPUTS = ("query", "key", "value")
 
@@ -131,11 +132,10 @@ class Attention:
             )
 
     def parameter_axes(self) -> Axes:
-        """What the axes of each parameter run over."""
-        ways: dict[str, tuple[str | None, ...]] = {
-            name: ("in", None) for name in _INPUTS
-        }
-        ways["output"] = (None, "out")
+        """What the axes of each parameter run over; heads are blocks of features."""
+        heads = ("block", self.heads)
+        ways: dict[str, tuple[Any, ...]] = {name: ("in", heads) for name in _INPUTS}
+        ways["output"] = (heads, "out")
         if not self.use_bias:
             return {name: {"kernel": way} for name, way in ways.items()}
         return {n: {"kernel": way, "bias": way[1:]} for n, way in ways.items()}

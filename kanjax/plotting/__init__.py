@@ -6,27 +6,40 @@ registered with pyplot and no global setting is touched. Values that are not fin
 left out, and the figure says how many.
 """
 
+from kanjax.plotting.connectivity import barrier_angles, layer_barriers
+from kanjax.plotting.curvature import (
+    loss_surface,
+    spectral_density,
+    training_animation,
+)
 from kanjax.plotting.functions import attribution, edge_functions
 from kanjax.plotting.kernels import kernel_matrix, spectra
 from kanjax.plotting.landscape import barrier_curves, barrier_matrix, loss_plane
 from kanjax.plotting.network import network
 from kanjax.plotting.predictions import calibration, confusion, parity, scores
 from kanjax.plotting.roofline import roofline
+from kanjax.plotting.subspaces import intrinsic_dimension
 from kanjax.plotting.training import training_history
 
 __all__ = [
     "attribution",
+    "barrier_angles",
     "barrier_curves",
     "barrier_matrix",
     "calibration",
     "confusion",
     "edge_functions",
+    "intrinsic_dimension",
     "kernel_matrix",
+    "layer_barriers",
     "loss_plane",
+    "loss_surface",
     "network",
     "parity",
     "roofline",
     "scores",
     "spectra",
+    "spectral_density",
+    "training_animation",
     "training_history",
 ]

@@ -50,7 +50,7 @@ def loss_plane(
             is True for values that are not positive.
     """
     x, y = style.array(plane.x, "plane.x", 1), style.array(plane.y, "plane.y", 1)
-    z = _entry(plane.losses, value, "plane.losses", 2)
+    z = entry(plane.losses, value, "plane.losses", 2)
     if z.shape != (y.size, x.size):
         raise ValueError(
             f"plane.losses has shape {z.shape}; for y ({y.size},) and x ({x.size},) it "
@@ -116,7 +116,7 @@ def barrier_curves(
         has_fields = isinstance(line, landscape.Line | landscape.Barrier)
         given, losses = (line.alphas, line.losses) if has_fields else line[:2]
         alphas = style.array(given, f"the alphas of {name!r}", 1)
-        heights = _entry(losses, value, f"the losses of {name!r}", 1)
+        heights = entry(losses, value, f"the losses of {name!r}", 1)
         if alphas.shape != heights.shape:
             raise ValueError(
                 f"the alphas of {name!r} have shape {alphas.shape} and its losses "
@@ -217,7 +217,7 @@ def barrier_matrix(
     return figure
 
 
-def _entry(losses: Any, value: str | int | None, name: str, ndim: int) -> np.ndarray:
+def entry(losses: Any, value: str | int | None, name: str, ndim: int) -> np.ndarray:
     """The array to draw out of losses that may hold several."""
     if value is not None:
         try:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import landscape
+from kanjax import kan, landscape, model, nn
 
 
 @pytest.fixture
@@ -115,6 +115,33 @@ def test_flax_and_equinox_parameters(key):
     np.testing.assert_allclose(
         norms(d.layers[0].weight, 0), norms(weight, 0), rtol=1e-5
     )
+
+
+def test_filter_axes_are_inferred(key):
+    net = model.Sequential((nn.Conv(2, 3, (3,)), kan.KAN((3, 4, 2)), nn.LayerNorm(2)))
+    params = net.init(key)
+    axes = landscape.filter_axes(params, net)
+    assert set(jax.tree.leaves(axes)) == {-1}
+    turned = model.Sequential((Turned(),))
+    axes = landscape.filter_axes(turned.init(key), turned)
+    assert axes == ({"kernel": -2},)
+    flax_params = linen.Conv(4, (3, 3)).init(key, jnp.ones((1, 5, 5, 2)))["params"]
+    assert landscape.filter_axes(flax_params) == {"kernel": -1, "bias": -1}
+    net = eqx.filter(eqx.nn.Conv2d(2, 4, 3, key=key), eqx.is_array)
+    axes = landscape.filter_axes(net)
+    assert axes.weight == 0
+    d = landscape.random_direction(key, net, filter_axis=axes)
+    np.testing.assert_allclose(norms(d.weight, 0), norms(net.weight, 0), rtol=1e-5)
+
+
+class Turned:
+    """A layer with kernels (out, in)."""
+
+    def init(self, key):
+        return {"kernel": jax.random.normal(key, (3, 2))}
+
+    def parameter_axes(self):
+        return {"kernel": ("out", "in")}
 
 
 def test_bad_input_is_named(key, params):

@@ -60,6 +60,18 @@ def test_a_planted_permutation_is_recovered_exactly(key, kind, order, solver):
     assert found.converged
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [512, 2048])
+def test_planted_permutations_of_wide_layers(key, width):
+    a = init(key, (32, width, 4))
+    spec = landscape.mlp_spec(a)
+    planted = landscape.random_permutation(spec, key)
+    b = landscape.apply_permutation(spec, planted, a)
+    found = landscape.match_weights(spec, a, b)
+    jax.tree.map(np.testing.assert_array_equal, found.permuted, a)
+    assert found.converged
+
+
 def test_one_hidden_layer_needs_one_sweep(key):
     a = init(key, (4, 64, 2))
     spec = landscape.mlp_spec(a)

@@ -179,4 +179,7 @@ def test_parameter_axes_have_the_structure_of_the_parameters(name, key):
     axes = jax.tree.structure(params).flatten_up_to(MODELS[name].parameter_axes())
     for leaf, names in zip(jax.tree.leaves(params), axes, strict=True):
         assert len(names) == leaf.ndim
-        assert set(names) <= {"in", "out", "unit", None}
+        blocks = {entry for entry in names if isinstance(entry, tuple)}
+        assert set(names) - blocks <= {"in", "out", "unit", None}
+        for (kind, number), size in zip(blocks, leaf.shape, strict=False):
+            assert kind == "block" and size % number == 0

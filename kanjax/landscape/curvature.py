@@ -1,0 +1,187 @@
+"""The Hessian of a loss: its extreme eigenpairs, trace, spectrum and layer blocks.
+
+Ghorbani, Krishnan, Xiao 2019, "An Investigation into Neural Net Optimization via
+Hessian Eigenvalue Density", arXiv 1901.10159; Yao, Gholami, Keutzer, Mahoney 2020,
+"PyHessian", arXiv 1912.07145. The linear algebra is kanjax.linalg's.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from kanjax import linalg
+from kanjax.landscape import estimates, layerwise, pytrees
+
+Params = pytrees.Params
+
+
+class Spectrum(NamedTuple):
+    """A spectral density on a grid.
+
+    Attributes:
+        x: (points,), eigenvalues.
+        density: (points,), integrates to about 1.
+        quadrature: the nodes and weights that it was drawn from.
+    """
+
+    x: Float[Array, " points"]
+    density: Float[Array, " points"]
+    quadrature: linalg.Quadrature
+
+
+def hessian_eigenpairs(
+    loss: estimates.ScalarLoss,
+    params: Params,
+    k: int,
+    key: Array,
+    *,
+    which: linalg.Which = "magnitude",
+    tolerance: float | None = None,
+    basis: int | None = None,
+    max_restarts: int = 50,
+) -> linalg.Eigenpairs:
+    """The k extreme eigenpairs of the loss' Hessian, with their residuals.
+
+    Options are those of kanjax.linalg's eigenpairs. The values are differentiable in
+    params where they are simple, ``d value = v^T dH v`` with v held fixed. Vectors are
+    directions for plane: ``pair = jax.tree.map(lambda v: v[0], found.vectors)``.
+
+    Raises:
+        TypeError: if a leaf of params is not of floating point.
+        ValueError: if k does not fit the number of parameters.
+    """
+    pytrees.check_parameters(params, "params")
+    fixed = jax.lax.stop_gradient(params)
+    found = linalg.eigenpairs(
+        linalg.hessian_product(loss, fixed),
+        fixed,
+        k,
+        key,
+        which=which,
+        tolerance=tolerance,
+        basis=basis,
+        max_restarts=max_restarts,
+    )
+    found = jax.lax.stop_gradient(found)
+
+    def value(v: Params) -> Array:
+        return linalg.directional_derivatives(loss, params, v).curvature
+
+    # Zero in value, and the derivative of v^T H v.
+    again = jax.lax.map(value, found.vectors)
+    slopes = (again - jax.lax.stop_gradient(again)).astype(found.values.dtype)
+    return found._replace(values=found.values + slopes)
+
+
+def hessian_trace(
+    loss: estimates.ScalarLoss, params: Params, key: Array, *, probes: int = 32
+) -> linalg.Estimate:
+    """The trace of the loss' Hessian by Hutchinson's estimator, with its error."""
+    pytrees.check_parameters(params, "params")
+    product = linalg.hessian_product(loss, params)
+    return linalg.hutchinson_trace(product, params, key, probes=probes)
+
+
+def layer_traces(
+    loss: estimates.ScalarLoss,
+    params: Params,
+    key: Array,
+    *,
+    layers: layerwise.Layers | None = None,
+    probes: int = 32,
+) -> dict[str, linalg.Estimate]:
+    """The trace of each layer's diagonal block of the Hessian.
+
+    One product serves all layers: with random signs v, a layer's part of ``v * H v``
+    sums to its trace in expectation.
+
+    Args:
+        layers: for every name the paths of its leaves; layer_leaves(params) if None.
+
+    Raises:
+        ValueError: if a layer names a leaf that params lacks.
+    """
+    layers = layerwise.layer_leaves(params) if layers is None else layers
+    masks = layerwise.masks(layers, params)
+    product = linalg.hessian_product(loss, params)
+
+    def one(k: Array) -> Float[Array, " layers"]:
+        leaves, structure = jax.tree.flatten(params)
+        keys = jax.random.split(k, len(leaves))
+        signs = [
+            jax.random.rademacher(i, jnp.shape(leaf), jnp.result_type(leaf))
+            for i, leaf in zip(keys, leaves, strict=True)
+        ]
+        image = jax.tree.leaves(product(jax.tree.unflatten(structure, signs)))
+        shares = [pytrees.inner(u, v) for u, v in zip(signs, image, strict=True)]
+        return masks.astype(shares[0].dtype) @ jnp.stack(shares)
+
+    values = jax.lax.map(one, jax.random.split(key, probes))
+    errors = jnp.std(values, axis=0, ddof=1) / probes**0.5
+    means = jnp.mean(values, axis=0)
+    return {name: linalg.Estimate(means[i], errors[i]) for i, name in enumerate(layers)}
+
+
+def layer_eigenpairs(
+    loss: estimates.ScalarLoss,
+    params: Params,
+    k: int,
+    key: Array,
+    *,
+    layers: layerwise.Layers | None = None,
+    which: linalg.Which = "magnitude",
+) -> dict[str, linalg.Eigenpairs]:
+    """The extreme eigenpairs of each layer's diagonal block of the Hessian.
+
+    Vectors are zero outside of their layer. A block has eigenvalues besides its own
+    zeros only up to its size, so k should not exceed that of the smallest layer.
+
+    Args:
+        layers: for every name the paths of its leaves; layer_leaves(params) if None.
+    """
+    layers = layerwise.layer_leaves(params) if layers is None else layers
+    masks = layerwise.masks(layers, params)
+    product = linalg.hessian_product(loss, params)
+    structure = jax.tree.structure(params)
+
+    def one(mask: Array) -> linalg.Eigenpairs:
+        selected = jax.tree.unflatten(structure, list(mask))
+        block = linalg.block_product(product, selected)
+        return linalg.eigenpairs(block, params, k, key, which=which)
+
+    found = jax.lax.map(one, masks)
+    return {
+        name: jax.tree.map(lambda v, i=i: v[i], found) for i, name in enumerate(layers)
+    }
+
+
+def hessian_spectrum(
+    loss: estimates.ScalarLoss,
+    params: Params,
+    key: Array,
+    *,
+    steps: int = 64,
+    probes: int = 8,
+    points: int = 512,
+    width: float | None = None,
+) -> Spectrum:
+    """The spectral density of the loss' Hessian by stochastic Lanczos quadrature.
+
+    Args:
+        steps: products for each probe.
+        probes: random starting vectors.
+        points: of the grid, which spans all nodes and four widths beyond.
+        width: standard deviation of the bells that smooth it; a hundredth of the
+            nodes' range if None.
+    """
+    pytrees.check_parameters(params, "params")
+    product = linalg.hessian_product(loss, params)
+    found = linalg.lanczos_quadrature(product, params, key, steps=steps, probes=probes)
+    low, high = jnp.min(found.nodes), jnp.max(found.nodes)
+    tiny = jnp.finfo(found.nodes.dtype).tiny
+    spread = jnp.maximum((high - low) / 100, tiny) if width is None else width
+    x = jnp.linspace(low - 4 * spread, high + 4 * spread, points)
+    return Spectrum(x, linalg.density(found, x, width=spread), found)

@@ -1,0 +1,167 @@
+"""Traces and spectral densities of symmetric maps from random probes.
+
+Hutchinson 1990 (traces); Ubaru, Chen, Saad 2017, "Fast Estimation of tr(f(A)) via
+Stochastic Lanczos Quadrature"; Ghorbani, Krishnan, Xiao 2019, arXiv 1901.10159
+(densities of Hessians). Lanczos is matfree's.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from kanjax.linalg import products
+
+Params = Any
+
+
+class Estimate(NamedTuple):
+    """A mean over random probes.
+
+    Attributes:
+        value: the mean.
+        error: its standard error, from the probes' spread; NaN for one probe.
+    """
+
+    value: Float[Array, ""]
+    error: Float[Array, ""]
+
+
+class Quadrature(NamedTuple):
+    """A spectrum as nodes with weights, one Gauss rule for each probe.
+
+    Attributes:
+        nodes: (probes, steps), where the eigenvalues are.
+        weights: (probes, steps), what share of them is there; each probe's sum to 1.
+        dimension: the size of the matrix.
+    """
+
+    nodes: Float[Array, "probes steps"]
+    weights: Float[Array, "probes steps"]
+    dimension: int | Array
+
+
+def hutchinson_trace(
+    product: products.Product, like: Params, key: Array, *, probes: int = 32
+) -> Estimate:
+    """The trace of a map, ``mean v^T A v`` over random signs v.
+
+    Exact for a diagonal map with a single probe. Probes run one after the other.
+
+    Args:
+        product: ``v -> A v`` on pytrees like ``like``.
+        probes: how many.
+
+    Raises:
+        ValueError: if probes is less than 1.
+    """
+    flat, start = _flattened(product, like)
+    _check_probes(probes)
+
+    def one(k: Array) -> Array:
+        v = jax.random.rademacher(k, start.shape, start.dtype)
+        return jnp.vdot(v, flat(v))
+
+    values = jax.lax.map(one, jax.random.split(key, probes))
+    return _estimate(values)
+
+
+def lanczos_quadrature(
+    product: products.Product,
+    like: Params,
+    key: Array,
+    *,
+    steps: int = 64,
+    probes: int = 8,
+) -> Quadrature:
+    """Stochastic Lanczos quadrature: a spectrum from a few products.
+
+    Each probe runs Lanczos' method with full re-orthogonalisation; the eigenvalues of
+    its tridiagonal matrix are the nodes and the squares of its eigenvectors' first
+    entries the weights. With one probe, moments up to ``2 steps - 1`` are those of the
+    probe's own spectral measure.
+
+    Args:
+        product: ``v -> A v`` on pytrees like ``like``; A is symmetric.
+        steps: products for each probe, at most the dimension. Memory is as many copies
+            of ``like``.
+        probes: how many, one after the other.
+
+    Raises:
+        ValueError: if steps or probes is out of range.
+    """
+    from matfree import decomp
+
+    flat, start = _flattened(product, like)
+    _check_probes(probes)
+    if not 1 <= steps <= start.size:
+        raise ValueError(
+            f"steps is {steps}; it must be from 1 to the dimension, {start.size}."
+        )
+    tridiagonalise = decomp.tridiag_sym(steps, custom_vjp=False)
+
+    def one(k: Array) -> tuple[Array, Array]:
+        probe = jax.random.normal(k, start.shape, start.dtype)
+        found = tridiagonalise(flat, probe)
+        nodes, vectors = jnp.linalg.eigh(found.J_small)
+        return nodes, jnp.square(vectors[0])
+
+    nodes, weights = jax.lax.map(one, jax.random.split(key, probes))
+    return Quadrature(nodes, weights, start.size)
+
+
+def density(
+    quadrature: Quadrature, x: Float[Array, " points"], *, width: float | Array
+) -> Float[Array, " points"]:
+    """The spectral density at x: every node a Gaussian bell of its weight.
+
+    Args:
+        width: the standard deviation of the bells, in the units of eigenvalues.
+
+    Raises:
+        ValueError: if width is a number that is not positive.
+    """
+    if isinstance(width, int | float) and not width > 0:
+        raise ValueError(f"width is {width}; it must be positive.")
+    distance = (x[:, None, None] - quadrature.nodes[None]) / width
+    bells = jnp.exp(-0.5 * jnp.square(distance)) / (width * jnp.sqrt(2 * jnp.pi))
+    return jnp.mean(jnp.sum(quadrature.weights[None] * bells, axis=2), axis=1)
+
+
+def trace_of(function: Callable[[Array], Array], quadrature: Quadrature) -> Estimate:
+    """``tr f(A)`` from a quadrature, f given elementwise.
+
+    Example: ``trace_of(jnp.square, q)`` is the squared Frobenius norm.
+    """
+    each = jnp.sum(quadrature.weights * function(quadrature.nodes), axis=1)
+    return _estimate(quadrature.dimension * each)
+
+
+def _flattened(
+    product: products.Product, like: Params
+) -> tuple[Callable[[Array], Array], Array]:
+    """The product on vectors in float32 at least, and a vector of that shape."""
+    start, unravel = jax.flatten_util.ravel_pytree(like)
+    wide = start.astype(jnp.promote_types(start.dtype, jnp.float32))
+
+    def flat(v: Array) -> Array:
+        image = product(unravel(v.astype(start.dtype)))
+        return jax.flatten_util.ravel_pytree(image)[0].astype(wide.dtype)
+
+    return flat, wide
+
+
+def _estimate(values: Float[Array, " probes"]) -> Estimate:
+    count = values.size
+    if count == 1:
+        return Estimate(values[0], jnp.full((), jnp.nan, values.dtype))
+    return Estimate(jnp.mean(values), jnp.std(values, ddof=1) / count**0.5)
+
+
+def _check_probes(probes: int) -> None:
+    if probes < 1:
+        raise ValueError(f"probes is {probes}; it must be at least 1.")
