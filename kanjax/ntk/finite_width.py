@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from kanjax.ntk import blocks
+
 Params = Any
 Apply = Callable[[Params, Any], Array]
 """``apply(params, x)``: examples along the leading axis of x, (examples, outputs)."""
@@ -91,11 +93,7 @@ def empirical(
     _check_choice("outputs", outputs, OUTPUTS)
     _check_choice("method", method, METHODS)
     _check_parameters(params)
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(
-            f"batch_size is {batch_size}; it must be at least 1, or None for all at "
-            "once."
-        )
+    blocks.check_batch_size(batch_size)
     params, x1, x2 = jax.tree.map(jnp.asarray, (params, x1, x2))
     sizes = [_examples(x1, "x1")] * 2
     width = _width(apply, params, x1, sizes[0])
@@ -103,17 +101,17 @@ def empirical(
         sizes[1] = _examples(x2, "x2")
         if _width(apply, params, x2, sizes[1]) != width:
             raise ValueError("apply gives different numbers of outputs for x1 and x2.")
-    blocks = [n if batch_size is None else min(n, batch_size) for n in sizes]
+    parts = [n if batch_size is None else min(n, batch_size) for n in sizes]
     if method == "auto":
-        entries = sum(blocks) * width * _count(params)
+        entries = sum(parts) * width * _count(params)
         method = _choose(apply, params, x1, outputs, width, entries)
     block = _jacobian_block if method == "jacobian" else _product_block
 
     def compute(params: Params, x1: Any, x2: Any) -> Array:
         kernel = functools.partial(block, _single(apply), params, outputs)
         if x2 is None:
-            return _symmetric(kernel, x1, sizes[0], blocks[0])
-        return _rectangle(kernel, x1, x2, sizes, blocks)
+            return blocks.symmetric(kernel, x1, sizes[0], parts[0])
+        return blocks.rectangle(kernel, x1, x2, sizes, parts)
 
     return jax.jit(compute)(params, x1, x2)
 
@@ -158,76 +156,6 @@ def _product_block(
         return jnp.mean(diagonal, axis=-1) if outputs == "trace" else diagonal
 
     return jnp.moveaxis(jax.lax.map(column, x2), 0, 1)
-
-
-def _rectangle(
-    kernel: Callable[[Any, Any, bool], Array],
-    x1: Any,
-    x2: Any,
-    sizes: Sequence[int],
-    blocks: Sequence[int],
-) -> Array:
-    """All blocks of rows and columns, one pair after the other."""
-    if blocks == sizes:
-        return kernel(x1, x2, False)
-    rows, columns = (_blocks(n, b) for n, b in zip(sizes, blocks, strict=True))
-
-    def row(i: Array) -> Array:
-        part = _take(x1, i)
-        return jax.lax.map(lambda j: kernel(part, _take(x2, j), False), columns)
-
-    tiles = jax.lax.map(row, rows)
-    return _join(tiles)[: sizes[0], : sizes[1]]
-
-
-def _symmetric(
-    kernel: Callable[[Any, Any, bool], Array], x: Any, size: int, block: int
-) -> Array:
-    """The blocks on and above the diagonal, mirrored."""
-    if block == size:
-        return _symmetrize(kernel(x, x, True))
-    indices = _blocks(size, block)
-    count = indices.shape[0]
-    diagonal = jax.lax.map(
-        lambda i: _symmetrize(kernel(_take(x, i), _take(x, i), True)), indices
-    )
-    i, j = np.triu_indices(count, k=1)
-    above = jax.lax.map(
-        lambda pair: kernel(_take(x, pair[0]), _take(x, pair[1]), False),
-        (indices[i], indices[j]),
-    )
-    tiles = jnp.zeros((count, *diagonal.shape), diagonal.dtype)
-    every = np.arange(count)
-    tiles = tiles.at[every, every].set(diagonal).at[i, j].set(above)
-    tiles = tiles.at[j, i].set(jax.vmap(_transpose)(above))
-    return _join(tiles)[:size, :size]
-
-
-def _transpose(kernel: Array) -> Array:
-    """Exchange the two examples, and the two outputs of a full kernel."""
-    swapped = jnp.swapaxes(kernel, 0, 1)
-    return jnp.swapaxes(swapped, 2, 3) if kernel.ndim == 4 else swapped
-
-
-def _symmetrize(kernel: Array) -> Array:
-    return (kernel + _transpose(kernel)) / 2
-
-
-def _blocks(size: int, block: int) -> Array:
-    """The indices of each block; the last one repeats the last example to be full."""
-    count = -(-size // block)
-    return jnp.minimum(jnp.arange(count * block), size - 1).reshape(count, block)
-
-
-def _take(x: Any, indices: Array) -> Any:
-    return jax.tree.map(lambda leaf: leaf[indices], x)
-
-
-def _join(tiles: Array) -> Array:
-    """(row blocks, column blocks, rows, columns, ...) to (rows, columns, ...)."""
-    tiles = jnp.swapaxes(tiles, 1, 2)
-    i, a, j, b = tiles.shape[:4]
-    return tiles.reshape(i * a, j * b, *tiles.shape[4:])
 
 
 def _single(apply: Apply) -> Apply:
