@@ -105,6 +105,19 @@ _ARC_COSINE = (
 )
 
 
+# Lowest power first.
+_ARCCOS = (
+    1.5707963050,
+    -0.2145988016,
+    0.0889789874,
+    -0.0501743046,
+    0.0308918810,
+    -0.0170881256,
+    0.0066700901,
+    -0.0012624911,
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class RectifiedMonomial:
     """``x^degree`` where x is at least 0, else 0; degrees 0 (no slope) to 5."""
@@ -364,7 +377,32 @@ def _angle(q11: Array, q12: Array, q22: Array) -> tuple[Array, Array]:
     sine = safe_sqrt(jnp.where(square > noise, square, 0.0))
     # Of a value that is always 0 the angle is taken as 0, with a gradient of 0.
     nothing = (sine == 0) & (q12 == 0)
-    return sine, jnp.arctan2(sine, jnp.where(nothing, 1.0, q12))
+    return sine, _upper_arctan2(sine, jnp.where(nothing, 1.0, q12))
+
+
+@jax.custom_jvp
+def _upper_arctan2(y: Array, x: Array) -> Array:
+    """``arctan2(y, x)`` for y at least 0; in float32 at a fourth of the cost.
+
+    ``arccos(a) = sqrt(1 - a) p(a)`` on [0, 1] with an error below 2e-8: Abramowitz and
+    Stegun 1964, 4.4.46. ``1 - a`` is taken from y, which loses nothing at small angles.
+    """
+    if y.dtype != jnp.float32:
+        return jnp.arctan2(y, x)
+    size = jnp.abs(x)
+    radius = jnp.sqrt(y**2 + x**2)
+    left = y * jax.lax.rsqrt(radius * (radius + size))
+    angle = left * _horner(_ARCCOS, size / radius)
+    return jnp.where(x < 0, math.pi - angle, angle)
+
+
+@_upper_arctan2.defjvp
+def _upper_arctan2_jvp(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    y, x = primals
+    dy, dx = tangents
+    return _upper_arctan2(y, x), (x * dy - y * dx) / (x**2 + y**2)
 
 
 def _horner(coefficients: tuple[float, ...], x: Array) -> Array:

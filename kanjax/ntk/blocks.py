@@ -1,5 +1,6 @@
 """Kernels of pairs of examples, block by block, so that memory stays bounded."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,9 +35,10 @@ def symmetric(kernel: Block, x: Any, size: int, block: int) -> Any:
         return _symmetrize(kernel(x, x, True))
     each = indices(size, block)
     count = each.shape[0]
-    diagonal = jax.lax.map(
-        lambda i: _symmetrize(kernel(take(x, i), take(x, i), True)), each
-    )
+    # Symmetrised behind the loop: within, blocks would be computed again for their
+    # transposes.
+    diagonal = jax.lax.map(lambda i: kernel(take(x, i), take(x, i), True), each)
+    diagonal = jax.vmap(_symmetrize)(diagonal)
     i, j = np.triu_indices(count, k=1)
     above = jax.lax.map(
         lambda pair: kernel(take(x, pair[0]), take(x, pair[1]), False),
@@ -60,6 +62,32 @@ def check_batch_size(batch_size: int | None) -> None:
             f"batch_size is {batch_size}; it must be at least 1, or None for all at "
             "once."
         )
+
+
+def check_memory(needed: int, what: str, advice: Callable[[float], str]) -> None:
+    """Raise ``ValueError`` if that many bytes are more than this machine has.
+
+    Args:
+        needed: bytes.
+        what: needs them.
+        advice: what to do, given the share of them that there is.
+    """
+    available = _memory()
+    if available is not None and needed > available:
+        raise ValueError(
+            f"{what} need {needed / 2**30:.0f} GiB, and this machine has "
+            f"{available / 2**30:.0f}. {advice(available / needed)}"
+        )
+
+
+def _memory() -> int | None:
+    device = jax.devices()[0]
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
 
 
 def indices(size: int, block: int) -> Array:

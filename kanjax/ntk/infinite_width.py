@@ -5,7 +5,6 @@ Pennington, Sohl-Dickstein 2018, arXiv 1711.00165 (the Gaussian process).
 """
 
 import functools
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -21,7 +20,7 @@ RULES: rules.Rules = {**rules.RULES, **spatial_rules.SPATIAL_RULES}
 """The rule of each class of layers."""
 
 _SYMMETRIC_BLOCKS = 4
-_SYMMETRIC_FROM = 1024
+_SYMMETRIC_FROM = 256
 
 
 class Kernel(NamedTuple):
@@ -318,21 +317,11 @@ def _check_memory(
     for size in x1.shape[1:-1]:
         positions *= size**2 if pairs else size
     needed = 2 * examples * positions * x1.dtype.itemsize
-    available = _memory()
-    if available is not None and needed > available:
-        raise ValueError(
-            f"the covariances of {rows[0]} by {rows[1]} examples with "
-            f"{positions} pairs of positions need {needed / 2**30:.0f} GiB, and this "
-            f"machine has {available / 2**30:.0f}. Give batch_size="
-            f"{max(1, int(min(rows) * (available / needed) ** 0.5 / 2))} or less."
-        )
-
-
-def _memory() -> int | None:
-    device = jax.devices()[0]
-    stats = device.memory_stats() if device.platform != "cpu" else None
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"]
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return None
+    blocks.check_memory(
+        needed,
+        f"the covariances of {rows[0]} by {rows[1]} examples with {positions} pairs of "
+        "positions",
+        lambda share: (
+            f"Give batch_size={max(1, int(min(rows) * share**0.5 / 2))} or less."
+        ),
+    )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kanjax import gaussian
+from kanjax.gaussian import functions
 
 FUNCTIONS = {
     "relu": gaussian.relu(),
@@ -179,3 +180,14 @@ def test_bad_input_is_named():
         gaussian.RectifiedMonomial(6)
     with pytest.raises(TypeError, match="function must be an activation"):
         gaussian.dual("relu")
+
+
+def test_the_angle_in_float32_and_its_derivatives():
+    angles = np.concatenate([np.linspace(0.0, np.pi, 101), [1e-5, 1e-3, np.pi - 1e-4]])
+    y, x = (np.float32(2.5 * f(angles)) for f in (np.sin, np.cos))
+    y = np.maximum(y, np.float32(0))
+    angle = functions._upper_arctan2
+    exact = np.arctan2(np.float64(y), np.float64(x))
+    np.testing.assert_allclose(angle(jnp.asarray(y), jnp.asarray(x)), exact, 5e-7, 2e-7)
+    slopes = jax.grad(lambda v: angle(v[0], v[1]))(jnp.array([0.3, -0.4]))
+    np.testing.assert_allclose(slopes, [-0.4 / 0.25, -0.3 / 0.25], rtol=1e-6)
