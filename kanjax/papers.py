@@ -34,7 +34,15 @@ class Paper(NamedTuple):
     """Whether its claims hold here: all, those that the example names, or not."""
 
 
-PAPERS: tuple[Paper, ...] = ()
+PAPERS: tuple[Paper, ...] = (
+    Paper(
+        "ntk",
+        "Neural Tangent Kernel: Convergence and Generalization in Neural Networks",
+        "Jacot, Gabriel, Hongler (2018), arXiv 1806.07572",
+        "ntk",
+        "reproduced",
+    ),
+)
 
 
 class Claim(NamedTuple):

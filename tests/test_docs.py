@@ -18,7 +18,7 @@ def blocks(path):
     return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/tutorial.md"])
+@pytest.mark.parametrize("path", ["README.md", "docs/tutorial.md", "docs/migration.md"])
 def test_code_runs(path):
     code = blocks(path)
     assert code

@@ -6,6 +6,7 @@ registered with pyplot and no global setting is touched. Values that are not fin
 left out, and the figure says how many.
 """
 
+from kanjax.plotting.dynamics import posterior_band, predicted_curves
 from kanjax.plotting.functions import attribution, edge_functions
 from kanjax.plotting.kernels import kernel_matrix, spectra
 from kanjax.plotting.landscape import barrier_curves, barrier_matrix, loss_plane
@@ -24,6 +25,8 @@ __all__ = [
     "loss_plane",
     "network",
     "parity",
+    "posterior_band",
+    "predicted_curves",
     "scores",
     "spectra",
     "training_history",
