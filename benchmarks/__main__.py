@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-NAMES = ("import_time", "kan_layer", "ensemble", "memory")
+NAMES = ("import_time", "kan_layer", "ensemble", "memory", "ntk")
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -23,6 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--out", type=pathlib.Path, default=ROOT / "benchmarks/results", help="a folder"
     )
     parser.add_argument("--peer-python", help="for kan_layer: has the peers")
+    parser.add_argument(
+        "--ntk-peer-python", help="for ntk: has neural-tangents and a jax for it"
+    )
     parser.add_argument(
         "--source",
         action="append",
@@ -41,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command += ["--quick"] if options.quick else []
         if name == "kan_layer" and options.peer_python:
             command += ["--peer-python", options.peer_python]
+        if name == "ntk" and options.ntk_peer_python:
+            command += ["--peer-python", options.ntk_peer_python]
         if name == "kan_layer":
             for source in options.source:
                 peer, separator, folder = source.partition("=")

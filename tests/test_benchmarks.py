@@ -37,6 +37,13 @@ def test_ensemble_reports_both_kinds_of_batches(tmp_path):
         assert set(ratios) == {"per_member_batches", "shared_batches"}
 
 
+def test_ntk_times_every_kind_of_kernel(tmp_path):
+    result = run("ntk", tmp_path)
+    kinds = [case["kind"] for case in result["cases"]]
+    assert kinds == ["dense", "myrtle", "mlp_trace", "resnet_full"]
+    assert all(case["times"]["kanjax"]["min_ms"] > 0 for case in result["cases"])
+
+
 def test_import_of_kanjax_leaves_the_heavy_libraries_alone(tmp_path):
     result = run("import_time", tmp_path)
     new = set(result["loaded_by_kanjax"]) - set(result["loaded_by_jax"])
