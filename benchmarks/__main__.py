@@ -6,7 +6,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-NAMES = ("import_time", "kan_layer", "kernels", "ensemble", "memory", "landscape")
+NAMES = (
+    "import_time",
+    "kan_layer",
+    "kernels",
+    "ensemble",
+    "memory",
+    "landscape",
+    "ntk",
+)
 WITH_PEERS = ("kan_layer", "landscape")
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -25,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--peer-python", help="for those with peers: has them")
     parser.add_argument(
+        "--ntk-peer-python", help="for ntk: has neural-tangents and a jax for it"
+    )
+    parser.add_argument(
         "--source",
         action="append",
         default=[],
@@ -42,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command += ["--quick"] if options.quick else []
         if name in WITH_PEERS and options.peer_python:
             command += ["--peer-python", options.peer_python]
+        if name == "ntk" and options.ntk_peer_python:
+            command += ["--peer-python", options.ntk_peer_python]
         if name == "kan_layer":
             for source in options.source:
                 peer, separator, folder = source.partition("=")

@@ -7,6 +7,8 @@ static and compares by value. What is trained is a separate pytree, made by
 """
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol, TypeVar, cast, dataclass_transform, runtime_checkable
 
@@ -195,18 +197,47 @@ class Parallel:
         self, params: Sequence[Params], x: Array, *, key: Array | None = None
     ) -> Array:
         """The sum of the branches' outputs, which must have one shape."""
-        keys = _split(key, len(self.branches))
-        outputs = [
-            branch.apply(p, x, key=k)
-            for branch, p, k in zip(self.branches, params, keys, strict=True)
-        ]
-        shapes = {y.shape for y in outputs}
-        if len(shapes) != 1:
-            raise ValueError(
-                "Parallel sums its branches, so they must give one shape; "
-                f"got {sorted(shapes)}."
-            )
-        return sum(outputs[1:], outputs[0])
+        outputs = _outputs(self, params, x, key)
+        _check_one_shape(self, "sums", {y.shape for y in outputs})
+        return functools.reduce(operator.add, outputs)
+
+
+@dataclass
+class Product:
+    """Models side by side on one input, their outputs multiplied."""
+
+    branches: tuple[Model, ...] = child()
+
+    def init(self, key: Array) -> tuple[Params, ...]:
+        """Draw each branch's parameters with a key of its own."""
+        return _init_all(self.branches, key)
+
+    def apply(
+        self, params: Sequence[Params], x: Array, *, key: Array | None = None
+    ) -> Array:
+        """The product of the branches' outputs, which must have one shape."""
+        outputs = _outputs(self, params, x, key)
+        _check_one_shape(self, "multiplies", {y.shape for y in outputs})
+        return functools.reduce(operator.mul, outputs)
+
+
+@dataclass
+class Concatenate:
+    """Models side by side on one input, their outputs' last axes joined."""
+
+    branches: tuple[Model, ...] = child()
+
+    def init(self, key: Array) -> tuple[Params, ...]:
+        """Draw each branch's parameters with a key of its own."""
+        return _init_all(self.branches, key)
+
+    def apply(
+        self, params: Sequence[Params], x: Array, *, key: Array | None = None
+    ) -> Array:
+        """The branches' outputs, joined; they must agree in all axes but the last."""
+        outputs = _outputs(self, params, x, key)
+        _check_one_shape(self, "joins", {y.shape[:-1] for y in outputs})
+        return jnp.concatenate(outputs, axis=-1)
 
 
 def stack(models: Sequence[T]) -> T:
@@ -238,6 +269,24 @@ def count_parameters(params: Params) -> int:
 def _init_all(models: Sequence[Model], key: Array) -> tuple[Params, ...]:
     keys = jax.random.split(key, len(models))
     return tuple(m.init(k) for m, k in zip(models, keys, strict=True))
+
+
+def _outputs(
+    layer: Parallel | Product | Concatenate, params: Any, x: Array, key: Array | None
+) -> list[Array]:
+    keys = _split(key, len(layer.branches))
+    return [
+        branch.apply(p, x, key=k)
+        for branch, p, k in zip(layer.branches, params, keys, strict=True)
+    ]
+
+
+def _check_one_shape(layer: Any, verb: str, shapes: set[tuple[int, ...]]) -> None:
+    if len(shapes) != 1:
+        raise ValueError(
+            f"{type(layer).__name__} {verb} its branches, so they must give one shape; "
+            f"got {sorted(shapes)}."
+        )
 
 
 def _split(key: Array | None, number: int) -> Sequence[Array | None]:

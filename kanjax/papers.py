@@ -49,6 +49,13 @@ PAPERS: tuple[Paper, ...] = (
         "landscape",
         "reproduced",
     ),
+    Paper(
+        "ntk",
+        "Neural Tangent Kernel: Convergence and Generalization in Neural Networks",
+        "Jacot, Gabriel, Hongler (2018), arXiv 1806.07572",
+        "ntk",
+        "reproduced",
+    ),
 )
 
 

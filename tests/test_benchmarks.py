@@ -62,6 +62,13 @@ def test_landscape_beside_its_floors(tmp_path):
     assert modes["subspace"]["fastfood_over_full"] > 0
 
 
+def test_ntk_times_every_kind_of_kernel(tmp_path):
+    result = run("ntk", tmp_path)
+    kinds = [case["kind"] for case in result["cases"]]
+    assert kinds == ["dense", "myrtle", "mlp_trace", "resnet_full"]
+    assert all(case["times"]["kanjax"]["min_ms"] > 0 for case in result["cases"])
+
+
 def test_import_of_kanjax_leaves_the_heavy_libraries_alone(tmp_path):
     result = run("import_time", tmp_path)
     new = set(result["loaded_by_kanjax"]) - set(result["loaded_by_jax"])

@@ -18,7 +18,10 @@ def blocks(path):
     return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/tutorial.md", "docs/kernels.md"])
+@pytest.mark.parametrize(
+    "path",
+    ["README.md", "docs/tutorial.md", "docs/kernels.md", "docs/migration.md"],
+)
 def test_code_runs(path):
     code = blocks(path)
     assert code

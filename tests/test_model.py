@@ -110,6 +110,11 @@ def test_sequential_residual_and_parallel_compose(key):
         (model.Residual(two), 3),
     ]:
         np.testing.assert_array_equal(net.apply(net.init(key), x), factor * x)
+    for net, expected in [
+        (model.Product((two, three)), 6 * x**2),
+        (model.Concatenate((two, three)), jnp.concatenate([2 * x, 3 * x], axis=-1)),
+    ]:
+        np.testing.assert_allclose(net.apply(net.init(key), x), expected, rtol=1e-6)
 
 
 def test_branches_of_other_shapes_are_refused(key):
@@ -119,6 +124,9 @@ def test_branches_of_other_shapes_are_refused(key):
         net.apply(net.init(key), jnp.ones((5, 2)))
     with pytest.raises(ValueError, match=r"one shape; got \[\(5, 1\), \(5, 3\)\]"):
         net = model.Parallel((widen, kan.KAN((2, 1))))
+        net.apply(net.init(key), jnp.ones((5, 2)))
+    with pytest.raises(ValueError, match="Product multiplies its branches"):
+        net = model.Product((widen, kan.KAN((2, 1))))
         net.apply(net.init(key), jnp.ones((5, 2)))
 
 

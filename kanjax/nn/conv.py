@@ -14,7 +14,7 @@ Axes = dict[str, tuple[str | None, ...]]
 Padding = str | tuple[tuple[int, int], ...]
 
 _PADDINGS = ("SAME", "VALID", "CIRCULAR")
-_LAYOUTS = {1: ("NWC", "WIO"), 2: ("NHWC", "HWIO"), 3: ("NDHWC", "DHWIO")}
+LAYOUTS = {1: ("NWC", "WIO"), 2: ("NHWC", "HWIO"), 3: ("NDHWC", "DHWIO")}
 
 
 @model.dataclass
@@ -160,7 +160,7 @@ class Conv:
             around = [(extent // 2, (extent + 1) // 2) for extent in extents]
             images = jnp.pad(images, [(0, 0), *around, (0, 0)], mode="wrap")
             padding = "VALID"
-        layout, kernel_layout = _LAYOUTS[self._spatial]
+        layout, kernel_layout = LAYOUTS[self._spatial]
         return jax.lax.conv_general_dilated(
             images.astype(dtype),
             kernel.astype(dtype),

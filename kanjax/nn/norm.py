@@ -24,18 +24,23 @@ class LayerNorm:
     Args:
         features: length of the last axis.
         eps: what keeps the division finite.
+        use_scale: whether there is a scale to train.
+        use_bias: whether there is a bias to train.
     """
 
     features: int
     eps: float = 1e-6
+    use_scale: bool = True
+    use_bias: bool = True
 
     def __post_init__(self) -> None:
         checks.check_positive(features=self.features)
         _check_eps(self.eps)
 
     def init(self, key: Array) -> dict[str, Array]:
-        """The identity: "scale" of ones and "bias" of zeros, both (features,)."""
-        return {"scale": jnp.ones(self.features), "bias": jnp.zeros(self.features)}
+        """The identity: any "scale" of ones and "bias" of zeros, both (features,)."""
+        params = {"scale": jnp.ones(self.features)} if self.use_scale else {}
+        return params | ({"bias": jnp.zeros(self.features)} if self.use_bias else {})
 
     def apply(
         self, params: dict[str, Array], x: Array, *, key: Array | None = None
@@ -44,12 +49,17 @@ class LayerNorm:
         checks.check_last_axis(x, self.features)
         wide = _widen(x)
         centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
-        y = _divide_by_rms(centred, self.eps) * _along(params["scale"], x)
-        return (y + _along(params["bias"], x)).astype(_result(x, params))
+        y = _divide_by_rms(centred, self.eps)
+        if self.use_scale:
+            y = y * _along(params["scale"], x)
+        if self.use_bias:
+            y = y + _along(params["bias"], x)
+        return y.astype(jnp.result_type(x, *params.values()))
 
     def parameter_axes(self) -> Axes:
         """What the axes of each parameter run over."""
-        return {"scale": ("unit",), "bias": ("unit",)}
+        used = {"scale": self.use_scale, "bias": self.use_bias}
+        return {name: ("unit",) for name, is_used in used.items() if is_used}
 
 
 @model.dataclass
@@ -80,7 +90,7 @@ class RMSNorm:
         """x (..., features), normalised."""
         checks.check_last_axis(x, self.features)
         y = _divide_by_rms(_widen(x), self.eps) * _along(params["scale"], x)
-        return y.astype(_result(x, params))
+        return y.astype(jnp.result_type(x, params["scale"]))
 
     def parameter_axes(self) -> Axes:
         """What the axes of each parameter run over."""
@@ -98,10 +108,6 @@ def _widen(x: Array) -> Array:
 def _along(values: Float[Array, " features"], x: Array) -> Array:
     """Shape a vector over the features to broadcast against x."""
     return jnp.broadcast_to(values, x.shape)
-
-
-def _result(x: Array, params: dict[str, Array]) -> jnp.dtype:
-    return jnp.result_type(x, params["scale"])
 
 
 def _check_eps(eps: float) -> None:

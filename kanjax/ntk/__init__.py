@@ -1,6 +1,70 @@
-"""Neural tangent kernels of any ``apply(params, x)``."""
+"""Neural tangent kernels, of any ``apply(params, x)`` and of infinite width."""
 
+from kanjax.ntk.covariances import Covariances
+from kanjax.ntk.dynamics import (
+    Outputs,
+    Posterior,
+    ensemble,
+    max_learning_rate,
+    mse_training,
+    time_to_learn,
+    train,
+)
 from kanjax.ntk.finite_width import empirical
+from kanjax.ntk.infinite_width import RULES, Kernel, infinite, rows_product
+from kanjax.ntk.linearisation import linearize, taylor_expand
+from kanjax.ntk.operators import (
+    Estimate,
+    TopEigenpairs,
+    estimate_logdet,
+    estimate_trace,
+    tangent_product,
+    top_eigenpairs,
+)
+from kanjax.ntk.rules import Rule
+from kanjax.ntk.sampling import (
+    SampledKernel,
+    by_layer,
+    conjugate,
+    first_order_drift,
+    sampled,
+)
+from kanjax.ntk.solving import Solution, regress, regress_by_products
 from kanjax.ntk.spectra import Spectrum, alignment, drift, spectrum
 
-__all__ = ["Spectrum", "alignment", "drift", "empirical", "spectrum"]
+__all__ = [
+    "RULES",
+    "Covariances",
+    "Estimate",
+    "Kernel",
+    "Outputs",
+    "Posterior",
+    "Rule",
+    "SampledKernel",
+    "Solution",
+    "Spectrum",
+    "TopEigenpairs",
+    "alignment",
+    "by_layer",
+    "conjugate",
+    "drift",
+    "empirical",
+    "ensemble",
+    "estimate_logdet",
+    "estimate_trace",
+    "first_order_drift",
+    "infinite",
+    "linearize",
+    "max_learning_rate",
+    "mse_training",
+    "regress",
+    "regress_by_products",
+    "rows_product",
+    "sampled",
+    "spectrum",
+    "tangent_product",
+    "taylor_expand",
+    "time_to_learn",
+    "top_eigenpairs",
+    "train",
+]

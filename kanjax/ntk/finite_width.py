@@ -1,8 +1,8 @@
 """Neural tangent kernels of finite networks, exactly and in bounded memory.
 
-Jacot, Gabriel, Hongler 2018, arXiv 1806.07572. The two ways to compute them: Novak,
+Jacot, Gabriel, Hongler 2018, arXiv 1806.07572. The ways to compute them: Novak,
 Sohl-Dickstein, Schoenholz 2022, "Fast Finite Width Neural Tangent Kernel", arXiv
-2206.08720, sections 3.1 and 3.2.
+2206.08720, sections 3.1 to 3.4.
 """
 
 import difflib
@@ -15,20 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from kanjax.ntk import blocks, structured
+
 Params = Any
 Apply = Callable[[Params, Any], Array]
 """``apply(params, x)``: examples along the leading axis of x, (examples, outputs)."""
 
 OUTPUTS = ("trace", "diagonal", "full")
-METHODS = ("auto", "jacobian", "vector_products")
+METHODS = ("auto", "structured", "jacobian", "vector_products")
 
-# Limits of the automatic choice, see empirical; measured on dense and convolutional
-# nets with 1 to 100 outputs on a CPU.
-_DENSE_REUSE = 2.0
-_OUTPUTS_PER_REUSE = 4.0
 _MANY_ENTRIES = 2**28
-
-_HIGHEST = jax.lax.Precision.HIGHEST
+# A push forward over a forward pass, in multiplications.
+_PUSH_COST = 2.0
 
 
 def empirical(
@@ -38,7 +36,7 @@ def empirical(
     x2: Any = None,
     *,
     outputs: Literal["trace", "full", "diagonal"] = "trace",
-    method: Literal["auto", "jacobian", "vector_products"] = "auto",
+    method: Literal["auto", "structured", "jacobian", "vector_products"] = "auto",
     batch_size: int | None = None,
 ) -> Array:
     """The empirical neural tangent kernel of a network at its parameters.
@@ -60,15 +58,20 @@ def empirical(
               neural-tangents defines its trace,
             - "diagonal": (n1, n2, outputs), Theta[i, j, o, o],
             - "full": (n1, n2, outputs, outputs).
-        method: "jacobian" forms the Jacobians of both sides and contracts them leaf by
-            leaf; "vector_products" pulls each output of each x2_j back to the
-            parameters and pushes the result forward to all x1 (a vjp, then a jvp),
-            with one example's Jacobian in memory at a time. "auto" counts how often a
-            forward pass uses each parameter (multiplications over parameters: 1 in a
-            dense net, the number of positions in a convolution) and takes vector
-            products where that is less than 2, for the full kernel of more outputs
-            than 4 times that, and wherever the Jacobians of one block of rows and one
-            of columns would have more than 2**28 entries; Jacobians otherwise.
+        method: how,
+
+            - "jacobian" forms the Jacobians of both sides and contracts them leaf by
+              leaf.
+            - "vector_products" pulls each output of each x2_j back to the parameters
+              and pushes the result forward to all x1 (a vjp, then a jvp), with one
+              example's Jacobian in memory at a time.
+            - "structured" finds the products and convolutions that use a weight once
+              and takes their share from the layer's inputs and the derivatives of its
+              outputs, without the weight's Jacobian; of other parameters, such as
+              biases and whatever is inside a scan, it forms the Jacobian.
+            - "auto" takes the structure, unless vector products are estimated to need
+              a fraction of its multiplications, or the derivatives of one block of
+              rows and one of columns would have more than 2**28 entries.
         batch_size: rows and columns are taken in blocks of this many examples, so that
             no Jacobian of more than one block a side is in memory; everything at once
             if None.
@@ -79,7 +82,8 @@ def empirical(
     Raises:
         TypeError: if a leaf of params is not a floating-point array.
         ValueError: if apply does not return (examples, outputs), for an unknown outputs
-            or method, or if batch_size is not positive.
+            or method, if batch_size is not positive, or if the kernel itself is
+            larger than the memory.
 
     Example:
         >>> import jax.numpy as jnp
@@ -88,32 +92,39 @@ def empirical(
         >>> empirical(linear, jnp.ones((2, 3)), x).tolist()
         [[5.0, 2.0], [2.0, 1.0]]
     """
-    _check_choice("outputs", outputs, OUTPUTS)
-    _check_choice("method", method, METHODS)
-    _check_parameters(params)
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(
-            f"batch_size is {batch_size}; it must be at least 1, or None for all at "
-            "once."
-        )
+    check_choice("outputs", outputs, OUTPUTS)
+    check_choice("method", method, METHODS)
+    check_parameters(params)
+    blocks.check_batch_size(batch_size)
     params, x1, x2 = jax.tree.map(jnp.asarray, (params, x1, x2))
-    sizes = [_examples(x1, "x1")] * 2
+    sizes = [examples(x1, "x1")] * 2
     width = _width(apply, params, x1, sizes[0])
     if x2 is not None:
-        sizes[1] = _examples(x2, "x2")
+        sizes[1] = examples(x2, "x2")
         if _width(apply, params, x2, sizes[1]) != width:
             raise ValueError("apply gives different numbers of outputs for x1 and x2.")
-    blocks = [n if batch_size is None else min(n, batch_size) for n in sizes]
+    entries = {"trace": 1, "diagonal": width}.get(outputs, width**2)
+    blocks.check_memory(
+        sizes[0] * sizes[1] * entries * 4,
+        f"the {outputs} kernel of {sizes[0]} by {sizes[1]} examples",
+        lambda share: "kj.ntk.tangent_product multiplies with it without forming it.",
+    )
+    parts = [n if batch_size is None else min(n, batch_size) for n in sizes]
+    single = _single(apply)
+    plan = structured.plan(single, params, jax.tree.map(lambda leaf: leaf[0], x1))
     if method == "auto":
-        entries = sum(blocks) * width * _count(params)
-        method = _choose(apply, params, x1, outputs, width, entries)
-    block = _jacobian_block if method == "jacobian" else _product_block
+        method = _choose(apply, plan, params, x1, outputs, width, parts)
+    block = {
+        "structured": functools.partial(structured.block, plan),
+        "jacobian": functools.partial(_jacobian_block, single),
+        "vector_products": functools.partial(_product_block, single),
+    }[method]
 
     def compute(params: Params, x1: Any, x2: Any) -> Array:
-        kernel = functools.partial(block, _single(apply), params, outputs)
+        kernel = functools.partial(block, params, outputs)
         if x2 is None:
-            return _symmetric(kernel, x1, sizes[0], blocks[0])
-        return _rectangle(kernel, x1, x2, sizes, blocks)
+            return blocks.symmetric(kernel, x1, sizes[0], parts[0])
+        return blocks.rectangle(kernel, x1, x2, sizes, parts)
 
     return jax.jit(compute)(params, x1, x2)
 
@@ -125,18 +136,8 @@ def _jacobian_block(
     jacobian = jax.vmap(jax.jacrev(f), (None, 0))
     j1 = jax.tree.leaves(jacobian(params, x1))
     j2 = j1 if same else jax.tree.leaves(jacobian(params, x2))
-    terms = [_contract(a, b, outputs) for a, b in zip(j1, j2, strict=True)]
+    terms = [structured.contract(a, b, outputs) for a, b in zip(j1, j2, strict=True)]
     return sum(terms[1:], terms[0])
-
-
-def _contract(j1: Array, j2: Array, outputs: str) -> Array:
-    """One leaf's share: Jacobians are (examples, outputs, *leaf)."""
-    wide = jnp.promote_types(j1.dtype, jnp.float32)
-    j1, j2 = (j.reshape(*j.shape[:2], -1).astype(wide) for j in (j1, j2))
-    pattern = {"trace": "iok,jok->ij", "diagonal": "iok,jok->ijo"}
-    subscripts = pattern.get(outputs, "iok,jpk->ijop")
-    kernel = jnp.einsum(subscripts, j1, j2, precision=_HIGHEST)
-    return kernel / j1.shape[1] if outputs == "trace" else kernel
 
 
 def _product_block(
@@ -160,93 +161,30 @@ def _product_block(
     return jnp.moveaxis(jax.lax.map(column, x2), 0, 1)
 
 
-def _rectangle(
-    kernel: Callable[[Any, Any, bool], Array],
-    x1: Any,
-    x2: Any,
-    sizes: Sequence[int],
-    blocks: Sequence[int],
-) -> Array:
-    """All blocks of rows and columns, one pair after the other."""
-    if blocks == sizes:
-        return kernel(x1, x2, False)
-    rows, columns = (_blocks(n, b) for n, b in zip(sizes, blocks, strict=True))
-
-    def row(i: Array) -> Array:
-        part = _take(x1, i)
-        return jax.lax.map(lambda j: kernel(part, _take(x2, j), False), columns)
-
-    tiles = jax.lax.map(row, rows)
-    return _join(tiles)[: sizes[0], : sizes[1]]
-
-
-def _symmetric(
-    kernel: Callable[[Any, Any, bool], Array], x: Any, size: int, block: int
-) -> Array:
-    """The blocks on and above the diagonal, mirrored."""
-    if block == size:
-        return _symmetrize(kernel(x, x, True))
-    indices = _blocks(size, block)
-    count = indices.shape[0]
-    diagonal = jax.lax.map(
-        lambda i: _symmetrize(kernel(_take(x, i), _take(x, i), True)), indices
-    )
-    i, j = np.triu_indices(count, k=1)
-    above = jax.lax.map(
-        lambda pair: kernel(_take(x, pair[0]), _take(x, pair[1]), False),
-        (indices[i], indices[j]),
-    )
-    tiles = jnp.zeros((count, *diagonal.shape), diagonal.dtype)
-    every = np.arange(count)
-    tiles = tiles.at[every, every].set(diagonal).at[i, j].set(above)
-    tiles = tiles.at[j, i].set(jax.vmap(_transpose)(above))
-    return _join(tiles)[:size, :size]
-
-
-def _transpose(kernel: Array) -> Array:
-    """Exchange the two examples, and the two outputs of a full kernel."""
-    swapped = jnp.swapaxes(kernel, 0, 1)
-    return jnp.swapaxes(swapped, 2, 3) if kernel.ndim == 4 else swapped
-
-
-def _symmetrize(kernel: Array) -> Array:
-    return (kernel + _transpose(kernel)) / 2
-
-
-def _blocks(size: int, block: int) -> Array:
-    """The indices of each block; the last one repeats the last example to be full."""
-    count = -(-size // block)
-    return jnp.minimum(jnp.arange(count * block), size - 1).reshape(count, block)
-
-
-def _take(x: Any, indices: Array) -> Any:
-    return jax.tree.map(lambda leaf: leaf[indices], x)
-
-
-def _join(tiles: Array) -> Array:
-    """(row blocks, column blocks, rows, columns, ...) to (rows, columns, ...)."""
-    tiles = jnp.swapaxes(tiles, 1, 2)
-    i, a, j, b = tiles.shape[:4]
-    return tiles.reshape(i * a, j * b, *tiles.shape[4:])
-
-
 def _single(apply: Apply) -> Apply:
     """The function of one example, whose output is (outputs,)."""
     return lambda p, x: apply(p, jax.tree.map(lambda leaf: leaf[None], x))[0]
 
 
 def _choose(
-    apply: Apply, params: Params, x: Any, outputs: str, width: int, entries: int
-) -> Literal["jacobian", "vector_products"]:
-    if entries > _MANY_ENTRIES:
+    apply: Apply,
+    plan: structured.Plan,
+    params: Params,
+    x: Any,
+    outputs: str,
+    width: int,
+    parts: Sequence[int],
+) -> Literal["structured", "vector_products"]:
+    if structured.entries(plan, width, sum(parts)) > _MANY_ENTRIES:
         return "vector_products"
     shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)
     one = jax.tree.map(lambda v: jax.ShapeDtypeStruct((1, *v.shape[1:]), v.dtype), x)
     cost = jax.jit(apply).lower(shapes, one).cost_analysis() or {}
     # Not every backend counts operations; a dense net is the guess then.
-    reuse = cost.get("flops", 0.0) / (2 * _count(params))
-    many = outputs == "full" and width > _OUTPUTS_PER_REUSE * reuse
-    return "vector_products" if reuse < _DENSE_REUSE or many else "jacobian"
+    forward = cost.get("flops", 0.0) / 2 or _count(params)
+    products = _PUSH_COST * forward * width * parts[0] * parts[1]
+    dear = structured.cost(plan, outputs, width, *parts) > products
+    return "vector_products" if dear else "structured"
 
 
 def _count(params: Params) -> int:
@@ -267,7 +205,8 @@ def _width(apply: Apply, params: Params, x: Any, examples: int) -> int:
     return shape[1]
 
 
-def _examples(x: Any, name: str) -> int:
+def examples(x: Any, name: str) -> int:
+    """The number of examples, or ``ValueError`` if leaves disagree on it."""
     sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(x)}
     if len(sizes) != 1 or sizes == {()} or sizes == {(0,)}:
         raise ValueError(
@@ -277,7 +216,8 @@ def _examples(x: Any, name: str) -> int:
     return sizes.pop()[0]
 
 
-def _check_parameters(params: Params) -> None:
+def check_parameters(params: Params) -> None:
+    """Raise ``TypeError`` unless every leaf is a floating-point array."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     if not leaves:
         raise ValueError("params has no leaves; there is nothing to differentiate in.")
@@ -294,7 +234,8 @@ def _check_parameters(params: Params) -> None:
         )
 
 
-def _check_choice(name: str, value: Any, known: Sequence[str]) -> None:
+def check_choice(name: str, value: Any, known: Sequence[str]) -> None:
+    """Raise ``ValueError`` unless the value is one of those."""
     if value not in known:
         close = difflib.get_close_matches(str(value), known, n=1, cutoff=0.0)[0]
         raise ValueError(

@@ -12,6 +12,7 @@ from kanjax.plotting.curvature import (
     spectral_density,
     training_animation,
 )
+from kanjax.plotting.dynamics import posterior_band, predicted_curves
 from kanjax.plotting.functions import attribution, edge_functions
 from kanjax.plotting.kernels import kernel_matrix, spectra
 from kanjax.plotting.landscape import barrier_curves, barrier_matrix, loss_plane
@@ -36,6 +37,8 @@ __all__ = [
     "loss_surface",
     "network",
     "parity",
+    "posterior_band",
+    "predicted_curves",
     "roofline",
     "scores",
     "spectra",

@@ -15,6 +15,14 @@ SHAPES = {
     "conv 1d": (6, 8, 4),
     "conv 2d": (6, 5, 7, 4),
     "depthwise conv": (6, 8, 4),
+    "conv transpose": (6, 3, 2, 4),
+    "conv local": (6, 3, 2, 4),
+    "pool": (6, 5, 7, 4),
+    "sum pool": (6, 5, 4),
+    "global pool": (6, 3, 2, 4),
+    "flatten": (6, 3, 2, 4),
+    "aggregate": (6, 3, 4),
+    "tied attention": (6, 5, 4),
     "attention": (6, 5, 4),
     "causal attention": (6, 5, 4),
 }
@@ -25,6 +33,15 @@ MODELS = {
     "conv 1d": nn.Conv(4, 3, (3,), padding="CIRCULAR"),
     "conv 2d": nn.Conv(4, 6, (3, 2), strides=(2, 1), groups=2, dilation=2),
     "depthwise conv": nn.Conv(4, 4, (3,), padding="VALID", groups=4),
+    "conv transpose": nn.ConvTranspose(4, 3, (3, 2), 2, bias_scale=0.3),
+    "conv local": nn.ConvLocal(4, 3, (3, 2), (2, 2), bias_scale=0.3),
+    "pool": nn.Pool((2, 3), (1, 2), "SAME", count_padding=False),
+    "sum pool": nn.Pool((2,), total=True),
+    "global pool": nn.GlobalPool(2),
+    "flatten": nn.Flatten(2),
+    "aggregate": nn.Aggregate(jnp.array([[1.0, 0.5, 0.0], [0.2, 1, 0], [0, 0, 1]])),
+    "tied attention": nn.TiedAttention(4, 3, 2, 5, 2.0, 0.9, 0.3),
+    "bare layer norm": nn.LayerNorm(4, use_scale=False, use_bias=False),
     "layer norm": nn.LayerNorm(4, eps=1e-3),
     "rms norm": nn.RMSNorm(4),
     "attention": nn.Attention(4, 2),
@@ -42,6 +59,8 @@ MODELS = {
         (nn.Dense(4, 8), nn.Activation(jnp.tanh), nn.Dropout(0.5), kan.KAN((8, 2)))
     ),
     "residual": model.Residual(model.Sequential((nn.LayerNorm(4), nn.Dense(4, 4)))),
+    "product": model.Product((nn.Dense(4, 2), nn.Dense(4, 2))),
+    "concatenation": model.Concatenate((nn.Dense(4, 2), kan.KAN((4, 3)))),
     "parallel": model.Parallel((nn.Dense(4, 2), kan.KAN((4, 2)))),
 }
 NAMES = {name: getattr(nn, name) for name in nn.__all__}
@@ -49,6 +68,7 @@ NAMES |= {name: getattr(kan, name) for name in kan.__all__}
 NAMES |= {name: getattr(bases, name) for name in bases.__all__}
 NAMES |= {"Sequential": model.Sequential, "Residual": model.Residual}
 NAMES |= {"Parallel": model.Parallel, "jax": jax, "jnp": jnp}
+NAMES |= {"Product": model.Product, "Concatenate": model.Concatenate}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -71,6 +91,7 @@ def inputs(name: str) -> jax.Array:
 
 def has_axes(one: model.Model) -> bool:
     tied = isinstance(one, nn.Conv) and 1 < one.groups < one.in_channels
+    tied = tied or isinstance(one, nn.ConvLocal)
     return hasattr(one, "parameter_axes") and not tied
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from kanjax import ntk
 
-METHODS = ["jacobian", "vector_products"]
+METHODS = ["structured", "jacobian", "vector_products"]
 OUTPUTS = ["trace", "diagonal", "full"]
 
 
@@ -244,3 +244,8 @@ def test_bad_input_is_named(key):
         ntk.empirical(lambda p, x: apply(p, x)[:, 0], params, x)
     with pytest.raises(ValueError, match="leading axis over examples"):
         ntk.empirical(apply, params, {"a": x, "b": x[:2]})
+    with pytest.raises(
+        ValueError, match=r"GiB, and this machine has .*tangent_product"
+    ):
+        many = jax.ShapeDtypeStruct((10**6, 3), jnp.float32)
+        jax.eval_shape(lambda x: ntk.empirical(apply, params, x), many)

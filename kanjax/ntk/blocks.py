@@ -1,0 +1,118 @@
+"""Kernels of pairs of examples, block by block, so that memory stays bounded."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+Block = Callable[[Any, Any, bool], Any]
+"""``block(x1, x2, same)``: a pytree of (rows, columns, ...); whether x2 is x1."""
+
+
+def rectangle(
+    kernel: Block, x1: Any, x2: Any, sizes: Sequence[int], blocks: Sequence[int]
+) -> Any:
+    """All blocks of rows and columns, one pair after the other."""
+    if list(blocks) == list(sizes):
+        return kernel(x1, x2, False)
+    rows, columns = (indices(n, b) for n, b in zip(sizes, blocks, strict=True))
+
+    def row(i: Array) -> Any:
+        part = take(x1, i)
+        return jax.lax.map(lambda j: kernel(part, take(x2, j), False), columns)
+
+    tiles = jax.lax.map(row, rows)
+    return jax.tree.map(lambda t: _join(t)[: sizes[0], : sizes[1]], tiles)
+
+
+def symmetric(kernel: Block, x: Any, size: int, block: int) -> Any:
+    """The blocks on and above the diagonal, mirrored."""
+    if block == size:
+        return _symmetrize(kernel(x, x, True))
+    each = indices(size, block)
+    count = each.shape[0]
+    # Symmetrised behind the loop: within, blocks would be computed again for their
+    # transposes.
+    diagonal = jax.lax.map(lambda i: kernel(take(x, i), take(x, i), True), each)
+    diagonal = jax.vmap(_symmetrize)(diagonal)
+    i, j = np.triu_indices(count, k=1)
+    above = jax.lax.map(
+        lambda pair: kernel(take(x, pair[0]), take(x, pair[1]), False),
+        (each[i], each[j]),
+    )
+
+    def assemble(diagonal: Array, above: Array) -> Array:
+        tiles = jnp.zeros((count, *diagonal.shape), diagonal.dtype)
+        every = np.arange(count)
+        tiles = tiles.at[every, every].set(diagonal).at[i, j].set(above)
+        tiles = tiles.at[j, i].set(jax.vmap(_transpose)(above))
+        return _join(tiles)[:size, :size]
+
+    return jax.tree.map(assemble, diagonal, above)
+
+
+def check_batch_size(batch_size: int | None) -> None:
+    """Raise ``ValueError`` unless it is None or positive."""
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(
+            f"batch_size is {batch_size}; it must be at least 1, or None for all at "
+            "once."
+        )
+
+
+def check_memory(needed: int, what: str, advice: Callable[[float], str]) -> None:
+    """Raise ``ValueError`` if that many bytes are more than this machine has.
+
+    Args:
+        needed: bytes.
+        what: needs them.
+        advice: what to do, given the share of them that there is.
+    """
+    available = _memory()
+    if available is not None and needed > available:
+        raise ValueError(
+            f"{what} need {needed / 2**30:.0f} GiB, and this machine has "
+            f"{available / 2**30:.0f}. {advice(available / needed)}"
+        )
+
+
+def _memory() -> int | None:
+    device = jax.devices()[0]
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def indices(size: int, block: int) -> Array:
+    """The indices of each block; the last one repeats the last example to be full."""
+    count = -(-size // block)
+    return jnp.minimum(jnp.arange(count * block), size - 1).reshape(count, block)
+
+
+def take(x: Any, rows: Array) -> Any:
+    """Those examples of a pytree."""
+    return jax.tree.map(lambda leaf: leaf[rows], x)
+
+
+def _transpose(kernel: Array) -> Array:
+    """Exchange the two examples, and the two outputs of a full kernel."""
+    swapped = jnp.swapaxes(kernel, 0, 1)
+    return jnp.swapaxes(swapped, 2, 3) if kernel.ndim == 4 else swapped
+
+
+def _symmetrize(kernel: Any) -> Any:
+    return jax.tree.map(lambda k: (k + _transpose(k)) / 2, kernel)
+
+
+def _join(tiles: Array) -> Array:
+    """(row blocks, column blocks, rows, columns, ...) to (rows, columns, ...)."""
+    tiles = jnp.swapaxes(tiles, 1, 2)
+    i, a, j, b = tiles.shape[:4]
+    return tiles.reshape(i * a, j * b, *tiles.shape[4:])

@@ -1,0 +1,374 @@
+"""Training in function space: what gradient descent does to outputs of fixed kernel.
+
+Jacot, Gabriel, Hongler 2018, arXiv 1806.07572, section 5; Lee, Xiao, Schoenholz, Bahri,
+Novak, Sohl-Dickstein, Pennington 2019, arXiv 1902.06720 (closed forms, ensembles).
+
+The loss is ``1 / (2 n outputs) |f - y|^2`` everywhere, half of the mean squared error:
+at a learning rate for :func:`kanjax.training.regression`, which has no half, twice the
+time passes a step.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from kanjax.ntk.solving import as_matrix, regularise
+
+Predict = Callable[..., Any]
+
+
+class Posterior(NamedTuple):
+    """The Gaussian over test outputs, of an ensemble or a Gaussian process.
+
+    Attributes:
+        mean: (test, outputs).
+        covariance: (test, test), of each output.
+    """
+
+    mean: Float[Array, "test outputs"]
+    covariance: Float[Array, "test test"]
+
+
+class Outputs(NamedTuple):
+    """Outputs at a time of training.
+
+    Attributes:
+        train: (n, outputs).
+        test: (test, outputs), None if no test kernel was given.
+    """
+
+    train: Float[Array, "n outputs"]
+    test: Float[Array, "test outputs"] | None
+
+
+def mse_training(
+    kernel: Array,
+    y: Float[Array, "n outputs"],
+    *,
+    learning_rate: float = 1.0,
+    momentum: float = 0.0,
+    discrete: bool = False,
+    diagonal_regularisation: float = 0.0,
+) -> Callable[..., Outputs]:
+    """Outputs under gradient descent on the squared error, at any time at once.
+
+    With ``k = n outputs`` (see the module for the loss), ``f_t(X) = y + D(t) (f_0(X) -
+    y)`` and ``f_t(x) = f_0(x) + Theta(x, X) Theta^-1 (D(t) - I) (f_0(X) - y)``, where D
+    acts on each eigenvector of Theta, of eigenvalue lambda, as
+
+    - gradient flow: ``exp(-learning_rate lambda t / k)``,
+    - discrete steps: ``(1 - learning_rate lambda / k)^t``,
+    - with momentum m: the power t of the two-step recursion of heavy ball, ``v <- m v -
+      learning_rate gradient``, ``f <- f + v``.
+
+    One eigendecomposition is made, here; each time then costs products.
+
+    Args:
+        kernel: (n, n), the same for every output and zero between outputs, as of
+            infinite width; or the full empirical one, (n, n, outputs, outputs).
+        y: (n, outputs), the targets.
+        learning_rate: the size of steps.
+        momentum: in [0, 1); discrete steps only.
+        discrete: t counts steps in place of time.
+        diagonal_regularisation: added to the kernel's diagonal, times its mean.
+
+    Returns:
+        ``outputs(t, f_train=None, f_test=None, kernel_test=None) -> Outputs``: t is a
+        number, at least 0, or infinity; f_train (n, outputs) and f_test (test, outputs)
+        are the outputs at the start, zero if None; kernel_test is (test, n) or (test,
+        n, outputs, outputs). It works under jit, vmap (in t) and grad.
+
+    Raises:
+        ValueError: if shapes do not fit, or for momentum in gradient flow.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> outputs = mse_training(2 * jnp.eye(1), jnp.ones((1, 1)))
+        >>> outputs(jnp.inf).train.tolist()
+        [[1.0]]
+    """
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum must be at least 0 and below 1; got {momentum!r}.")
+    if momentum and not discrete:
+        raise ValueError(
+            f"momentum={momentum} is of discrete steps: give discrete=True. Heavy ball "
+            "in continuous time is gradient flow with learning_rate / (1 - momentum)."
+        )
+    y = jnp.asarray(y)
+    matrix, shared = as_matrix(kernel, y.shape)
+    matrix = regularise(matrix, diagonal_regularisation)
+    eigenvalues, vectors = jnp.linalg.eigh(matrix)
+    rates = learning_rate * eigenvalues / y.size
+    columns = (lambda f: f) if shared else (lambda f: f.reshape(-1, 1))
+
+    def left(t: ArrayLike) -> Array:
+        """What is left of the error along each eigenvector."""
+        if not discrete:
+            # Where the eigenvalue is 0, so is 0 times infinity.
+            product = jnp.where(rates > 0, jnp.where(rates > 0, rates, 1.0) * t, 0.0)
+            return jnp.exp(-product)
+        return _after_steps(rates, momentum, t)
+
+    def outputs(
+        t: ArrayLike,
+        f_train: Array | None = None,
+        f_test: Array | None = None,
+        kernel_test: Array | None = None,
+    ) -> Outputs:
+        error = -y if f_train is None else f_train - y
+        along = vectors.T @ columns(error)
+        remaining = left(t)[:, None]
+        train = y + (vectors @ (remaining * along)).reshape(y.shape)
+        if kernel_test is None:
+            return Outputs(train, None)
+        rows = kernel_test if shared else _rows(kernel_test, y.shape)
+        solved = vectors @ (_divided(remaining - 1, eigenvalues) * along)
+        change = (rows @ solved).reshape(-1, y.shape[1])
+        return Outputs(train, change if f_test is None else f_test + change)
+
+    return outputs
+
+
+def ensemble(
+    nngp: Float[Array, "n n"],
+    ntk: Float[Array, "n n"] | None,
+    y: Float[Array, "n outputs"],
+    *,
+    learning_rate: float = 1.0,
+    diagonal_regularisation: float = 0.0,
+) -> Callable[..., Posterior]:
+    """Mean and covariance over an ensemble of wide networks at any time of training.
+
+    With ``A = Theta(x, X) Theta^-1 (I - exp(-learning_rate Theta t / k))``: the mean is
+    ``A y`` and the covariance ``K(x, x) + A K(X, X) A^T - A K(X, x) - K(x, X) A^T``.
+    Without ntk only the last layer is trained, Theta is K, and at ``t = inf`` this is
+    the posterior of the Gaussian process.
+
+    Args:
+        nngp: (n, n), the covariance of outputs at initialisation, K.
+        ntk: (n, n), the tangent kernel, Theta; K if None.
+        y: (n, outputs), the targets.
+        learning_rate: of gradient flow.
+        diagonal_regularisation: added to Theta's diagonal, times its mean; with ntk
+            None also the variance of the noise of the Gaussian process in the same
+            units.
+
+    Returns:
+        ``posterior(t, nngp_test, nngp_test_train, ntk_test_train=None) -> Posterior``
+        with nngp_test (test, test), the others (test, n).
+
+    Raises:
+        ValueError: if shapes do not fit.
+    """
+    y = jnp.asarray(y)
+    theta = nngp if ntk is None else ntk
+    matrix, shared = as_matrix(theta, y.shape)
+    if not shared or nngp.shape != theta.shape:
+        raise ValueError(
+            f"nngp {nngp.shape} and ntk {theta.shape} must both be (n, n), the kernels "
+            "of one output."
+        )
+    matrix = regularise(matrix, diagonal_regularisation)
+    eigenvalues, vectors = jnp.linalg.eigh(matrix)
+    prior = regularise(nngp, diagonal_regularisation) if ntk is None else nngp
+
+    def posterior(
+        t: ArrayLike,
+        nngp_test: Array,
+        nngp_test_train: Array,
+        ntk_test_train: Array | None = None,
+    ) -> Posterior:
+        if (ntk is None) != (ntk_test_train is None):
+            raise ValueError(
+                "ntk_test_train goes with ntk: give both, or neither for the NNGP."
+            )
+        across = nngp_test_train if ntk_test_train is None else ntk_test_train
+        rates = learning_rate * eigenvalues / y.size
+        product = jnp.where(rates > 0, jnp.where(rates > 0, rates, 1.0) * t, 0.0)
+        gain = _divided(-jnp.expm1(-product)[:, None], eigenvalues)
+        a = (across @ vectors) @ (gain * vectors.T)
+        mixed = a @ nngp_test_train.T
+        covariance = nngp_test + a @ prior @ a.T - mixed - mixed.T
+        return Posterior(a @ y, covariance)
+
+    return posterior
+
+
+def train(
+    kernel: Array,
+    y: Array,
+    loss: Callable[[Array, Array], Array],
+    times: Float[Array, " times"],
+    *,
+    f_train: Array,
+    f_test: Array | None = None,
+    kernel_test: Array | None = None,
+    learning_rate: float = 1.0,
+    momentum: float | None = None,
+    tolerance: float = 1e-6,
+    max_steps: int = 100_000,
+) -> Outputs:
+    """Outputs under gradient flow on any loss, by an ODE solver.
+
+    ``df/dt = -learning_rate Theta(., X) d loss(f(X), y) / d f(X)``; with momentum m,
+    ``df/dt = v`` and ``dv/dt = (m - 1) v - learning_rate Theta grad`` where steps of
+    heavy ball are units of time. Needs diffrax (``pip install kanjax[ode]``).
+
+    Args:
+        kernel: (n, n), or (n, n, outputs, outputs).
+        y: the targets, whatever loss takes.
+        loss: ``loss(f, y) -> scalar`` of all outputs f (n, outputs).
+        times: (times,), increasing, from 0 on.
+        f_train: (n, outputs), the outputs at the start.
+        f_test: (test, outputs), with kernel_test.
+        kernel_test: (test, n), or (test, n, outputs, outputs).
+        learning_rate: of gradient flow.
+        momentum: in [0, 1), or None.
+        tolerance: of the solver, relative and absolute.
+        max_steps: of the solver; beyond, diffrax raises.
+
+    Returns:
+        Outputs with a leading axis over times.
+
+    Raises:
+        ValueError: if shapes do not fit.
+    """
+    import diffrax
+
+    as_matrix(kernel, f_train.shape)
+    if (f_test is None) != (kernel_test is None):
+        raise ValueError("f_test and kernel_test go together: give both or neither.")
+    slope = jax.grad(loss)
+
+    def push(theta: Array, direction: Array) -> Array:
+        if theta.ndim == 2:
+            return theta @ direction
+        return jnp.einsum("ijop,jp->io", theta, direction, precision="highest")
+
+    def force(f: tuple[Array, Array | None]) -> tuple[Array, Array | None]:
+        direction = -learning_rate * slope(f[0], y)
+        test = None if kernel_test is None else push(kernel_test, direction)
+        return push(kernel, direction), test
+
+    def flow(t: Any, state: Any, args: Any) -> Any:
+        if momentum is None:
+            return force(state)
+        f, v = state
+        drag = momentum - 1
+        return v, jax.tree.map(lambda v, a: drag * v + a, v, force(f))
+
+    start: Any = (f_train, f_test)
+    if momentum is not None:
+        start = (start, jax.tree.map(jnp.zeros_like, start))
+    times = jnp.asarray(times, f_train.dtype)
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(flow),
+        diffrax.Tsit5(),
+        t0=jnp.zeros((), times.dtype),
+        t1=times[-1],
+        dt0=None,
+        y0=start,
+        saveat=diffrax.SaveAt(ts=times),
+        stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
+        max_steps=max_steps,
+    )
+    assert solution.ys is not None
+    f = solution.ys if momentum is None else solution.ys[0]
+    return Outputs(*f)
+
+
+def max_learning_rate(
+    kernel: Array, outputs: int = 1, *, momentum: float = 0.0
+) -> Float[Array, ""]:
+    """The largest learning rate of discrete steps that converges, to first order.
+
+    ``2 (1 + momentum) k / lambda_max`` with ``k = n outputs``, for the loss of this
+    module.
+
+    Args:
+        kernel: (n, n), or (n, n, outputs, outputs).
+        outputs: the number of outputs, for a kernel that is the same for all.
+        momentum: of heavy ball.
+    """
+    if kernel.ndim == 4:
+        outputs = kernel.shape[2]
+    matrix, _ = as_matrix(kernel, (kernel.shape[0], outputs))
+    largest = jnp.linalg.eigvalsh(matrix)[-1]
+    return 2 * (1 + momentum) * kernel.shape[0] * outputs / largest
+
+
+def time_to_learn(
+    kernel: Float[Array, "n n"],
+    outputs: int = 1,
+    *,
+    share: float = 0.5,
+    learning_rate: float = 1.0,
+) -> Float[Array, " n"]:
+    """How long gradient flow takes to remove a share of the error in each mode.
+
+    ``-log(1 - share) k / (learning_rate lambda_i)``, of eigenvalues descending: stop
+    before the modes that only noise is in.
+
+    Returns:
+        (n,), infinite where the eigenvalue is not positive.
+    """
+    eigenvalues = jnp.linalg.eigvalsh(kernel)[::-1]
+    positive = eigenvalues > 0
+    rate = learning_rate * jnp.where(positive, eigenvalues, 1.0)
+    times = -jnp.log1p(-share) * kernel.shape[0] * outputs / rate
+    return jnp.where(positive, times, jnp.inf)
+
+
+def _after_steps(rates: Array, momentum: float, t: ArrayLike) -> Array:
+    """The factor that t steps put on the error along each eigenvector.
+
+    Of heavy ball, the recursion ``e_(t+1) = (1 + m - r) e_t - m e_(t-1)`` from ``e_0 =
+    1``, ``e_1 = 1 - r``, whose closed form has the roots of its polynomial.
+    """
+    t = jnp.asarray(t, rates.dtype)
+    if momentum == 0:
+        return _power(1 - rates, t)
+    wide = jnp.result_type(rates, jnp.complex64)
+    half = ((1 + momentum - rates) / 2).astype(wide)
+    root = jnp.sqrt(half**2 - momentum)
+    # A double root would divide by zero: part the roots by a little.
+    tiny = jnp.finfo(rates.dtype).eps ** 0.5
+    root = jnp.where(jnp.abs(root) < tiny, tiny, root)
+    first, second = half + root, half - root
+    share = (1 - rates - second) / (2 * root)
+    left = share * _power(first, t) + (1 - share) * _power(second, t)
+    return jnp.where(jnp.isposinf(t) & (rates > 0), 0.0, jnp.real(left))
+
+
+def _power(base: Array, t: Array) -> Array:
+    """``base^t`` for whole t at least 0, negative bases and infinite t included."""
+    size, odd = jnp.abs(base), jnp.mod(t, 2) == 1
+    if jnp.iscomplexobj(base):
+        angle = jnp.where(jnp.isfinite(t), t, 0.0) * jnp.angle(base)
+        return size**t * jnp.exp(1j * angle)
+    return jnp.where((base < 0) & odd, -(size**t), size**t)
+
+
+def _divided(numerator: Array, eigenvalues: Array) -> Array:
+    """Over the eigenvalues, and 0 where they are 0 or negative by round-off."""
+    floor = jnp.finfo(eigenvalues.dtype).eps * jnp.max(jnp.abs(eigenvalues))
+    positive = (eigenvalues > floor)[:, None]
+    return jnp.where(
+        positive, numerator / jnp.where(positive, eigenvalues[:, None], 1.0), 0.0
+    )
+
+
+def _rows(kernel: Array, shape: tuple[int, ...]) -> Array:
+    """(test, n, outputs, outputs) as a matrix of (test outputs) rows."""
+    if kernel.ndim != 4 or kernel.shape[1:] != (*shape, shape[1]):
+        raise ValueError(
+            f"kernel_test has shape {kernel.shape}; it must be (test, {shape[0]}, "
+            f"{shape[1]}, {shape[1]}), as the kernel is full."
+        )
+    size = kernel.shape[0] * shape[1]
+    return jnp.swapaxes(kernel, 1, 2).reshape(size, shape[0] * shape[1])

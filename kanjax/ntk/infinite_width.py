@@ -1,0 +1,327 @@
+"""Kernels of infinitely wide networks: the Gaussian process and the tangent kernel.
+
+Jacot, Gabriel, Hongler 2018, arXiv 1806.07572; Lee, Bahri, Novak, Schoenholz,
+Pennington, Sohl-Dickstein 2018, arXiv 1711.00165 (the Gaussian process).
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from kanjax.ntk import blocks, rules, spatial_rules
+from kanjax.ntk.covariances import Covariances
+
+RULES: rules.Rules = {**rules.RULES, **spatial_rules.SPATIAL_RULES}
+"""The rule of each class of layers."""
+
+_SYMMETRIC_BLOCKS = 4
+_SYMMETRIC_FROM = 256
+
+
+class Kernel(NamedTuple):
+    """The two kernels of an infinitely wide network.
+
+    Attributes:
+        nngp: (n1, n2), the covariance of one output over draws of the parameters.
+        ntk: (n1, n2), the neural tangent kernel of one output; different outputs have
+            kernel zero.
+    """
+
+    nngp: Float[Array, "n1 n2"]
+    ntk: Float[Array, "n1 n2"]
+
+
+class KernelFunction(Protocol):
+    """What :func:`infinite` returns."""
+
+    def __call__(
+        self,
+        x1: Any,
+        x2: Any = None,
+        *,
+        diagonal: bool = False,
+        batch_size: int | None = None,
+    ) -> Kernel:
+        """The kernels between two sets of examples.
+
+        Args:
+            x1: (n1, features) or (n1, *spatial, channels), floating-point; tokens,
+                (n1, *spatial) and integer, for a model that begins with an embedding.
+            x2: (n2, ...) of the same kind, x1 itself if None.
+            diagonal: only the pairs (x1[i], x2[i]), as (n,).
+            batch_size: rows and columns in blocks of this many examples, so that no
+                covariance of more than one block a side is in memory.
+
+        Returns:
+            The kernels, (n1, n2) each, or (n,).
+        """
+        ...
+
+
+def infinite(
+    model: Any,
+    *,
+    rules: Mapping[type, rules.Rule] | None = None,
+    dropout: bool = False,
+) -> KernelFunction:
+    """The kernels of a model as all its hidden widths go to infinity.
+
+    They are what the covariance of ``model.apply(model.init(key), x)`` over keys and
+    ``kj.ntk.empirical(model.apply, model.init(key), x)`` converge to as hidden widths
+    grow: the widths that the model has matter in the standard parameterization only,
+    where a layer's share of the tangent kernel is its number of inputs times that in
+    the NTK one.
+
+    Use float64 (``jax.enable_x64``): in float32 deep kernels lose digits and small
+    eigenvalues are noise.
+
+    Args:
+        model: dense, convolutional, pooling, normalising, embedding, dropout and
+            activation layers of ``kanjax.nn``, nested in MLP, Sequential, Residual,
+            Parallel or Product; the functions of :mod:`kanjax.gaussian` and their like
+            in jax are taken in closed form, any other activation by quadrature.
+        rules: rules of your own by class of layer; they go before those that exist.
+        dropout: whether ``nn.Dropout`` drops values, as it does when given a key, each
+            example with a draw of its own; it matters where an example meets itself,
+            which is with x2=None only.
+
+    Returns:
+        ``kernel(x1, x2=None, *, diagonal=False, batch_size=None) -> Kernel``, see
+        :class:`KernelFunction`. It works under jit, vmap and grad (in x) and computes
+        the half of a symmetric kernel; rows of x1 spread over a mesh stay there.
+
+    Raises:
+        ValueError: at the call, for a layer without a rule or one where its rule does
+            not hold, data that do not fit the model, or a kernel beyond the memory.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from kanjax import nn
+        >>> kernel = infinite(nn.MLP((2, 512, 1), parameterization="ntk"))
+        >>> x = jnp.array([[1.0, 1.0], [1.0, -1.0]])
+        >>> kernel(x).nngp.round(4).tolist()
+        [[2.0, 0.6366], [0.6366, 2.0]]
+    """
+    table = {**RULES, **(rules or {})}
+
+    @functools.partial(jax.jit, static_argnames=("diagonal", "batch_size"))
+    def compute(
+        x1: Any, x2: Any, diagonal: bool, batch_size: int | None
+    ) -> tuple[Array, Array]:
+        block = functools.partial(_block, model, table, dropout, diagonal)
+        if diagonal:
+            return _in_rows(block, x1, x2, batch_size)
+        if x2 is None:
+            n = x1.shape[0]
+            return blocks.symmetric(block, x1, n, _symmetric_block(n, batch_size))
+        sizes = [x1.shape[0], x2.shape[0]]
+        parts = [n if batch_size is None else min(n, batch_size) for n in sizes]
+        return blocks.rectangle(block, x1, x2, sizes, parts)
+
+    def kernel(
+        x1: Any,
+        x2: Any = None,
+        *,
+        diagonal: bool = False,
+        batch_size: int | None = None,
+    ) -> Kernel:
+        blocks.check_batch_size(batch_size)
+        x1 = jnp.asarray(x1)
+        x2 = None if x2 is None else jnp.asarray(x2)
+        _check_data(x1, x2, diagonal)
+        pairs = _needs_pairs(table, model, False)
+        _check_memory(x1, x2, pairs, diagonal, batch_size)
+        return Kernel(*compute(x1, x2, diagonal, batch_size))
+
+    return kernel
+
+
+def rows_product(
+    kernel: KernelFunction,
+    x: Any,
+    *,
+    batch_size: int = 512,
+    which: Literal["ntk", "nngp"] = "ntk",
+) -> Callable[[Array], Array]:
+    """Products with the kernel of one set of examples that is never in memory whole.
+
+    Args:
+        kernel: as :func:`infinite` returns it.
+        x: (n, ...), the examples.
+        batch_size: the number of rows in memory at once.
+        which: the tangent kernel or that of the Gaussian process.
+
+    Returns:
+        ``product(v) -> K(x, x) @ v`` for v (n, ...), computed anew at each call.
+
+    Raises:
+        ValueError: for an unknown kernel, or if batch_size is not positive.
+    """
+    if which not in Kernel._fields:
+        raise ValueError(f"which is {which!r}; it must be 'ntk' or 'nngp'.")
+    blocks.check_batch_size(batch_size)
+    n = x.shape[0]
+    parts = blocks.indices(n, min(batch_size, n))
+
+    def product(v: Array) -> Array:
+        rows = jax.lax.map(lambda i: getattr(kernel(x[i], x), which) @ v, parts)
+        return rows.reshape(-1, *v.shape[1:])[:n]
+
+    return product
+
+
+def _block(
+    model: Any, table: rules.Rules, dropout: bool, diagonal: bool, x1, x2, same: bool
+) -> tuple[Array, Array]:
+    """The kernels of two blocks of examples."""
+    k = _data(x1, x2, _needs_pairs(table, model, False), diagonal, same)
+    k = _propagate(table, False, model, k.replace(dropout=dropout))
+    k = k.averaged()
+    if k.spatial:
+        raise ValueError(
+            f"the model's outputs have {k.spatial} spatial axes; end it with Flatten "
+            "or GlobalPool, and a layer with weights."
+        )
+    shape = jnp.broadcast_shapes(k.nngp.shape, k.ntk.shape)
+    return jnp.broadcast_to(k.nngp, shape), jnp.broadcast_to(k.ntk, shape)
+
+
+def _propagate(
+    table: rules.Rules, behind: bool, layer: Any, k: Covariances
+) -> Covariances:
+    """Through one layer, when what is behind it needs pairs of positions or not."""
+    if isinstance(layer, rules.model.Sequential):
+        for i, one in enumerate(layer.layers):
+            needed = behind
+            for later in reversed(layer.layers[i + 1 :]):
+                needed = _needs_pairs(table, later, needed)
+            k = _propagate(table, needed, one, k)
+        return k
+    rule = rules.find(table, layer)
+    k = k if rule.channelwise else k.averaged()
+    k = rule.propagate(layer, k, functools.partial(_propagate, table, behind))
+    return k.all_pairs() if behind else k.equal_positions()
+
+
+def _needs_pairs(table: rules.Rules, layer: Any, behind: bool) -> bool:
+    needs = functools.partial(_needs_pairs, table)
+    return rules.find(table, layer).needs_pairs(layer, behind, needs)
+
+
+def _data(x1: Array, x2: Array, pairs: bool, diagonal: bool, same: bool) -> Covariances:
+    """The covariances of the data: means over channels of products."""
+    tokens = jnp.issubdtype(x1.dtype, jnp.integer)
+    spatial = x1.ndim - (1 if tokens else 2)
+    if tokens:
+        x1, x2 = x1[..., None], x2[..., None]
+    pairs = pairs and spatial > 0
+
+    def product(a: Array, b: Array, cross: bool) -> Array:
+        a, b = (a[:, None], b[None, :]) if cross else (a, b)
+        if pairs:
+            behind = tuple(range(a.ndim - 1, a.ndim - 1 + spatial))
+            a = jnp.expand_dims(a, behind)
+            b = jnp.expand_dims(b, tuple(range(b.ndim - 1 - spatial, b.ndim - 1)))
+        if tokens:
+            return jnp.all(a == b, axis=-1).astype(jnp.result_type(float))
+        return jnp.mean(a * b, axis=-1)
+
+    between = product if tokens else functools.partial(_mean_product, spatial, pairs)
+    nngp = between(x1, x2, not diagonal)
+    first, second = product(x1, x1, False), product(x2, x2, False)
+    if not diagonal:
+        first, second = first[:, None], second[None, :]
+    if same and not diagonal:
+        # Sums in another order would differ in the last digit.
+        eye = jnp.eye(x1.shape[0], dtype=bool)
+        nngp = jnp.where(eye.reshape(*eye.shape, *(1,) * (nngp.ndim - 2)), first, nngp)
+    return Covariances(
+        nngp=nngp,
+        ntk=jnp.zeros_like(nngp),
+        first=first,
+        second=second,
+        examples=1 if diagonal else 2,
+        spatial=spatial,
+        channels=x1.shape[-1],
+        pairs=pairs,
+        same=same,
+    )
+
+
+def _mean_product(spatial: int, pairs: bool, a: Array, b: Array, cross: bool) -> Array:
+    """The mean over channels of products, as a matrix product."""
+    one = "stu"[:spatial]
+    two = "xyz"[:spatial] if pairs else one
+    rows, columns = ("n", "m") if cross else ("n", "n")
+    out = rows + (columns if cross else "") + one + (two if pairs else "")
+    subscripts = f"{rows}{one}c,{columns}{two}c->{out}"
+    return jnp.einsum(subscripts, a, b, precision="highest") / a.shape[-1]
+
+
+def _in_rows(block: Any, x1: Array, x2: Array | None, batch_size: int | None) -> Any:
+    """The diagonal, in blocks of examples."""
+    other = x1 if x2 is None else x2
+    n = x1.shape[0]
+    if batch_size is None or batch_size >= n:
+        return block(x1, other, x2 is None)
+    parts = blocks.indices(n, batch_size)
+    tiles = jax.lax.map(lambda i: block(x1[i], other[i], x2 is None), parts)
+    return jax.tree.map(lambda t: t.reshape(-1)[:n], tiles)
+
+
+def _symmetric_block(n: int, batch_size: int | None) -> int:
+    if batch_size is not None:
+        return min(n, batch_size)
+    # Blocks below the diagonal are not computed; small kernels are not worth it.
+    return n if n < _SYMMETRIC_FROM else -(-n // _SYMMETRIC_BLOCKS)
+
+
+def _check_data(x1: Array, x2: Array | None, diagonal: bool) -> None:
+    if x1.ndim < 1 or x1.shape[0] == 0:
+        raise ValueError(
+            f"x1 has shape {x1.shape}; it must be (n1, features) or (n1, *spatial, "
+            "channels), with at least one example."
+        )
+    if jnp.issubdtype(x1.dtype, jnp.floating) and x1.ndim < 2:
+        raise ValueError(
+            f"x1 has shape {x1.shape}; it must be (n1, features): use x1[:, None] for "
+            "one feature."
+        )
+    if x2 is None:
+        return
+    if x2.shape[1:] != x1.shape[1:] or x2.dtype != x1.dtype:
+        raise ValueError(
+            f"x1 and x2 must be of one kind; x1 is {x1.dtype}{x1.shape}, x2 is "
+            f"{x2.dtype}{x2.shape}."
+        )
+    if diagonal and x2.shape != x1.shape:
+        raise ValueError(
+            f"diagonal=True takes pairs (x1[i], x2[i]): {x1.shape[0]} examples against "
+            f"{x2.shape[0]}."
+        )
+
+
+def _check_memory(
+    x1: Array, x2: Array | None, pairs: bool, diagonal: bool, batch_size: int | None
+) -> None:
+    """Raise ``ValueError`` if two covariances of the data exceed this machine's."""
+    sizes = [x1.shape[0], x1.shape[0] if x2 is None else x2.shape[0]]
+    rows = [n if batch_size is None else min(n, batch_size) for n in sizes]
+    examples = rows[0] if diagonal else rows[0] * rows[1]
+    positions = 1
+    for size in x1.shape[1:-1]:
+        positions *= size**2 if pairs else size
+    needed = 2 * examples * positions * x1.dtype.itemsize
+    blocks.check_memory(
+        needed,
+        f"the covariances of {rows[0]} by {rows[1]} examples with {positions} pairs of "
+        "positions",
+        lambda share: (
+            f"Give batch_size={max(1, int(min(rows) * share**0.5 / 2))} or less."
+        ),
+    )

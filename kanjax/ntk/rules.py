@@ -1,0 +1,324 @@
+"""What each layer does to the covariances of its values as width goes to infinity.
+
+Jacot, Gabriel, Hongler 2018, arXiv 1806.07572, proposition 1 and theorem 1 (dense);
+Sohl-Dickstein, Novak, Schoenholz, Lee 2020, arXiv 2001.07301 (the standard
+parameterization); Novak et al. 2020, arXiv 1912.02803, appendix E (the other layers).
+"""
+
+import difflib
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from kanjax import gaussian, model, nn
+from kanjax.gaussian import Dual
+from kanjax.ntk.covariances import Covariances
+
+Propagate = Callable[[Any, Covariances], Covariances]
+"""``propagate(layer, covariances)`` through a layer inside the layer at hand."""
+
+
+def _as_behind(layer: Any, behind: bool, needs: Callable[[Any, bool], bool]) -> bool:
+    return behind
+
+
+class Rule(NamedTuple):
+    """How a class of layers acts at infinite width.
+
+    Attributes:
+        propagate: ``(layer, covariances, propagate) -> covariances``; the last argument
+            takes a layer inside this one through its own rule.
+        needs_pairs: ``(layer, behind, needs) -> bool``: whether the layer must know the
+            covariance of all pairs of positions, when what is behind it needs them or
+            not; ``needs(inner, behind)`` asks a layer inside. By default a layer needs
+            what is needed behind it.
+        channelwise: whether the rule knows of ``Covariances.scales``; if not, channels
+            are averaged before it.
+    """
+
+    propagate: Callable[[Any, Covariances, Propagate], Covariances]
+    needs_pairs: Callable[[Any, bool, Callable[[Any, bool], bool]], bool] = _as_behind
+    channelwise: bool = False
+
+
+Rules = Mapping[type, Rule]
+
+
+def find(rules: Rules, layer: Any) -> Rule:
+    """The rule of a layer's class or of the nearest class above it.
+
+    Raises:
+        ValueError: if there is none, with what there is.
+    """
+    for kind in type(layer).__mro__:
+        if kind in rules:
+            return rules[kind]
+    name = type(layer).__name__
+    known = sorted(kind.__name__ for kind in rules)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    raise ValueError(
+        f"there is no infinite-width rule for {layer!r}; there are rules for "
+        f"{', '.join(known)}.{hint} Give your own, rules={{{name}: kj.ntk.Rule(...)}}, "
+        "or sample finite networks with kj.ntk.empirical."
+    )
+
+
+def weighted(
+    covariances: Covariances,
+    layer: Any,
+    fan_in: int,
+    mean: Callable[[Array], Array] = lambda k: k,
+    **changes: Any,
+) -> Covariances:
+    """Through random weights and a bias, where an output sees a mean of covariances.
+
+    ``K <- w^2 M(K) + b^2``; in the NTK parameterization ``Theta <- K + w^2 M(Theta)``
+    with that new K, in the standard one ``fan_in M(K) + w^2 M(Theta) + 1`` (the last
+    term is the bias's).
+    """
+    weight = layer.kernel_scale**2
+    bias = layer.bias_scale**2 if layer.has_bias else 0.0
+    seen = covariances.map(mean, centred=True, fresh=True, **changes)
+    nngp = weight * seen.nngp + bias
+    if layer.parameterization == "ntk":
+        own = nngp
+    else:
+        own = fan_in * seen.nngp + float(layer.has_bias)
+    return seen.replace(
+        nngp=nngp,
+        ntk=own + weight * seen.ntk,
+        first=weight * seen.first + bias,
+        second=weight * seen.second + bias,
+    )
+
+
+def dense(layer: nn.Dense, k: Covariances, propagate: Propagate) -> Covariances:
+    """A dense layer; of images, at each position."""
+    return weighted(k, layer, layer.in_features, channels=layer.out_features)
+
+
+def mlp(layer: nn.MLP, k: Covariances, propagate: Propagate) -> Covariances:
+    """Dense layers with an activation after each but the last."""
+    activation = nn.Activation(layer.activation)
+    for i, one in enumerate(layer.layers):
+        k = propagate(one, propagate(activation, k) if i else k)
+    return k
+
+
+def activation(
+    layer: nn.Activation, k: Covariances, propagate: Propagate
+) -> Covariances:
+    """A function of each Gaussian value."""
+    if layer.function is jax.nn.identity:
+        return k
+    if not k.centred:
+        raise ValueError(
+            f"{layer!r} acts on values that are not Gaussian: put a layer with weights "
+            "before it, or apply the function to the data yourself."
+        )
+    after = k.through(gaussian.dual(layer.function)).replace(scales=0)
+    if not k.scales:
+        return after
+    # A trained scale's share is u phi'(u) in each channel, which is phi(u) of a relu.
+    share = k.through(gaussian.dual(_times_slope(layer.function))).nngp
+    return after.replace(ntk=after.ntk + k.scales * share)
+
+
+def _times_slope(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    if gaussian.is_homogeneous(function):
+        return function
+    return lambda u: u * gaussian.value_and_slope(function, u)[1]
+
+
+def layer_norm(
+    layer: nn.LayerNorm, k: Covariances, propagate: Propagate
+) -> Covariances:
+    """Values of mean zero over the channels, over their size, with scale and bias.
+
+    ``Theta <- Theta / sqrt(q11 q22)``, plus in each channel the product of its values
+    where there is a scale and 1 where there is a bias to train.
+    """
+    if not k.centred:
+        raise ValueError(
+            f"{layer!r} acts on values whose mean is not zero at infinite width: put a "
+            "layer with weights directly before it."
+        )
+    return _normalise(k, layer.eps, layer.use_scale, layer.use_bias)
+
+
+def rms_norm(layer: nn.RMSNorm, k: Covariances, propagate: Propagate) -> Covariances:
+    """Values divided by their size, whatever their mean; a trained scale."""
+    return _normalise(k, layer.eps, True, False)
+
+
+def _normalise(k: Covariances, eps: float, scale: bool, bias: bool) -> Covariances:
+    def dual(q11: Array, q12: Array, q22: Array) -> Dual:
+        size = jnp.sqrt((q11 + eps) * (q22 + eps))
+        return Dual(q12 / size, 1 / size)
+
+    k = k.through(dual, centred=k.centred, fresh=k.fresh)
+    return k.replace(ntk=k.ntk + float(bias), scales=k.scales + int(scale))
+
+
+def dropout(layer: nn.Dropout, k: Covariances, propagate: Propagate) -> Covariances:
+    """Nothing, or ``1 / keep`` where a value meets itself."""
+    if not k.dropout or layer.rate == 0:
+        return k
+    keep = 1 - layer.rate
+
+    def with_itself(covariance: Array, spread: int) -> Array:
+        if not k.pairs:
+            return covariance / keep
+        axes = covariance.shape[spread : spread + k.spatial]
+        same = jnp.ones((), bool)
+        for axis, size in enumerate(axes):
+            eye = jnp.eye(size, dtype=bool)
+            shape = [1] * (2 * k.spatial)
+            shape[axis] = shape[axis + k.spatial] = size
+            same = same & eye.reshape(shape)
+        return jnp.where(same, covariance / keep, covariance)
+
+    def between(covariance: Array) -> Array:
+        if not k.same:
+            return covariance
+        dropped = with_itself(covariance, k.examples)
+        if k.examples == 1:
+            return dropped
+        return jnp.where(k.diagonal_of_examples(), dropped, covariance)
+
+    return k.replace(
+        nngp=between(k.nngp),
+        ntk=between(k.ntk),
+        first=with_itself(k.first, k.examples),
+        second=with_itself(k.second, k.examples),
+    )
+
+
+def embedding(layer: nn.Embedding, k: Covariances, propagate: Propagate) -> Covariances:
+    """A standard normal vector for each token: ``K = Theta = 1`` for equal ones."""
+    return k.replace(
+        ntk=k.ntk + k.nngp, centred=True, fresh=True, channels=layer.features
+    )
+
+
+def sequential(
+    layer: model.Sequential, k: Covariances, propagate: Propagate
+) -> Covariances:
+    """One layer after the other."""
+    return functools.reduce(lambda k, one: propagate(one, k), layer.layers, k)
+
+
+def residual(
+    layer: model.Residual, k: Covariances, propagate: Propagate
+) -> Covariances:
+    """The covariances and those behind the branch, added."""
+    inside = propagate(layer.branch, k.replace(fresh=False)).averaged()
+    return _add(layer, k, [k.replace(fresh=False), inside])
+
+
+def parallel(
+    layer: model.Parallel, k: Covariances, propagate: Propagate
+) -> Covariances:
+    """The sum over branches, whose weights are their own."""
+    return _add(layer, k, _branches(layer, k, propagate))
+
+
+def product(layer: model.Product, k: Covariances, propagate: Propagate) -> Covariances:
+    """``K = prod_b K_b``, ``Theta = sum_b Theta_b prod_(c != b) K_c``."""
+    branches = _branches(layer, k, propagate)
+    _check_independent(layer, branches)
+    total = branches[0]
+    for one in branches[1:]:
+        total = total.replace(
+            ntk=total.ntk * one.nngp + total.nngp * one.ntk,
+            nngp=total.nngp * one.nngp,
+            first=total.first * one.first,
+            second=total.second * one.second,
+        )
+    return total.replace(centred=False, fresh=False)
+
+
+def concatenate(
+    layer: model.Concatenate, k: Covariances, propagate: Propagate
+) -> Covariances:
+    """The mean over branches, weighted by their numbers of channels.
+
+    Channels are no longer alike, so a layer with weights must come next.
+    """
+    branches = _branches(layer, k, propagate)
+    channels = sum(one.channels for one in branches)
+    parts = [
+        one.map(lambda c, one=one: c * (one.channels / channels)) for one in branches
+    ]
+    return functools.reduce(_sum, parts).replace(
+        channels=channels, centred=False, fresh=all(one.fresh for one in branches)
+    )
+
+
+def _branches(layer: Any, k: Covariances, propagate: Propagate) -> list[Covariances]:
+    start = k.replace(fresh=False)
+    branches = [propagate(branch, start).averaged() for branch in layer.branches]
+    pairs = all(one.pairs for one in branches)
+    return branches if pairs else [one.equal_positions() for one in branches]
+
+
+def _add(layer: Any, k: Covariances, branches: list[Covariances]) -> Covariances:
+    if not all(one.pairs for one in branches):
+        branches = [one.equal_positions() for one in branches]
+    _check_independent(layer, branches)
+    return functools.reduce(_sum, branches).replace(
+        centred=all(one.centred for one in branches),
+        fresh=all(one.fresh or k.fresh for one in branches),
+    )
+
+
+def _sum(a: Covariances, b: Covariances) -> Covariances:
+    return a.replace(
+        nngp=a.nngp + b.nngp,
+        ntk=a.ntk + b.ntk,
+        first=a.first + b.first,
+        second=a.second + b.second,
+    )
+
+
+def _check_independent(layer: Any, branches: list[Covariances]) -> None:
+    """Two branches are uncorrelated where at most one does not end in weights."""
+    if sum(not one.fresh for one in branches) > 1:
+        raise ValueError(
+            f"{type(layer).__name__} has two branches that do not end in a layer with "
+            "weights, so their values are correlated and their covariances do not "
+            "follow from each branch's own. End all branches but one with weights."
+        )
+
+
+def any_branch(layer: Any, behind: bool, needs: Callable[[Any, bool], bool]) -> bool:
+    """What the neediest of the branches needs."""
+    return any(needs(branch, behind) for branch in layer.branches)
+
+
+RULES: Rules = {
+    nn.Dense: Rule(dense),
+    nn.MLP: Rule(mlp),
+    nn.Activation: Rule(activation, channelwise=True),
+    nn.LayerNorm: Rule(layer_norm, channelwise=True),
+    nn.RMSNorm: Rule(rms_norm, channelwise=True),
+    nn.Dropout: Rule(dropout),
+    nn.Embedding: Rule(embedding),
+    model.Sequential: Rule(
+        sequential,
+        lambda layer, behind, needs: functools.reduce(
+            lambda behind, one: needs(one, behind), reversed(layer.layers), behind
+        ),
+    ),
+    model.Residual: Rule(
+        residual, lambda layer, behind, needs: behind or needs(layer.branch, behind)
+    ),
+    model.Parallel: Rule(parallel, any_branch),
+    model.Product: Rule(product, any_branch),
+    model.Concatenate: Rule(concatenate, any_branch),
+}

@@ -1,0 +1,385 @@
+"""Tangent kernels of finite networks without their Jacobians, layer by layer.
+
+Novak, Sohl-Dickstein, Schoenholz 2022, arXiv 2206.08720, section 3.4: a weight that is
+multiplied once with a layer's inputs a has the derivative ``a^T d``, d the derivative
+of the outputs in the product. Its share of the kernel is ``(a a'^T) (d d'^T)``, summed
+over positions. The products are found in the jaxpr of the function, so that any
+network gains.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend.core
+import jax.numpy as jnp
+from jax import Array
+
+_HIGHEST = jax.lax.Precision.HIGHEST
+# What only moves entries about, so that the weights stay the parameters.
+_MOVES = ("reshape", "transpose", "squeeze", "convert_element_type", "copy")
+_INLINED = ("jit", "pjit")
+# No pair of blocks has a product between all positions of more entries than this.
+_MANY_ENTRIES = 2**27
+
+
+class Site(NamedTuple):
+    """A product of a layer's inputs with weights that occur nowhere else.
+
+    Attributes:
+        equation: its index in the jaxpr.
+        operand: which operand the weights are.
+        leaves: the indices of the parameters that the weights are made of.
+        factor: what they are multiplied with.
+    """
+
+    equation: int
+    operand: int
+    leaves: frozenset[int]
+    factor: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A function of one example as a jaxpr, and its sites.
+
+    Attributes:
+        jaxpr: of ``(parameter leaves, input leaves)``, without nested calls.
+        sites: where weights are multiplied.
+        leaves: the number of parameter leaves.
+    """
+
+    jaxpr: Any
+    sites: tuple[Site, ...]
+    leaves: int
+
+    @property
+    def found(self) -> frozenset[int]:
+        """The parameters whose Jacobian is not needed."""
+        return frozenset().union(*(site.leaves for site in self.sites))
+
+
+def plan(f: Callable[[Any, Any], Array], params: Any, x: Any) -> Plan:
+    """Find the products of a function of one example.
+
+    Args:
+        f: ``f(params, x) -> (outputs,)``.
+        params: a pytree of arrays.
+        x: one example, without the leading axis.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    inputs, input_structure = jax.tree.flatten(x)
+
+    def flat(leaves: Sequence[Array], inputs: Sequence[Array]) -> Array:
+        return f(structure.unflatten(leaves), input_structure.unflatten(inputs))
+
+    nested = jax.make_jaxpr(flat)(leaves, inputs)
+
+    def inlined(leaves: Sequence[Array], inputs: Sequence[Array]) -> list[Array]:
+        return _evaluate(nested.jaxpr, nested.consts, [*leaves, *inputs])
+
+    closed = jax.make_jaxpr(inlined)(leaves, inputs)
+    return Plan(closed, tuple(_sites(closed.jaxpr, len(leaves))), len(leaves))
+
+
+def block(plan: Plan, params: Any, outputs: str, x1: Any, x2: Any, same: bool) -> Array:
+    """The kernel of two blocks of examples."""
+    first = _derivatives(plan, params, x1)
+    second = first if same else _derivatives(plan, params, x2)
+    shares = layers(plan, first, second, outputs)
+    return sum(shares[1:], shares[0])
+
+
+def layers(plan: Plan, first: Any, second: Any, outputs: str) -> list[Array]:
+    """The shares of the sites, then those of the other leaves."""
+    shares = [
+        site.factor**2 * _site_share(a, b, outputs)
+        for site, a, b in zip(plan.sites, first[0], second[0], strict=True)
+    ]
+    rest = zip(first[1], second[1], strict=True)
+    return shares + [contract(a, b, outputs) for a, b in rest]
+
+
+def contract(j1: Array, j2: Array, outputs: str) -> Array:
+    """One leaf's share: Jacobians are (examples, outputs, *leaf)."""
+    wide = jnp.promote_types(j1.dtype, jnp.float32)
+    j1, j2 = (j.reshape(*j.shape[:2], -1).astype(wide) for j in (j1, j2))
+    pattern = {"trace": "iok,jok->ij", "diagonal": "iok,jok->ijo"}
+    subscripts = pattern.get(outputs, "iok,jpk->ijop")
+    kernel = jnp.einsum(subscripts, j1, j2, precision=_HIGHEST)
+    return kernel / j1.shape[1] if outputs == "trace" else kernel
+
+
+def cost(plan: Plan, outputs: str, width: int, n1: int, n2: int) -> float:
+    """About how many multiplications the kernel of two blocks takes."""
+    total = 0.0
+    pairs = width**2 if outputs == "full" else width
+    for site in plan.sites:
+        s, c, f = _sizes(plan, site)
+        gram, jacobian = _costs(s, c, f, width, pairs, n1, n2)
+        total += min(gram, jacobian)
+    rest = [
+        v.aval.size
+        for i, v in enumerate(plan.jaxpr.jaxpr.invars[: plan.leaves])
+        if i not in plan.found
+    ]
+    return total + n1 * n2 * pairs * float(sum(rest))
+
+
+def entries(plan: Plan, width: int, examples: int) -> int:
+    """About how many numbers the derivatives of that many examples take."""
+    total = 0
+    for site in plan.sites:
+        s, c, f = _sizes(plan, site)
+        total += s * c + width * s * f
+    rest = [
+        v.aval.size
+        for i, v in enumerate(plan.jaxpr.jaxpr.invars[: plan.leaves])
+        if i not in plan.found
+    ]
+    return examples * (total + width * sum(rest))
+
+
+def _sizes(plan: Plan, site: Site) -> tuple[int, int, int]:
+    """Positions, inputs and outputs of a product."""
+    equation = plan.jaxpr.eqns[site.equation]
+    weights = equation.invars[site.operand].aval
+    out = equation.outvars[0].aval
+    if equation.primitive.name == "conv_general_dilated":
+        features = weights.shape[equation.params["dimension_numbers"].rhs_spec[0]]
+    else:
+        contracted = equation.params["dimension_numbers"][0][site.operand]
+        inner = math.prod(weights.shape[a] for a in contracted)
+        features = weights.size // inner
+    return out.size // features, weights.size // features, features
+
+
+def _costs(
+    s: int, c: int, f: int, width: int, pairs: int, n1: int, n2: int
+) -> tuple[float, float]:
+    """Of products between positions, and by way of the Jacobian."""
+    gram = float(n1) * n2 * s**2 * (c + pairs * f)
+    if s > 1 and n1 * n2 * s**2 * (1 if pairs == width else pairs) > _MANY_ENTRIES:
+        gram = math.inf
+    jacobian = float(n1 + n2) * width * s * c * f + float(n1) * n2 * pairs * c * f
+    return gram, jacobian
+
+
+def _site_share(
+    first: tuple[Array, Array], second: tuple[Array, Array], outputs: str
+) -> Array:
+    """Of inputs (examples, s, c) and derivatives (examples, outputs, s, f)."""
+    wide = jnp.promote_types(first[1].dtype, jnp.float32)
+    (a1, d1), (a2, d2) = ((a.astype(wide), d.astype(wide)) for a, d in (first, second))
+    n1, width, s, f = d1.shape
+    pairs = width**2 if outputs == "full" else width
+    gram, jacobian = _costs(s, a1.shape[2], f, width, pairs, n1, d2.shape[0])
+    if jacobian < gram:
+        j1, j2 = (
+            jnp.einsum("nsc,nosf->nocf", a, d, precision=_HIGHEST)
+            for a, d in ((a1, d1), (a2, d2))
+        )
+        return contract(j1, j2, outputs)
+    inputs = jnp.einsum("isc,jtc->ijst", a1, a2, precision=_HIGHEST)
+    pattern = {"trace": "iosf,jotf->ijst", "diagonal": "iosf,jotf->ijost"}
+    subscripts = pattern.get(outputs, "iosf,jptf->ijopst")
+    slopes = jnp.einsum(subscripts, d1, d2, precision=_HIGHEST)
+    extra = {"trace": 0, "diagonal": 1}.get(outputs, 2)
+    inputs = inputs.reshape(*inputs.shape[:2], *(1,) * extra, s, s)
+    kernel = jnp.sum(inputs * slopes, axis=(-2, -1))
+    return kernel / width if outputs == "trace" else kernel
+
+
+def _derivatives(plan: Plan, params: Any, x: Any) -> tuple[list, list]:
+    """Of each site inputs and output derivatives, of other leaves Jacobians."""
+    leaves = jax.tree.leaves(params)
+    others = [i for i in range(plan.leaves) if i not in plan.found]
+    eqns = plan.jaxpr.eqns
+    avals = [eqns[site.equation].outvars[0].aval for site in plan.sites]
+
+    def one(x: Any) -> tuple[list, list]:
+        taps = [jnp.zeros(a.shape, a.dtype) for a in avals]
+
+        def run(taps: list[Array], rest: list[Array]) -> tuple[Array, list[Array]]:
+            full = list(leaves)
+            for i, leaf in zip(others, rest, strict=True):
+                full[i] = leaf
+            values = [*full, *jax.tree.leaves(x)]
+            shift = dict(zip((s.equation for s in plan.sites), taps, strict=True))
+            seen: dict[int, Sequence[Array]] = {}
+            (y,) = _evaluate(plan.jaxpr.jaxpr, plan.jaxpr.consts, values, shift, seen)
+            inputs = [
+                _inputs(eqns[s.equation], s.operand, seen[s.equation])
+                for s in plan.sites
+            ]
+            return y, inputs
+
+        start = (taps, [leaves[i] for i in others])
+        (slopes, rest), inputs = jax.jacrev(run, argnums=(0, 1), has_aux=True)(*start)
+        slopes = [
+            _slopes(eqns[s.equation], s.operand, d)
+            for s, d in zip(plan.sites, slopes, strict=True)
+        ]
+        return list(zip(inputs, slopes, strict=True)), rest
+
+    return jax.vmap(one)(x)
+
+
+def _inputs(equation: Any, operand: int, values: Sequence[Array]) -> Array:
+    """What the weights are multiplied with, as (positions, inputs)."""
+    inputs = values[1 - operand]
+    if equation.primitive.name == "dot_general":
+        contracted = equation.params["dimension_numbers"][0]
+        # The weights' own order of their contracted axes.
+        pairs = sorted(zip(contracted[operand], contracted[1 - operand], strict=True))
+        axes = [other for _, other in pairs]
+        moved = jnp.moveaxis(inputs, axes, range(-len(axes), 0))
+        size = math.prod(inputs.shape[a] for a in axes)
+        return moved.reshape(-1, size)
+    options = equation.params
+    numbers = options["dimension_numbers"]
+    weights = values[1]
+    patches = jax.lax.conv_general_dilated_patches(
+        inputs,
+        [weights.shape[a] for a in numbers.rhs_spec[2:]],
+        options["window_strides"],
+        options["padding"],
+        lhs_dilation=options["lhs_dilation"],
+        rhs_dilation=options["rhs_dilation"],
+        dimension_numbers=numbers,
+        precision=_HIGHEST,
+    )
+    channel = numbers.out_spec[1]
+    return jnp.moveaxis(patches, channel, -1).reshape(-1, patches.shape[channel])
+
+
+def _slopes(equation: Any, operand: int, slopes: Array) -> Array:
+    """(outputs, *product) to (outputs, positions, features)."""
+    width = slopes.shape[0]
+    if equation.primitive.name == "dot_general":
+        contracted = equation.params["dimension_numbers"][0][operand]
+        free = equation.invars[operand].aval.ndim - len(contracted)
+        if operand == 0:
+            # The weights' own axes come first.
+            axes = tuple(range(1, 1 + free))
+            slopes = jnp.moveaxis(slopes, axes, range(-free, 0))
+        features = math.prod(slopes.shape[slopes.ndim - free :])
+        return slopes.reshape(width, -1, features)
+    channel = equation.params["dimension_numbers"].out_spec[1] + 1
+    moved = jnp.moveaxis(slopes, channel, -1)
+    return moved.reshape(width, -1, moved.shape[-1])
+
+
+def _sites(jaxpr: Any, leaves: int) -> list[Site]:
+    """Follow each parameter through moves to the one product that it is used in."""
+    uses: dict[Any, int] = {}
+    for equation in jaxpr.eqns:
+        for v in equation.invars:
+            if not _is_literal(v):
+                uses[v] = uses.get(v, 0) + 1
+    for v in jaxpr.outvars:
+        if not _is_literal(v):
+            uses[v] = uses.get(v, 0) + 1
+    weights = {
+        v: (frozenset({i}), 1.0)
+        for i, v in enumerate(jaxpr.invars[:leaves])
+        if uses.get(v) == 1
+    }
+    sites = []
+    for index, equation in enumerate(jaxpr.eqns):
+        tracked: list[Any] = [
+            weights.get(v) if not _is_literal(v) else None for v in equation.invars
+        ]
+        if not any(tracked):
+            continue
+        moved = _moved(equation, tracked)
+        if moved is not None:
+            if uses.get(equation.outvars[0]) == 1:
+                weights[equation.outvars[0]] = moved
+            continue
+        operand = _product_operand(equation, tracked)
+        if operand is not None:
+            made_of, factor = tracked[operand]
+            sites.append(Site(index, operand, made_of, factor))
+    return sites
+
+
+def _moved(equation: Any, tracked: list) -> tuple[frozenset[int], float] | None:
+    """What the output is made of, if its entries are those of the weights."""
+    name, out = equation.primitive.name, equation.outvars[0].aval
+    if name in _MOVES or (
+        name == "broadcast_in_dim" and out.size == equation.invars[0].aval.size
+    ):
+        return tracked[0] if jnp.issubdtype(out.dtype, jnp.floating) else None
+    if name == "mul":
+        for one, other in ((0, 1), (1, 0)):
+            v = equation.invars[other]
+            if tracked[one] and _is_literal(v) and jnp.ndim(v.val) == 0:
+                return tracked[one][0], tracked[one][1] * float(v.val)
+    if name == "concatenate" and all(tracked):
+        factors = {factor for _, factor in tracked}
+        if len(factors) == 1:
+            return frozenset().union(*(part for part, _ in tracked)), factors.pop()
+    return None
+
+
+def _product_operand(equation: Any, tracked: list) -> int | None:
+    """Which operand the weights of a product of ours are; None for any other."""
+    if sum(one is not None for one in tracked) != 1:
+        return None
+    operand = next(i for i, one in enumerate(tracked) if one is not None)
+    if equation.primitive.name == "dot_general":
+        batch = equation.params["dimension_numbers"][1][operand]
+        return operand if not batch else None
+    if equation.primitive.name == "conv_general_dilated" and operand == 1:
+        groups = ("feature_group_count", "batch_group_count")
+        return 1 if all(equation.params[g] == 1 for g in groups) else None
+    return None
+
+
+def _evaluate(
+    jaxpr: Any,
+    consts: Sequence[Any],
+    arguments: Sequence[Any],
+    shift: dict[int, Array] | None = None,
+    seen: dict[int, Sequence[Array]] | None = None,
+) -> list[Any]:
+    """Run a jaxpr, nested calls inlined.
+
+    Args:
+        jaxpr: what to run.
+        consts: the values of its constants.
+        arguments: the values of its inputs.
+        shift: what to add to the output of the equation of that index.
+        seen: filled with the operands of those equations.
+    """
+    values: dict[Any, Any] = {}
+    values.update(zip(jaxpr.constvars, consts, strict=True))
+    values.update(zip(jaxpr.invars, arguments, strict=True))
+
+    def read(v: Any) -> Any:
+        return v.val if _is_literal(v) else values[v]
+
+    for index, equation in enumerate(jaxpr.eqns):
+        operands = [read(v) for v in equation.invars]
+        if equation.primitive.name in _INLINED:
+            inner = equation.params["jaxpr"]
+            results = _evaluate(inner.jaxpr, inner.consts, operands)
+        else:
+            bound = equation.primitive.get_bind_params(equation.params)
+            # Older versions of jax give the inner functions apart.
+            inner, options = bound if isinstance(bound, tuple) else ((), bound)
+            results = equation.primitive.bind(*inner, *operands, **options)
+            if not equation.primitive.multiple_results:
+                results = [results]
+        if shift is not None and seen is not None and index in shift:
+            results = [results[0] + shift[index]]
+            seen[index] = operands
+        values.update(zip(equation.outvars, results, strict=True))
+    return [read(v) for v in jaxpr.outvars]
+
+
+def _is_literal(v: Any) -> bool:
+    return isinstance(v, jax.extend.core.Literal)

@@ -1,0 +1,40 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.special
+
+from kanjax import nn
+
+
+def test_equals_a_loop_over_heads(key):
+    layer = nn.TiedAttention(
+        4, 3, heads=2, head_features=5, scale=2.0, kernel_scale=0.7, bias_scale=0.3
+    )
+    params = layer.init(key)
+    x = np.asarray(jax.random.normal(key, (2, 6, 4)))
+    expected = 0.3 * np.asarray(params["bias"]) + np.zeros((2, 6, 3))
+    for h in range(2):
+        keys, values = (x @ np.asarray(params[n][h]) for n in ("key", "value"))
+        logits = 2.0 * keys @ np.swapaxes(keys, 1, 2) / (4 * 5)
+        seen = scipy.special.softmax(logits, axis=-1) @ values
+        expected += 0.7 / np.sqrt(4 * 5 * 2) * seen @ np.asarray(params["output"][h])
+    np.testing.assert_allclose(
+        layer.apply(params, jnp.asarray(x)), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_bad_input_is_named(key):
+    layer = nn.TiedAttention(4, 3)
+    with pytest.raises(ValueError, match=r"x must have shape \(..., tokens, 4\)"):
+        layer.apply(layer.init(key), jnp.ones((6, 5)))
+    with pytest.raises(ValueError, match="heads must be a positive integer"):
+        nn.TiedAttention(4, 3, heads=0)
+
+
+def test_aggregate_is_a_product_with_the_graph(key):
+    weights, x = jax.random.normal(key, (3, 3)), jax.random.normal(key, (2, 3, 4))
+    found = nn.Aggregate(weights).apply((), x)
+    np.testing.assert_allclose(found, weights @ x, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match=r"x must have shape \(..., 3, features\)"):
+        nn.Aggregate(weights).apply((), jnp.ones((2, 4)))

@@ -1,0 +1,338 @@
+"""The infinite-width kernels against closed forms and wide random networks."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from kanjax import gaussian, model, nn, ntk
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_compilation():
+    """Compiling, not running, is what these tests would spend their time on."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+RELU = nn.Activation(jax.nn.relu)
+NTK = {"parameterization": "ntk"}
+
+
+def serial(*layers):
+    return model.Sequential(layers)
+
+
+def dense(inputs, outputs, **options):
+    return nn.Dense(inputs, outputs, kernel_scale=1.3, bias_scale=0.4, **options)
+
+
+def vectors(n=4, features=5):
+    return jax.random.normal(jax.random.key(7), (n, features))
+
+
+def images(n=3, size=4, channels=3):
+    return jax.random.normal(jax.random.key(7), (n, size, size, channels))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_a_deep_linear_network_has_depth_times_the_covariance(depth, x64):
+    x = vectors()
+    layers = [nn.Dense(5 if i == 0 else 8, 8, **NTK) for i in range(depth)]
+    kernel = ntk.infinite(serial(*layers))(x)
+    np.testing.assert_allclose(kernel.nngp, x @ x.T / 5, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(kernel.ntk, depth * x @ x.T / 5, rtol=1e-12, atol=1e-12)
+
+
+def test_one_hidden_layer_of_relu_is_the_arc_cosine_kernel(x64):
+    x = vectors()
+    kernel = ntk.infinite(nn.MLP((5, 64, 1), parameterization="ntk"))(x)
+    norms = np.linalg.norm(x, axis=1)
+    cosine = np.clip(x @ x.T / np.outer(norms, norms), -1, 1)
+    angle = np.arccos(cosine)
+    np.fill_diagonal(angle, 0)
+    size = np.outer(norms, norms) / 5
+    nngp = size / np.pi * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) * 2
+    slope = (np.pi - angle) / np.pi
+    np.testing.assert_allclose(kernel.nngp, nngp, rtol=1e-6)
+    expected = nngp + slope * (x @ x.T / 5) * 2
+    np.testing.assert_allclose(kernel.ntk, expected, rtol=1e-6, atol=1e-6)
+
+
+WIDE = {
+    "standard mlp": (
+        nn.MLP((5, 256, 256, 1), jnp.tanh, kernel_scale=1.3, bias_scale=0.2),
+        vectors,
+    ),
+    "trained norms": (
+        serial(
+            dense(5, 256, **NTK),
+            nn.LayerNorm(256),
+            nn.Activation(jnp.tanh),
+            dense(256, 256, **NTK),
+            nn.RMSNorm(256),
+            RELU,
+            nn.RMSNorm(256),
+            dense(256, 1, **NTK),
+        ),
+        vectors,
+    ),
+    "residual": (
+        serial(
+            dense(5, 256, **NTK),
+            model.Residual(serial(RELU, dense(256, 256, **NTK))),
+            RELU,
+            dense(256, 1, **NTK),
+        ),
+        vectors,
+    ),
+    "elu": (
+        serial(dense(5, 256, **NTK), nn.Activation(jax.nn.elu), dense(256, 1, **NTK)),
+        vectors,
+    ),
+    "concatenation and product": (
+        serial(
+            model.Concatenate(
+                (
+                    dense(5, 256, **NTK),
+                    serial(dense(5, 64, **NTK), RELU, dense(64, 256, **NTK)),
+                )
+            ),
+            dense(512, 256, **NTK),
+            model.Product((dense(256, 256, **NTK), dense(256, 256, **NTK))),
+            dense(256, 1, **NTK),
+        ),
+        vectors,
+    ),
+    "dilated circular conv": (
+        serial(
+            nn.Conv(3, 128, (2, 3), padding="CIRCULAR", dilation=(2, 1), **NTK),
+            RELU,
+            nn.Conv(128, 128, (3, 2), strides=2, padding=((1, 1), (0, 1)), **NTK),
+            RELU,
+            nn.GlobalPool(2),
+            dense(128, 1, **NTK),
+        ),
+        images,
+    ),
+    "standard conv": (
+        serial(
+            nn.Conv(3, 128, (3, 3)),
+            RELU,
+            nn.Conv(128, 128, (3, 3), padding="VALID"),
+            RELU,
+            nn.Flatten(2),
+            nn.Dense(512, 1),
+        ),
+        images,
+    ),
+    "attention": (
+        serial(
+            nn.TiedAttention(5, 256, 4, 64, 2.0, 1.2, 0.3),
+            RELU,
+            nn.GlobalPool(1),
+            dense(256, 1, **NTK),
+        ),
+        lambda: vectors(12).reshape(3, 4, 5),
+    ),
+    "graph": (
+        serial(
+            nn.Aggregate(jnp.array([[1.0, 1.0, 0.0], [0.5, 1.0, 0.5], [0, 1, 1]])),
+            dense(5, 256, **NTK),
+            RELU,
+            nn.GlobalPool(1),
+            dense(256, 1, **NTK),
+        ),
+        lambda: vectors(9).reshape(3, 3, 5),
+    ),
+    "embedding": (
+        serial(
+            nn.Embedding(4, 256),
+            dense(256, 256, **NTK),
+            RELU,
+            nn.GlobalPool(1),
+            dense(256, 1, **NTK),
+        ),
+        lambda: jnp.array([[0, 1, 2], [0, 1, 3], [2, 2, 2]]),
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WIDE)
+def test_equals_the_mean_over_wide_random_networks(name):
+    """The error of the mean is estimated from the draws themselves."""
+    net, data = WIDE[name]
+    x = data()
+    kernel, draws = ntk.infinite(net)(x), 12
+
+    def draw(key):
+        return ntk.empirical(net.apply, net.init(key), x, method="jacobian")
+
+    thetas = jax.lax.map(draw, jax.random.split(jax.random.key(3), draws))
+    error = np.std(thetas, axis=0) / np.sqrt(draws)
+    size = float(jnp.max(jnp.abs(kernel.ntk)))
+    off = np.abs(np.mean(thetas, axis=0) - kernel.ntk)
+    assert np.all(off < 4 * error + 0.01 * size)
+    assert np.max(error) < 0.1 * size
+
+
+@pytest.mark.parametrize("name", ["attention", "graph"])
+def test_nngp_is_the_covariance_of_outputs(name):
+    net, data = WIDE[name]
+    x, draws = data(), 200
+    keys = jax.random.split(jax.random.key(3), draws)
+    outputs = jax.lax.map(lambda key: net.apply(net.init(key), x)[:, 0], keys)
+    nngp = np.asarray(ntk.infinite(net)(x).nngp)
+    # The standard error of a Gaussian's empirical covariance.
+    error = np.sqrt((np.outer(np.diag(nngp), np.diag(nngp)) + nngp**2) / draws)
+    assert np.all(np.abs(outputs.T @ outputs / draws - nngp) < 4 * error)
+
+
+def test_dropout_acts_on_an_example_with_itself_only(x64):
+    net = serial(dense(5, 64, **NTK), RELU, nn.Dropout(0.5), dense(64, 1, **NTK))
+    x = vectors()
+    without, dropped = ntk.infinite(net)(x), ntk.infinite(net, dropout=True)(x)
+    off = ~np.eye(4, dtype=bool)
+    np.testing.assert_array_equal(np.asarray(dropped.ntk)[off], without.ntk[off])
+    expected = 2 * (np.diag(without.nngp) - 0.16) + 0.16
+    np.testing.assert_allclose(np.diag(dropped.nngp), expected)
+    other = ntk.infinite(net, dropout=True)(x, x)
+    np.testing.assert_allclose(other.ntk, without.ntk, rtol=1e-6)
+    one = ntk.infinite(net, dropout=True)(x, diagonal=True)
+    np.testing.assert_allclose(one.nngp, np.diag(dropped.nngp))
+
+
+NETS = {
+    "mlp": (nn.MLP((5, 8, 8, 1), jnp.tanh, "ntk"), vectors(7)),
+    "conv": (
+        serial(nn.Conv(3, 8, (3, 3)), RELU, nn.GlobalPool(2), nn.Dense(8, 1)),
+        images(5),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_blocks_and_diagonals_are_parts_of_the_whole(name, x64):
+    net, x = NETS[name]
+    x = x.astype(jnp.float64)
+    kernel = ntk.infinite(net)
+    whole, cross = kernel(x), kernel(x, x[:3])
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-7, atol=1e-9)
+    for field in ("nngp", "ntk"):
+        full, part = getattr(whole, field), getattr(cross, field)
+        np.testing.assert_array_equal(full, full.T)
+        close(part, full[:, :3])
+        close(getattr(kernel(x, batch_size=2), field), full)
+        close(getattr(kernel(x, x[:3], batch_size=2), field), part)
+        for batch_size in (None, 2):
+            found = kernel(x, diagonal=True, batch_size=batch_size)
+            close(getattr(found, field), np.diag(full))
+        pairs = kernel(x, x[::-1], diagonal=True)
+        close(getattr(pairs, field), np.diag(full[:, ::-1]))
+    assert np.linalg.eigvalsh(whole.ntk)[0] > 0
+
+
+def test_large_symmetric_kernels_are_computed_by_halves():
+    x = vectors(1100)
+    kernel = ntk.infinite(nn.MLP((5, 8, 1), parameterization="ntk"))
+    whole = kernel(x)
+    np.testing.assert_array_equal(whole.ntk, whole.ntk.T)
+    np.testing.assert_allclose(whole.ntk[:9], kernel(x[:9], x).ntk, rtol=2e-3)
+
+
+def test_jit_vmap_and_grad(x64):
+    kernel = ntk.infinite(nn.MLP((5, 8, 1), gaussian.Erf(), "ntk", bias_scale=0.1))
+    x = vectors(4)
+    alone = kernel(x[:2], x[2:]).ntk
+    np.testing.assert_allclose(jax.jit(kernel)(x[:2], x[2:]).ntk, alone)
+    sets = x.reshape(2, 2, 5)
+    together = jax.vmap(kernel)(sets)
+    np.testing.assert_allclose(together.ntk[1], kernel(sets[1]).ntk)
+    total = lambda x: jnp.sum(jnp.sin(kernel(x).ntk))  # noqa: E731
+    direction = jnp.ones_like(x)
+    step = 1e-5
+    slope = (total(x + step * direction) - total(x - step * direction)) / (2 * step)
+    np.testing.assert_allclose(jnp.sum(jax.grad(total)(x)), slope, rtol=1e-6)
+
+
+def test_gradients_are_finite_for_relu_where_an_example_meets_itself():
+    kernel = ntk.infinite(nn.MLP((5, 8, 8, 1), parameterization="ntk"))
+    gradient = jax.grad(lambda x: jnp.sum(kernel(x).ntk))(vectors())
+    assert jnp.all(jnp.isfinite(gradient))
+
+
+def test_rows_spread_over_a_mesh_stay_there():
+    mesh = Mesh(jax.devices()[:4], ("rows",))
+    rows = NamedSharding(mesh, PartitionSpec("rows"))
+    x = vectors(8)
+    kernel = ntk.infinite(nn.MLP((5, 8, 1), parameterization="ntk"))
+    spread = kernel(jax.device_put(x, rows), x[:3])
+    assert spread.ntk.sharding.is_equivalent_to(rows, 2)
+    np.testing.assert_allclose(spread.ntk, kernel(x, x[:3]).ntk, rtol=1e-5, atol=1e-6)
+
+
+@model.dataclass
+class Double:
+    """A layer of a user's own."""
+
+    factor: float = 2.0
+
+    def init(self, key):
+        return ()
+
+    def apply(self, params, x, *, key=None):
+        return self.factor * x
+
+
+def test_rules_of_ones_own(x64):
+    net = serial(dense(5, 8, **NTK), Double(3.0), RELU, dense(8, 1, **NTK))
+    x = vectors()
+    with pytest.raises(ValueError, match=r"no infinite-width rule for Double\(3.0\)"):
+        ntk.infinite(net)(x)
+
+    def scale(layer, k, propagate):
+        return k.map(lambda c: layer.factor**2 * c)
+
+    found = ntk.infinite(net, rules={Double: ntk.Rule(scale)})(x)
+    plain = serial(dense(5, 8, **NTK), nn.Activation(gaussian.ABReLU(0.0, 3.0)))
+    same = ntk.infinite(serial(*plain.layers, dense(8, 1, **NTK)))(x)
+    np.testing.assert_allclose(found, same, rtol=1e-12)
+
+
+def test_bad_input_is_named(monkeypatch):
+    x, flat = images(), dense(3, 1)
+    raises = functools.partial(pytest.raises, ValueError)
+    with raises(match="nn.TiedAttention has one"):
+        ntk.infinite(serial(nn.Attention(5, 1), nn.GlobalPool(1)))(x[:, 0])
+    with raises(match="outputs have 2 spatial axes; end it with Flatten"):
+        ntk.infinite(flat)(x)
+    with raises(match="for values with 1 spatial axes; here they have 2"):
+        ntk.infinite(serial(nn.Conv(3, 4, (3,)), nn.GlobalPool(1), flat))(x)
+    with raises(match="not Gaussian: put a layer with weights before"):
+        ntk.infinite(serial(RELU, flat))(x[:, 0, 0])
+    with raises(match="mean is not zero"):
+        ntk.infinite(serial(flat, RELU, nn.LayerNorm(3)))(x[:, 0, 0])
+    with raises(match="two branches that do not end in a layer with weights"):
+        ntk.infinite(model.Residual(nn.Dropout(0.5)))(x[:, 0, 0])
+    with raises(match="groups=1 only"):
+        net = serial(nn.Conv(3, 6, (3, 3), groups=3), nn.GlobalPool(2))
+        ntk.infinite(net)(x)
+    kernel = ntk.infinite(flat)
+    with raises(match=r"x1 has shape \(4,\).*x1\[:, None\]"):
+        kernel(jnp.ones(4))
+    with raises(match=r"x2 is float32\(3, 4\)"):
+        kernel(jnp.ones((2, 3)), jnp.ones((3, 4)))
+    with raises(match="diagonal=True takes pairs"):
+        kernel(jnp.ones((2, 3)), jnp.ones((3, 3)), diagonal=True)
+    with raises(match="batch_size is 0"):
+        kernel(jnp.ones((2, 3)), batch_size=0)
+    with raises(match=r"GiB, and this machine has .* Give batch_size="):
+        pooled = serial(nn.Conv(3, 4, (3, 3)), RELU, nn.GlobalPool(2), flat)
+        large = jax.ShapeDtypeStruct((10**4, 64, 64, 3), jnp.float32)
+        jax.eval_shape(ntk.infinite(pooled), large)

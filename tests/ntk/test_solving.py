@@ -1,0 +1,83 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.kernel_ridge import KernelRidge
+
+from kanjax import ntk
+
+
+def problem(n=20):
+    features = jax.random.normal(jax.random.key(0), (n, 40))
+    y = jax.random.normal(jax.random.key(1), (n, 3))
+    return features @ features.T, y
+
+
+def test_cholesky_equals_scikit_learn(x64):
+    kernel, y = problem()
+    share = 0.01
+    found = ntk.regress(kernel, y, diagonal_regularisation=share)
+    alpha = share * np.mean(np.diag(kernel))
+    expected = KernelRidge(alpha=alpha, kernel="precomputed").fit(kernel, y)
+    np.testing.assert_allclose(found.weights, expected.dual_coef_, rtol=1e-8)
+    np.testing.assert_allclose(found.jitter, alpha)
+    assert found.converged
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_conjugate_gradients_equal_cholesky(share, x64):
+    kernel, y = problem()
+    y = y.at[:, 1].set(0.0)
+    found = ntk.regress_by_products(
+        lambda v: kernel @ v,
+        y,
+        diagonal=jnp.diag(kernel),
+        diagonal_regularisation=share,
+        tolerance=1e-10,
+    )
+    expected = ntk.regress(kernel, y, diagonal_regularisation=share)
+    np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-6, atol=1e-9)
+    assert jnp.all(found.converged) and 0 < found.iterations < 100
+
+
+def test_what_does_not_converge_says_so(x64):
+    kernel, y = problem()
+    found = ntk.regress_by_products(
+        lambda v: kernel @ v, y, diagonal=jnp.diag(kernel), max_iterations=2
+    )
+    assert not jnp.any(found.converged) and found.iterations == 2
+    singular = ntk.regress(jnp.diag(jnp.array([1.0, -1e-9])), y[:2])
+    assert not singular.converged and jnp.all(jnp.isnan(singular.weights))
+
+
+def test_products_of_an_infinite_kernel_without_its_matrix(x64):
+    from kanjax import nn
+
+    kernel = ntk.infinite(nn.MLP((4, 8, 1), parameterization="ntk"))
+    x = jax.random.normal(jax.random.key(0), (11, 4))
+    v = jax.random.normal(jax.random.key(1), (11, 2))
+    whole = kernel(x)
+    for field in ("ntk", "nngp"):
+        product = ntk.rows_product(kernel, x, batch_size=4, which=field)
+        np.testing.assert_allclose(product(v), getattr(whole, field) @ v, rtol=1e-6)
+
+
+def test_jit_vmap_and_grad():
+    kernel, y = problem()
+
+    def fit(kernel):
+        return ntk.regress(kernel, y, diagonal_regularisation=0.1)
+
+    stack = jnp.stack([kernel, 2 * kernel])
+    together = jax.jit(jax.vmap(fit))(stack)
+    np.testing.assert_allclose(
+        together.weights[1], fit(stack[1]).weights, rtol=1e-3, atol=1e-5
+    )
+    gradient = jax.grad(lambda k: jnp.sum(fit(k).weights ** 2))(kernel)
+    assert jnp.all(jnp.isfinite(gradient))
+
+
+def test_bad_input_is_named():
+    kernel, y = problem()
+    with pytest.raises(ValueError, match="goes to mse_training"):
+        ntk.regress(jnp.ones((20, 20, 3, 3)), y)
