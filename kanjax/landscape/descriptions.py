@@ -7,6 +7,8 @@ there are.
 
 import os
 import pathlib
+import zipfile
+import zlib
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
@@ -93,7 +95,7 @@ def decompress(description: Description, init: Callable[[Array], Params]) -> Par
 
 
 def save_description(description: Description, path: str | os.PathLike[str]) -> None:
-    """Write a description to an ``.npz`` file."""
+    """Write a description to an ``.npz`` file, whole or not at all."""
     v = np.asarray(description.v)
     arrays: dict[str, np.ndarray] = {"v": v}
     if description.bits < 32:
@@ -111,22 +113,31 @@ def save_description(description: Description, path: str | os.PathLike[str]) -> 
         arrays[f"{name}_type"] = np.array(
             str(jax.random.key_impl(getattr(description, name)))
         )
-    np.savez(
-        pathlib.Path(path),
-        kind=np.array(description.kind),
-        bits=np.array(description.bits),
-        allow_pickle=False,
-        **arrays,
-    )
+    arrays["kind"] = np.array(description.kind)
+    arrays["bits"] = np.array(description.bits)
+    target = pathlib.Path(path)
+    draft = target.with_name(target.name + ".draft")
+    with draft.open("wb") as file:
+        np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
+    os.replace(draft, target)
 
 
 def load_description(path: str | os.PathLike[str]) -> Description:
     """Read a description that save_description wrote.
 
     Raises:
-        ValueError: if the file holds something else.
+        OSError: if the file cannot be opened.
+        ValueError: if the file is damaged or holds something else.
     """
-    with np.load(pathlib.Path(path), allow_pickle=False) as file:
+    try:
+        return _read(path)
+    except (zipfile.BadZipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{os.fspath(path)} is damaged: {error}.") from error
+
+
+def _read(path: str | os.PathLike[str]) -> Description:
+    path = pathlib.Path(path)
+    with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
         lacking = {"kind", "bits", "start", "key"} - set(file.files)
         if lacking:
             raise ValueError(

@@ -45,3 +45,17 @@ def test_bad_input_is_named(key, tmp_path):
     np.savez(tmp_path / "other.npz", v=np.ones(2))
     with pytest.raises(ValueError, match="no description: it lacks"):
         landscape.load_description(tmp_path / "other.npz")
+
+
+def test_a_damaged_file_is_refused(key, tmp_path):
+    path = tmp_path / "net.npz"
+    landscape.save_description(landscape.compress(key, key, jnp.ones(200)), path)
+    assert [file.name for file in tmp_path.iterdir()] == ["net.npz"]
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"net\.npz is damaged"):
+        landscape.load_description(path)
+    middle = len(whole) // 3
+    path.write_bytes(whole[:middle] + b"\0\0\0\0" + whole[middle + 4 :])
+    with pytest.raises(ValueError, match=r"net\.npz is damaged"):
+        landscape.load_description(path)
