@@ -8,7 +8,7 @@ use, since they bring matplotlib, pandas and other large packages with them.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from kanjax import bases, data, kan, landscape, model, nn, ntk, training
+from kanjax import bases, data, hopfield, kan, landscape, model, nn, ntk, training
 
 if TYPE_CHECKING:
     from kanjax import interop, papers, plotting, study
@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "bases",
     "data",
+    "hopfield",
     "interop",
     "kan",
     "landscape",
