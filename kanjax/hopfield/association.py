@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
 from kanjax.hopfield import checks, modern, sparse
@@ -87,9 +87,9 @@ def _sums(
 ) -> _Sums:
     """The sums over all patterns, ``size`` of them at a time."""
     number = len(patterns)
-    blocks = number // size
-    if blocks <= 1 and number <= size:
+    if number <= size:
         return _block_sums(scaled, patterns, values, mask)
+    blocks = number // size
     whole = blocks * size
 
     def blocked(array: Array) -> Array:
@@ -186,16 +186,20 @@ def _over_mesh(
         weighted = jax.lax.psum(sums.weighted * scale[..., None], axis)
         return _quotient(_Sums(top, total, weighted))
 
-    rows = PartitionSpec(axis)
+    rows, whole = PartitionSpec(axis), PartitionSpec()
     last = PartitionSpec(*(None,) * (mask.ndim - 1), axis)
-    whole = PartitionSpec()
-    return jax.shard_map(
-        local,
-        mesh=mesh,
-        in_specs=(whole, rows, rows, last),
-        out_specs=whole,
-        check_vma=False,
-    )(scaled, patterns, values, mask)
+    specs = (whole, rows, rows, last)
+    spread = jax.shard_map(
+        local, mesh=mesh, in_specs=specs, out_specs=whole, check_vma=False
+    )
+    # On a mesh of explicit axes the arguments must lie as they are asked for.
+    arrays = (scaled, patterns, values, mask)
+    return spread(
+        *(
+            jax.device_put(array, NamedSharding(mesh, spec))
+            for array, spec in zip(arrays, specs, strict=True)
+        )
+    )
 
 
 def _finite(top: Array) -> Array:

@@ -41,7 +41,8 @@ def energy(
     ``E = -(1 / beta) log sum_i exp(beta x_i . s) + s . s / 2 + (1 / beta) log N +
     M^2 / 2`` with M the largest norm of the N patterns (eq. 2). For alpha above 1 the
     entropy of entmax takes the place of Shannon's: its conjugate that of the
-    log-sum-exp, and its largest value that of log N.
+    log-sum-exp, and its largest value that of log N. It is infinite for a state of
+    which a mask hides all patterns.
 
     Arguments and what is raised are as for :func:`weights`.
 
@@ -55,10 +56,13 @@ def energy(
     squares = jnp.sum(jnp.square(patterns), axis=-1)
     stored = jnp.ones(squares.shape, bool) if mask is None else mask
     lengths = jnp.max(jnp.where(stored, squares, 0), axis=-1)
-    even = stored / jnp.sum(stored, axis=-1, keepdims=True)
+    number = jnp.sum(stored, axis=-1, keepdims=True)
+    even = stored / jnp.maximum(number, 1)
     soft = sparse.conjugate(_logits(state, patterns, beta, mask), alpha)
     quadratic = (jnp.sum(jnp.square(state), axis=-1) + lengths) / 2
-    return quadratic + (sparse.entropy(even.astype(soft.dtype), alpha) - soft) / beta
+    spread = sparse.entropy(even.astype(soft.dtype), alpha)
+    found = quadratic + (spread - soft) / beta
+    return jnp.where(number[..., 0] > 0, found, jnp.inf)
 
 
 def weights(

@@ -111,8 +111,8 @@ def head_statistics(
         >>> import jax, jax.numpy as jnp
         >>> sharp, flat = jnp.eye(8)[None], jnp.full((1, 8, 8), 1 / 8)
         >>> statistics = head_statistics(jnp.concatenate([sharp, flat]))
-        >>> [REGIMES[code] for code in statistics.regime]
-        ['single', 'global']
+        >>> statistics.regime
+        Array([2, 0], dtype=int32)
     """
     p = _check(weights, mass)
     checks.check_count("single", single, 1)

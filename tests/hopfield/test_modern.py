@@ -123,6 +123,9 @@ def test_a_mask_that_hides_everything_gives_zeros_and_finite_gradients(random):
     for slope in jax.grad(total, (0, 1))(states, patterns):
         np.testing.assert_array_equal(slope, 0)
     assert np.all(modern.retrieve(states, patterns, 1.0, mask=mask).converged)
+    np.testing.assert_array_equal(
+        modern.energy(states, patterns, 1.0, mask=mask), np.inf
+    )
 
 
 @pytest.mark.parametrize("beta", [0.3, 2.0, 30.0])
