@@ -9,6 +9,11 @@ left out, and the figure says how many.
 from kanjax.plotting.functions import attribution, edge_functions
 from kanjax.plotting.kernels import kernel_matrix, spectra
 from kanjax.plotting.landscape import barrier_curves, barrier_matrix, loss_plane
+from kanjax.plotting.memories import (
+    head_statistics,
+    recall_curves,
+    recalled_images,
+)
 from kanjax.plotting.network import network
 from kanjax.plotting.predictions import calibration, confusion, parity, scores
 from kanjax.plotting.training import training_history
@@ -20,10 +25,13 @@ __all__ = [
     "calibration",
     "confusion",
     "edge_functions",
+    "head_statistics",
     "kernel_matrix",
     "loss_plane",
     "network",
     "parity",
+    "recall_curves",
+    "recalled_images",
     "scores",
     "spectra",
     "training_history",
