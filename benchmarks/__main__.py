@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-NAMES = ("import_time", "kan_layer", "ensemble", "memory")
+NAMES = ("import_time", "kan_layer", "ensemble", "memory", "hopfield")
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -22,13 +22,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--out", type=pathlib.Path, default=ROOT / "benchmarks/results", help="a folder"
     )
-    parser.add_argument("--peer-python", help="for kan_layer: has the peers")
+    parser.add_argument(
+        "--peer-python", help="for kan_layer and hopfield: has the peers"
+    )
     parser.add_argument(
         "--source",
         action="append",
         default=[],
         metavar="PEER=FOLDER",
-        help="for kan_layer: import a peer from a folder",
+        help="for kan_layer and hopfield: import a peer from a folder",
     )
     options = parser.parse_args(argv)
     for name in options.names:
@@ -39,13 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = [sys.executable, "-m", f"benchmarks.{name}"]
         command += ["--out", str((options.out / f"{name}.json").resolve())]
         command += ["--quick"] if options.quick else []
-        if name == "kan_layer" and options.peer_python:
+        if name in ("kan_layer", "hopfield") and options.peer_python:
             command += ["--peer-python", options.peer_python]
-        if name == "kan_layer":
-            for source in options.source:
-                peer, separator, folder = source.partition("=")
-                absolute = pathlib.Path(folder).resolve() if separator else folder
+        for source in options.source:
+            peer, separator, folder = source.partition("=")
+            absolute = str(pathlib.Path(folder).resolve()) if separator else folder
+            if name == "kan_layer" and peer != "hopfield_layers":
                 command += ["--source", f"{peer}{separator}{absolute}"]
+            if name == "hopfield" and peer == "hopfield_layers":
+                command += ["--source", absolute]
         print(f"== {name}", flush=True)
         failed += subprocess.run(command, cwd=ROOT).returncode != 0
     return failed

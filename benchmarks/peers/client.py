@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 NAMES = ("efficient_kan", "fast_kan", "pykan", "jaxkan")
+"""The peers of the layers of Kolmogorov-Arnold networks."""
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
