@@ -34,7 +34,15 @@ class Paper(NamedTuple):
     """Whether its claims hold here: all, those that the example names, or not."""
 
 
-PAPERS: tuple[Paper, ...] = ()
+PAPERS: tuple[Paper, ...] = (
+    Paper(
+        "modern-hopfield",
+        "Hopfield Networks is All You Need",
+        "Ramsauer et al. (2020), arXiv 2008.02217",
+        "hopfield",
+        "in part",
+    ),
+)
 
 
 class Claim(NamedTuple):
