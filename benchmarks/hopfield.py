@@ -181,12 +181,18 @@ def _memory_case(options: argparse.Namespace) -> dict[str, Any]:
     """One update from many patterns beside the two products it is made of."""
     patterns, features, size = (64, 8, 16) if options.quick else (10**6, 256, 8000)
     stored = jax.random.normal(jax.random.key(0), (patterns, features))
-    case: dict[str, Any] = {"patterns": patterns, "features": features, "block": size}
+    case: dict[str, Any] = {
+        "patterns": patterns,
+        "features": features,
+        "block_of_32": size,
+    }
     for states in (1, 32):
         x = jax.random.normal(jax.random.key(1), (states, features))
+        # The weights of a single state are small beside the patterns themselves.
+        block = None if states == 1 else size
         products = jax.jit(lambda x, stored: (x @ stored.T) @ stored)
         update = jax.jit(
-            lambda x, stored: hopfield.associate(x, stored, beta=0.1, batch_size=size)
+            functools.partial(hopfield.associate, beta=0.1, batch_size=block)
         )
         blocks = {}
         for name, run in (("two_products", products), ("kanjax", update)):
