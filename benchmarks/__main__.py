@@ -14,8 +14,9 @@ NAMES = (
     "memory",
     "landscape",
     "ntk",
+    "hopfield",
 )
-WITH_PEERS = ("kan_layer", "landscape")
+WITH_PEERS = ("kan_layer", "landscape", "hopfield")
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="PEER=FOLDER",
-        help="for kan_layer: import a peer from a folder",
+        help="for kan_layer and hopfield: import a peer from a folder",
     )
     options = parser.parse_args(argv)
     for name in options.names:
@@ -55,11 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             command += ["--peer-python", options.peer_python]
         if name == "ntk" and options.ntk_peer_python:
             command += ["--peer-python", options.ntk_peer_python]
-        if name == "kan_layer":
-            for source in options.source:
-                peer, separator, folder = source.partition("=")
-                absolute = pathlib.Path(folder).resolve() if separator else folder
+        for source in options.source:
+            peer, separator, folder = source.partition("=")
+            absolute = str(pathlib.Path(folder).resolve()) if separator else folder
+            if name == "kan_layer" and peer != "hopfield_layers":
                 command += ["--source", f"{peer}{separator}{absolute}"]
+            if name == "hopfield" and peer == "hopfield_layers":
+                command += ["--source", absolute]
         print(f"== {name}", flush=True)
         failed += subprocess.run(command, cwd=ROOT).returncode != 0
     return failed

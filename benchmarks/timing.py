@@ -58,6 +58,20 @@ def summary(durations: Sequence[float]) -> dict[str, Any]:
     }
 
 
+def peak_growth_mb(run: Callable[[], Any]) -> float:
+    """By how many megabytes three runs raise the peak memory of this process."""
+    import resource
+
+    def peak() -> int:
+        usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return usage if platform.system() == "Darwin" else usage * 1024
+
+    before = peak()
+    for _ in range(3):
+        run()
+    return round((peak() - before) / 1e6, 1)
+
+
 def environment(packages: Iterable[str] = PACKAGES) -> dict[str, Any]:
     """The date, the machine and the versions of the packages that are installed."""
     return {

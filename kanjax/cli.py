@@ -37,7 +37,7 @@ def study(
     task: Annotated[
         str | None, typer.Option(help="regression or classification; else inferred.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="kan or mlp.")] = None,
+    model: Annotated[str | None, typer.Option(help="kan, mlp or hopfield.")] = None,
     widths: Annotated[
         str | None,
         typer.Option(help="Inputs, hidden units, outputs, such as 10,8,1."),

@@ -56,6 +56,13 @@ PAPERS: tuple[Paper, ...] = (
         "ntk",
         "reproduced",
     ),
+    Paper(
+        "modern-hopfield",
+        "Hopfield Networks is All You Need",
+        "Ramsauer et al. (2020), arXiv 2008.02217",
+        "hopfield",
+        "in part",
+    ),
 )
 
 

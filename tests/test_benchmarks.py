@@ -69,6 +69,17 @@ def test_ntk_times_every_kind_of_kernel(tmp_path):
     assert all(case["times"]["kanjax"]["min_ms"] > 0 for case in result["cases"])
 
 
+def test_hopfield_reports_layer_sweeps_and_large_memory(tmp_path):
+    result = run("hopfield", tmp_path)
+    assert result["peers"] == {}
+    for mode in ("forward", "forward_backward"):
+        assert result["layer"][mode]["times"]["kanjax"]["min_ms"] > 0
+    loops = {"numpy_over_sites_and_chains", "numpy_over_sites"}
+    assert loops < set(result["glauber"]["times_of_kanjax"])
+    for states in ("states_1", "states_32"):
+        assert result["large_memory"][states]["times_of_two_products"]["kanjax"] > 0
+
+
 def test_import_of_kanjax_leaves_the_heavy_libraries_alone(tmp_path):
     result = run("import_time", tmp_path)
     new = set(result["loaded_by_kanjax"]) - set(result["loaded_by_jax"])

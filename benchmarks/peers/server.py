@@ -18,12 +18,17 @@ from benchmarks import timing
 Runs = dict[str, Callable[[], Any]]
 
 
-def main(make: Callable[[tuple[int, ...]], Runs], packages: Iterable[str]) -> None:
+def main(
+    make: Callable[[tuple[int, ...]], Runs],
+    packages: Iterable[str],
+    toy: tuple[int, ...] = (2, 2, 2),
+) -> None:
     """Serve until the input ends; say first that the peer is there, or why not.
 
     Args:
-        make: maps (batch, in, out) to what one repeat of each mode calls.
+        make: maps a shape, (batch, in, out), to what one repeat of each mode calls.
         packages: those whose versions are told.
+        toy: a shape that is made at once, to see that the peer is there.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--source", help="a folder that the peer is imported from")
@@ -33,7 +38,7 @@ def main(make: Callable[[tuple[int, ...]], Runs], packages: Iterable[str]) -> No
     replies = _own_stdout()
     prepared: dict[tuple[int, ...], Runs] = {}
     try:
-        make((2, 2, 2))
+        make(toy)
     except ImportError as error:
         _reply(replies, {"absent": str(error)})
         return

@@ -1,5 +1,6 @@
 """Data: readers of real formats, bundled sets, generators, splits and preprocessing."""
 
+from kanjax.data.bags import Bags, bags_from_instances, bit_pattern_bags
 from kanjax.data.bundled import NAMES, load
 from kanjax.data.errors import DataError
 from kanjax.data.examples import Dataset, Examples, Split, Task
@@ -12,6 +13,7 @@ from kanjax.data.tables import Table, read_frame, read_npz, read_table
 
 __all__ = [
     "NAMES",
+    "Bags",
     "DataError",
     "Dataset",
     "Examples",
@@ -20,6 +22,8 @@ __all__ = [
     "Split",
     "Table",
     "Task",
+    "bags_from_instances",
+    "bit_pattern_bags",
     "feynman",
     "fit_preprocessor",
     "friedman",

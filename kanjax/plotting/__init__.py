@@ -16,6 +16,11 @@ from kanjax.plotting.dynamics import posterior_band, predicted_curves
 from kanjax.plotting.functions import attribution, edge_functions
 from kanjax.plotting.kernels import kernel_matrix, spectra
 from kanjax.plotting.landscape import barrier_curves, barrier_matrix, loss_plane
+from kanjax.plotting.memories import (
+    head_statistics,
+    recall_curves,
+    recalled_images,
+)
 from kanjax.plotting.network import network
 from kanjax.plotting.predictions import calibration, confusion, parity, scores
 from kanjax.plotting.roofline import roofline
@@ -31,6 +36,7 @@ __all__ = [
     "confusion",
     "edge_functions",
     "intrinsic_dimension",
+    "head_statistics",
     "kernel_matrix",
     "layer_barriers",
     "loss_plane",
@@ -40,6 +46,8 @@ __all__ = [
     "posterior_band",
     "predicted_curves",
     "roofline",
+    "recall_curves",
+    "recalled_images",
     "scores",
     "spectra",
     "spectral_density",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from kanjax import bases, kan, nn
+from kanjax import bases, hopfield, kan, nn
 from kanjax.model import Model
 from kanjax.study.config import Config, StudyError
 
@@ -22,6 +22,7 @@ BASES: dict[str, Callable[[int], Any]] = {
 MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
     "kan": lambda widths, basis: kan.KAN(widths, basis),
     "mlp": lambda widths, basis: nn.MLP(widths),
+    "hopfield": lambda widths, basis: hopfield.lookup_network(widths),
 }
 """Models by name, from their widths and a basis; a new model adds a line here."""
 

@@ -177,6 +177,7 @@ def test_interrupted_study_resumes_to_the_same_result(finished, tmp_path):
     "options",
     [
         {"data": "wine", "model": "mlp"},
+        {"data": "wine", "model": "hopfield"},
         {"data": "wine", "basis": "rational"},
         {"data": "feynman:sin(pi*x)+y^2", "basis": "chebyshev"},
         {"data": "breast_cancer", "basis": "fourier", "optimizer": "lbfgs"},

@@ -1,0 +1,66 @@
+"""Associative memories: binary and continuous, their dynamics, and Hopfield layers."""
+
+from kanjax.hopfield import bounds, mean_field, modern
+from kanjax.hopfield.association import associate
+from kanjax.hopfield.blocks import HopfieldDecoderLayer, HopfieldEncoderLayer
+from kanjax.hopfield.couplings import Pairwise, hebb, pseudo_inverse, storkey
+from kanjax.hopfield.dense import Exponential, Polynomial, PSpin
+from kanjax.hopfield.dynamics import (
+    Chains,
+    Memory,
+    Retrieval,
+    glauber,
+    is_fixed_point,
+    retrieve,
+)
+from kanjax.hopfield.layers import Association, Hopfield
+from kanjax.hopfield.lookup import HopfieldLayer, HopfieldPooling, lookup_network
+from kanjax.hopfield.options import Norm
+from kanjax.hopfield.patterns import corrupt, overlaps, random_patterns
+from kanjax.hopfield.regimes import (
+    REGIMES,
+    HeadStatistics,
+    classify,
+    effective_patterns,
+    head_statistics,
+    patterns_in_use,
+)
+from kanjax.hopfield.sparse import entmax
+
+__all__ = [
+    "REGIMES",
+    "Association",
+    "Chains",
+    "Exponential",
+    "HeadStatistics",
+    "Hopfield",
+    "HopfieldDecoderLayer",
+    "HopfieldEncoderLayer",
+    "HopfieldLayer",
+    "HopfieldPooling",
+    "Memory",
+    "Norm",
+    "PSpin",
+    "Pairwise",
+    "Polynomial",
+    "Retrieval",
+    "associate",
+    "bounds",
+    "classify",
+    "corrupt",
+    "effective_patterns",
+    "entmax",
+    "glauber",
+    "head_statistics",
+    "hebb",
+    "is_fixed_point",
+    "lookup_network",
+    "mean_field",
+    "modern",
+    "overlaps",
+    "patterns_in_use",
+    "pseudo_inverse",
+    "random_patterns",
+    "retrieve",
+    "storkey",
+]

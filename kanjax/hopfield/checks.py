@@ -1,0 +1,74 @@
+"""Checks of arguments whose values are known; what jax traces passes unseen."""
+
+from typing import Any
+
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+
+def check_spins(name: str, values: Any) -> Array:
+    """The values as floating point, each of them -1 or +1.
+
+    Raises:
+        ValueError: if one is not, or if there are none.
+    """
+    spins = jnp.asarray(values)
+    if spins.size == 0:
+        raise ValueError(f"{name} is empty, of shape {spins.shape}; give at least one.")
+    known = known_values(spins)
+    if known is not None and not np.all(np.abs(known) == 1):
+        wrong = known[np.abs(known) != 1].flat[0]
+        raise ValueError(
+            f"{name} must hold -1 and +1 only; got {wrong!s}. Use "
+            f"jnp.where({name} > 0, 1.0, -1.0) to make spins of real values."
+        )
+    return spins.astype(jnp.promote_types(spins.dtype, jnp.float32))
+
+
+def check_beta(beta: Any) -> Array:
+    """The inverse temperature as an array, above zero; infinity is allowed.
+
+    Raises:
+        ValueError: if one is not above zero.
+    """
+    array = jnp.asarray(beta, dtype=jnp.result_type(float))
+    known = known_values(array)
+    if known is not None and not np.all(known > 0):
+        raise ValueError(f"beta must be positive; got {beta!r}.")
+    return array
+
+
+def check_patterns(patterns: Any, width: int | None = None) -> Array:
+    """Stored patterns (..., patterns, features), at least one of them.
+
+    Raises:
+        ValueError: for another number of axes, for no pattern, or another width.
+    """
+    array = jnp.asarray(patterns)
+    if array.ndim < 2 or 0 in array.shape[-2:]:
+        raise ValueError(
+            "patterns must have shape (patterns, features) with at least one of each; "
+            f"got {array.shape}."
+        )
+    if width is not None and array.shape[-1] != width:
+        raise ValueError(
+            f"patterns have {array.shape[-1]} features, the state has {width}; they "
+            "must agree."
+        )
+    return array.astype(jnp.promote_types(array.dtype, jnp.bfloat16))
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """Raise ``ValueError`` unless the value is an integer of at least ``least``."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < least:
+        raise ValueError(
+            f"{name} must be an integer of at least {least}; got {value!r}."
+        )
+
+
+def known_values(array: Array) -> np.ndarray | None:
+    """What the array holds, or None while jax traces it."""
+    return None if isinstance(array, jax.core.Tracer) else np.asarray(array)

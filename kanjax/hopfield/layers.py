@@ -1,0 +1,444 @@
+"""The Hopfield layer: states retrieve from patterns in a learned association space.
+
+Source: Ramsauer et al. (2020), Hopfield Networks is All You Need, arXiv 2008.02217,
+section 4. With no further update it is the attention of Transformers.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, Int
+
+from kanjax import model, nn
+from kanjax.hopfield import masks, modern, options, sides, sparse
+
+MAX_STEPS = 1000
+"""The most updates until convergence; :meth:`Hopfield.association` says if enough."""
+
+Params = dict[str, Any]
+
+
+class Association(NamedTuple):
+    """What a layer did inside.
+
+    Attributes:
+        weights: (..., heads, states, patterns), of the last retrieval.
+        values: (..., heads, patterns, value_features), what was retrieved from.
+        steps: (..., heads, states), the updates before it.
+        converged: (..., heads, states), with ``updates=None`` whether they sufficed;
+            True for a given number of updates.
+    """
+
+    weights: Float[Array, "*batch heads states patterns"]
+    values: Float[Array, "*batch heads patterns value_features"]
+    steps: Int[Array, "*batch heads states"]
+    converged: Bool[Array, "*batch heads states"]
+
+
+@model.dataclass
+class Hopfield:
+    """``softmax(beta Q K^T) V`` in each head, with more updates of Q if asked for.
+
+    Q, K and V are linear functions of layer-normalised states, stored patterns and
+    values; an update replaces Q by ``softmax(beta Q K^T) K``. The heads' results, side
+    by side, pass a dense layer.
+
+    Args:
+        state_features: of a state (``input_size`` in the authors' package).
+        stored_features: of a stored pattern; those of a state if None.
+        value_features: of a value before its projection; those of a state if None.
+        out_features: of the output; those of a state if None.
+        head_features: of the association space of a head (``hidden_size``); the
+            states' share of a head if None.
+        head_value_features: of a projected value in a head (``pattern_size``);
+            ``head_features`` if None.
+        heads: the number of heads.
+        beta: the inverse temperature (``scaling``), one for all heads or a tuple with
+            one for each; ``1 / sqrt(head_features)`` if None, or 1 where nothing is
+            projected.
+        updates: of the states before the retrieval (``update_steps_max``), for all
+            heads or a tuple with a number for each; None updates each state until it
+            converges, with gradients by the implicit function theorem.
+        tolerance: with ``updates=None``, the largest distance of two states in a row.
+        state_norm, stored_norm, value_norm: of the inputs; None for none.
+        space_norm: of queries and keys in each head, before the first retrieval.
+        state_static, stored_static, value_static: whether an input is taken as it is
+            by every head, without a projection.
+        connected: whether values are projected as the stored patterns are, and then
+            once more (``pattern_projection_as_connected``).
+        activation: a function of the output.
+        dropout: the probability with which a weight is set to zero, given a key.
+        use_bias: whether projections have biases.
+        bias_pattern: whether a trained pattern joins the stored ones in each head
+            (``concat_bias_pattern``).
+        zero_pattern: whether a zero pattern with a zero value does
+            (``add_zero_association``).
+        project_output: whether there is a dense layer at the end.
+        alpha: 1 for softmax, above 1 for sparse weights, see :func:`entmax`.
+        implementation: None, or "xla" or "cudnn" for the retrieval to run in
+            ``jax.nn.dot_product_attention``; it has no updates, sparse weights or
+            dropout, and needs values as wide as keys.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> layer = Hopfield(16, heads=2, updates=3)
+        >>> params = layer.init(jax.random.key(0))
+        >>> states, stored = jnp.ones((4, 5, 16)), jnp.ones((4, 9, 16))
+        >>> layer.apply(params, states, stored=stored).shape
+        (4, 5, 16)
+    """
+
+    state_features: int
+    stored_features: int | None = None
+    value_features: int | None = None
+    out_features: int | None = None
+    head_features: int | None = None
+    head_value_features: int | None = None
+    heads: int = 1
+    beta: float | tuple[float, ...] | None = None
+    updates: int | tuple[int, ...] | None = 0
+    tolerance: float = 1e-4
+    state_norm: options.Norm | None = options.Norm()
+    stored_norm: options.Norm | None = options.Norm()
+    value_norm: options.Norm | None = options.Norm()
+    space_norm: options.Norm | None = None
+    state_static: bool = False
+    stored_static: bool = False
+    value_static: bool = False
+    connected: bool = False
+    activation: Callable[[Array], Array] | None = None
+    dropout: float = 0.0
+    use_bias: bool = True
+    bias_pattern: bool = False
+    zero_pattern: bool = False
+    project_output: bool = True
+    alpha: float = 1.0
+    implementation: str | None = None
+
+    def __post_init__(self) -> None:
+        options.check_layer(self)
+
+    @property
+    def sizes(self) -> options.Sizes:
+        """All sizes, with the defaults filled in."""
+        return options.sizes(self)
+
+    @property
+    def betas(self) -> tuple[float, ...]:
+        """The inverse temperature of each head."""
+        if self.beta is None:
+            static = self.state_static and self.stored_static and self.value_static
+            plain = static and not self.project_output and self.space_norm is None
+            return (1.0 if plain else self.sizes.head**-0.5,) * self.heads
+        return self.beta if isinstance(self.beta, tuple) else (self.beta,) * self.heads
+
+    def init(self, key: Array) -> Params:
+        """Draw the projections, N(0, 0.02^2); biases are 0.
+
+        Those that there are of "state_norm", "stored_norm", "value_norm" and
+        "space_norm" ("scale" and "bias"), "query", "key", "value" and "output"
+        ("kernel" (in, out) and "bias" (out,)), and "bias_key" and "bias_value" (heads,
+        size). Head h has the h-th block of a projection's outputs.
+        """
+        size, keys = self.sizes, iter(jax.random.split(key, 6))
+        params: Params = {
+            name: nn.LayerNorm(features).init(key)
+            for name, norm, features in self._norms()
+            if norm is not None and norm.affine
+        }
+        params |= {
+            name: dense.init(next(keys)) for name, dense in self._projections().items()
+        }
+        if self.bias_pattern:
+            shapes = {"bias_key": size.head, "bias_value": size.value_head}
+            for name, features in shapes.items():
+                shape = (self.heads, features)
+                params[name] = options.INIT_SCALE * jax.random.normal(next(keys), shape)
+        return params
+
+    def apply(
+        self,
+        params: Params,
+        x: Array,
+        *,
+        key: Array | None = None,
+        stored: Array | None = None,
+        values: Array | None = None,
+        present: Array | None = None,
+        mask: Array | None = None,
+    ) -> Float[Array, "*batch states out"]:
+        """What states retrieve.
+
+        Args:
+            params: as :meth:`init` gives them.
+            x: (..., states, state_features).
+            key: of the dropout; none of it if None.
+            stored: (..., patterns, stored_features); x itself if None.
+            values: (..., patterns, value_features); the stored patterns if None.
+            present: (..., patterns), True where there is a pattern and not padding.
+            mask: (states, patterns), (..., states, patterns) or (..., heads, states,
+                patterns), True where a state may look at a pattern; or floating, and
+                added to the logits. A state that may look at nothing retrieves zeros,
+                before the output's bias.
+
+        Raises:
+            ValueError: for shapes that do not fit.
+            TypeError: for a mask or ``present`` of another type.
+        """
+        q, keys, held, bias = self._spaces(params, x, stored, values, present, mask)
+        if self.implementation is None:
+            p, _, _ = self._settle(q, keys, bias)
+            p = nn.Dropout(self.dropout).apply((), p, key=key)
+            whole = bias is None and (key is None or self.dropout == 0)
+            heads = held.mix(p, sums_to_one=whole)
+        else:
+            heads = self._fused(q, keys, held, bias)
+        # (batch, heads, states, size) to (..., states, heads * size)
+        joined = jnp.moveaxis(heads, 1, 2)
+        y = joined.reshape(*x.shape[:-1], joined.shape[2] * joined.shape[3])
+        if self.project_output:
+            y = self._projections()["output"].apply(params["output"], y)
+        return y if self.activation is None else self.activation(y)
+
+    def association(
+        self,
+        params: Params,
+        x: Array,
+        *,
+        stored: Array | None = None,
+        values: Array | None = None,
+        present: Array | None = None,
+        mask: Array | None = None,
+    ) -> Association:
+        """The weights, the projected values, and whether the updates converged.
+
+        Arguments and what is raised are as for :meth:`apply`.
+        """
+        q, keys, held, bias = self._spaces(params, x, stored, values, present, mask)
+        p, steps, converged = self._settle(q, keys, bias)
+        made = held.projected()
+        made = jnp.broadcast_to(made, (made.shape[0], self.heads, *made.shape[2:]))
+        batch = x.shape[:-2]
+        return Association(
+            *(part.reshape(*batch, *part.shape[1:]) for part in (p, made)),
+            *(part.reshape(*batch, *part.shape[1:]) for part in (steps, converged)),
+        )
+
+    def parameter_axes(self) -> dict[str, Any]:
+        """What the axes of each parameter run over, for states that are stored, too.
+
+        Raises:
+            ValueError: if an input is not projected, or the output is not.
+        """
+        if self.state_static or self.stored_static or self.value_static:
+            raise ValueError("units that heads take as they are cannot be permuted.")
+        if not self.project_output:
+            raise ValueError("without a projection heads have their units in order.")
+        axes: dict[str, Any] = {}
+        for name, norm, _ in self._norms():
+            if norm is not None and norm.affine:
+                unit = (None,) if name == "space_norm" else ("in",)
+                axes[name] = {"scale": unit, "bias": unit}
+        for name in self._projections():
+            ways = ("in", None) if name != "output" else (None, "out")
+            ways = (None, None) if name == "value" and self.connected else ways
+            axes[name] = {"kernel": ways} | (
+                {"bias": ways[1:]} if self.use_bias else {}
+            )
+        if self.bias_pattern:
+            axes |= {"bias_key": (None, None), "bias_value": (None, None)}
+        return axes
+
+    def _norms(self) -> tuple[tuple[str, options.Norm | None, int], ...]:
+        size = self.sizes
+        return (
+            ("state_norm", self.state_norm, size.state),
+            ("stored_norm", self.stored_norm, size.stored),
+            ("value_norm", self.value_norm, size.value),
+            ("space_norm", self.space_norm, size.head),
+        )
+
+    def _projections(self) -> dict[str, options.Projection]:
+        size, made = self.sizes, {}
+        make = functools.partial(options.Projection, use_bias=self.use_bias)
+        if not self.state_static:
+            made["query"] = make(size.state, self.heads * size.head)
+        if not self.stored_static:
+            made["key"] = make(size.stored, self.heads * size.head)
+        if not self.value_static:
+            inside = self.heads * size.head if self._is_connected else size.value
+            made["value"] = make(inside, self.heads * size.value_head)
+        if self.project_output:
+            made["output"] = make(self.heads * size.value_head, size.out)
+        return made
+
+    @property
+    def _is_connected(self) -> bool:
+        return self.connected and not self.stored_static
+
+    def _spaces(
+        self,
+        params: Params,
+        x: Array,
+        stored: Array | None,
+        values: Array | None,
+        present: Array | None,
+        mask: Array | None,
+    ) -> tuple[Array, sides.Side, sides.Side, Array | None]:
+        """Queries (batch, heads, states, size), keys, values, and what is added."""
+        size, own = self.sizes, stored is None
+        stored = x if stored is None else stored
+        values = stored if values is None else values
+        options.check_inputs(size, x, stored, values, own=own)
+        bias = masks.added(x, stored, self.heads, present, mask)
+        x, stored, values = (
+            jnp.asarray(a).reshape(math.prod(a.shape[:-2]), *a.shape[-2:])
+            for a in (x, stored, values)
+        )
+        q = self._normalised(params, "state_norm", x)
+        if self.state_static:
+            q = jnp.broadcast_to(q[:, None], (len(q), self.heads, *q.shape[1:]))
+        else:
+            q = _by_head(self._projections()["query"].apply(params["query"], q), self)
+        keys, held = self._sides(params, x.shape[1], stored, values)
+        if self.space_norm is not None:
+            q = self._normalised(params, "space_norm", q)
+            keys = sides.Side(
+                self._normalised(params, "space_norm", keys.projected()),
+            )
+        return q, *self._with_extra(params, keys, held), self._padded(bias)
+
+    def _sides(
+        self, params: Params, states: int, stored: Array, values: Array
+    ) -> tuple[sides.Side, sides.Side]:
+        """Keys and values, projected where that is less work than the other way."""
+        keys = self._side(params, "stored_norm", "key", stored)
+        if self._is_connected:
+            through = self._side(params, "value_norm", "key", values).projected()
+            joined = jnp.moveaxis(through, 1, 2).reshape(*values.shape[:2], -1)
+            held = sides.Side(through)
+            if not self.value_static:
+                dense = self._projections()["value"]
+                held = sides.Side(_by_head(dense.apply(params["value"], joined), self))
+        else:
+            held = self._side(params, "value_norm", "value", values)
+        extra = self.zero_pattern or self.bias_pattern
+        lazy = not extra and self.implementation is None
+        out = []
+        for side in (keys, held):
+            keep = lazy and not sides.is_cheaper_projected(side, states)
+            out.append(side if keep else sides.Side(side.projected()))
+        return out[0], out[1]
+
+    def _side(self, params: Params, norm: str, name: str, y: Array) -> sides.Side:
+        """Patterns with the projection they need, the scale of the norm within it."""
+        if name not in params:
+            return sides.Side(self._normalised(params, norm, y)[:, None])
+        kernel, bias = params[name]["kernel"], params[name].get("bias")
+        if norm in params:
+            shift = params[norm]["bias"] @ kernel
+            bias = shift if bias is None else bias + shift
+            kernel = params[norm]["scale"][:, None] * kernel
+        kernel = kernel.reshape(kernel.shape[0], self.heads, -1)
+        bias = None if bias is None else bias.reshape(self.heads, -1)
+        plain = self._normalised({}, norm, y)
+        return sides.Side(plain[:, None], kernel, bias)
+
+    def _normalised(self, params: Params, name: str, x: Array) -> Array:
+        norm: options.Norm | None = getattr(self, name)
+        if norm is None:
+            return x
+        features = x.shape[-1]
+        plain = {"scale": jnp.ones(features), "bias": jnp.zeros(features)}
+        plain = jax.tree.map(lambda leaf: leaf.astype(x.dtype), plain)
+        return nn.LayerNorm(features, norm.eps).apply(params.get(name, plain), x)
+
+    def _with_extra(
+        self, params: Params, keys: sides.Side, held: sides.Side
+    ) -> tuple[sides.Side, sides.Side]:
+        """The bias pattern and the zero pattern, behind the stored ones."""
+        for name in ("bias", "zero"):
+            if getattr(self, f"{name}_pattern"):
+                made = []
+                for side, part in ((keys, "bias_key"), (held, "bias_value")):
+                    old = side.patterns
+                    old = jnp.broadcast_to(
+                        old, (old.shape[0], self.heads, *old.shape[2:])
+                    )
+                    row = jnp.zeros_like(old[:, :, :1])
+                    if name == "bias":
+                        row = row + params[part][None, :, None].astype(old.dtype)
+                    made.append(sides.Side(jnp.concatenate([old, row], axis=2)))
+                keys, held = made
+        return keys, held
+
+    def _padded(self, bias: Array | None) -> Array | None:
+        extra = int(self.zero_pattern) + int(self.bias_pattern)
+        if bias is None or extra == 0:
+            return bias
+        return jnp.pad(bias, [(0, 0)] * (bias.ndim - 1) + [(0, extra)])
+
+    def _settle(
+        self, q: Array, keys: sides.Side, bias: Array | None
+    ) -> tuple[Array, Array, Array]:
+        """The last weights, the number of updates, and whether they converged."""
+        beta = jnp.asarray(self.betas, q.dtype)[None, :, None, None]
+
+        def weights(q: Array) -> Array:
+            logits = keys.logits(q * beta)
+            if bias is not None:
+                logits = logits + bias.astype(logits.dtype)
+            return sparse.entmax(logits, self.alpha)
+
+        def image(q: Array) -> Array:
+            return keys.mix(weights(q), sums_to_one=bias is None).astype(q.dtype)
+
+        rows = q.shape[:-1]
+        if self.updates is None:
+            q, steps, converged = modern.fixed_point(
+                image, q, self.tolerance, MAX_STEPS
+            )
+            return weights(q), steps, converged
+        each = self.updates
+        each = each if isinstance(each, tuple) else (each,) * self.heads
+        steps = jnp.broadcast_to(jnp.asarray(each)[None, :, None], rows)
+        for done in range(max(each)):
+            new = image(q)
+            q = new if done < min(each) else jnp.where(steps[..., None] > done, new, q)
+        return weights(q), steps, jnp.ones(rows, bool)
+
+    def _fused(
+        self, q: Array, keys: sides.Side, held: sides.Side, bias: Array | None
+    ) -> Float[Array, "batch heads states size"]:
+        """The retrieval in ``jax.nn.dot_product_attention``."""
+        q = q * jnp.asarray(self.betas, q.dtype)[None, :, None, None]
+        each = (len(q), self.heads)
+        k, v = (
+            jnp.broadcast_to(s.patterns, (*each, *s.patterns.shape[2:]))
+            for s in (keys, held)
+        )
+        visible = None
+        if bias is not None:
+            visible = bias > -jnp.inf
+            bias = jnp.where(visible, bias, 0).astype(q.dtype)
+        heads = jax.nn.dot_product_attention(
+            *(jnp.moveaxis(a, 1, 2) for a in (q, k, v)),
+            bias=bias,
+            mask=visible,
+            scale=1.0,
+            implementation=self.implementation,  # pyright: ignore
+        )
+        heads = jnp.moveaxis(heads, 2, 1)
+        if visible is None:
+            return heads
+        return jnp.where(jnp.any(visible, axis=-1, keepdims=True), heads, 0)
+
+
+def _by_head(x: Array, layer: Hopfield) -> Float[Array, "batch heads rows size"]:
+    split = x.reshape(*x.shape[:2], layer.heads, x.shape[2] // layer.heads)
+    return jnp.moveaxis(split, 2, 1)
