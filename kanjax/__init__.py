@@ -1,8 +1,9 @@
 """kanjax: networks as functions, in JAX.
 
-Kolmogorov-Arnold networks, neural tangent kernels and loss landscapes as pure functions
-on parameter pytrees. ``plotting``, ``study``, ``papers`` and ``interop`` load on first
-use, since they bring matplotlib, pandas and other large packages with them.
+Kolmogorov-Arnold networks, tangent kernels, Hopfield memories and loss landscapes
+as pure functions on parameter pytrees. ``plotting``, ``study``, ``papers`` and
+``interop`` load on first use, since they bring matplotlib, pandas and other large
+packages with them.
 """
 
 import importlib

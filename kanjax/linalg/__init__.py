@@ -4,6 +4,7 @@ from kanjax.linalg.eigen import Eigenpairs, Which, eigenpairs
 from kanjax.linalg.hadamard import fwht
 from kanjax.linalg.products import (
     Directional,
+    Product,
     block_product,
     directional_derivatives,
     gauss_newton_product,
@@ -22,6 +23,7 @@ __all__ = [
     "Directional",
     "Eigenpairs",
     "Estimate",
+    "Product",
     "Quadrature",
     "Which",
     "block_product",

@@ -13,14 +13,7 @@ from kanjax.ntk.dynamics import (
 from kanjax.ntk.finite_width import empirical
 from kanjax.ntk.infinite_width import RULES, Kernel, infinite, rows_product
 from kanjax.ntk.linearisation import linearize, taylor_expand
-from kanjax.ntk.operators import (
-    Estimate,
-    TopEigenpairs,
-    estimate_logdet,
-    estimate_trace,
-    tangent_product,
-    top_eigenpairs,
-)
+from kanjax.ntk.operators import tangent_product
 from kanjax.ntk.rules import Rule
 from kanjax.ntk.sampling import (
     SampledKernel,
@@ -35,7 +28,6 @@ from kanjax.ntk.spectra import Spectrum, alignment, drift, spectrum
 __all__ = [
     "RULES",
     "Covariances",
-    "Estimate",
     "Kernel",
     "Outputs",
     "Posterior",
@@ -43,15 +35,12 @@ __all__ = [
     "SampledKernel",
     "Solution",
     "Spectrum",
-    "TopEigenpairs",
     "alignment",
     "by_layer",
     "conjugate",
     "drift",
     "empirical",
     "ensemble",
-    "estimate_logdet",
-    "estimate_trace",
     "first_order_drift",
     "infinite",
     "linearize",
@@ -65,6 +54,5 @@ __all__ = [
     "tangent_product",
     "taylor_expand",
     "time_to_learn",
-    "top_eigenpairs",
     "train",
 ]

@@ -2,49 +2,16 @@
 
 ``K v = J(x1) (J(x2)^T v)``: one reverse and one forward pass over the examples, so that
 memory holds parameters and one block of examples whatever the size of the kernel.
-Eigenvalues by Lanczos' method and log-determinants by stochastic Lanczos quadrature
-(Ubaru, Chen, Saad 2017, SIAM Journal on Matrix Analysis and Applications 38) run in
-matfree.
 """
 
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float
 
+from kanjax import linalg
 from kanjax.ntk import blocks, finite_width
-
-Product = Callable[[Array], Array]
-
-
-class TopEigenpairs(NamedTuple):
-    """The largest eigenvalues of a symmetric operator.
-
-    Attributes:
-        eigenvalues: (count,), descending.
-        eigenvectors: (count, *shape).
-        residuals: (count,), ``|K v - lambda v| / lambda_1``: what is not small has not
-            converged; take more steps.
-    """
-
-    eigenvalues: Float[Array, " count"]
-    eigenvectors: Array
-    residuals: Float[Array, " count"]
-
-
-class Estimate(NamedTuple):
-    """A mean over random samples.
-
-    Attributes:
-        value: the mean.
-        error: its standard error.
-    """
-
-    value: Float[Array, ""]
-    error: Float[Array, ""]
 
 
 def tangent_product(
@@ -55,7 +22,7 @@ def tangent_product(
     *,
     outputs: Literal["trace", "full"] = "full",
     batch_size: int | None = None,
-) -> Product:
+) -> linalg.Product:
     """Products with the empirical tangent kernel, which is never formed.
 
     Args:
@@ -76,6 +43,12 @@ def tangent_product(
     Raises:
         TypeError: if a leaf of params is not a floating-point array.
         ValueError: for an unknown ``outputs``, or a batch_size that is not positive.
+
+    Example, with the tools of :mod:`kanjax.linalg`, for v of shape (n, outputs):
+        ``linalg.eigenpairs(product, v, 20, key, which="largest")``,
+        ``linalg.hutchinson_trace(product, v, key)``, and the log-determinant of
+        ``K + jitter I`` by ``linalg.trace_of(lambda x: jnp.log(x + jitter),
+        linalg.lanczos_quadrature(product, v, key))``.
     """
     finite_width.check_parameters(params)
     finite_width.check_choice("outputs", outputs, ("trace", "full"))
@@ -100,102 +73,6 @@ def tangent_product(
         return jnp.mean(jax.lax.map(one, jnp.arange(width)), axis=0)
 
     return trace
-
-
-def top_eigenpairs(
-    product: Product,
-    shape: tuple[int, ...],
-    key: Array,
-    *,
-    count: int,
-    steps: int | None = None,
-) -> TopEigenpairs:
-    """The largest eigenvalues of a symmetric operator, by Lanczos' method.
-
-    Args:
-        product: ``K @ v`` for v of that shape, such as :func:`tangent_product`'s.
-        shape: (n, outputs), or (n,) for the trace.
-        key: of the starting vector.
-        count: how many eigenpairs.
-        steps: products to make; ``2 count + 20`` if None. Memory holds as many vectors.
-
-    Raises:
-        ValueError: if there are fewer steps than eigenpairs, or more than dimensions.
-    """
-    from matfree import decomp, eig
-
-    size = _size(shape)
-    steps = min(size, 2 * count + 20) if steps is None else steps
-    if not 1 <= count <= steps <= size:
-        raise ValueError(
-            f"count={count} and steps={steps} must be 1 <= count <= steps <= {size}, "
-            "the number of dimensions."
-        )
-
-    def flat(v: Array) -> Array:
-        return product(v.reshape(shape)).ravel()
-
-    start = jax.random.normal(key, (size,))
-    values, vectors = eig.eigh_partial(decomp.tridiag_sym(steps))(flat, start)
-    values, vectors = values[::-1][:count], vectors[::-1][:count]
-    images = jax.lax.map(flat, vectors)
-    gap = jnp.linalg.norm(images - values[:, None] * vectors, axis=1)
-    return TopEigenpairs(values, vectors.reshape(count, *shape), gap / values[0])
-
-
-def estimate_trace(
-    product: Product, shape: tuple[int, ...], key: Array, *, samples: int = 32
-) -> Estimate:
-    """The trace of an operator, by Hutchinson's method with random signs.
-
-    Args:
-        product: ``K @ v`` for v of that shape.
-        shape: (n, outputs), or (n,) for the trace kernel.
-        key: of the signs.
-        samples: products to make.
-    """
-    signs = jax.random.rademacher(key, (samples, *shape), jnp.result_type(float))
-    values = jax.lax.map(lambda v: jnp.sum(v * product(v)), signs)
-    return _mean(values)
-
-
-def estimate_logdet(
-    product: Product,
-    shape: tuple[int, ...],
-    key: Array,
-    *,
-    jitter: float,
-    samples: int = 16,
-    steps: int = 32,
-) -> Estimate:
-    """The log-determinant of ``K + jitter I``, by stochastic Lanczos quadrature.
-
-    Args:
-        product: ``K @ v`` for v of that shape.
-        shape: (n, outputs), or (n,) for the trace kernel.
-        key: of the random signs.
-        jitter: above 0: a kernel has eigenvalues near 0, of which few products can say
-            the logarithm.
-        samples: random vectors.
-        steps: products a vector.
-
-    Raises:
-        ValueError: if jitter is not positive.
-    """
-    from matfree import decomp, funm
-
-    if not jitter > 0:
-        raise ValueError(
-            f"jitter must be positive, e.g. 1e-3 of the mean diagonal; got {jitter!r}."
-        )
-    size = _size(shape)
-    quadrature = funm.monte_carlo_funm_sym_logdet(decomp.tridiag_sym(min(steps, size)))
-
-    def flat(v: Array) -> Array:
-        return product(v.reshape(shape)).ravel() + jitter * v
-
-    signs = jax.random.rademacher(key, (samples, size), jnp.result_type(float))
-    return _mean(jax.lax.map(lambda v: quadrature(flat, v), signs))
 
 
 def _pull(apply: finite_width.Apply, params: Any, x: Any, v: Array, size: int) -> Any:
@@ -235,14 +112,3 @@ def _push(
         return one(rows[0])
     images = jax.lax.map(one, rows)
     return images.reshape(-1, images.shape[-1])[:n]
-
-
-def _mean(values: Array) -> Estimate:
-    return Estimate(jnp.mean(values), jnp.std(values, ddof=1) / values.size**0.5)
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import nn, ntk
+from kanjax import linalg, nn, ntk
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -48,23 +48,23 @@ def test_products_are_those_of_the_kernel(batch_size, x64):
         np.testing.assert_allclose(trace(v[:, 0]), expected, rtol=1e-6, atol=1e-6)
 
 
-def test_top_eigenpairs_trace_and_logdet_of_the_kernel(x64):
+def test_eigenpairs_trace_and_logdet_of_the_kernel_by_its_products(x64):
     params, x, _ = problem()
     product = ntk.tangent_product(NET.apply, params, x)
     full = matrix(ntk.empirical(NET.apply, params, x, outputs="full"))
     values, vectors = np.linalg.eigh(full)
-    top = ntk.top_eigenpairs(product, (9, 2), jax.random.key(5), count=3, steps=18)
-    np.testing.assert_allclose(top.eigenvalues, values[::-1][:3], rtol=1e-6)
-    overlap = np.abs(top.eigenvectors.reshape(3, 18) @ vectors[:, ::-1][:, :3])
+    like = jnp.zeros((9, 2))
+    top = linalg.eigenpairs(product, like, 3, jax.random.key(5), which="largest")
+    assert top.converged
+    np.testing.assert_allclose(top.values, values[::-1][:3], rtol=1e-6)
+    overlap = np.abs(top.vectors.reshape(3, 18) @ vectors[:, ::-1][:, :3])
     np.testing.assert_allclose(overlap, np.eye(3), atol=1e-5)
-    assert np.all(top.residuals < 1e-5)
-    early = ntk.top_eigenpairs(product, (9, 2), jax.random.key(5), count=3, steps=3)
-    assert early.residuals[2] > 1e-3
-    trace = ntk.estimate_trace(product, (9, 2), jax.random.key(6), samples=200)
+    trace = linalg.hutchinson_trace(product, like, jax.random.key(6), probes=200)
     assert abs(trace.value - np.trace(full)) < 4 * trace.error < np.trace(full)
-    logdet = ntk.estimate_logdet(
-        product, (9, 2), jax.random.key(7), jitter=0.1, samples=100, steps=18
+    quadrature = linalg.lanczos_quadrature(
+        product, like, jax.random.key(7), steps=18, probes=100
     )
+    logdet = linalg.trace_of(lambda value: jnp.log(value + 0.1), quadrature)
     expected = np.linalg.slogdet(full + 0.1 * np.eye(18))[1]
     assert abs(logdet.value - expected) < 4 * logdet.error < 5
 
@@ -143,16 +143,11 @@ def test_jit_vmap_and_grad():
 
 def test_bad_input_is_named():
     params, x, _ = problem()
-    product = ntk.tangent_product(NET.apply, params, x)
     raises = functools.partial(pytest.raises, ValueError)
     with raises(match="Did you mean 'full'"):
         ntk.tangent_product(NET.apply, params, x, outputs="ful")
     with pytest.raises(TypeError, match="dtype int32"):
         ntk.tangent_product(NET.apply, jnp.arange(3), x)
-    with raises(match="count=5 and steps=3 must be 1 <= count <= steps <= 18"):
-        ntk.top_eigenpairs(product, (9, 2), jax.random.key(0), count=5, steps=3)
-    with raises(match="jitter must be positive"):
-        ntk.estimate_logdet(product, (9, 2), jax.random.key(0), jitter=0.0)
     with raises(match="draws must be at least 2"):
         ntk.sampled(NET.init, NET.apply, jax.random.key(0), x, draws=1)
     with raises(match=r"features must return \(n, width\)"):
