@@ -140,10 +140,10 @@ def test_members_with_knots_of_their_own(key, x64):
     )
 
 
-@pytest.mark.parametrize("order", [0, 1, 2])
+@pytest.mark.parametrize("order", [0, 1])
 @pytest.mark.parametrize("out", ["t", "c", "s"])
 @pytest.mark.parametrize("platform", ["cuda", "tpu"])
-@pytest.mark.parametrize("name", ["with residual", "own knots", "chebyshev"])
+@pytest.mark.parametrize("name", ["with residual", "own knots"])
 def test_kernels_on_many_ragged_tiles(name, platform, out, order, key):
     basis = BASES[name]
     if name == "own knots":
