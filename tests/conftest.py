@@ -22,3 +22,10 @@ def x64():
     """Run a test in double precision."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """Let go of what a file compiled: too many programs at once end a process."""
+    yield
+    jax.clear_caches()

@@ -7,7 +7,6 @@ import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import scipy.special
 from jax import Array
 from jaxtyping import Bool, Float
 
@@ -122,5 +121,7 @@ def capacity_bound(
     a = 2 / (dimension - 1) * (1 + math.log(2 * size * failure * (dimension - 1)))
     b = 2 * size / 5
     # W_0(exp(y)) is Wright's omega of y, which does not overflow.
-    base = b / float(scipy.special.wrightomega(a + math.log(b)))
+    from scipy import special
+
+    base = b / float(special.wrightomega(a + math.log(b)))
     return Capacity(base, math.sqrt(failure) * base ** ((dimension - 1) / 4))
