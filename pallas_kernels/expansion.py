@@ -193,7 +193,7 @@ def _along_leaves(
     number = len(static.roles)
 
     def plain(*leaves: Array) -> Array:
-        return _plain(*primals[:number], *leaves, static=static)
+        return written_out(*primals[:number], *leaves, static=static)
 
     given = [ad.instantiate_zeros(t) for t in tangents[number:]]
     return jax.jvp(plain, tuple(primals[number:]), tuple(given))[1]
@@ -336,7 +336,9 @@ def _by_xla(
     return product[static.out](basis, static.order, **named, blocks=blocks)
 
 
-def _plain(*operands: Array, static: Static) -> Array:
+def written_out(*operands: Array, static: Static) -> Array:
+    """The primitive by ordinary operations, the expansion stored."""
+
     def one(*operands: Array) -> Array:
         named, basis = _named(operands, static)
         return reference.form(basis, static.order, static.out, **named).astype(

@@ -28,6 +28,8 @@ def form(
 ) -> Array:
     """The derivative of the form of :mod:`pallas_kernels.expansion` in ``out``."""
     values = bases.expand(basis, x, order)
+    if s is None and out == "t":
+        return jnp.einsum("bgi,gio->bo", values, c)
     if s is None:
         s = jnp.ones_like(x)
     if out == "t":

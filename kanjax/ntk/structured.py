@@ -17,6 +17,8 @@ import jax.extend.core
 import jax.numpy as jnp
 from jax import Array
 
+from pallas_kernels import expansion
+
 _HIGHEST = jax.lax.Precision.HIGHEST
 # What only moves entries about, so that the weights stay the parameters.
 _MOVES = ("reshape", "transpose", "squeeze", "convert_element_type", "copy")
@@ -367,6 +369,9 @@ def _evaluate(
         if equation.primitive.name in _INLINED:
             inner = equation.params["jaxpr"]
             results = _evaluate(inner.jaxpr, inner.consts, operands)
+        elif equation.primitive is expansion.expansion_p:
+            # Written out, a layer's product with its coefficients is in sight.
+            results = [expansion.written_out(*operands, **equation.params)]
         else:
             bound = equation.primitive.get_bind_params(equation.params)
             # Older versions of jax give the inner functions apart.

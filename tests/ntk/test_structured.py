@@ -66,9 +66,8 @@ def case(name):
         )
         return net.apply, net.init(key), image, 2
     if name == "kan":
-        # A layer is one primitive, whose products are not in sight.
         net = kan.KAN((4, 5, 3), basis=bases.BSpline(3))
-        return net.apply, net.init(key), vectors, 0
+        return net.apply, net.init(key), vectors, 2
     w, b, v, square, out = draw((4, 4), (4,), (8,), (3, 4, 4), (4, 2))
     return {
         "tied": (tied, {"w": w, "b": b}, vectors, 0),
