@@ -1,4 +1,4 @@
-"""Four simulated CPU devices for the multi-device tests, and keys by fixture."""
+"""Four simulated CPU devices, quick compilation, and keys and precision by fixture."""
 
 import os
 
@@ -22,6 +22,21 @@ def x64():
     """Run a test in double precision."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(autouse=True)
+def quick_compilation(request: pytest.FixtureRequest):
+    """Compile without most optimisations, which take longer than most tests run.
+
+    Tests that are long to run, or that look at the compiled program, are marked.
+    """
+    if any(request.node.get_closest_marker(name) for name in ("slow", "optimised")):
+        yield
+        return
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(autouse=True, scope="module")

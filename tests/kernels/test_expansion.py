@@ -187,6 +187,7 @@ def backward_only(x, coef, t):
     return jax.vjp(lambda *a: _product(*a, bases.BSpline(5)), x, coef)[1](t)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("f", [forward_only, backward_only])
 def test_memory_is_one_block_whatever_the_batch(f):
     def temporary(batch):

@@ -81,6 +81,7 @@ def test_line_under_jit_vmap_and_grad(key):
     )
 
 
+@pytest.mark.optimised
 def test_one_copy_of_the_parameters_at_a_time():
     a, b = jnp.zeros(100_000), jnp.ones(100_000)
     run = lambda a, b, size: landscape.line(  # noqa: E731

@@ -105,6 +105,7 @@ def test_positions_are_paired_or_summed_whichever_is_cheaper(x64):
         np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
+@pytest.mark.optimised
 def test_no_jacobian_of_a_large_weight_is_in_memory():
     net = nn.MLP((32, 512, 512, 4))
     params, x = net.init(jax.random.key(0)), jnp.ones((16, 32))
