@@ -15,7 +15,8 @@ BLOCK_BYTES = {"cpu": 3 * 2**20}
 """The expansion of a block. On CPU it stays in the cache (measured); elsewhere only the
 memory is bounded, with few launches."""
 OTHER_BYTES = 2**28
-LEAST_ROWS = 64
+LEAST_ROWS = 256
+"""Below this, packing the coefficients for a product costs as much as the product."""
 
 
 def forward(

@@ -23,8 +23,8 @@ from jaxtyping import Float
 from pallas_kernels import backends, levels, mesh, rational_math
 
 FORMS = ("A", "B")
-BLOCK_BYTES = 3 * 2**18
-"""On CPU a block of rows stays in the cache for the ten sums over it (measured)."""
+BLOCK_BYTES = 2**18
+"""On CPU a block of rows, for which there are some ten sums, stays in the cache."""
 
 
 class Static(NamedTuple):
@@ -78,12 +78,16 @@ def group_rational(
             f"must be one number that divides the {channels} channels of x."
         )
     static = Static("value", form, backends.resolve(backend))
-    a, b = (
-        jnp.repeat(coef.T, channels // groups, axis=1, total_repeat_length=channels)
-        for coef in (numerator, denominator)
-    )
+    a, b = (_by_channel(coef, channels) for coef in (numerator, denominator))
     (y,) = _bind(static, [x.reshape(math.prod(x.shape[:-1]), channels), a, b])
     return y.reshape(x.shape)
+
+
+def _by_channel(coef: Array, channels: int) -> Array:
+    """(groups, n) -> (n, channels); by a broadcast, since repeating is a gather."""
+    groups, number = coef.shape
+    wide = jnp.broadcast_to(coef.T[:, :, None], (number, groups, channels // groups))
+    return wide.reshape(number, channels)
 
 
 rational_p = jax.extend.core.Primitive("group_rational")
@@ -221,9 +225,20 @@ def _by_xla(
     exact = jnp.promote_types(operands[0].dtype, jnp.float32)
     if static.what != "cotangent":
         return (_elementwise([o.astype(exact) for o in operands], static),)
-    x, a, b, g = operands
+    return _cotangent(*operands, static.form, members, platform)
+
+
+def _cotangent(
+    x: Array, a: Array, b: Array, g: Array, form: str, members: int, platform: str
+) -> tuple[Array, Array, Array]:
+    """All three gradients, a block of rows at a time.
+
+    Blocks are added up place by place, and rows only at the end: on CPU a sum over rows
+    takes longer than what it sums.
+    """
+    exact = jnp.promote_types(x.dtype, jnp.float32)
     number, channels = x.shape
-    size = number * channels * x.dtype.itemsize * members
+    size = number * channels * exact.itemsize * members
     blocks = max(1, min(number // 16, size // BLOCK_BYTES if platform == "cpu" else 1))
     blocks = next((n for n in range(blocks, 2 * blocks) if number % n == 0), blocks)
     missing = -number % blocks
@@ -233,15 +248,16 @@ def _by_xla(
     rows_a, rows_b = _rows(a.astype(exact)), _rows(b.astype(exact))
 
     def step(i: Array, carry: Any) -> Any:
-        gx, ga, gb = carry
+        gx, sums = carry
         xs, gs = (lax.dynamic_index_in_dim(v, i, 0, False).astype(exact) for v in cut)
-        one, da, db = rational_math.cotangent(xs, rows_a, rows_b, gs, static.form)
+        one, by_a, by_b = rational_math.cotangent(xs, rows_a, rows_b, gs, form)
         gx = lax.dynamic_update_index_in_dim(gx, one, i, 0)
-        return gx, ga + jnp.concatenate(da), gb + jnp.concatenate(db)
+        return gx, [s + m for s, m in zip(sums, by_a + by_b, strict=True)]
 
-    zeros = [jnp.zeros(s, exact) for s in (shape, a.shape, b.shape)]
-    start = tuple(mesh.vary_like(zero, operands) for zero in zeros)
-    gx, ga, gb = lax.fori_loop(0, blocks, step, start)
+    zeros = (jnp.zeros(shape, exact), [jnp.zeros(shape[1:], exact)] * (len(a) + len(b)))
+    start = jax.tree.map(lambda zero: mesh.vary_like(zero, [x, a, b, g]), zeros)
+    gx, sums = lax.fori_loop(0, blocks, step, start)
+    ga, gb = jnp.split(jnp.stack([jnp.sum(s, axis=0) for s in sums]), [len(a)])
     return gx.reshape(number + missing, channels)[:number], ga, gb
 
 

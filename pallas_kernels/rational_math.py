@@ -66,16 +66,17 @@ def tangent(
 def cotangent(
     x: Array, a: Rows, b: Rows, g: Array, form: str
 ) -> tuple[Array, list[Array], list[Array]]:
-    """The gradient in x, and those in the coefficients summed over the rows (1, n)."""
+    """The gradient in x, and what is to be summed over rows for the coefficients'."""
     of = pieces(x, a, b, form)
     u = g * of.inverse
     w = -u * of.value
-    by_a = _moments(u, x, range(len(a)))
+    by_a = _moments(u, x, len(a))
     if of.sign is None:
-        sums = _moments(w, absolute(x), range(1, len(b) + 1))
-        by_b = [sign_of(one) * total for one, total in zip(b, sums, strict=True)]
+        z = absolute(x)
+        moments = _moments(w * z, z, len(b))
+        by_b = [sign_of(one) * moment for one, moment in zip(b, moments, strict=True)]
     else:
-        by_b = _moments(w * of.sign, x, range(1, len(b) + 1))
+        by_b = _moments(w * of.sign * x, x, len(b))
     return g * of.slope, by_a, by_b
 
 
@@ -105,5 +106,8 @@ def _derived(coef: Rows) -> list[Array]:
     return _weighted(coef[1:]) if len(coef) > 1 else [jnp.zeros_like(coef[0])]
 
 
-def _moments(weight: Array, x: Array, powers: range) -> list[Array]:
-    return [jnp.sum(weight * x**i, axis=0, keepdims=True) for i in powers]
+def _moments(weight: Array, x: Array, number: int) -> list[Array]:
+    moments = [weight]
+    while len(moments) < number:
+        moments.append(moments[-1] * x)
+    return moments

@@ -124,6 +124,6 @@ def _store(what: str, form: str, values: Any, results: Any) -> None:
     else:
         gx, ga, gb = math.cotangent(x, a, b, rest[0], form)
         results[0][...] = gx
-        for ref, sums in zip(results[1:], (ga, gb), strict=True):
-            for i, total in enumerate(sums):
-                ref[0, pl.ds(i, 1), :] = total
+        for ref, moments in zip(results[1:], (ga, gb), strict=True):
+            for i, moment in enumerate(moments):
+                ref[0, pl.ds(i, 1), :] = jnp.sum(moment, axis=0, keepdims=True)
