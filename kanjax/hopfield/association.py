@@ -1,11 +1,10 @@
 """Softmax association of states with very many patterns, in bounded memory.
 
-The sums of softmax over a block of patterns merge with those of another (Milakov,
-Gimelshein 2018, arXiv 1805.02867; Rabe, Staats 2021, arXiv 2112.05682), so that no
+The sums of softmax over a block of patterns merge with those of another, so that no
 array of all states by all patterns is needed, on one device or on many.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +12,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
-from kanjax.hopfield import checks, modern, sparse
-
-
-class _Sums(NamedTuple):
-    """Of a block of patterns: the largest logit, and sums relative to it."""
-
-    top: Float[Array, "*batch"]
-    total: Float[Array, "*batch"]
-    weighted: Float[Array, "*batch value_features"]
+from kanjax.hopfield import checks, modern, online, sparse
 
 
 def associate(
@@ -78,13 +69,13 @@ def associate(
     checks.check_count("batch_size", size, 1)
     scaled = state * jnp.expand_dims(beta, -1)
     if mesh is None:
-        return _quotient(_sums(scaled, patterns, values, mask, size))
+        return _sums(scaled, patterns, values, mask, size).quotient()
     return _over_mesh(scaled, patterns, values, mask, size, mesh, axis)
 
 
 def _sums(
     scaled: Array, patterns: Array, values: Array, mask: Array | None, size: int
-) -> _Sums:
+) -> online.Sums:
     """The sums over all patterns, ``size`` of them at a time."""
     number = len(patterns)
     if number <= size:
@@ -101,20 +92,15 @@ def _sums(
 
     # Rematerialised: the backward pass, too, holds one block at a time.
     @jax.checkpoint
-    def step(sums: _Sums, block: Any) -> tuple[_Sums, None]:
+    def step(sums: online.Sums, block: Any) -> tuple[online.Sums, None]:
         keys, what, seen = block
         seen = None if seen is None else jnp.moveaxis(seen, 0, -1)
-        return _merge(sums, _block_sums(scaled, keys, what, seen)), None
+        return online.merge(sums, _block_sums(scaled, keys, what, seen)), None
 
     batch = scaled.shape[:-1]
     if mask is not None:
         batch = jnp.broadcast_shapes(batch, mask.shape[:-1])
-    dtype = _wide(scaled.dtype)
-    start = _Sums(
-        jnp.full(batch, -jnp.inf, dtype),
-        jnp.zeros(batch, dtype),
-        jnp.zeros((*batch, values.shape[-1]), dtype),
-    )
+    start = online.nothing(batch, values.shape[-1], _wide(scaled.dtype))
     shared = patterns is values
     keys = blocked(patterns)
     inputs = (keys, keys if shared else blocked(values), masks)
@@ -122,37 +108,24 @@ def _sums(
     if whole == number:
         return sums
     rest = None if mask is None else mask[..., whole:]
-    return _merge(sums, _block_sums(scaled, patterns[whole:], values[whole:], rest))
+    last = _block_sums(scaled, patterns[whole:], values[whole:], rest)
+    return online.merge(sums, last)
 
 
 def _block_sums(
     scaled: Array, patterns: Array, values: Array, mask: Array | None
-) -> _Sums:
+) -> online.Sums:
     dtype = _wide(scaled.dtype)
     logits = jnp.matmul(scaled, patterns.T, preferred_element_type=dtype)
     if mask is not None:
         logits = jnp.where(mask, logits, -jnp.inf)
-    # Sums relative to any number are as good, so that no slope goes through it.
-    top = jax.lax.stop_gradient(jnp.max(logits, axis=-1))
-    share = jnp.exp(logits - _finite(top)[..., None])
-    weighted = jnp.matmul(
-        share.astype(values.dtype), values, preferred_element_type=dtype
-    )
-    return _Sums(top, jnp.sum(share, axis=-1), weighted)
 
+    def weigh(share: Array) -> Array:
+        return jnp.matmul(
+            share.astype(values.dtype), values, preferred_element_type=dtype
+        )
 
-def _merge(a: _Sums, b: _Sums) -> _Sums:
-    top = jnp.maximum(a.top, b.top)
-    left, right = (jnp.exp(part.top - _finite(top)) for part in (a, b))
-    return _Sums(
-        top,
-        a.total * left + b.total * right,
-        a.weighted * left[..., None] + b.weighted * right[..., None],
-    )
-
-
-def _quotient(sums: _Sums) -> Array:
-    return sums.weighted / jnp.where(sums.total > 0, sums.total, 1)[..., None]
+    return online.of_block(logits, weigh)
 
 
 def _over_mesh(
@@ -181,10 +154,10 @@ def _over_mesh(
         size_here = min(size, len(patterns))
         sums = _sums(scaled, patterns, values, mask, size_here)
         top = jax.lax.pmax(sums.top, axis)
-        scale = jnp.exp(sums.top - _finite(top))
+        scale = jnp.exp(sums.top - online.finite(top))
         total = jax.lax.psum(sums.total * scale, axis)
         weighted = jax.lax.psum(sums.weighted * scale[..., None], axis)
-        return _quotient(_Sums(top, total, weighted))
+        return online.Sums(top, total, weighted).quotient()
 
     rows, whole = PartitionSpec(axis), PartitionSpec()
     last = PartitionSpec(*(None,) * (mask.ndim - 1), axis)
@@ -200,11 +173,6 @@ def _over_mesh(
             for array, spec in zip(arrays, specs, strict=True)
         )
     )
-
-
-def _finite(top: Array) -> Array:
-    """Where nothing is stored, any number does in the place of -inf."""
-    return jnp.where(top != -jnp.inf, top, 0)
 
 
 def _wide(dtype: Any) -> Any:

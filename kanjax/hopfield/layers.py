@@ -83,6 +83,10 @@ class Hopfield:
         implementation: None, or "xla" or "cudnn" for the retrieval to run in
             ``jax.nn.dot_product_attention``; it has no updates, sparse weights or
             dropout, and needs values as wide as keys.
+        batch_size: how many patterns are taken at once, forward and backward, so that
+            no array of all states by all patterns is needed; all of them if None.
+            Without sparse weights and dropout. Patterns that lie spread over a mesh
+            need none: under jit each device meets its own.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -119,6 +123,7 @@ class Hopfield:
     project_output: bool = True
     alpha: float = 1.0
     implementation: str | None = None
+    batch_size: int | None = None
 
     def __post_init__(self) -> None:
         options.check_layer(self)
@@ -191,13 +196,8 @@ class Hopfield:
             TypeError: for a mask or ``present`` of another type.
         """
         q, keys, held, bias = self._spaces(params, x, stored, values, present, mask)
-        if self.implementation is None:
-            p, _, _ = self._settle(q, keys, bias)
-            p = nn.Dropout(self.dropout).apply((), p, key=key)
-            whole = bias is None and (key is None or self.dropout == 0)
-            heads = held.mix(p, sums_to_one=whole)
-        else:
-            heads = self._fused(q, keys, held, bias)
+        q, _, _ = self._settle(q, keys, bias)
+        heads = self._retrieve(q, keys, held, bias, key)
         # (batch, heads, states, size) to (..., states, heads * size)
         joined = jnp.moveaxis(heads, 1, 2)
         y = joined.reshape(*x.shape[:-1], joined.shape[2] * joined.shape[3])
@@ -217,10 +217,12 @@ class Hopfield:
     ) -> Association:
         """The weights, the projected values, and whether the updates converged.
 
-        Arguments and what is raised are as for :meth:`apply`.
+        All weights are made at once, whatever ``batch_size`` is. Arguments and what is
+        raised are as for :meth:`apply`.
         """
         q, keys, held, bias = self._spaces(params, x, stored, values, present, mask)
-        p, steps, converged = self._settle(q, keys, bias)
+        q, steps, converged = self._settle(q, keys, bias)
+        p = self._weights(q, keys, bias)
         made = held.projected()
         made = jnp.broadcast_to(made, (made.shape[0], self.heads, *made.shape[2:]))
         batch = x.shape[:-2]
@@ -386,57 +388,49 @@ class Hopfield:
     def _settle(
         self, q: Array, keys: sides.Side, bias: Array | None
     ) -> tuple[Array, Array, Array]:
-        """The last weights, the number of updates, and whether they converged."""
-        beta = jnp.asarray(self.betas, q.dtype)[None, :, None, None]
-
-        def weights(q: Array) -> Array:
-            logits = keys.logits(q * beta)
-            if bias is not None:
-                logits = logits + bias.astype(logits.dtype)
-            return sparse.entmax(logits, self.alpha)
+        """The queries after all updates, the number of these, and if they converged."""
 
         def image(q: Array) -> Array:
-            return keys.mix(weights(q), sums_to_one=bias is None).astype(q.dtype)
+            return self._retrieve(q, keys, keys, bias, None).astype(q.dtype)
 
         rows = q.shape[:-1]
         if self.updates is None:
-            q, steps, converged = modern.fixed_point(
-                image, q, self.tolerance, MAX_STEPS
-            )
-            return weights(q), steps, converged
+            return modern.fixed_point(image, q, self.tolerance, MAX_STEPS)
         each = self.updates
         each = each if isinstance(each, tuple) else (each,) * self.heads
         steps = jnp.broadcast_to(jnp.asarray(each)[None, :, None], rows)
         for done in range(max(each)):
             new = image(q)
             q = new if done < min(each) else jnp.where(steps[..., None] > done, new, q)
-        return weights(q), steps, jnp.ones(rows, bool)
+        return q, steps, jnp.ones(rows, bool)
 
-    def _fused(
-        self, q: Array, keys: sides.Side, held: sides.Side, bias: Array | None
-    ) -> Float[Array, "batch heads states size"]:
-        """The retrieval in ``jax.nn.dot_product_attention``."""
-        q = q * jnp.asarray(self.betas, q.dtype)[None, :, None, None]
-        each = (len(q), self.heads)
-        k, v = (
-            jnp.broadcast_to(s.patterns, (*each, *s.patterns.shape[2:]))
-            for s in (keys, held)
-        )
-        visible = None
+    def _weights(self, q: Array, keys: sides.Side, bias: Array | None) -> Array:
+        logits = keys.logits(self._scaled(q))
         if bias is not None:
-            visible = bias > -jnp.inf
-            bias = jnp.where(visible, bias, 0).astype(q.dtype)
-        heads = jax.nn.dot_product_attention(
-            *(jnp.moveaxis(a, 1, 2) for a in (q, k, v)),
-            bias=bias,
-            mask=visible,
-            scale=1.0,
-            implementation=self.implementation,  # pyright: ignore
-        )
-        heads = jnp.moveaxis(heads, 2, 1)
-        if visible is None:
-            return heads
-        return jnp.where(jnp.any(visible, axis=-1, keepdims=True), heads, 0)
+            logits = logits + bias.astype(logits.dtype)
+        return sparse.entmax(logits, self.alpha)
+
+    def _retrieve(
+        self,
+        q: Array,
+        keys: sides.Side,
+        held: sides.Side,
+        bias: Array | None,
+        key: Array | None,
+    ) -> Float[Array, "batch heads states size"]:
+        """What queries retrieve, by the way that the layer's options ask for."""
+        if self.implementation is not None:
+            scaled, way = self._scaled(q), self.implementation
+            return sides.fused(scaled, keys, held, bias, way)
+        if self.batch_size is not None:
+            return sides.in_batches(self._scaled(q), keys, held, bias, self.batch_size)
+        p = self._weights(q, keys, bias)
+        p = nn.Dropout(self.dropout).apply((), p, key=key)
+        whole = bias is None and (key is None or self.dropout == 0)
+        return held.mix(p, sums_to_one=whole)
+
+    def _scaled(self, q: Array) -> Array:
+        return q * jnp.asarray(self.betas, q.dtype)[None, :, None, None]
 
 
 def _by_head(x: Array, layer: Hopfield) -> Float[Array, "batch heads rows size"]:

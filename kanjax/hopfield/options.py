@@ -146,6 +146,13 @@ def check_layer(layer: "Hopfield") -> None:
             f"{size.value_head} beside {size.head}."
         )
     _check_implementation(layer)
+    if layer.batch_size is not None:
+        checks.check_count("batch_size", layer.batch_size, 1)
+        if layer.implementation or layer.alpha != 1 or layer.dropout:
+            raise ValueError(
+                "batch_size is for softmax without dropout and without an "
+                "implementation; leave it None for others."
+            )
 
 
 def _check_heads(layer: "Hopfield") -> None:

@@ -4,11 +4,15 @@
 the second way has less to multiply and to keep.
 """
 
+import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
+
+from kanjax.hopfield import online
 
 
 class Side(NamedTuple):
@@ -30,7 +34,14 @@ class Side(NamedTuple):
 
     def mix(self, p: Array, *, sums_to_one: bool) -> Array:
         """``p @ patterns``, projected: (batch, heads, states, size)."""
-        mixed = _grouped("bgrs,bgsf->bgrf", p, self.patterns)
+        total = None if sums_to_one else jnp.sum(p, axis=-1, keepdims=True)
+        return self._project(self._mix(p), total)
+
+    def _mix(self, p: Array) -> Array:
+        return _grouped("bgrs,bgsf->bgrf", p, self.patterns)
+
+    def _project(self, mixed: Array, total: Array | None) -> Array:
+        """A mixture of patterns, projected; ``total`` is of its weights, None for 1."""
         if self.kernel is None:
             return mixed
         mixed = jnp.einsum("bhlf,fhd->bhld", mixed, self.kernel)
@@ -38,9 +49,7 @@ class Side(NamedTuple):
             return mixed
         bias = self.bias[None, :, None]
         return mixed + (
-            jnp.broadcast_to(bias, mixed.shape)
-            if sums_to_one
-            else bias * jnp.sum(p, axis=-1, keepdims=True)
+            jnp.broadcast_to(bias, mixed.shape) if total is None else bias * total
         )
 
     def projected(self) -> Float[Array, "batch groups patterns size"]:
@@ -51,6 +60,81 @@ class Side(NamedTuple):
         if self.bias is None:
             return made
         return made + jnp.broadcast_to(self.bias[None, :, None], made.shape)
+
+
+def in_batches(
+    q: Array, keys: Side, held: Side, bias: Array | None, size: int
+) -> Float[Array, "batch heads states size"]:
+    """Softmax retrieval, ``size`` patterns at a time, forward and backward.
+
+    Args:
+        q: (batch, heads, states, size), times beta.
+        keys: what states meet.
+        held: what they retrieve.
+        bias: added to the logits, (batch | 1, heads | 1, states | 1, patterns).
+        size: how many patterns are taken at once.
+    """
+    number = keys.patterns.shape[2]
+    size = min(size, number)
+    blocks, rest = divmod(number, size)
+    dtype = jnp.promote_types(jnp.result_type(q, keys.patterns), jnp.float32)
+
+    # Rematerialised: the backward pass, too, holds one block at a time.
+    @functools.partial(jax.checkpoint, static_argnums=(2,))
+    def add(sums: online.Sums, start: Array | int, length: int) -> online.Sums:
+        def cut(a: Array, axis: int) -> Array:
+            return jax.lax.dynamic_slice_in_dim(a, start, length, axis)
+
+        key_block, held_block = (
+            side._replace(patterns=cut(side.patterns, 2)) for side in (keys, held)
+        )
+        logits = key_block.logits(q).astype(dtype)
+        if bias is not None:
+            logits = logits + cut(bias, 3).astype(dtype)
+        block = online.of_block(logits, lambda share: held_block._mix(share))
+        return online.merge(sums, block)
+
+    none = online.nothing(q.shape[:-1], held.patterns.shape[-1], dtype)
+    starts = jnp.arange(blocks) * size
+    sums, _ = jax.lax.scan(lambda s, i: (add(s, i, size), None), none, starts)
+    if rest:
+        sums = add(sums, number - rest, rest)
+    total = None if bias is None else (sums.total > 0)[..., None]
+    return held._project(sums.quotient(), total).astype(q.dtype)
+
+
+def fused(
+    q: Array, keys: Side, held: Side, bias: Array | None, implementation: str
+) -> Float[Array, "batch heads states size"]:
+    """Softmax retrieval by ``jax.nn.dot_product_attention``, of projected sides.
+
+    Args:
+        q: (batch, heads, states, size), times beta.
+        keys: what states meet.
+        held: what they retrieve.
+        bias: added to the logits.
+        implementation: "xla" or "cudnn".
+    """
+    each = q.shape[:2]
+    k, v = (
+        jnp.broadcast_to(s.patterns, (*each, *s.patterns.shape[2:]))
+        for s in (keys, held)
+    )
+    visible = None
+    if bias is not None:
+        visible = bias > -jnp.inf
+        bias = jnp.where(visible, bias, 0).astype(q.dtype)
+    heads = jax.nn.dot_product_attention(
+        *(jnp.moveaxis(a, 1, 2) for a in (q, k, v)),
+        bias=bias,
+        mask=visible,
+        scale=1.0,
+        implementation=implementation,  # pyright: ignore
+    )
+    heads = jnp.moveaxis(heads, 2, 1)
+    if visible is None:
+        return heads
+    return jnp.where(jnp.any(visible, axis=-1, keepdims=True), heads, 0)
 
 
 def is_cheaper_projected(side: Side, states: int) -> bool:

@@ -1,9 +1,13 @@
+import dataclasses
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from kanjax.hopfield import Hopfield, Norm
+from kanjax.hopfield import Hopfield, HopfieldLayer, Norm
 from tests.hopfield.recordings import RECORDED, masks_of, recorded, translated
 
 NO_NORMS = {"state_norm": None, "stored_norm": None, "value_norm": None}
@@ -249,6 +253,57 @@ def test_a_state_that_may_look_at_nothing_gives_the_outputs_bias(states, options
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes))
 
 
+@pytest.mark.parametrize(
+    "size, options",
+    [
+        (4, {"updates": 2, "beta": (0.5, 3.0)}),
+        (8, {"zero_pattern": True}),
+        (100, {"connected": True}),
+    ],
+)
+def test_batches_of_patterns_change_nothing(size, options, key, x64):
+    layer = Hopfield(8, heads=2, **options)
+    params = jax.tree.map(lambda p: 10 * p, layer.init(key))
+    x, stored = (jax.random.normal(key, (3, n, 8)) for n in (2, 23))
+    present = jnp.arange(23)[None] < jnp.array([23, 9, 0])[:, None]
+
+    def total(params, x, stored, layer):
+        y = layer.apply(params, x, stored=stored, present=present)
+        return jnp.sum(jnp.sin(y)), y
+
+    slopes = jax.jit(jax.value_and_grad(total, (0, 1, 2), has_aux=True))
+    results = [
+        slopes(params, x, stored, one)
+        for one in (layer, dataclasses.replace(layer, batch_size=size))
+    ]
+    chex.assert_trees_all_close(*results, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.optimised
+def test_memory_is_that_of_one_batch_of_patterns(key):
+    layer = Hopfield(16, heads=2, batch_size=256)
+
+    def used(number):
+        lookup = HopfieldLayer(layer, quantity=number)
+        params = jax.eval_shape(lookup.init, key)
+        x = jax.ShapeDtypeStruct((64, 16), jnp.float32)
+        compiled = jax.jit(lookup.apply).lower(params, x).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    # Normalised copies of the patterns, but nothing of 2 heads by 64 states by them.
+    assert used(2**15) - used(2**13) < 4 * (2**15 - 2**13) * 16 * 4
+
+
+def test_patterns_spread_over_a_mesh_are_met_where_they_lie(key):
+    lookup = HopfieldLayer(Hopfield(8, heads=2), quantity=32)
+    params, x = lookup.init(key), jax.random.normal(key, (5, 8))
+    wanted = lookup.apply(params, x)
+    mesh = Mesh(np.array(jax.devices()[:4]), ("patterns",))
+    rows = NamedSharding(mesh, PartitionSpec("patterns"))
+    spread = params | {"patterns": jax.device_put(params["patterns"], rows)}
+    np.testing.assert_allclose(jax.jit(lookup.apply)(spread, x), wanted, rtol=1e-5)
+
+
 def test_sparse_weights_are_sparse_and_whole(key):
     layer = Hopfield(8, heads=2, alpha=2.0, beta=4.0)
     params = drawn(layer, key)
@@ -302,6 +357,8 @@ def test_bad_input_is_named(key):
         ({"connected": True, "value_features": 5}, "connected values are projected"),
         ({"implementation": "mkl"}, "implementation must be None, 'xla' or 'cudnn'"),
         ({"implementation": "xla", "updates": 1}, "implementation is for one softmax"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1"),
+        ({"batch_size": 8, "alpha": 1.5}, "batch_size is for softmax without dropout"),
     ]:
         with pytest.raises(ValueError, match=words):
             Hopfield(8, **options)
