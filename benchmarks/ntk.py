@@ -8,7 +8,6 @@ import argparse
 import contextlib
 import functools
 import pathlib
-import resource
 import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -180,9 +179,7 @@ def scale() -> dict[str, Any]:
         "spectrum_seconds_with_compilation": round(spectrum_seconds[0], 3),
         "spectrum_error": float(error),
         "spectrum_residual": float(jnp.max(found.residuals) / values[0]),
-        "peak_memory_gb": round(
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 3
-        ),
+        "peak_memory_gb": round(timing.peak_bytes() / 1e9, 3),
     }
 
 
