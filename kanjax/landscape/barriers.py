@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 from jaxtyping import Float
 
 from kanjax.landscape import paths, pytrees
@@ -47,6 +48,7 @@ def barrier(
     points: int = 25,
     reference: Reference = "linear",
     batch_size: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Barrier:
     """The height of the loss barrier between a and b.
 
@@ -61,6 +63,7 @@ def barrier(
             barrier; for an accuracy return its negative.
         points: an odd number has the midpoint on the grid.
         batch_size: how many points are evaluated at once; one by one if None.
+        mesh: spread the points over its devices.
 
     A non-finite loss on the segment gives a non-finite height.
 
@@ -69,7 +72,9 @@ def barrier(
             unknown reference.
     """
     check_options(points, reference)
-    alphas, losses = paths.line(loss, a, b, points=points, batch_size=batch_size)
+    alphas, losses = paths.line(
+        loss, a, b, points=points, batch_size=batch_size, mesh=mesh
+    )
     return from_losses(alphas, losses, reference)
 
 
@@ -94,6 +99,7 @@ def barrier_matrix(
     reference: Reference = "linear",
     align: Callable[[Params, Params], Params] | None = None,
     batch_size: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Any:
     """The barriers between all pairs of an ensemble, in one compiled call.
 
@@ -103,6 +109,7 @@ def barrier_matrix(
             compared, e.g. ``lambda a, b: match_weights(spec, a, b).permuted``; member
             i is a and member j is b for i < j.
         batch_size: how many pairs are evaluated at once; one after the other if None.
+        mesh: spread the pairs over its devices.
 
     Other options are as in barrier.
 
@@ -146,7 +153,9 @@ def barrier_matrix(
         )
         upper = np.triu_indices(members, k=1)
         pairs = (jnp.asarray(upper[0]), jnp.asarray(upper[1]))
-        heights = pytrees.evaluate(height, pairs, params, ends, batch_size=batch_size)
+        heights = pytrees.evaluate(
+            height, pairs, params, ends, batch_size=batch_size, mesh=mesh
+        )
 
         def spread(h: Array) -> Array:
             zeros = jnp.zeros((members, members, *h.shape[1:]), h.dtype)

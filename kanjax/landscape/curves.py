@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
@@ -134,8 +135,9 @@ def curve_line(
     points: int = 25,
     kind: Kind = "bezier",
     batch_size: int | None = None,
+    mesh: Mesh | None = None,
 ) -> paths.Line:
-    """The loss along a curve, as line gives it along a segment.
+    """The loss along a curve, as line gives it along a segment; options as there.
 
     Raises:
         ValueError: if points is less than 2.
@@ -148,6 +150,7 @@ def curve_line(
         t,
         controls,
         batch_size=batch_size,
+        mesh=mesh,
     )
     return paths.Line(t, losses)
 

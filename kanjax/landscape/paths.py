@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
@@ -56,6 +57,7 @@ def line(
     points: int = 25,
     alphas: ArrayLike | None = None,
     batch_size: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Line:
     """The loss on the straight segment from a to b.
 
@@ -65,6 +67,7 @@ def line(
         points: the size of a uniform grid on [0, 1] with both ends.
         alphas: (points,), other positions instead of that grid.
         batch_size: how many points are evaluated at once; one after the other if None.
+        mesh: spread the points over its devices.
 
     Non-finite losses are kept as they are.
 
@@ -88,4 +91,7 @@ def line(
     def at(alpha: Array, a: Params, b: Params) -> Any:
         return loss(interpolate(a, b, alpha))
 
-    return Line(positions, pytrees.evaluate(at, positions, a, b, batch_size=batch_size))
+    return Line(
+        positions,
+        pytrees.evaluate(at, positions, a, b, batch_size=batch_size, mesh=mesh),
+    )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.sharding import Mesh
 from jaxtyping import Float
 
 from kanjax.landscape import paths, pytrees
@@ -47,6 +48,7 @@ def plane(
     extent: float | tuple[float, float] = 1.0,
     points: int | tuple[int, int] = 51,
     batch_size: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Plane:
     """The loss at ``origin + x d1 + y d2`` on a grid around the origin.
 
@@ -58,6 +60,7 @@ def plane(
         points: grid points along x and y; a pair gives each its own. An odd number has
             the origin on the grid.
         batch_size: how many points are evaluated at once; one after the other if None.
+        mesh: spread the points over its devices.
 
     Non-finite losses are kept as they are.
 
@@ -78,7 +81,7 @@ def plane(
     x, y = (
         jnp.linspace(-e, e, n) for e, n in zip(extents, _sizes(points), strict=True)
     )
-    losses = _grid(loss, origin, d1, d2, x, y, batch_size)
+    losses = _grid(loss, origin, d1, d2, x, y, batch_size, mesh)
     return Plane(x, y, losses, jnp.zeros((1, 2)), origin, (d1, d2))
 
 
@@ -91,6 +94,7 @@ def plane_through(
     points: int | tuple[int, int] = 51,
     margin: float = 0.2,
     batch_size: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Plane:
     """The loss on the plane through three sets of parameters.
 
@@ -133,7 +137,7 @@ def plane_through(
         jnp.linspace(low[i] - pad[i], high[i] + pad[i], n)
         for i, n in enumerate(_sizes(points))
     )
-    losses = _grid(loss, a, e1, e2, x, y, batch_size)
+    losses = _grid(loss, a, e1, e2, x, y, batch_size, mesh)
     return Plane(x, y, losses, marks, a, (e1, e2))
 
 
@@ -144,6 +148,7 @@ def trajectory_plane(
     points: int | tuple[int, int] = 51,
     margin: float = 0.2,
     batch_size: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Plane:
     """The loss on the plane that holds most of a training run.
 
@@ -191,7 +196,7 @@ def trajectory_plane(
         jnp.linspace(low[i] - pad[i], high[i] + pad[i], n)
         for i, n in enumerate(_sizes(points))
     )
-    losses = _grid(loss, last, d1, d2, x, y, batch_size)
+    losses = _grid(loss, last, d1, d2, x, y, batch_size, mesh)
     return Plane(x, y, losses, marks, last, (d1, d2))
 
 
@@ -219,13 +224,16 @@ def _grid(
     x: Array,
     y: Array,
     batch_size: int | None,
+    mesh: Mesh | None,
 ) -> Any:
     def at(xy: tuple[Array, Array], origin: Params, d1: Params, d2: Params) -> Any:
         return loss(pytrees.combine((1.0, *xy), (origin, d1, d2)))
 
     columns, rows = jnp.meshgrid(x, y)
     flat = (columns.ravel(), rows.ravel())
-    losses = pytrees.evaluate(at, flat, origin, d1, d2, batch_size=batch_size)
+    losses = pytrees.evaluate(
+        at, flat, origin, d1, d2, batch_size=batch_size, mesh=mesh
+    )
     return jax.tree.map(lambda v: v.reshape(y.size, x.size, *v.shape[1:]), losses)
 
 

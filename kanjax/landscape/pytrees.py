@@ -8,6 +8,7 @@ import jax
 import jax.core
 import jax.numpy as jnp
 from jax import Array
+from jax.sharding import Mesh, PartitionSpec
 from jax.typing import ArrayLike
 
 Params = Any
@@ -113,7 +114,11 @@ def norm(a: Params) -> Array:
 
 
 def evaluate(
-    function: Callable[..., Any], points: Any, *shared: Any, batch_size: int | None
+    function: Callable[..., Any],
+    points: Any,
+    *shared: Any,
+    batch_size: int | None,
+    mesh: Mesh | None = None,
 ) -> Any:
     """``function(point, *shared)`` for every point, in one compiled call.
 
@@ -121,17 +126,19 @@ def evaluate(
         points: a pytree with a leading axis over points.
         batch_size: how many points are evaluated at once, by ``vmap``; one after the
             other if None. No more than this many copies of anything exist at a time.
+        mesh: spread the points over all its devices, each of which has all that is
+            shared and takes ``batch_size`` of its points at once.
 
     Raises:
         ValueError: if batch_size is not positive.
     """
+    count = jax.tree.leaves(points)[0].shape[0]
     if batch_size is not None:
         if batch_size < 1:
             raise ValueError(
                 f"batch_size is {batch_size}; it must be at least 1, or None for one "
                 "point after the other."
             )
-        count = jax.tree.leaves(points)[0].shape[0]
         batch_size = min(batch_size, count) or None
 
     def run(points: Any, shared: tuple[Any, ...]) -> Any:
@@ -140,7 +147,16 @@ def evaluate(
 
         return jax.lax.map(one, points, batch_size=batch_size)
 
-    return jax.jit(run)(points, shared)
+    if mesh is None:
+        return jax.jit(run)(points, shared)
+    rows, whole = PartitionSpec(mesh.axis_names), PartitionSpec()
+    spread = jax.shard_map(
+        run, mesh=mesh, in_specs=(rows, whole), out_specs=rows, check_vma=False
+    )
+    # The last point once more until all devices have as many.
+    index = jnp.minimum(jnp.arange(count + -count % mesh.size), count - 1)
+    padded = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], points)
+    return jax.tree.map(lambda leaf: leaf[:count], jax.jit(spread)(padded, shared))
 
 
 def _leaf_inner(x: ArrayLike, y: ArrayLike) -> Array:
