@@ -285,7 +285,7 @@ def _pooling(
     digits = data.load("digits")
     rows = np.asarray(jax.random.permutation(jax.random.key(1), len(digits.x)))
     # Other digits to test than to train on, as well as other bags.
-    parts = np.split(rows, [1000])
+    parts = np.split(rows, [1350])
     results: dict[str, dict[str, list[float]]] = {name: {} for name in ways}
     for rate in size.rates:
         train, test = (

@@ -82,7 +82,7 @@ from kanjax.landscape.sharpness import (
 )
 from kanjax.landscape.signs import SignedMatching, match_signed_weights
 from kanjax.landscape.specs import chain_spec, mlp_spec, permutation_spec
-from kanjax.landscape.stacks import cnn_spec
+from kanjax.landscape.stacks import Skip, cnn_spec
 from kanjax.landscape.subspaces import Subspace, place, subspace, subspace_loss
 from kanjax.landscape.toy import hike, two_valleys, valley_floor, valley_line
 from kanjax.landscape.units import Affine, affine_layers, hidden_values
@@ -101,6 +101,7 @@ __all__ = [
     "PermutationSpec",
     "Plane",
     "SignedMatching",
+    "Skip",
     "Spawned",
     "Spectrum",
     "Subspace",

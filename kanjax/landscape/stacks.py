@@ -1,11 +1,12 @@
 """Permutation specs of stacks of layers from other libraries' parameters."""
 
 import re
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
 
 import jax
 
+from kanjax import model as models
 from kanjax.landscape import permutations, pytrees, units
 
 Params = pytrees.Params
@@ -14,9 +15,21 @@ Layout = Literal["in_out", "out_in"]
 _LAYOUTS = {"kernel": "in_out", "weight": "out_in"}
 
 
+class Skip(NamedTuple):
+    """A residual block: ``branch(x) + x``, or ``branch(x) + shortcut(x)``.
+
+    Attributes:
+        branch: the layers of the branch in order, as in cnn_spec.
+        shortcut: those of the other way; none for the identity.
+    """
+
+    branch: "Sequence[str | Skip]"
+    shortcut: "Sequence[str | Skip]" = ()
+
+
 def cnn_spec(
     params: Params,
-    order: Sequence[str],
+    order: Sequence[str | Skip],
     *,
     layout: Layout | None = None,
 ) -> permutations.PermutationSpec:
@@ -25,10 +38,12 @@ def cnn_spec(
     Args:
         params: arrays or shapes, such as flax's ``{"Conv_0": {"kernel": (3, 3, in,
             out), "bias": (out,)}, "LayerNorm_0": ...}`` or
-            ``equinox.filter(net, equinox.is_array)``.
+            ``equinox.filter(net, equinox.is_array)``. Running means and variances
+            of units count as layers of their own.
         order: the layers in the order in which they are applied, each by the path that
-            its leaves share, as ``layer_leaves(params)`` names them. All leaves belong
-            to one of them. A layer without a matrix scales units, as a normalisation.
+            its leaves share, as ``layer_leaves(params)`` names them, and a Skip for a
+            residual block. All leaves belong to one of them. A layer without a matrix
+            scales units, as a normalisation.
         layout: of the matrices; by default "in_out" (axes (..., in, out)) for leaves
             named ``kernel`` and "out_in" (axes (out, in, ...)) for ``weight``.
 
@@ -36,32 +51,75 @@ def cnn_spec(
     understood: each channel is a block of its inputs. After channels-last ones, take
     the mean over positions, or write the spec by hand.
 
-    For networks with residual streams give ``spec_from_axes`` one name for all places
-    along a stream.
-
     Raises:
         ValueError: if order does not cover the leaves, if a layer is of another kind,
             or if consecutive sizes do not fit.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> square = {"kernel": jnp.ones((8, 8)), "bias": jnp.ones(8)}
+        >>> params = {"in": {"kernel": jnp.ones((2, 8))}, "a": square, "b": square}
+        >>> params["out"] = {"kernel": jnp.ones((8, 3))}
+        >>> cnn_spec(params, ["['in']", Skip(["['a']", "['b']"]), "['out']"]).sizes
+        (('P1', 8), ('P2', 8))
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
     groups: dict[str, list[int]] = {}
     for i, (path, _) in enumerate(leaves):
         groups.setdefault(pytrees.path_name(path[:-1]), []).append(i)
-    if sorted(order) != sorted(groups):
+    names = list(_names(order))
+    if sorted(names) != sorted(groups):
         raise ValueError(
-            f"order has {list(order)} and params the layers {list(groups)}; name each "
-            "of these once, in the order of application."
+            f"order has {names} and params the layers {list(groups)}; name each of "
+            "these once, in the order of application."
         )
-    axes = [_roles(name, groups[name], leaves, layout) for name in order]
-    shapes = [{i: leaves[i][1] for i in groups[name]} for name in order]
-    names = units.trace_layers(axes, shapes).leaf_names()
-    places = [i for name in order for i in groups[name]]
-    by_leaf = dict(zip(places, names, strict=True))
+    axes = {name: _roles(name, groups[name], leaves, layout) for name in names}
+    shapes = {name: {i: leaves[i][1] for i in groups[name]} for name in names}
+    traced = units.trace(*_chain(order, axes, shapes)).leaf_names()
+    places = [i for name in names for i in groups[name]]
+    by_leaf = dict(zip(places, traced, strict=True))
     sizes: dict[str, int] = {}
-    for name, roles in zip(order, axes, strict=True):
+    for name in names:
         for i in groups[name]:
-            by_leaf[i] = _fitted(leaves[i], roles[i], by_leaf[i], sizes)
+            by_leaf[i] = _fitted(leaves[i], axes[name][i], by_leaf[i], sizes)
     return permutations.named_spec([by_leaf[i] for i in range(len(leaves))], params)
+
+
+class _Layer(NamedTuple):
+    """A layer of which no more is known than its axes."""
+
+    axes: Any
+
+    def parameter_axes(self) -> Any:
+        return self.axes
+
+
+def _names(order: Sequence[str | Skip]) -> Iterator[str]:
+    for entry in order:
+        if isinstance(entry, Skip):
+            yield from _names([*entry.branch, *entry.shortcut])
+        else:
+            yield entry
+
+
+def _chain(
+    order: Sequence[str | Skip], axes: dict[str, Any], shapes: dict[str, Any]
+) -> tuple[Any, Any]:
+    """The layers as a model to walk through, and its parameters' shapes."""
+    layers, params = [], []
+    for entry in order:
+        if not isinstance(entry, Skip):
+            layer, shape = _Layer(axes[entry]), shapes[entry]
+        elif entry.shortcut:
+            ways = [_chain(way, axes, shapes) for way in entry]
+            layer = models.Parallel(tuple(way for way, _ in ways))
+            shape = [shape for _, shape in ways]
+        else:
+            branch, shape = _chain(entry.branch, axes, shapes)
+            layer = models.Residual(branch)
+        layers.append(layer)
+        params.append(shape)
+    return models.Sequential(tuple(layers)), params
 
 
 def _roles(
