@@ -56,13 +56,7 @@ class KANLayer:
         LeCun-uniform.
         """
         key_coef, key_residual = jax.random.split(key)
-        points = jnp.broadcast_to(
-            jnp.linspace(*self.basis.domain, 64)[:, None], (64, self.in_features)
-        )
-        power = jnp.mean(jnp.sum(jnp.square(self.basis(points)), axis=-1))
-        scale = (1.0 if self.residual is None else self.noise) / jnp.sqrt(
-            power * self.in_features
-        )
+        scale = self.feature_scales()[0] / jnp.sqrt(self.in_features)
         shape = (self.basis.size, self.in_features, self.out_features)
         params = {"coef": scale * jax.random.normal(key_coef, shape)}
         if self.residual is not None:
@@ -77,13 +71,23 @@ class KANLayer:
     ) -> Float[Array, "*batch out"]:
         """The layer's outputs for x (..., in)."""
         check_inputs(x, self.in_features)
-        return pallas_kernels.expansion_dot(x, self.weights(params), self._functions)
+        return pallas_kernels.expansion_dot(x, self.weights(params), self.functions)
 
     def features(
         self, params: dict[str, Array], x: Array
     ) -> Float[Array, "*batch rows in"]:
-        """What the edges are linear in: the basis and, last, the residual branch."""
-        return self._functions(x, axis=-2)
+        """What the edges are linear in: :attr:`functions` of each input."""
+        return self.functions(x, axis=-2)
+
+    def feature_scales(self) -> Float[Array, " rows"]:
+        """What :meth:`init` draws weights with: deviations times sqrt(in_features)."""
+        points = jnp.broadcast_to(
+            jnp.linspace(*self.basis.domain, 64)[:, None], (64, self.in_features)
+        )
+        power = jnp.mean(jnp.sum(jnp.square(self.basis(points)), axis=-1))
+        scale = (1.0 if self.residual is None else self.noise) / jnp.sqrt(power)
+        ones = jnp.ones(0 if self.residual is None else 1, scale.dtype)
+        return jnp.concatenate([jnp.full(self.basis.size, scale), ones])
 
     def weights(self, params: dict[str, Array]) -> Float[Array, "rows in out"]:
         """The edges' weights on :meth:`features`."""
@@ -95,7 +99,8 @@ class KANLayer:
         return weights
 
     @property
-    def _functions(self) -> pallas_kernels.Basis:
+    def functions(self) -> pallas_kernels.Basis:
+        """The basis and, last, the residual branch."""
         if self.residual is None:
             return self.basis
         residual = pallas_kernels.Single(self.residual)

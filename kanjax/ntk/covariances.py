@@ -39,6 +39,8 @@ class Covariances:
             tangent kernel is ``ntk + scales * value_c(x1) value_c(x2)``.
         same: whether x1 and x2 are one block of examples.
         dropout: whether values are dropped.
+        data: the two blocks (n1, features) and (n2, features) themselves, where the
+            covariances are the data's and have no spatial axes.
     """
 
     nngp: Array
@@ -54,6 +56,7 @@ class Covariances:
     scales: int = 0
     same: bool = False
     dropout: bool = False
+    data: tuple[Array, Array] | None = None
 
     def map(self, function: Callable[[Array], Array], **changes: Any) -> "Covariances":
         """Apply one function to all four arrays."""

@@ -82,9 +82,10 @@ def infinite(
 
     Args:
         model: dense, convolutional, pooling, normalising, embedding, dropout and
-            activation layers of ``kanjax.nn``, nested in MLP, Sequential, Residual,
-            Parallel or Product; the functions of :mod:`kanjax.gaussian` and their like
-            in jax are taken in closed form, any other activation by quadrature.
+            activation layers of ``kanjax.nn`` and layers of a KAN that share one basis,
+            nested in MLP, KAN, Sequential, Residual, Parallel or Product; the
+            functions of :mod:`kanjax.gaussian` and their like in jax are taken in
+            closed form, any other activation by quadrature.
         rules: rules of your own by class of layer; they go before those that exist.
         dropout: whether ``nn.Dropout`` drops values, as it does when given a key, each
             example with a draw of its own; it matters where an example meets itself,
@@ -205,6 +206,7 @@ def _propagate(
     rule = rules.find(table, layer)
     k = k if rule.channelwise else k.averaged()
     k = rule.propagate(layer, k, functools.partial(_propagate, table, behind))
+    k = k.replace(data=None)
     return k.all_pairs() if behind else k.equal_positions()
 
 
@@ -250,6 +252,7 @@ def _data(x1: Array, x2: Array, pairs: bool, diagonal: bool, same: bool) -> Cova
         channels=x1.shape[-1],
         pairs=pairs,
         same=same,
+        data=None if spatial or tokens else (x1, x2),
     )
 
 

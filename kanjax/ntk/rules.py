@@ -16,6 +16,7 @@ from jax import Array
 
 from kanjax import gaussian, model, nn
 from kanjax.gaussian import Dual
+from kanjax.ntk import expansion_rule
 from kanjax.ntk.covariances import Covariances
 
 Propagate = Callable[[Any, Covariances], Covariances]
@@ -57,6 +58,11 @@ def find(rules: Rules, layer: Any) -> Rule:
     for kind in type(layer).__mro__:
         if kind in rules:
             return rules[kind]
+    # Rooms beside this one have layers that it knows by what they offer only.
+    if isinstance(layer, expansion_rule.Expansion):
+        return Rule(expansion_rule.propagate)
+    if hasattr(layer, "layers"):
+        return RULES[model.Sequential]
     name = type(layer).__name__
     known = sorted(kind.__name__ for kind in rules)
     near = difflib.get_close_matches(name, known, n=1)
