@@ -8,6 +8,7 @@ from kanjax.bases.hermite import Hermite
 from kanjax.bases.jacobi import Gegenbauer, Jacobi
 from kanjax.bases.polynomial import Chebyshev, Legendre
 from kanjax.bases.rational import Rational
+from kanjax.bases.rational_fit import RationalFit, fit_rational
 from kanjax.bases.rbf import GaussianRBF
 from kanjax.bases.relu_power import ReLUPower
 from kanjax.bases.sech import Sech
@@ -27,9 +28,11 @@ __all__ = [
     "Jacobi",
     "Legendre",
     "Rational",
+    "RationalFit",
     "ReLUPower",
     "Sech",
     "Sine",
     "Sum",
     "Wavelet",
+    "fit_rational",
 ]
