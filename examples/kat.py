@@ -38,10 +38,12 @@ class Setting(NamedTuple):
 
 SETTINGS = {
     "short": Setting(512, 64, 512, 1000, 120, 1, 1),
-    "default": Setting(512, 128, 2048, 1000, 252, 2, 2),
+    "default": Setting(512, 128, 2048, 1000, 252, 2, 3),
     "full": Setting(512, 128, 2048, 2000, 1000, 2, 5),
 }
 LAYERS = 16
+COMPARED = ("config", "mlp", "image_size", "patch_size", "epochs", "learning_rate")
+"""The options that going on from a checkpoint must share."""
 
 
 def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
@@ -86,9 +88,7 @@ def _variances(setting: Setting) -> dict[str, np.ndarray]:
         found[name] = _through(rational, scales, setting.rows)
     # Residual weights up to width^(-1/2), splines of a standard deviation near 0.003.
     usual = {"residual": 3**-0.5, "coef": 0.033}
-    found["B-spline KAN, scales of efficient-kan"] = _through(
-        spline, usual, setting.rows
-    )
+    found["B-spline KAN, like efficient-kan"] = _through(spline, usual, setting.rows)
     return found
 
 
@@ -114,10 +114,11 @@ def _through(layer: Any, scales: dict[str, float], rows: int) -> np.ndarray:
 def _learned_activation(setting: Setting) -> dict[str, list[float]]:
     """Relative test errors on a sum of sines, of a GELU network and of GR-KAN."""
     keys = jax.random.split(jax.random.key(2), 4)
-    directions = jax.random.normal(keys[0], (8, 4)) / jnp.sqrt(8)
+    directions = jax.random.normal(keys[0], (8, 4))
+    directions /= jnp.linalg.norm(directions, axis=0)
 
     def examples(key: jax.Array) -> kj.data.Examples:
-        x = jax.random.normal(key, (1024, 8))
+        x = jax.random.uniform(key, (1024, 8), minval=-1)
         return kj.data.Examples(x, jnp.sin(3 * x @ directions).sum(1, keepdims=True))
 
     train, test = examples(keys[1]), examples(keys[2])
@@ -162,9 +163,7 @@ def _digits(setting: Setting) -> dict[str, list[float]]:
     found = {}
     for name, net in nets.items():
         loss = kj.training.classification(net.apply)
-        starts = jax.jit(jax.vmap(net.init))(
-            jax.random.split(jax.random.key(1), setting.seeds)
-        )
+        starts = jax.vmap(net.init)(jax.random.split(jax.random.key(1), setting.seeds))
         schedule = optax.cosine_decay_schedule(3e-3, setting.digit_steps)
         fit = kj.training.fit_ensemble(
             loss,
@@ -192,6 +191,10 @@ def _claims(
     ends = [float(one[-1]) for one in others]
     mean = {name: float(np.mean(each)) for name, each in errors.items()}
     ratio = mean["GELU"] / mean["GR-KAN"]
+    always = all(
+        ours < theirs
+        for ours, theirs in zip(errors["GR-KAN"], errors["GELU"], strict=True)
+    )
     score = {name: float(np.mean(each)) for name, each in accuracies.items()}
     cost = kj.kan.spline_flops() / kj.kan.rational_flops()
     return (
@@ -208,11 +211,11 @@ def _claims(
             max(ends) < 1e-3,
         ),
         papers.Claim(
-            "A learned activation pays where the target is not made of GELUs: a test "
-            "error at least 3 times lower, with one hidden layer of 64.",
-            f"{mean['GELU']:.3f} and {mean['GR-KAN']:.3f} of the variance, "
+            "A learned activation pays where the target is not made of GELUs: with one "
+            "hidden layer of 64 a lower test error for every seed, at least 1.5 times.",
+            f"{mean['GELU']:.4f} and {mean['GR-KAN']:.4f} of the variance, "
             f"{ratio:.1f} times lower",
-            ratio >= 3,
+            always and ratio >= 1.5,
         ),
         papers.Claim(
             "In a small vision transformer on digits, GR-KAN is as accurate as the MLP "
@@ -270,7 +273,7 @@ def train(arguments: list[str]) -> None:
         evaluate_every=max(1, len(train_set.x) // options.batch_size),
         mesh=kj.training.member_mesh(devices, batch=len(devices)),
         checkpoint=options.out,
-        config={**vars(options), "data": str(options.data), "out": str(options.out)},
+        config={name: getattr(options, name) for name in COMPARED},
         resume=options.resume,
         progress=True,
     )

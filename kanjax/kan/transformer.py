@@ -165,14 +165,13 @@ def _parts(
     kept = [one for one in _layers(vit) if not isinstance(one, nn.Dropout)]
     if len(kept) == 3:
         first, between, second = kept
-        is_plain = (
+        if (
             isinstance(first, nn.Dense)
             and isinstance(between, nn.Activation)
             and isinstance(second, nn.Dense)
-        )
-        if is_plain and all(
-            one.has_bias and one.parameterization == "standard"
-            for one in (first, second)
+            and first.has_bias
+            and second.has_bias
+            and {first.parameterization, second.parameterization} == {"standard"}
         ):
             return first, second, between.function
     raise ValueError(

@@ -50,6 +50,8 @@ def variance_by_depth(
     axes.set_ylabel(label)
     style.light_grid(axes)
     style.add_title(axes, title)
-    style.add_note(axes, style.not_finite(lost))
+    style.add_note(
+        axes, f"{lost} not positive or not finite, not shown" if lost else ""
+    )
     axes.legend(loc="lower left")
     return figure
