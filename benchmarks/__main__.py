@@ -9,6 +9,7 @@ from collections.abc import Sequence
 NAMES = (
     "import_time",
     "kan_layer",
+    "kat",
     "kernels",
     "ensemble",
     "memory",
@@ -16,7 +17,9 @@ NAMES = (
     "ntk",
     "hopfield",
 )
-WITH_PEERS = ("kan_layer", "landscape", "hopfield")
+WITH_PEERS = ("kan_layer", "kat", "landscape", "hopfield")
+OWNERS = {"hopfield_layers": "hopfield", "kat_rational": "kat"}
+"""The benchmark of a peer's source, where it is not the layers'."""
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -41,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="PEER=FOLDER",
-        help="for kan_layer and hopfield: import a peer from a folder",
+        help="for kan_layer, kat and hopfield: import a peer from a folder",
     )
     options = parser.parse_args(argv)
     for name in options.names:
@@ -59,10 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         for source in options.source:
             peer, separator, folder = source.partition("=")
             absolute = str(pathlib.Path(folder).resolve()) if separator else folder
-            if name == "kan_layer" and peer != "hopfield_layers":
-                command += ["--source", f"{peer}{separator}{absolute}"]
-            if name == "hopfield" and peer == "hopfield_layers":
-                command += ["--source", absolute]
+            owner = OWNERS.get(peer, "kan_layer")
+            if name == owner:
+                own = f"{peer}{separator}{absolute}" if peer not in OWNERS else absolute
+                command += ["--source", own]
         print(f"== {name}", flush=True)
         failed += subprocess.run(command, cwd=ROOT).returncode != 0
     return failed

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from benchmarks import timing
 from benchmarks.peers import client
@@ -19,8 +20,11 @@ INTERVALS, DEGREE = 5, 3
 SHAPES = ((1024, 64, 64), (4096, 256, 256))
 QUICK_SHAPES = ((16, 4, 4),)
 MODES = ("forward", "forward_backward")
+# Batch and widths of a network, of which a step of Adam is timed.
+NETWORK, QUICK_NETWORK = (1024, 784, 64, 10), (16, 4, 3, 2)
 # pykan keeps several (batch, in, out) arrays; of the large shape they take gigabytes.
 SMALL_ONLY = ("pykan",)
+LARGE = (SHAPES[-1], NETWORK)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -52,6 +56,15 @@ def main(argv: Sequence[str] | None = None) -> None:
                 result["cases"].append(
                     _case(shape, mode, peers, options.rounds, options.seconds)
                 )
+        network = QUICK_NETWORK if options.quick else NETWORK
+        result["network"] = _compare(
+            network,
+            "step",
+            {"kanjax": _network(network)},
+            peers,
+            options.rounds,
+            options.seconds,
+        )
     timing.write_json(options.out, result)
 
 
@@ -62,16 +75,31 @@ def _case(
     rounds: int,
     seconds: float,
 ) -> dict[str, Any]:
-    """All candidates at one shape; ratios are of minima, to kanjax's layer."""
-    blocks: dict[str, Callable[[], Sequence[float]]] = {}
+    """All candidates at one shape, and the layer over the bare product."""
     ours = {"kanjax": _layer(shape), "matrix_product": _product(shape)}
     # The layer with its residual branch, as the peers have one, and without.
     ours["kanjax_without_residual"] = _layer(shape, residual=None)
+    case = _compare(shape, mode, ours, peers, rounds, seconds)
+    times = case["times"]
+    product = times["kanjax"]["min_ms"] / times["matrix_product"]["min_ms"]
+    return {**case, "kanjax_over_matrix_product": round(product, 3)}
+
+
+def _compare(
+    shape: tuple[int, ...],
+    mode: str,
+    ours: dict[str, dict[str, Callable[[], Any]]],
+    peers: Sequence[client.Peer],
+    rounds: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """All candidates in turn; ratios are of minima, to kanjax's."""
+    blocks: dict[str, Callable[[], Sequence[float]]] = {}
     for name, runs in ours.items():
         runs[mode]()
         blocks[name] = functools.partial(timing.block, runs[mode], seconds)
     for peer in peers:
-        if peer.name in SMALL_ONLY and shape == SHAPES[-1]:
+        if peer.name in SMALL_ONLY and shape in LARGE:
             continue
         peer.warm_up(shape, mode)
         blocks[peer.name] = functools.partial(peer.block, shape, mode, seconds)
@@ -82,21 +110,11 @@ def _case(
         for name, entry in times.items()
         if name != "kanjax"
     }
-    batch, in_features, out_features = shape
-    print(f"{mode} of ({batch}, {in_features}, {out_features})", flush=True)
+    print(f"{mode} of {shape}", flush=True)
     for name, entry in times.items():
         print(f"  {name:24s} {entry['min_ms']:10.3f} ms  {entry['min_ms'] / unit:7.2f}")
-    return {
-        "batch": batch,
-        "in": in_features,
-        "out": out_features,
-        "mode": mode,
-        "times": times,
-        "times_of_kanjax": ratios,
-        "kanjax_over_matrix_product": round(
-            unit / times["matrix_product"]["min_ms"], 3
-        ),
-    }
+    where = {"batch": shape[0], "in": shape[1], "out": shape[-1], "mode": mode}
+    return {**where, "shape": shape, "times": times, "times_of_kanjax": ratios}
 
 
 def _layer(
@@ -112,6 +130,24 @@ def _layer(
     key_params, key_x = jax.random.split(jax.random.key(0))
     x = jax.random.uniform(key_x, (batch, in_features), minval=-1, maxval=1)
     return _runs(layer.apply, layer.init(key_params), x)
+
+
+def _network(shape: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
+    """A step of Adam on the sum of squares of the outputs."""
+    batch, *widths = shape
+    net = kan.KAN(tuple(widths), bases.BSpline(INTERVALS, DEGREE))
+    params = jax.jit(net.init)(jax.random.key(0))
+    x = jax.random.uniform(jax.random.key(1), (batch, widths[0]), minval=-1)
+    optimizer = optax.adam(1e-3)
+    start = params, optimizer.init(params)
+
+    @jax.jit
+    def update(params: Any, state: Any, x: jax.Array) -> Any:
+        gradient = jax.grad(lambda p: jnp.sum(jnp.square(net.apply(p, x))))(params)
+        change, state = optimizer.update(gradient, state)
+        return optax.apply_updates(params, change), state
+
+    return {"step": lambda: jax.block_until_ready(update(*start, x))}
 
 
 def _product(shape: tuple[int, int, int]) -> dict[str, Callable[[], Any]]:

@@ -63,6 +63,13 @@ PAPERS: tuple[Paper, ...] = (
         "hopfield",
         "in part",
     ),
+    Paper(
+        "kat",
+        "Kolmogorov-Arnold Transformer",
+        "Yang, Wang (2025), arXiv 2409.10594",
+        "kan",
+        "in part",
+    ),
 )
 
 

@@ -43,8 +43,8 @@ class Static(NamedTuple):
 
 def group_rational(
     x: Float[Array, "*batch channels"],
-    numerator: Float[Array, "groups m+1"],
-    denominator: Float[Array, "groups n"],
+    numerator: Float[Array, "numerators m+1"],
+    denominator: Float[Array, "denominators n"],
     form: str = "A",
     *,
     backend: str | None = None,
@@ -57,8 +57,8 @@ def group_rational(
 
     Args:
         x: the inputs.
-        numerator: a_0 to a_m of each group.
-        denominator: b_1 to b_n of each group.
+        numerator: a_0 to a_m of each group, or one row for all.
+        denominator: b_1 to b_n of each group, or one row for all.
         form: "A" or "B".
         backend: as for :func:`pallas_kernels.expansion_dot`.
 
@@ -71,11 +71,13 @@ def group_rational(
     """
     if form not in FORMS:
         raise ValueError(f"form must be 'A' or 'B'; got {form!r}.")
-    groups, channels = len(numerator), x.shape[-1]
-    if len(denominator) != groups or channels % groups:
+    channels = x.shape[-1]
+    groups = max(len(numerator), len(denominator))
+    if {len(numerator), len(denominator)} - {1, groups} or channels % groups:
         raise ValueError(
-            f"the groups of numerator ({groups}) and denominator ({len(denominator)}) "
-            f"must be one number that divides the {channels} channels of x."
+            f"the groups of numerator ({len(numerator)}) and denominator "
+            f"({len(denominator)}) must be one number that divides the {channels} "
+            "channels of x, or one of them 1."
         )
     static = Static("value", form, backends.resolve(backend))
     a, b = (_by_channel(coef, channels) for coef in (numerator, denominator))

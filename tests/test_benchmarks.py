@@ -24,10 +24,18 @@ def run(name, folder, *options):
 def test_kan_layer_compares_with_the_matrix_product(tmp_path):
     result = run("kan_layer", tmp_path)
     assert result["peers"] == {}
+    assert result["network"]["times"]["kanjax"]["min_ms"] > 0
     for case in result["cases"]:
         assert case["times"]["matrix_product"]["min_ms"] > 0
         product = case["times_of_kanjax"]["matrix_product"]
         assert 1 / product == pytest.approx(case["kanjax_over_matrix_product"], rel=0.1)
+
+
+def test_a_transformer_block_beside_one_with_an_mlp(tmp_path):
+    block = run("kat", tmp_path)["block"]
+    for mode in ("forward", "step"):
+        assert set(block[mode]["times"]) == {"kanjax", "kanjax_with_mlp"}
+        assert block[mode]["times_of_kanjax"]["kanjax_with_mlp"] > 0
 
 
 def test_kernels_compare_with_what_they_cannot_do_without(tmp_path):

@@ -1,4 +1,4 @@
-"""The code in the README and the tutorial runs as it stands."""
+"""The code in the README and the docs runs as it stands."""
 
 import pathlib
 import re
@@ -18,10 +18,15 @@ def blocks(path):
     return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize(
-    "path",
-    ["README.md", "docs/tutorial.md", "docs/kernels.md", "docs/migration.md"],
+PAGES = ["README.md"]
+PAGES += sorted(
+    str(path.relative_to(ROOT))
+    for path in (ROOT / "docs").rglob("*.md")
+    if blocks(path)
 )
+
+
+@pytest.mark.parametrize("path", PAGES)
 def test_code_runs(path):
     code = blocks(path)
     assert code

@@ -1,19 +1,15 @@
-"""Orthogonal polynomials by their three-term recurrences.
+"""Polynomials that are orthogonal on [-1, 1] for simple weights.
 
 Sources: Abramowitz and Stegun (1964), table 22.7; as the basis of a KAN: SS et al.
 (2024), arXiv 2405.07200 (Chebyshev).
 """
 
-from collections.abc import Callable
-
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from kanjax import model
-from kanjax.bases.basis import Domain, check_at_least, check_domain, to_unit
-
-Squash = Callable[[Array], Array] | None
+from kanjax.bases import recurrence
+from kanjax.bases.basis import Domain, check_at_least, check_domain
 
 
 @model.dataclass
@@ -29,7 +25,7 @@ class Chebyshev:
 
     degree: int = 5
     domain: Domain = (-1.0, 1.0)
-    squash: Squash = jnp.tanh
+    squash: recurrence.Squash = jnp.tanh
 
     def __post_init__(self) -> None:
         check_at_least("degree", self.degree, 0)
@@ -42,22 +38,13 @@ class Chebyshev:
 
     def __call__(self, x: Array, *, axis: int = -1) -> Array:
         """Evaluate all polynomials at x (...,) -> (..., size), or along ``axis``."""
-        t = _prepare(x, self.domain, self.squash)
-        # The recurrence, not cos(n arccos t), whose derivative is lost at |t| = 1.
-        values = [jnp.ones_like(t), t]
-        for _ in range(2, self.size):
-            values.append(2 * t * values[-1] - values[-2])
-        return jnp.stack(values[: self.size], axis=axis)
+        t = recurrence.prepare(x, self.domain, self.squash)
+        return recurrence.all_degrees(_chebyshev(t), t, self.size, axis)
 
     def function(self, index: int | Array, x: Array) -> Array:
         """Evaluate one polynomial at x."""
-        t = _prepare(x, self.domain, self.squash)
-
-        def next_two(_: Array, two: tuple[Array, Array]) -> tuple[Array, Array]:
-            return two[1], 2 * t * two[1] - two[0]
-
-        # T_-1 is T_1.
-        return jax.lax.fori_loop(0, index, next_two, (t, jnp.ones_like(t)))[1]
+        t = recurrence.prepare(x, self.domain, self.squash)
+        return recurrence.one_degree(_chebyshev(t), t, index)
 
 
 @model.dataclass
@@ -73,7 +60,7 @@ class Legendre:
 
     degree: int = 5
     domain: Domain = (-1.0, 1.0)
-    squash: Squash = jnp.tanh
+    squash: recurrence.Squash = jnp.tanh
 
     def __post_init__(self) -> None:
         check_at_least("degree", self.degree, 0)
@@ -86,26 +73,19 @@ class Legendre:
 
     def __call__(self, x: Array, *, axis: int = -1) -> Array:
         """Evaluate all polynomials at x (...,) -> (..., size), or along ``axis``."""
-        t = _prepare(x, self.domain, self.squash)
-        values = [jnp.ones_like(t), t]
-        for n in range(1, self.degree):
-            values.append(
-                ((2 * n + 1) * t * values[-1] - n * values[-2]) * (1 / (n + 1))
-            )
-        return jnp.stack(values[: self.size], axis=axis)
+        t = recurrence.prepare(x, self.domain, self.squash)
+        return recurrence.all_degrees(_legendre(t), t, self.size, axis)
 
     def function(self, index: int | Array, x: Array) -> Array:
         """Evaluate one polynomial at x."""
-        t = _prepare(x, self.domain, self.squash)
-
-        def next_two(n: Array, two: tuple[Array, Array]) -> tuple[Array, Array]:
-            m = jnp.asarray(n, t.dtype)
-            return two[1], ((2 * m + 1) * t * two[1] - m * two[0]) / (m + 1)
-
-        two = (jnp.zeros_like(t), jnp.ones_like(t))
-        return jax.lax.fori_loop(0, index, next_two, two)[1]
+        t = recurrence.prepare(x, self.domain, self.squash)
+        return recurrence.one_degree(_legendre(t), t, index)
 
 
-def _prepare(x: Array, domain: Domain, squash: Squash) -> Array:
-    t = to_unit(jnp.asarray(x), domain)
-    return t if squash is None else squash(t)
+def _chebyshev(t: Array) -> recurrence.Step:
+    # The recurrence, not cos(n arccos t), whose derivative is lost at |t| = 1.
+    return lambda n, p, before: 2 * t * p - before
+
+
+def _legendre(t: Array) -> recurrence.Step:
+    return lambda n, p, before: ((2 * n + 1) * t * p - n * before) * (1 / (n + 1))

@@ -1,6 +1,8 @@
 """Translates of a mother wavelet.
 
-Source: Bozorgasl and Chen (2024), Wav-KAN, arXiv 2405.12832.
+Source: Bozorgasl and Chen (2024), Wav-KAN, arXiv 2405.12832. There every edge has one
+wavelet whose scale and place are trained; here it has coefficients for all translates
+of a fixed grid, so that a layer stays linear in what it trains.
 """
 
 import math
@@ -34,7 +36,34 @@ def derivative_of_gaussian(u: Array) -> Array:
     return -u * jnp.exp(-(u**2) / 2)
 
 
-KINDS = {"mexican_hat": mexican_hat, "morlet": morlet, "dog": derivative_of_gaussian}
+def meyer(u: Array) -> Array:
+    """``sin(pi |u|) m(|u|)``, with the window of Meyer's construction for m.
+
+    m is 1 up to 1/2, ``cos(pi / 2 v(2 |u| - 1))`` up to 1 with ``v(t) = t^4 (35 - 84 t
+    + 70 t^2 - 20 t^3)``, and 0 beyond. Wav-KAN's function: a bump of compact support
+    with a kink at 0, not the wavelet of zero mean whose spectrum has this window.
+    """
+    z = jnp.where(u >= 0, u, -u)
+    t = jnp.clip(2 * z - 1, 0, 1)
+    ramp = t**4 * (35 + t * (-84 + t * (70 - 20 * t)))
+    return jnp.sin(math.pi * z) * jnp.where(z < 1, jnp.cos(math.pi / 2 * ramp), 0)
+
+
+def shannon(u: Array) -> Array:
+    """``sinc(u / 2) cos(3 pi u / 2)``, of unit L2 norm and a spectrum of one octave.
+
+    Wav-KAN's own is the low-pass ``sin(u) / u``, in a window along the inputs' places.
+    """
+    return jnp.sinc(u / 2) * jnp.cos(1.5 * math.pi * u)
+
+
+KINDS = {
+    "mexican_hat": mexican_hat,
+    "morlet": morlet,
+    "dog": derivative_of_gaussian,
+    "meyer": meyer,
+    "shannon": shannon,
+}
 
 
 @model.dataclass
@@ -43,7 +72,8 @@ class Wavelet:
 
     Args:
         centers: number of translates, at least 2.
-        kind: "mexican_hat", "morlet" or "dog" (derivative of a Gaussian).
+        kind: "mexican_hat", "morlet", "dog" (derivative of a Gaussian), "meyer" or
+            "shannon".
         domain: (low, high), the first and the last centre.
         scale: the wavelets' scale; None is the distance of two centres.
     """

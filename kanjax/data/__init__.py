@@ -1,9 +1,11 @@
 """Data: readers of real formats, bundled sets, generators, splits and preprocessing."""
 
+from kanjax.data import augmentation
 from kanjax.data.bags import Bags, bags_from_instances, bit_pattern_bags
 from kanjax.data.bundled import NAMES, load
 from kanjax.data.errors import DataError
 from kanjax.data.examples import Dataset, Examples, Split, Task
+from kanjax.data.image_folder import read_image_folder
 from kanjax.data.images import read_cifar, read_idx, read_medmnist
 from kanjax.data.preparation import Prepared, prepare
 from kanjax.data.preprocessing import Preprocessor, fit_preprocessor
@@ -22,6 +24,7 @@ __all__ = [
     "Split",
     "Table",
     "Task",
+    "augmentation",
     "bags_from_instances",
     "bit_pattern_bags",
     "feynman",
@@ -32,6 +35,7 @@ __all__ = [
     "read_cifar",
     "read_frame",
     "read_idx",
+    "read_image_folder",
     "read_medmnist",
     "read_npz",
     "read_table",

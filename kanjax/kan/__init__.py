@@ -7,23 +7,43 @@ from kanjax.kan.attribution import (
     edge_activations,
     layer_edges,
 )
+from kanjax.kan.cost import (
+    Cost,
+    dense_cost,
+    rational_cost,
+    rational_flops,
+    spline_cost,
+    spline_flops,
+)
 from kanjax.kan.grid import fit_coefficients, refine, update_grid
 from kanjax.kan.layer import KANLayer, RationalLayer
 from kanjax.kan.network import KAN
 from kanjax.kan.pruning import Pruned, prune
+from kanjax.kan.transformer import kat, kat_from_vit, rational_mlp
+from kanjax.kan.variance import gain
 
 __all__ = [
     "KAN",
     "Attribution",
+    "Cost",
     "KANLayer",
     "Pruned",
     "RationalLayer",
     "attribute",
+    "dense_cost",
     "edge_activations",
     "fit_coefficients",
+    "gain",
+    "kat",
+    "kat_from_vit",
     "layer_edges",
     "prune",
+    "rational_cost",
+    "rational_flops",
+    "rational_mlp",
     "refine",
+    "spline_cost",
+    "spline_flops",
     "symbolic",
     "update_grid",
 ]

@@ -10,12 +10,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float
 
 import pallas_kernels
-from kanjax import bases, model
+from kanjax import bases, model, nn
+from kanjax.kan import variance
 
 Activation = Callable[[Array], Array]
 Axes = dict[str, tuple[str | None, ...]]
@@ -129,14 +129,25 @@ class RationalLayer:
         out_features: number of outputs.
         basis: the rational function.
         mask: (in, out), multiplies every edge; None keeps all edges.
+        initialization: of the kernel, "paper" (it keeps the variance of standard-normal
+            inputs) or "timm" (standard deviation 0.02, as the published code runs).
+        dropout: the rate at which values of F are dropped, given a key.
     """
 
     in_features: int
     out_features: int
     basis: bases.Rational = model.child(default=bases.Rational())
     mask: Array | None = model.child(default=None)
+    initialization: str = "paper"
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        nn.Dropout(self.dropout)
+        if self.initialization not in ("paper", "timm"):
+            raise ValueError(
+                "initialization must be 'paper' or 'timm'; got "
+                f"{self.initialization!r}."
+            )
         _check_features(self.in_features, self.out_features)
         groups = getattr(self.basis, "groups", 1)
         if self.in_features % groups:
@@ -148,17 +159,18 @@ class RationalLayer:
     def init(self, key: Array) -> dict[str, Array]:
         """Draw "numerator", "denominator", "kernel" (in, out) and "bias" (out,).
 
-        The kernel keeps the variance of standard-normal inputs: its own is
-        ``1 / (in * E[F(x)^2])`` (Yang and Wang, section 4.3), with the expectation by
-        Gauss-Hermite quadrature.
+        The variance of the paper's kernel is ``1 / (in * E[F(x)^2])`` (Yang and Wang,
+        section 4.3), with the expectation by Gauss-Hermite quadrature.
         """
         params = self.basis.init(key)
-        nodes, weights = np.polynomial.hermite_e.hermegauss(32)
-        points = jnp.tile(jnp.asarray(nodes)[:, None], self.in_features)
-        shares = jnp.asarray(weights / weights.sum())
-        power = jnp.mean(shares @ jnp.square(self.basis.apply(params, points)))
-        kernel = jax.random.normal(key, (self.in_features, self.out_features))
-        params["kernel"] = kernel / jnp.sqrt(power * self.in_features)
+        shape = (self.in_features, self.out_features)
+        if self.initialization == "timm":
+            kernel = 0.02 * jax.random.normal(key, shape)
+        else:
+            # All groups begin with one function.
+            start = variance.gain(lambda x: self._at(params, x))
+            kernel = jnp.sqrt(start / self.in_features) * jax.random.normal(key, shape)
+        params["kernel"] = kernel
         params["bias"] = jnp.zeros(self.out_features)
         return params
 
@@ -168,7 +180,10 @@ class RationalLayer:
         """The layer's outputs for x (..., in)."""
         check_inputs(x, self.in_features)
         kernel = self.weights(params)[0]
-        return self.basis.apply(params, x) @ kernel + params["bias"]
+        values = nn.Dropout(self.dropout).apply(
+            (), self.basis.apply(params, x), key=key
+        )
+        return values @ kernel + params["bias"]
 
     def features(
         self, params: dict[str, Array], x: Array
@@ -182,6 +197,11 @@ class RationalLayer:
         if self.mask is not None:
             kernel = kernel * self.mask.astype(kernel.dtype)
         return kernel[None]
+
+    def _at(self, params: dict[str, Array], x: Array) -> Array:
+        """The first group's function at x of any shape."""
+        channels = jnp.repeat(x[..., None], self.basis.groups, axis=-1)
+        return self.basis.apply(params, channels)[..., 0]
 
     def parameter_axes(self) -> Axes:
         """What the axes of each parameter run over: "in", "out" or neither."""

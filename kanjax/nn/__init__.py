@@ -7,12 +7,16 @@ from kanjax.nn.conv import Conv
 from kanjax.nn.conv_local import ConvLocal
 from kanjax.nn.conv_transpose import ConvTranspose
 from kanjax.nn.dense import Dense
-from kanjax.nn.dropout import Dropout
+from kanjax.nn.dropout import Dropout, DropPath
 from kanjax.nn.embedding import Embedding
+from kanjax.nn.layer_scale import LayerScale
 from kanjax.nn.mlp import MLP
 from kanjax.nn.norm import LayerNorm, RMSNorm
+from kanjax.nn.patches import PatchEmbedding
 from kanjax.nn.pooling import Flatten, GlobalPool, Pool
 from kanjax.nn.tied_attention import TiedAttention
+from kanjax.nn.transformer import TransformerBlock
+from kanjax.nn.vision import VisionTransformer, vision_transformer
 
 __all__ = [
     "MLP",
@@ -23,12 +27,18 @@ __all__ = [
     "ConvLocal",
     "ConvTranspose",
     "Dense",
+    "DropPath",
     "Dropout",
     "Embedding",
     "Flatten",
     "GlobalPool",
     "LayerNorm",
+    "LayerScale",
+    "PatchEmbedding",
     "Pool",
     "RMSNorm",
     "TiedAttention",
+    "TransformerBlock",
+    "VisionTransformer",
+    "vision_transformer",
 ]

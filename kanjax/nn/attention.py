@@ -1,6 +1,8 @@
 """Multi-head attention.
 
-Source: Vaswani et al. (2017), Attention Is All You Need, arXiv 1706.03762, section 3.2.
+Sources: Vaswani et al. (2017), Attention Is All You Need, arXiv 1706.03762, section
+3.2; Trockman and Kolter (2023), Mimetic Initialization of Self-Attention Layers, arXiv
+2305.09828.
 """
 
 import math
@@ -31,6 +33,8 @@ class Attention:
         heads: number of heads; divides features.
         causal: whether a token sees only itself and those before it.
         use_bias: whether the four dense layers have biases.
+        initialization: of the kernels, "lecun" (each on its own) or "mimetic" (products
+            of two near a multiple of the identity, as trained networks have them).
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -44,6 +48,7 @@ class Attention:
     heads: int
     causal: bool = False
     use_bias: bool = True
+    initialization: str = "lecun"
 
     def __post_init__(self) -> None:
         checks.check_positive(features=self.features, heads=self.heads)
@@ -51,6 +56,11 @@ class Attention:
             raise ValueError(
                 f"heads={self.heads} does not divide features={self.features}; choose "
                 "a divisor."
+            )
+        if self.initialization not in ("lecun", "mimetic"):
+            raise ValueError(
+                "initialization must be 'lecun' or 'mimetic'; got "
+                f"{self.initialization!r}."
             )
 
     @property
@@ -63,10 +73,33 @@ class Attention:
 
         Each has a "kernel" (features, features) and, if biases are used, a "bias"
         (features,). Head h has the h-th block of ``features / heads`` features.
+
+        Mimetic kernels: ``query_h key_h^T`` is in each head the best approximation, of
+        the rank of a head, of ``0.7 Z + 0.7 I``, and ``value output`` is ``0.4 Z - 0.4
+        I``, with a new Z of variance ``1 / features`` each time.
         """
         keys = jax.random.split(key, 4)
         names = (*_INPUTS, "output")
-        return {n: self.projection.init(k) for n, k in zip(names, keys, strict=True)}
+        params = {n: self.projection.init(k) for n, k in zip(names, keys, strict=True)}
+        if self.initialization == "mimetic":
+            for name, kernel in self._mimetic_kernels(key).items():
+                params[name]["kernel"] = kernel
+        return params
+
+    def _mimetic_kernels(self, key: Array) -> dict[str, Array]:
+        size = self.features // self.heads
+
+        def head(key: Array) -> tuple[Array, Array]:
+            left, right = _near_identity(key, self.features, 0.7)
+            return left[:, :size], right[:size].T
+
+        keys = jax.random.split(key, self.heads + 1)
+        query, of_key = (
+            jnp.moveaxis(each, 0, 1).reshape(self.features, self.features)
+            for each in jax.vmap(head)(keys[1:])
+        )
+        value, output = _near_identity(keys[0], self.features, 0.4, sign=-1)
+        return {"query": query, "key": of_key, "value": value, "output": output}
 
     def apply(
         self,
@@ -139,6 +172,17 @@ class Attention:
         if not self.use_bias:
             return {name: {"kernel": way} for name, way in ways.items()}
         return {n: {"kernel": way, "bias": way[1:]} for n, way in ways.items()}
+
+
+def _near_identity(
+    key: Array, features: int, scale: float, *, sign: int = 1
+) -> tuple[Array, Array]:
+    """L and R of equal singular values, largest first: ``L R = scale (Z + sign I)``."""
+    bound = math.sqrt(3 / features)
+    z = jax.random.uniform(key, (features, features), minval=-bound, maxval=bound)
+    u, s, vt = jnp.linalg.svd(scale * (z + sign * jnp.eye(features)))
+    root = jnp.sqrt(s)
+    return u * root[None], root[:, None] * vt
 
 
 def _per_example(

@@ -12,6 +12,7 @@ from kanjax.plotting.curvature import (
     spectral_density,
     training_animation,
 )
+from kanjax.plotting.depth import variance_by_depth
 from kanjax.plotting.dynamics import posterior_band, predicted_curves
 from kanjax.plotting.functions import attribution, edge_functions
 from kanjax.plotting.kernels import kernel_matrix, spectra
@@ -53,4 +54,5 @@ __all__ = [
     "spectral_density",
     "training_animation",
     "training_history",
+    "variance_by_depth",
 ]

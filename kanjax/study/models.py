@@ -13,7 +13,21 @@ BASES: dict[str, Callable[[int], Any]] = {
     "chebyshev": lambda resolution: bases.Chebyshev(resolution),
     "legendre": lambda resolution: bases.Legendre(resolution),
     "fourier": lambda resolution: bases.Fourier(resolution),
+    "jacobi": lambda resolution: bases.Jacobi(resolution),
+    "gegenbauer": lambda resolution: bases.Gegenbauer(resolution),
+    "hermite": lambda resolution: bases.Hermite(resolution),
+    "gram": lambda resolution: bases.Gram(resolution, points=max(64, resolution + 1)),
+    "sine": lambda resolution: bases.Sine(resolution + 3),
+    "rswaf": lambda resolution: bases.Sech(resolution + 3),
+    "sech": lambda resolution: bases.Sech(resolution + 3, power=1),
+    "bsrbf": lambda resolution: bases.Sum(
+        (bases.BSpline(resolution), bases.GaussianRBF(resolution + 3))
+    ),
     "wavelet": lambda resolution: bases.Wavelet(resolution + 3),
+    "morlet": lambda resolution: bases.Wavelet(resolution + 3, "morlet"),
+    "dog": lambda resolution: bases.Wavelet(resolution + 3, "dog"),
+    "meyer": lambda resolution: bases.Wavelet(resolution + 3, "meyer"),
+    "shannon": lambda resolution: bases.Wavelet(resolution + 3, "shannon"),
     "relu": lambda resolution: bases.ReLUPower(resolution),
     "rational": lambda resolution: bases.Rational(),
 }

@@ -48,15 +48,16 @@ def regression(apply: Callable[..., Array]) -> Loss:
 
 
 def classification(apply: Callable[..., Array]) -> Loss:
-    """The mean softmax cross entropy with integer labels; metric: ``accuracy``.
+    """The mean softmax cross entropy with labels; metric: ``accuracy``.
 
     Args:
         apply: ``apply(params, x)`` or ``apply(params, x, key=key)``, giving logits of
-            shape (..., classes) for labels of shape (...).
+            shape (..., classes) for integer labels of shape (...), or for labels that
+            are probabilities of the classes, of the shape of the logits.
 
     Returns:
-        ``loss(params, (x, y), key) -> (scalar, {"accuracy": scalar})``. Sums are made
-        in float32 at least.
+        ``loss(params, (x, y), key) -> (scalar, {"accuracy": scalar})``, where the most
+        probable class is the right one. Sums are made in float32 at least.
     """
     call = with_key(apply)
 
@@ -64,10 +65,14 @@ def classification(apply: Callable[..., Array]) -> Loss:
         x, y = batch
         logits = _at_least_float32(call(params, x, key))
         labels = jnp.asarray(y)
+        if labels.shape == logits.shape and jnp.issubdtype(labels.dtype, jnp.floating):
+            each = optax.softmax_cross_entropy(logits, labels)
+            hits = jnp.argmax(logits, axis=-1) == jnp.argmax(labels, axis=-1)
+            return jnp.mean(each), {"accuracy": jnp.mean(hits, dtype=logits.dtype)}
         if not jnp.issubdtype(labels.dtype, jnp.integer):
             raise TypeError(
                 f"classification needs integer labels, got {labels.dtype}; number the "
-                "classes from 0."
+                "classes from 0, or give probabilities of the shape of the logits."
             )
         if logits.shape[:-1] != labels.shape:
             raise ValueError(

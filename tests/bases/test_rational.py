@@ -48,6 +48,9 @@ def test_identity_start_is_exact(form, key):
         ("A", "gelu", lambda x: jax.nn.gelu(x, approximate=False), 5e-3),
         ("B", "gelu", lambda x: jax.nn.gelu(x, approximate=False), 3.1e-3),
         ("A", "tanh", jnp.tanh, 5e-5),
+        ("A", "relu", jax.nn.relu, 3.1e-2),
+        ("B", "geglu", lambda x: x * jax.nn.gelu(x, approximate=False), 5e-3),
+        ("B", "swishglu", lambda x: x * jax.nn.silu(x), 2e-3),
     ],
 )
 def test_starts_approximate_their_function(form, start, function, error, key):
@@ -55,6 +58,30 @@ def test_starts_approximate_their_function(form, start, function, error, key):
     x = jnp.linspace(-3, 3, 601)[:, None]
     difference = basis.apply(basis.init(key), x) - function(x)
     assert float(jnp.max(jnp.abs(difference))) < error
+
+
+def test_the_denominator_of_form_a_is_even(key, x64):
+    b = jax.random.normal(key, (2, 4))
+    params = {"numerator": jnp.zeros((2, 6)).at[:, 0].set(1), "denominator": b}
+    x = jax.random.normal(key, (5, 4))
+    inverse = bases.Rational(2).apply(params, x)
+    np.testing.assert_array_equal(inverse, bases.Rational(2).apply(params, -x))
+
+
+def test_channels_of_a_group_can_be_permuted_and_one_group_is_one_function(key):
+    basis = bases.Rational(2, shared="numerator")
+    params = jax.tree.map(
+        lambda v: v + 0.1 * jax.random.normal(key, v.shape), basis.init(key)
+    )
+    assert [params[n].shape for n in ("numerator", "denominator")] == [(1, 6), (2, 4)]
+    x = jax.random.normal(key, (7, 6))
+    order = np.array([2, 0, 1, 4, 5, 3])
+    y = basis.apply(params, x)
+    np.testing.assert_array_equal(basis.apply(params, x[:, order]), y[:, order])
+    for group, columns in enumerate((slice(0, 3), slice(3, 6))):
+        own = {**params, "denominator": params["denominator"][group : group + 1]}
+        alone = bases.Rational().apply(own, x[:, columns])
+        np.testing.assert_allclose(y[:, columns], alone, rtol=1e-6)
 
 
 def test_a_zero_denominator_still_learns(key):
@@ -83,6 +110,7 @@ def test_gradients_equal_finite_differences(form, key, x64):
         (lambda: bases.Rational(start="swosh"), "start must be 'identity' or"),
         (lambda: bases.Rational(form="B", start="tanh"), "in form B"),
         (lambda: bases.Rational(orders=(3, 2)), "use start='identity'"),
+        (lambda: bases.Rational(shared="all"), "shared must be one of .*'all'"),
         (lambda: bases.Rational(groups=0), "groups must be an integer of at least 1"),
     ],
 )

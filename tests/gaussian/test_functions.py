@@ -47,15 +47,6 @@ COVARIANCES = (
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Compiling, not running, is what these tests would spend their time on."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 def plane(evaluate, covariance, nodes=100):
     """The dual on angles and radii of numpy's own, between the rays of the kinks."""
     q11, q12, q22 = covariance

@@ -25,6 +25,10 @@ BASES = {
     "fourier": bases.Fourier(2),
     "wavelet": bases.Wavelet(3),
     "relu": bases.ReLUPower(2),
+    "jacobi": bases.Jacobi(3, 0.5, -0.3),
+    "sech": bases.Sech(3, power=1),
+    "shannon": bases.Wavelet(3, "shannon"),
+    "sum": bases.Sum((bases.BSpline(2), bases.GaussianRBF(5))),
     "with residual": pallas_kernels.Joined(
         (bases.BSpline(2), pallas_kernels.Single(jax.nn.silu))
     ),

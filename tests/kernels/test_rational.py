@@ -61,6 +61,29 @@ def test_every_transformation(name, form, backend, key, x64):
     agree(change(f), change(other), operands(key, form))
 
 
+@pytest.mark.parametrize("rows", [(1, 3), (3, 1)])
+def test_one_row_serves_all_groups(rows, key, x64):
+    """As many equal rows do the same, and the one's gradient is the sum of theirs."""
+    x, a, b = operands(key, "B", (5, 6), 3)
+    a, b = a[: rows[0]], b[: rows[1]]
+
+    def slopes(x, a, b):
+        return jax.value_and_grad(
+            lambda *v: jnp.sum(jnp.sin(pallas_kernels.group_rational(*v, "B"))),
+            (0, 1, 2),
+        )(x, a, b)
+
+    value, (dx, *one) = jax.jit(slopes)(x, a, b)
+    repeated = [jnp.tile(c, (3 // len(c), 1)) for c in (a, b)]
+    expected, (dx_expected, *each) = jax.jit(slopes)(x, *repeated)
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
+    np.testing.assert_allclose(dx, dx_expected, rtol=1e-12)
+    for ours, theirs in zip(one, each, strict=True):
+        if len(ours) == 1:
+            theirs = theirs.sum(axis=0, keepdims=True)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10)
+
+
 @pytest.mark.parametrize("name", transformations.ENSEMBLE)
 @pytest.mark.parametrize("axes", [(0, None, None), (None, 0, 0), (0, 0, 0)], ids=str)
 @pytest.mark.parametrize("backend", ["xla", "interpret"])

@@ -110,7 +110,31 @@ def test_features_can_be_permuted_around_attention(key):
     assert landscape.verify_spec(spec, net.apply, net.init(key), x, key).holds
 
 
+def test_mimetic_kernels_have_products_near_the_identity(key):
+    """Values times outputs are 0.4 (Z - I); queries times keys the best of rank 16."""
+    params = nn.Attention(64, 4, initialization="mimetic").init(key)
+    product = np.asarray(params["value"]["kernel"] @ params["output"]["kernel"])
+    z = product / 0.4 + np.eye(64)
+    # Five standard errors, for a variance of 1 / 64 and a bounded draw.
+    assert abs(z.var() * 64 - 1) < 5 * np.sqrt(0.8 / 64**2)
+    assert abs(np.trace(z)) < 5
+    assert np.max(np.abs(z)) <= np.sqrt(3 / 64) + 1e-5
+    for head in range(4):
+        columns = slice(16 * head, 16 * head + 16)
+        query, of_key = (params[n]["kernel"][:, columns] for n in ("query", "key"))
+        # Both halves have the roots of the singular values, each in its own direction.
+        for half in (query, of_key):
+            square = np.asarray(half.T @ half)
+            np.testing.assert_allclose(square, np.diag(np.diag(square)), atol=1e-4)
+        np.testing.assert_allclose(
+            np.linalg.norm(query, axis=0), np.linalg.norm(of_key, axis=0), rtol=1e-4
+        )
+        assert np.trace(query @ of_key.T) > 8
+
+
 def test_bad_input_is_named(key):
+    with pytest.raises(ValueError, match="initialization must be 'lecun' or 'mimet"):
+        nn.Attention(8, 2, initialization="xavier")
     with pytest.raises(ValueError, match="heads=3 does not divide features=8"):
         nn.Attention(8, 3)
     with pytest.raises(ValueError, match="heads must be a positive integer"):

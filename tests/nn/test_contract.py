@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import bases, kan, model, nn
+from kanjax import bases, hopfield, kan, model, nn
 
 # Inputs are (batch, features) unless a case says otherwise.
 SHAPES = {
@@ -25,6 +25,12 @@ SHAPES = {
     "tied attention": (6, 5, 4),
     "attention": (6, 5, 4),
     "causal attention": (6, 5, 4),
+    "hopfield": (6, 5, 4),
+    "hopfield pooling": (6, 5, 4),
+    "mimetic attention": (6, 5, 4),
+    "patches": (6, 4, 6, 3),
+    "transformer block": (6, 5, 4),
+    "vision transformer": (6, 4, 2, 1),
 }
 KNOTS = jnp.linspace(-1.5, 1.5, 9)
 MODELS = {
@@ -46,6 +52,14 @@ MODELS = {
     "rms norm": nn.RMSNorm(4),
     "attention": nn.Attention(4, 2),
     "causal attention": nn.Attention(4, heads=4, causal=True, use_bias=False),
+    "mimetic attention": nn.Attention(4, 2, initialization="mimetic"),
+    "patches": nn.PatchEmbedding(2, 3, 5),
+    "layer scale": nn.LayerScale(4, 0.5),
+    "drop path": nn.DropPath(0.25),
+    "transformer block": nn.TransformerBlock(
+        nn.Attention(4, 2), nn.MLP((4, 6, 4)), scale=0.5, drop_path=0.25
+    ),
+    "vision transformer": nn.VisionTransformer((4, 2), 2, 1, 3, 4, 1, 2),
     "embedding": nn.Embedding(7, 3),
     "dropout": nn.Dropout(0.25),
     "activation": nn.Activation(jax.nn.gelu),
@@ -54,7 +68,12 @@ MODELS = {
     "kan": kan.KAN((4, 5, 2)),
     "pruned kan": kan.KAN((4, 2), masks=(jnp.ones((4, 2)).at[0, 1].set(0),)),
     "rational": bases.Rational(groups=2, start="gelu"),
+    "shared rational": bases.Rational(2, form="B", shared="numerator"),
+    "rational mlp": kan.rational_mlp(4, 8, groups=2, dropout=0.25),
     "rational kan": kan.KAN((4, 6, 2), basis=bases.Rational(groups=2)),
+    "hopfield": hopfield.Hopfield(4, heads=2, updates=1, batch_size=3),
+    "hopfield pooling": hopfield.HopfieldPooling(hopfield.Hopfield(4), quantity=2),
+    "hopfield lookup": hopfield.HopfieldLayer(hopfield.Hopfield(4), quantity=3),
     "sequential": model.Sequential(
         (nn.Dense(4, 8), nn.Activation(jnp.tanh), nn.Dropout(0.5), kan.KAN((8, 2)))
     ),
@@ -66,18 +85,10 @@ MODELS = {
 NAMES = {name: getattr(nn, name) for name in nn.__all__}
 NAMES |= {name: getattr(kan, name) for name in kan.__all__}
 NAMES |= {name: getattr(bases, name) for name in bases.__all__}
+NAMES |= {name: getattr(hopfield, name) for name in hopfield.__all__}
 NAMES |= {"Sequential": model.Sequential, "Residual": model.Residual}
 NAMES |= {"Parallel": model.Parallel, "jax": jax, "jnp": jnp}
 NAMES |= {"Product": model.Product, "Concatenate": model.Concatenate}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Compiling, not running, is what these tests would spend their time on."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
 
 
 every_model = pytest.mark.parametrize("name", MODELS)
@@ -114,7 +125,7 @@ def test_init_draws_members_of_their_own_under_jit_and_vmap(name, key):
     for leaf, both in zip(jax.tree.leaves(alone), drawn, strict=True):
         assert both.shape == (2, *leaf.shape)
         assert both.dtype == leaf.dtype == jnp.float32
-    fixed = (nn.LayerNorm, nn.RMSNorm, bases.Rational)
+    fixed = (nn.LayerNorm, nn.LayerScale, nn.RMSNorm, bases.Rational)
     if drawn and not isinstance(MODELS[name], fixed):
         assert any(np.any(both[0] != both[1]) for both in drawn)
 

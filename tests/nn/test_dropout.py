@@ -34,9 +34,20 @@ def test_dropped_values_have_no_gradient(key):
     np.testing.assert_array_equal(slope, dropout.apply((), x, key=key))
 
 
+def test_a_dropped_path_takes_a_whole_example(key):
+    x = jax.random.normal(key, (2, 5_000, 3, 4))
+    y = np.asarray(nn.DropPath(0.2).apply((), x, key=key))
+    dropped = np.all(y == 0, axis=(2, 3))
+    # Five standard errors of the mean of 10,000 draws.
+    assert abs(np.mean(dropped) - 0.2) < 5 * np.sqrt(0.2 * 0.8 / 1e4)
+    np.testing.assert_allclose(y[~dropped], np.asarray(x)[~dropped] / 0.8, rtol=1e-6)
+    np.testing.assert_array_equal(nn.DropPath(0.2).apply((), x), x)
+
+
 @pytest.mark.parametrize("rate", [-0.1, 1.0, 50, float("nan")])
-def test_rates_that_are_no_probability_are_refused(rate):
+@pytest.mark.parametrize("layer", [nn.Dropout, nn.DropPath])
+def test_rates_that_are_no_probability_are_refused(layer, rate):
     with pytest.raises(
         ValueError, match="rate must be at least 0 and less than 1; got"
     ):
-        nn.Dropout(rate)
+        layer(rate)

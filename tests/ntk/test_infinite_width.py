@@ -10,16 +10,6 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from kanjax import gaussian, model, nn, ntk
 
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Compiling, not running, is what these tests would spend their time on."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 RELU = nn.Activation(jax.nn.relu)
 NTK = {"parameterization": "ntk"}
 

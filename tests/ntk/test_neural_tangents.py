@@ -202,15 +202,6 @@ NETWORKS = {name: between(function) for name, function in ACTIVATIONS.items()} |
 TOLERANCES = {"sign": (1e-9, 2e-4), "tanh": (1e-6, 1e-6)}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Compiling, not running, is what these tests would spend their time on."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 def data(kind):
     return tuple(jnp.asarray(x, jnp.float64) for x in RECORD["data"][kind])
 

@@ -7,16 +7,6 @@ import pytest
 
 from kanjax import linalg, nn, ntk
 
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Compiling, not running, is what these tests would spend their time on."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 NET = nn.MLP((3, 7, 2), jnp.tanh)
 
 

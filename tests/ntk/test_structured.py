@@ -10,15 +10,6 @@ from kanjax import bases, kan, model, nn, ntk
 from kanjax.ntk import structured
 
 
-@pytest.fixture(autouse=True, scope="module")
-def quick_compilation():
-    """Compiling, not running, is what these tests would spend their time on."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 class Flax(linen.Module):
     """Convolutions of both kinds, a norm, attention, weights in scaled products."""
 

@@ -38,6 +38,19 @@ def test_classification_is_scikit_learns_log_loss(batch):
     )
 
 
+def test_probabilities_of_classes_are_labels_as_well(batch, key):
+    x, labels = batch[0], jnp.arange(20) % 2
+    w = jnp.arange(6.0).reshape(3, 2)
+    loss = training.classification(linear)
+    value, metrics = loss(w, (x, jax.nn.one_hot(labels, 2)), None)
+    plain = loss(w, (x, labels), None)
+    np.testing.assert_allclose(value, plain[0], rtol=1e-6)
+    assert metrics["accuracy"] == plain[1]["accuracy"]
+    soft = jax.nn.softmax(jax.random.normal(key, (20, 2)))
+    expected = -np.mean(np.sum(soft * np.log(jax.nn.softmax(x @ w)), axis=1))
+    np.testing.assert_allclose(loss(w, (x, soft), None)[0], expected, rtol=1e-5)
+
+
 def test_bfloat16_predictions_are_averaged_in_float32(batch):
     x, y = jax.tree.map(lambda a: a.astype(jnp.bfloat16), batch)
     value, _ = training.regression(linear)(jnp.ones((3, 2), jnp.bfloat16), (x, y), None)

@@ -1,0 +1,73 @@
+"""Images of any format in folders, one folder a class."""
+
+from pathlib import Path
+
+import numpy as np
+
+from kanjax.data import errors, examples, files
+
+_ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+def read_image_folder(
+    path: files.PathLike, *, size: tuple[int, int] | None = None, gray: bool = False
+) -> examples.Dataset:
+    """Read the images of a folder's folders, whose names are the classes.
+
+    Args:
+        path: a folder with a folder for each class, in which images lie at any depth.
+        size: (height, width): an image is scaled so that it just covers this, and its
+            middle is taken. None takes images as they are, all of one size.
+        gray: one channel instead of three.
+
+    Returns:
+        A data set with x (n, height, width, 1 or 3) on [0, 1], classes in the order of
+        their names. All is held in memory.
+
+    Raises:
+        DataError: when there is no folder, no class or no image, when one cannot be
+            read, or sizes differ.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise errors.DataError(f"there is no folder {str(path)!r}; check the path")
+    classes = sorted(each.name for each in root.iterdir() if each.is_dir())
+    found = [(image, i) for i, name in enumerate(classes) for image in _in(root / name)]
+    if not found:
+        raise errors.DataError(
+            f"{str(path)!r} has no images in folders, expected one folder a class with "
+            f"files such as .png or .jpg in it; it has {errors.listing(classes)}"
+        )
+    images = [_image(image, size, gray) for image, _ in found]
+    for (image, _), array in zip(found, images, strict=True):
+        if array.shape != images[0].shape:
+            raise errors.DataError(
+                f"{str(image)!r} has {array.shape[0]} x {array.shape[1]} pixels and "
+                f"{str(found[0][0])!r} {images[0].shape[0]} x {images[0].shape[1]}; "
+                "give a size to scale them to"
+            )
+    x = np.stack(images).astype(np.float32) / np.float32(255)
+    y = np.array([label for _, label in found], np.int32)
+    return examples.Dataset(x, y, (), tuple(classes), "classification", root.name)
+
+
+def _in(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.rglob("*") if each.suffix.lower() in _ENDINGS)
+
+
+def _image(path: Path, size: tuple[int, int] | None, gray: bool) -> np.ndarray:
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as opened:
+            image = opened.convert("L" if gray else "RGB")
+    except (OSError, ValueError, SyntaxError) as error:
+        raise errors.DataError(
+            f"{str(path)!r} cannot be read as an image ({errors.one_line(error)}); "
+            "remove it or fetch it again"
+        ) from None
+    if size is not None:
+        height, width = size
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
+    pixels = np.asarray(image)
+    return pixels[..., None] if gray else pixels

@@ -1,0 +1,47 @@
+"""Images in folders."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kanjax import data
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, value in (("cat", 0), ("dog", 128), ("ant", 255)):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        pixels = np.full((6, 8, 3), value, np.uint8)
+        pixels[0, 0] = (255, 0, 0)
+        Image.fromarray(pixels).save(tmp_path / name / "one.png")
+        Image.fromarray(pixels).save(tmp_path / name / "deep" / "two.PNG")
+    (tmp_path / "cat" / "notes.txt").write_text("not an image")
+    return tmp_path
+
+
+def test_folders_are_classes_and_pixels_are_kept(folder):
+    found = data.read_image_folder(folder)
+    assert found.target_names == ("ant", "cat", "dog")
+    np.testing.assert_array_equal(found.y, [0, 0, 1, 1, 2, 2])
+    assert found.x.shape == (6, 6, 8, 3) and found.x.dtype == np.float32
+    np.testing.assert_array_equal(found.x[2, 0, 0], [1, 0, 0])
+    np.testing.assert_allclose(found.x[4, 1], 128 / 255, rtol=1e-6)
+
+
+def test_images_are_scaled_and_cut_to_a_size(folder):
+    found = data.read_image_folder(folder, size=(4, 4), gray=True)
+    assert found.x.shape == (6, 4, 4, 1)
+    np.testing.assert_allclose(found.x[0, 1:], 1, atol=1e-6)
+
+
+def test_bad_folders_get_one_line(folder, tmp_path):
+    with pytest.raises(data.DataError, match="there is no folder"):
+        data.read_image_folder(folder / "nowhere")
+    with pytest.raises(data.DataError, match="expected one folder a class"):
+        data.read_image_folder(folder / "cat" / "deep")
+    Image.new("RGB", (3, 3)).save(folder / "dog" / "small.png")
+    with pytest.raises(data.DataError, match="3 x 3 pixels.* give a size to scale"):
+        data.read_image_folder(folder)
+    (folder / "dog" / "broken.png").write_bytes(b"no image")
+    with pytest.raises(data.DataError, match="broken.png' cannot be read as an image"):
+        data.read_image_folder(folder, size=(4, 4))

@@ -1,0 +1,30 @@
+"""The bases and models that a study knows by name."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from kanjax import bases, kan, study
+from kanjax.study import models
+
+
+@pytest.mark.parametrize("name", models.BASES)
+@pytest.mark.parametrize("resolution", [1, 6])
+def test_every_name_makes_a_network(name, resolution, key):
+    basis = models.BASES[name](resolution)
+    net = kan.KAN((3, 2), basis=basis)
+    params = jax.eval_shape(net.init, key)
+    if not isinstance(basis, bases.Rational):
+        assert params[0]["coef"].shape == (basis.size, 3, 2)
+        # The more resolution is asked for, the more functions there are.
+        assert basis.size > models.BASES[name](max(1, resolution - 1)).size or (
+            resolution == 1
+        )
+    x = jax.ShapeDtypeStruct((5, 3), jnp.float32)
+    assert jax.eval_shape(net.apply, params, x).shape == (5, 2)
+
+
+def test_features_are_scaled_to_the_domain_of_the_basis():
+    assert models.domain(study.Config(basis="rational")) == (-3.0, 3.0)
+    assert models.domain(study.Config(basis="bsrbf")) == (-1.0, 1.0)
+    assert models.domain(study.Config(model="mlp", basis="rational")) == (-1.0, 1.0)
