@@ -251,6 +251,13 @@ def train(arguments: list[str]) -> None:
         change, drop = jax.random.split(key)
         return loss(params, _augment(change, *batch, classes), drop)
 
+    def in_blocks(params: Any, x: jax.Array) -> jax.Array:
+        def one(image: jax.Array) -> jax.Array:
+            return net.apply(params, image)
+
+        return jax.lax.map(one, x, batch_size=options.batch_size)
+
+    tested = kj.training.classification(in_blocks)
     steps = options.epochs * len(train_set.x) // options.batch_size
     warm = min(steps // 10, 5 * len(train_set.x) // options.batch_size)
     schedule = optax.warmup_cosine_decay_schedule(
@@ -269,7 +276,7 @@ def train(arguments: list[str]) -> None:
         batch_size=options.batch_size,
         key=jax.random.key(options.seed + 1),
         validation=test_set,
-        validation_loss=loss,
+        validation_loss=tested,
         evaluate_every=max(1, len(train_set.x) // options.batch_size),
         mesh=kj.training.member_mesh(devices, batch=len(devices)),
         checkpoint=options.out,
@@ -277,7 +284,7 @@ def train(arguments: list[str]) -> None:
         resume=options.resume,
         progress=True,
     )
-    value, metrics = jax.jit(loss)(found.params, test_set)
+    value, metrics = jax.jit(tested)(found.params, test_set)
     print(
         f"test loss {value:.4f}, accuracy {metrics['accuracy']:.4f}; in {options.out}"
     )
