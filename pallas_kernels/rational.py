@@ -227,7 +227,8 @@ def _by_xla(
     exact = jnp.promote_types(operands[0].dtype, jnp.float32)
     if static.what != "cotangent":
         return (_elementwise([o.astype(exact) for o in operands], static),)
-    return _cotangent(*operands, static.form, members, platform)
+    x, a, b, g = operands
+    return _cotangent(x, a, b, g, static.form, members, platform)
 
 
 def _cotangent(
