@@ -31,13 +31,13 @@ class Setting(NamedTuple):
     spline_width: int
     rows: int
     fit_steps: int
-    digit_steps: int
+    digit_steps: int  # 0 leaves the digits out
     depth: int
     seeds: int
 
 
 SETTINGS = {
-    "short": Setting(512, 64, 512, 1000, 120, 1, 1),
+    "short": Setting(512, 64, 512, 1000, 0, 1, 1),
     "default": Setting(512, 128, 2048, 1000, 252, 2, 3),
     "full": Setting(512, 128, 2048, 2000, 1000, 2, 5),
 }
@@ -56,7 +56,7 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
     setting = SETTINGS[scale]
     variances = _variances(setting)
     errors = _learned_activation(setting)
-    accuracies = _digits(setting)
+    accuracies = _digits(setting) if setting.digit_steps else {}
     numbers = {
         "variances": {name: list(map(float, v)) for name, v in variances.items()},
         "relative_test_errors": errors,
@@ -195,9 +195,8 @@ def _claims(
         ours < theirs
         for ours, theirs in zip(errors["GR-KAN"], errors["GELU"], strict=True)
     )
-    score = {name: float(np.mean(each)) for name, each in accuracies.items()}
     cost = kj.kan.spline_flops() / kj.kan.rational_flops()
-    return (
+    claims = (
         papers.Claim(
             "Kernels of variance gain / width keep the variance of values within [0.5, "
             f"2] through {LAYERS} layers.",
@@ -218,16 +217,22 @@ def _claims(
             always and ratio >= 1.5,
         ),
         papers.Claim(
-            "In a small vision transformer on digits, GR-KAN is as accurate as the MLP "
-            "with GELU (within 0.03).",
-            f"{score['GR-KAN']:.3f} and {score['GELU']:.3f}",
-            score["GR-KAN"] > score["GELU"] - 0.03,
-        ),
-        papers.Claim(
             "A rational function costs over 9 times fewer operations than a cubic "
             "B-spline on 3 intervals.",
             f"{kj.kan.spline_flops():.0f} and {kj.kan.rational_flops()}: {cost:.1f}",
             cost > 9,
+        ),
+    )
+    if not accuracies:
+        return claims
+    score = {name: float(np.mean(each)) for name, each in accuracies.items()}
+    return (
+        *claims,
+        papers.Claim(
+            "In a small vision transformer on digits, GR-KAN is as accurate as the MLP "
+            "with GELU (within 0.03).",
+            f"{score['GR-KAN']:.3f} and {score['GELU']:.3f}",
+            score["GR-KAN"] > score["GELU"] - 0.03,
         ),
     )
 
