@@ -11,6 +11,8 @@ from kanjax.kan.grid import fit_coefficients, refine, update_grid
 from kanjax.kan.layer import KANLayer, RationalLayer
 from kanjax.kan.network import KAN
 from kanjax.kan.pruning import Pruned, prune
+from kanjax.kan.regularisation import penalty, sparse
+from kanjax.kan.units import UnitLayer
 
 __all__ = [
     "KAN",
@@ -18,12 +20,15 @@ __all__ = [
     "KANLayer",
     "Pruned",
     "RationalLayer",
+    "UnitLayer",
     "attribute",
     "edge_activations",
     "fit_coefficients",
     "layer_edges",
+    "penalty",
     "prune",
     "refine",
+    "sparse",
     "symbolic",
     "update_grid",
 ]

@@ -12,7 +12,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import bases
-from kanjax.kan import layer
+from kanjax.kan import layer, units
 from kanjax.kan.network import KAN, Params
 
 
@@ -107,18 +107,23 @@ def _regrid(model: KAN, params: Params, x: Array, change: Any) -> tuple[KAN, Par
     layers, fitted = [], []
     inputs = model.activations(params, x)
     for i, (one, p) in enumerate(zip(model.layers, params, strict=True)):
-        if not isinstance(one, layer.KANLayer) or not isinstance(
-            one.basis, bases.BSpline
+        inner = units.learned(one)
+        if inner is None:
+            layers.append(one)
+            fitted.append(p)
+            continue
+        if not isinstance(inner, layer.KANLayer) or not isinstance(
+            inner.basis, bases.BSpline
         ):
             raise TypeError(
-                f"layer {i} has the basis {one.basis!r}; grids belong to B-splines."
+                f"layer {i} has the basis {inner.basis!r}; grids belong to B-splines."
             )
-        basis = change(one.basis, inputs[i])
+        basis = change(inner.basis, inputs[i])
         points = _fit_points(basis, inputs[i])
         values = jnp.einsum(
-            "pgi,gio->pio", one.basis(points, axis=-2), p["coef"], precision="highest"
+            "pgi,gio->pio", inner.basis(points, axis=-2), p["coef"], precision="highest"
         )
-        layers.append(dataclasses.replace(one, basis=basis))
+        layers.append(units.with_learned(one, dataclasses.replace(inner, basis=basis)))
         fitted.append({**p, "coef": fit_coefficients(basis, points, values)})
     return model.with_layers(layers), tuple(fitted)
 
