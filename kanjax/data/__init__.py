@@ -2,6 +2,15 @@
 
 from kanjax.data.bags import Bags, bags_from_instances, bit_pattern_bags
 from kanjax.data.bundled import NAMES, load
+from kanjax.data.compositions import (
+    ELEMENTS,
+    Compositions,
+    Descriptors,
+    Element,
+    alloy_descriptors,
+    parse_composition,
+    parse_compositions,
+)
 from kanjax.data.errors import DataError
 from kanjax.data.examples import Dataset, Examples, Split, Task
 from kanjax.data.images import read_cifar, read_idx, read_medmnist
@@ -12,22 +21,29 @@ from kanjax.data.synthetic import feynman, friedman
 from kanjax.data.tables import Table, read_frame, read_npz, read_table
 
 __all__ = [
+    "ELEMENTS",
     "NAMES",
     "Bags",
+    "Compositions",
     "DataError",
     "Dataset",
+    "Descriptors",
+    "Element",
     "Examples",
     "Prepared",
     "Preprocessor",
     "Split",
     "Table",
     "Task",
+    "alloy_descriptors",
     "bags_from_instances",
     "bit_pattern_bags",
     "feynman",
     "fit_preprocessor",
     "friedman",
     "load",
+    "parse_composition",
+    "parse_compositions",
     "prepare",
     "read_cifar",
     "read_frame",

@@ -18,35 +18,41 @@ _COARSE, _FINE, _ZOOMS = 41, 11, 5
 _RANGE = 10.0
 
 
-@functools.partial(jax.jit, static_argnames="names")
 def fit_all(
     names: tuple[str, ...],
     x: Float[Array, "edges points"],
     y: Float[Array, "edges points"],
 ) -> Float[Array, "functions edges 5"]:
-    """(a, b, c, d, r2) of every function on every edge.
+    """(a, b, c, d, r2) of every function on every edge."""
+    # Edge by edge, so that one program serves any number of them.
+    each = [_fit(names, points, values) for points, values in zip(x, y, strict=True)]
+    return jnp.stack(each, axis=1)
 
-    For each pair, (a, b) are searched on a grid that zooms in, and (c, d) follow by
-    linear regression. The functions are branches of one program, so that it compiles
-    once, not once a function.
+
+@functools.partial(jax.jit, static_argnames="names")
+def _fit(
+    names: tuple[str, ...], x: Float[Array, " points"], y: Float[Array, " points"]
+) -> Float[Array, "functions 5"]:
+    """Every function on one edge.
+
+    (a, b) are searched on a grid that zooms in, and (c, d) follow by linear regression.
+    The functions are branches of one program, so that it compiles once, not once a
+    function.
     """
     branches = [functools.partial(LIBRARY[name].evaluate, jnp) for name in names]
     coarse = jnp.linspace(-1, 1, _COARSE, dtype=x.dtype)
     fine = jnp.linspace(-1, 1, _FINE, dtype=x.dtype)
+    low, high = jnp.min(x), jnp.max(x)
+    half = jnp.where(high > low, (high - low) / 2, 1)
+    middle = (low + high) / 2
+    unit = (x - middle) / half
 
-    def one(pair: tuple[Array, Array]) -> Array:
-        index, edge = pair
-        points, values = x[edge], y[edge]
-        low, high = jnp.min(points), jnp.max(points)
-        half = jnp.where(high > low, (high - low) / 2, 1)
-        middle = (low + high) / 2
-        unit = (points - middle) / half
-
+    def one(index: Array) -> Array:
         def search(center: Array, width: Any, offsets: Array) -> Array:
             a, b = center[:, None] + width * offsets
             inner = a[:, None, None] * unit + b[:, None]
             z = jax.lax.switch(index, branches, inner)
-            best = jnp.argmax(_squared_correlation(z, values))
+            best = jnp.argmax(_squared_correlation(z, y))
             return jnp.stack([a[best // len(b)], b[best % len(b)]])
 
         def zoom(i: Any, center: Array) -> Array:
@@ -56,19 +62,15 @@ def fit_all(
         center = search(jnp.zeros(2, x.dtype), _RANGE, coarse)
         a, b = jax.lax.fori_loop(0, _ZOOMS, zoom, center)
         z = jax.lax.switch(index, branches, a * unit + b)
-        r2 = _squared_correlation(z, values)
+        r2 = _squared_correlation(z, y)
         z = jnp.where(jnp.all(jnp.isfinite(z)), z, 0)
         deviation = z - jnp.mean(z)
         power = jnp.sum(deviation**2)
-        c = jnp.sum(deviation * values) / jnp.where(power > 0, power, 1)
-        d = jnp.mean(values) - c * jnp.mean(z)
+        c = jnp.sum(deviation * y) / jnp.where(power > 0, power, 1)
+        d = jnp.mean(y) - c * jnp.mean(z)
         return jnp.stack([a / half, b - a * middle / half, c, d, r2])
 
-    functions, edges = jnp.meshgrid(
-        jnp.arange(len(names)), jnp.arange(len(x)), indexing="ij"
-    )
-    found = jax.lax.map(one, (functions.ravel(), edges.ravel()))
-    return found.reshape(len(names), len(x), 5)
+    return jax.lax.map(one, jnp.arange(len(names)))
 
 
 def _squared_correlation(

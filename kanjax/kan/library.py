@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
+_CLOSEST_TO_POLE = 1e-3
 _CLOSEST = 1e-6
 _LARGEST_EXPONENT = 60.0
 
@@ -32,7 +33,9 @@ class Function(NamedTuple):
 
 
 def _not_zero(u: Array) -> Array:
-    return jnp.where(u < 0, jnp.minimum(u, -_CLOSEST), jnp.maximum(u, _CLOSEST))
+    return jnp.where(
+        u < 0, jnp.minimum(u, -_CLOSEST_TO_POLE), jnp.maximum(u, _CLOSEST_TO_POLE)
+    )
 
 
 def _positive(u: Array) -> Array:

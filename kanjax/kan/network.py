@@ -105,14 +105,16 @@ class KAN:
 
     def _layer(self, index: int) -> units.Layer:
         basis = self.basis[index] if isinstance(self.basis, tuple) else self.basis
-        mask = self.masks[index] if self.masks else None
         inputs, sums = self.widths[index], self._sums(index)
+        formulas = self.formulas[index] if self.formulas else ()
+        mask = self.masks[index] if self.masks else None
+        if formulas:
+            mask = units.without(formulas, mask, (inputs, sums))
         learned: units.LearnedLayer | None = None
         if isinstance(basis, bases.Rational):
             learned = layer.RationalLayer(inputs, sums, basis, mask)
         elif basis is not None:
             learned = layer.KANLayer(inputs, sums, basis, self.residual, mask)
-        formulas = self.formulas[index] if self.formulas else ()
         products = self.products[index] if self.products else 0
         if learned is not None and not (formulas or products or self.affine):
             return learned

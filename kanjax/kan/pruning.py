@@ -155,11 +155,12 @@ def _select(
     if not isinstance(one, units.UnitLayer):
         assert inner is not None
         return inner, selected
-    places = [i for i, e in enumerate(one.formulas) if kept[e.source, e.target]]
-    row, column = ({int(old): new for new, old in enumerate(v)} for v in (rows, into))
+    old = units.formulas(one)
+    places = [i for i, e in enumerate(old) if kept[e.source, e.target]]
+    row, column = ({int(was): now for now, was in enumerate(v)} for v in (rows, into))
     formulas = tuple(
         units.FormulaEdge(row[e.source], column[e.target], e.function)
-        for e in (one.formulas[i] for i in places)
+        for e in (old[i] for i in places)
     )
     if one.formulas:
         selected["formulas"] = params["formulas"][np.array(places, int)]

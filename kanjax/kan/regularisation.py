@@ -34,8 +34,8 @@ def penalty(
     """How large and how evenly spread the learned edges of a network are.
 
     ``sum over layers of l1 * L1 + entropy * H + size * C + roughness * D`` with V_io
-    the size of edge (i, o) by ``metric``, C the sum of mean |coefficient| over edges, D
-    that of neighbours' differences, and
+    the size of edge (i, o) by ``metric``, C the sum of all |coefficients| over the
+    number of sums, D that of neighbouring coefficients' differences, and
 
     - "magnitude" (the paper): ``V = mean |phi(x)|``, ``L1 = sum V`` and
       ``H = -sum p log p`` with ``p = V / L1``;
@@ -75,8 +75,8 @@ def penalty(
         if isinstance(inner, layer.KANLayer) and (size or roughness):
             coef = p["coef"]
             steps = jnp.abs(jnp.diff(coef, axis=0))
-            total = total + size * jnp.sum(jnp.mean(jnp.abs(coef), axis=0))
-            total = total + roughness * jnp.sum(jnp.mean(steps, axis=0))
+            total = total + size * jnp.sum(jnp.mean(jnp.abs(coef), axis=2))
+            total = total + roughness * jnp.sum(jnp.mean(steps, axis=2))
     return total
 
 

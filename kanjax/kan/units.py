@@ -101,7 +101,7 @@ class UnitLayer:
             total = self.learned.apply(params, x)
         if self.formulas:
             values = self.formula_values(params, x)
-            where = np.array([edge.target for edge in self.formulas])
+            where = np.array([target for _, target, _ in self.formulas])
             into = jnp.asarray(where[:, None] == np.arange(self.sums), values.dtype)
             total = total + jnp.matmul(values, into, precision="highest")
         return total
@@ -111,10 +111,9 @@ class UnitLayer:
     ) -> Float[Array, "*batch formulas"]:
         """The values of the edges that are formulas, in their order."""
         a, b, c, d = params["formulas"].T
-        sources = np.array([edge.source for edge in self.formulas])
-        inner = a * x[..., sources] + b
+        sources, _, names = zip(*self.formulas, strict=True)
+        inner = a * x[..., np.array(sources)] + b
         values = jnp.zeros_like(inner)
-        names = [edge.function for edge in self.formulas]
         for name in dict.fromkeys(names):
             function = LIBRARY[name]
             places = np.array([i for i, other in enumerate(names) if other == name])
@@ -163,7 +162,9 @@ def with_learned(one: Layer, other: LearnedLayer | None) -> Layer:
 
 def formulas(one: Layer) -> tuple[FormulaEdge, ...]:
     """The layer's edges that are formulas."""
-    return one.formulas if isinstance(one, UnitLayer) else ()
+    if not isinstance(one, UnitLayer):
+        return ()
+    return tuple(FormulaEdge(*edge) for edge in one.formulas)
 
 
 def sums(one: Layer) -> int:
@@ -196,6 +197,16 @@ def alive(one: Layer) -> np.ndarray:
     for edge in formulas(one):
         found[edge.source, edge.target] = True
     return found
+
+
+def without(
+    given: Sequence[FormulaEdge], mask: Array | None, shape: tuple[int, int]
+) -> Array:
+    """The mask of the learned edges where formulas take the place of some."""
+    free = np.ones(shape, np.float32)
+    for source, target, _ in given:
+        free[source, target] = 0
+    return jnp.asarray(free) if mask is None else mask * free
 
 
 def check_formulas(
