@@ -7,6 +7,7 @@ from kanjax.kan.attribution import (
     edge_activations,
     layer_edges,
 )
+from kanjax.kan.discovery import discover
 from kanjax.kan.grid import fit_coefficients, refine, update_grid
 from kanjax.kan.layer import KANLayer, RationalLayer
 from kanjax.kan.network import KAN
@@ -22,6 +23,7 @@ __all__ = [
     "RationalLayer",
     "UnitLayer",
     "attribute",
+    "discover",
     "edge_activations",
     "fit_coefficients",
     "layer_edges",

@@ -17,9 +17,10 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import training
-from kanjax.kan import affine_fit, attribution, layer, units
+from kanjax.kan import affine_fit, attribution, layer, lbfgs, units
 from kanjax.kan.library import LIBRARY, Function, check_names
 from kanjax.kan.network import KAN, Params
+from kanjax.training import losses
 
 __all__ = [
     "LIBRARY",
@@ -203,7 +204,7 @@ def auto_symbolic(
     complexity_weight: float = 0.8,
     points: int = 100,
     steps: int = 100,
-    loss: Callable[..., training.losses.Loss] = training.regression,
+    loss: Callable[..., losses.Loss] = training.regression,
 ) -> Symbolic:
     """Give every edge a formula, then train all that is left to train.
 
@@ -234,15 +235,7 @@ def auto_symbolic(
     new = [edge for edge in found if edge.fit.r2 >= minimum_r2]
     targets = model.apply(params, x) if y is None else y
     frozen, start = freeze(model, params, new)
-    if steps:
-        start = training.fit(
-            loss(frozen.apply),
-            start,
-            (x, targets),
-            optimizer="lbfgs",
-            steps=steps,
-            key=jax.random.key(0),
-        ).final_params
+    start = lbfgs.minimise(loss(frozen.apply), start, (x, targets), steps=steps)
     return Symbolic(frozen, start, found)
 
 
@@ -332,10 +325,12 @@ def _constants(values: Any, digits: int) -> list[Any]:
 
 
 def _frozen_edges(index: int, one: units.Layer, params: Any) -> list[Edge]:
-    return [
-        Edge(index, e.source, e.target, Fit(e.function, tuple(map(float, row)), 1.0))
-        for e, row in zip(units.formulas(one), params.get("formulas", ()), strict=True)
-    ]
+    found = []
+    for edge, row in zip(units.formulas(one), params.get("formulas", ()), strict=True):
+        a, b, c, d = map(float, row)
+        fit = Fit(edge.function, (a, b, c, d), 1.0)
+        found.append(Edge(index, edge.source, edge.target, fit))
+    return found
 
 
 def _freeze_layer(
