@@ -63,6 +63,13 @@ PAPERS: tuple[Paper, ...] = (
         "hopfield",
         "in part",
     ),
+    Paper(
+        "hea-kan",
+        "Kolmogorov-Arnold Neural Networks for High-Entropy Alloys Design",
+        "Bandyopadhyay, Avlani, Zhuang (2024), arXiv 2410.08452",
+        "kan",
+        "reproduced",
+    ),
 )
 
 

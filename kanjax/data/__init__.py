@@ -4,6 +4,7 @@ from kanjax.data.bags import Bags, bags_from_instances, bit_pattern_bags
 from kanjax.data.bundled import NAMES, load
 from kanjax.data.compositions import (
     ELEMENTS,
+    GAS_CONSTANT,
     Compositions,
     Descriptors,
     Element,
@@ -22,6 +23,7 @@ from kanjax.data.tables import Table, read_frame, read_npz, read_table
 
 __all__ = [
     "ELEMENTS",
+    "GAS_CONSTANT",
     "NAMES",
     "Bags",
     "Compositions",

@@ -10,6 +10,7 @@ from kanjax.kan.attribution import (
 from kanjax.kan.discovery import discover
 from kanjax.kan.grid import fit_coefficients, refine, update_grid
 from kanjax.kan.layer import KANLayer, RationalLayer
+from kanjax.kan.lbfgs import minimise
 from kanjax.kan.network import KAN
 from kanjax.kan.pruning import Pruned, prune
 from kanjax.kan.regularisation import penalty, sparse
@@ -27,6 +28,7 @@ __all__ = [
     "edge_activations",
     "fit_coefficients",
     "layer_edges",
+    "minimise",
     "penalty",
     "prune",
     "refine",

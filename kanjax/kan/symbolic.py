@@ -203,7 +203,7 @@ def auto_symbolic(
     minimum_r2: float = 0.9,
     complexity_weight: float = 0.8,
     points: int = 100,
-    steps: int = 100,
+    steps: int = 1000,
     loss: Callable[..., losses.Loss] = training.regression,
 ) -> Symbolic:
     """Give every edge a formula, then train all that is left to train.
