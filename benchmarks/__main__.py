@@ -15,8 +15,9 @@ NAMES = (
     "landscape",
     "ntk",
     "hopfield",
+    "symbolic",
 )
-WITH_PEERS = ("kan_layer", "landscape", "hopfield")
+WITH_PEERS = ("kan_layer", "landscape", "hopfield", "symbolic")
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 

@@ -102,13 +102,15 @@ def _grid_extension(setting: Setting) -> dict[str, float]:
         return float(metrics.rmse(_known(x), net.apply(params, x)))
 
     loss = kj.training.regression(net.apply)
+    init = jax.jit(net.init)
     keys = jax.random.split(jax.random.key(1), STARTS)
-    params = min((train(loss, net.init(k)) for k in keys), key=lambda p: error(p, x))
+    params = min((train(loss, init(k)) for k in keys), key=lambda p: error(p, x))
     # The hidden unit has left the first grid as it learned.
     net, params = kj.kan.update_grid(net, params, x, uniform_share=0.5)
     found = {}
     for intervals in setting.grids:
-        net, params = kj.kan.refine(net, params, x, intervals)
+        if intervals > setting.grids[0]:
+            net, params = kj.kan.refine(net, params, x, intervals)
         params = train(kj.training.regression(net.apply), params)
         found[str(intervals)] = error(params, new)
     return found

@@ -9,7 +9,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from kanjax.kan.library import LIBRARY
@@ -20,13 +22,13 @@ _RANGE = 10.0
 
 def fit_all(
     names: tuple[str, ...],
-    x: Float[Array, "edges points"],
-    y: Float[Array, "edges points"],
-) -> Float[Array, "functions edges 5"]:
+    x: Float[ArrayLike, "edges points"],
+    y: Float[ArrayLike, "edges points"],
+) -> Float[np.ndarray, "functions edges 5"]:
     """(a, b, c, d, r2) of every function on every edge."""
     # Edge by edge, so that one program serves any number of them.
-    each = [_fit(names, points, values) for points, values in zip(x, y, strict=True)]
-    return jnp.stack(each, axis=1)
+    pairs = zip(np.asarray(x), np.asarray(y), strict=True)
+    return np.stack([jax.device_get(_fit(names, *pair)) for pair in pairs], axis=1)
 
 
 @functools.partial(jax.jit, static_argnames="names")

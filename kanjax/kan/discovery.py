@@ -55,8 +55,9 @@ def discover(
     sparse = regularisation.sparse(
         training.regression(model.apply), model, strength=strength
     )
+    init = jax.jit(model.init)
     ends = [
-        lbfgs.minimise(sparse, model.init(one), (x, y), steps=steps)
+        lbfgs.minimise(sparse, init(one), (x, y), steps=steps)
         for one in jax.random.split(key, starts)
     ]
     reached = jax.jit(training.on_batch(sparse, (x, y)))
@@ -70,8 +71,9 @@ def discover(
         node_threshold=node_threshold,
         edge_threshold=edge_threshold,
     )
-    small, params = grid.update_grid(small, params, x, uniform_share=0.5)
-    small, params = grid.refine(small, params, x, intervals)
+    small, params = grid.update_grid(
+        small, params, x, uniform_share=0.5, intervals=intervals
+    )
     plain = training.regression(small.apply)
     params = lbfgs.minimise(plain, params, (x, y), steps=steps)
     return symbolic.auto_symbolic(small, params, x, y, **options)

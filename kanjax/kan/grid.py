@@ -18,7 +18,12 @@ from kanjax.kan.network import KAN, Params
 
 
 def update_grid(
-    model: KAN, params: Params, x: Array, *, uniform_share: float = 0.1
+    model: KAN,
+    params: Params,
+    x: Array,
+    *,
+    uniform_share: float = 0.1,
+    intervals: int | None = None,
 ) -> tuple[KAN, Params]:
     """Move every layer's knots to where its inputs lie, then refit the coefficients.
 
@@ -32,6 +37,7 @@ def update_grid(
         params: its parameters.
         x: (batch, in), the samples.
         uniform_share: between 0 and 1.
+        intervals: of the new grids; None for as many as before.
 
     Returns:
         The model with the new knots, and parameters for it. The function changes as
@@ -71,8 +77,12 @@ def refine(model: KAN, params: Params, x: Array, intervals: int) -> tuple[KAN, P
     return _regrid(model, params, x, _finer, intervals)
 
 
-def _adapted(basis: bases.BSpline, values: Array, uniform_share: float) -> Any:
-    fractions = jnp.linspace(0, 1, basis.intervals + 1)
+def _adapted(
+    basis: bases.BSpline, values: Array, setting: tuple[float, int | None]
+) -> bases.BSpline:
+    uniform_share, intervals = setting
+    number = intervals or basis.intervals
+    fractions = jnp.linspace(0, 1, number + 1)
     quantiles = jnp.quantile(values, fractions, axis=0).T
     low, high = quantiles[:, :1], quantiles[:, -1:]
     # An input that never changes still needs a grid of some length.
@@ -80,10 +90,11 @@ def _adapted(basis: bases.BSpline, values: Array, uniform_share: float) -> Any:
     uniform = low + fractions * width
     interior = uniform_share * uniform + (1 - uniform_share) * quantiles
     interior = jnp.where(high > low, interior, uniform)
-    return dataclasses.replace(basis, knots=_extend(interior, basis.degree))
+    knots = _extend(interior, basis.degree)
+    return dataclasses.replace(basis, intervals=number, knots=knots)
 
 
-def _finer(basis: bases.BSpline, values: Array, intervals: int) -> Any:
+def _finer(basis: bases.BSpline, values: Array, intervals: int) -> bases.BSpline:
     if intervals < basis.intervals:
         raise ValueError(
             f"intervals={intervals} is fewer than the {basis.intervals} that the "
@@ -105,7 +116,7 @@ def _finer(basis: bases.BSpline, values: Array, intervals: int) -> Any:
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
 def _regrid(
-    model: KAN, params: Params, x: Array, change: Any, setting: float
+    model: KAN, params: Params, x: Array, change: Any, setting: Any
 ) -> tuple[KAN, Params]:
     """Change each layer's basis, given its inputs, and refit its coefficients."""
     if jnp.ndim(x) != 2:

@@ -131,7 +131,7 @@ def fit_edges(
         complexity_weight: as for :func:`suggest`.
     """
     names = check_names(library)
-    inputs = model.activations(params, x)
+    sampled = _sampled(model, params, x, points)
     places: list[tuple[int, int, int]] = []
     known: list[Edge] = []
     points_of, values_of = [], []
@@ -141,15 +141,14 @@ def fit_edges(
         for edge in units.formulas(one):
             is_open[edge.source, edge.target] = False
         sources, targets = np.nonzero(is_open)
-        samples = jnp.quantile(inputs[i], jnp.linspace(0, 1, points), axis=0)
-        values = attribution.layer_edges(one, params[i], samples)
+        samples, values = sampled[i]
         places += [(i, int(s), int(t)) for s, t in zip(sources, targets, strict=True)]
-        points_of.append(samples.T[sources])
+        points_of.append(samples[:, sources].T)
         values_of.append(values[:, sources, targets].T)
     if not places:
         return known
     found = affine_fit.fit_all(
-        names, jnp.concatenate(points_of), jnp.concatenate(values_of)
+        names, np.concatenate(points_of), np.concatenate(values_of)
     )
     edges = []
     for e, place in enumerate(places):
@@ -158,6 +157,23 @@ def fit_edges(
         best = adequate[0] if adequate else max(ranked, key=lambda fit: fit.r2)
         edges.append(Edge(*place, best))
     return sorted(edges + known, key=lambda edge: edge[:3])
+
+
+def _sampled(
+    model: KAN, params: Sequence[Any], x: Array, points: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Each layer's inputs at their quantiles, and the values of its edges there."""
+
+    @jax.jit
+    def every(model: KAN, params: Any, x: Array) -> Any:
+        found = []
+        inputs = model.activations(params, x)[:-1]
+        for one, p, values in zip(model.layers, params, inputs, strict=True):
+            samples = jnp.quantile(values, jnp.linspace(0, 1, points), axis=0)
+            found.append((samples, attribution.layer_edges(one, p, samples)))
+        return found
+
+    return jax.device_get(every(model, params, x))
 
 
 def freeze(
@@ -233,7 +249,7 @@ def auto_symbolic(
         complexity_weight=complexity_weight,
     )
     new = [edge for edge in found if edge.fit.r2 >= minimum_r2]
-    targets = model.apply(params, x) if y is None else y
+    targets = jax.jit(model.apply)(params, x) if y is None else y
     frozen, start = freeze(model, params, new)
     start = lbfgs.minimise(loss(frozen.apply), start, (x, targets), steps=steps)
     return Symbolic(frozen, start, found)
@@ -266,7 +282,10 @@ def formula(
     """
     import sympy
 
-    if edges is None:
+    if edges is None and all(units.learned(one) is None for one in model.layers):
+        both = enumerate(zip(model.layers, params, strict=True))
+        edges = [e for i, (one, p) in both for e in _frozen_edges(i, one, p)]
+    elif edges is None:
         edges = fit_edges(model, params, x, minimum_r2=minimum_r2)
     worst = min(edges, key=lambda edge: edge.fit.r2, default=None)
     if worst is not None and worst.fit.r2 < minimum_r2:
