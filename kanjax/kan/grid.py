@@ -50,7 +50,9 @@ def update_grid(
     if not 0 <= uniform_share <= 1:
         raise ValueError(f"uniform_share must be in [0, 1]; got {uniform_share}.")
 
-    return _regrid(model, params, x, _adapted, uniform_share)
+    if intervals is not None and intervals < 1:
+        raise ValueError(f"intervals must be at least 1; got {intervals}.")
+    return _regrid(model, params, x, _adapted, (uniform_share, intervals))
 
 
 def refine(model: KAN, params: Params, x: Array, intervals: int) -> tuple[KAN, Params]:
