@@ -257,12 +257,13 @@ def _claims(numbers: dict[str, Any]) -> tuple[papers.Claim, ...]:
 def _figure(
     errors: dict[str, float], found: symbolic.Symbolic, x: Array, run: dict[str, Any]
 ) -> Any:
-    figure = style.new_figure((10.0, 7.2))
+    figure = style.new_figure((8.4, 6.2))
     (grid, edges), (confused, parity) = figure.subplots(2, 2)
     grid.plot(list(map(int, errors)), list(errors.values()), "o-", color=style.BLUE)
     grid.set(xscale="log", yscale="log", title="Grid extension of a [2, 1, 1] KAN")
     grid.set_xticks(list(map(int, errors)), list(errors))
     grid.minorticks_off()
+    grid.set_ylim(min(errors.values()) / 3, max(errors.values()) * 3)
     grid.set(xlabel="grid intervals", ylabel="test RMSE")
     style.light_grid(grid)
     _draw_edges(edges, found, x)

@@ -199,7 +199,9 @@ def _draw_with_curves(
                 linewidth=1.3,
             )
             if edge.formula:
-                box.set_title(edge.formula, size=7.5, pad=1.5, color=style.ORANGE)
+                name = box.set_title(edge.formula, size=8, pad=3, color=style.ORANGE)
+                # The edge's line runs behind it.
+                name.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})
             box.set(xticks=[], yticks=[])
             box.margins(0.12)
             box.spines[:].set(visible=True, linewidth=0.7, color="0.35")
