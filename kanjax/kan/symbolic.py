@@ -391,14 +391,12 @@ def _freeze_layer(
 
 
 def _ranked(
-    names: Sequence[str], found: Array, edge: int, complexity_weight: float
+    names: Sequence[str], found: np.ndarray, edge: int, complexity_weight: float
 ) -> list[Fit]:
     """One edge's fits, most plausible first. found: (functions, edges, 5)."""
     fits = [
         Fit(name, (float(a), float(b), float(c), float(d)), float(r2))
-        for name, (a, b, c, d, r2) in zip(
-            names, np.asarray(found)[:, edge], strict=True
-        )
+        for name, (a, b, c, d, r2) in zip(names, found[:, edge], strict=True)
     ]
 
     def implausibility(fit: Fit) -> float:
