@@ -257,7 +257,7 @@ def _claims(numbers: dict[str, Any]) -> tuple[papers.Claim, ...]:
 def _figure(
     errors: dict[str, float], found: symbolic.Symbolic, x: Array, run: dict[str, Any]
 ) -> Any:
-    figure = style.new_figure((8.4, 6.2))
+    figure = style.new_figure((7.8, 5.8))
     (grid, edges), (confused, parity) = figure.subplots(2, 2)
     grid.plot(list(map(int, errors)), list(errors.values()), "o-", color=style.BLUE)
     grid.set(xscale="log", yscale="log", title="Grid extension of a [2, 1, 1] KAN")
