@@ -16,8 +16,9 @@ NAMES = (
     "landscape",
     "ntk",
     "hopfield",
+    "symbolic",
 )
-WITH_PEERS = ("kan_layer", "kat", "landscape", "hopfield")
+WITH_PEERS = ("kan_layer", "kat", "landscape", "hopfield", "symbolic")
 OWNERS = {"hopfield_layers": "hopfield", "kat_rational": "kat"}
 """The benchmark of a peer's source, where it is not the layers'."""
 ROOT = pathlib.Path(__file__).resolve().parents[1]

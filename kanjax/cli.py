@@ -37,6 +37,9 @@ def study(
     task: Annotated[
         str | None, typer.Option(help="regression or classification; else inferred.")
     ] = None,
+    composition: Annotated[
+        str | None, typer.Option(help="Column of alloys, such as AlCoCrFeNi2.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="kan, mlp or hopfield.")] = None,
     widths: Annotated[
         str | None,

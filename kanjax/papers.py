@@ -70,6 +70,13 @@ PAPERS: tuple[Paper, ...] = (
         "kan",
         "in part",
     ),
+    Paper(
+        "hea-kan",
+        "Kolmogorov-Arnold Neural Networks for High-Entropy Alloys Design",
+        "Bandyopadhyay, Avlani, Zhuang (2024), arXiv 2410.08452",
+        "kan",
+        "reproduced",
+    ),
 )
 
 

@@ -5,6 +5,7 @@ import json
 import sys
 
 import pytest
+import sympy
 
 from benchmarks import timing
 from benchmarks.peers import client
@@ -86,6 +87,25 @@ def test_hopfield_reports_layer_sweeps_and_large_memory(tmp_path):
     assert loops < set(result["glauber"]["times_of_kanjax"])
     for states in ("states_1", "states_32"):
         assert result["large_memory"][states]["times_of_two_products"]["kanjax"] > 0
+
+
+def test_symbolic_recovers_and_times_parts(tmp_path):
+    result = run("symbolic", tmp_path)
+    assert result["peers"] == {} and result["summary"]["kanjax"]["of"] == 1
+    (one,) = result["formulas"]
+    assert one["kanjax"]["expression"] and one["kanjax"]["seconds"] > 0
+    assert set(result["parts"]["times"]) == {"one_edge", "update_grid", "refine"}
+    assert result["parts"]["best"] == "sin" and result["parts"]["r2"] > 0.9999
+
+
+def test_a_formula_is_recovered_where_it_is_exact_inside_and_outside():
+    formulas = importlib.import_module("benchmarks.formulas")
+    assert len(formulas.FORMULAS) >= 12
+    for one in formulas.FORMULAS:
+        names = [f"x{i + 1}" for i in range(one.inputs)]
+        exact = sympy.sympify(one.text)
+        assert formulas.judge(one, exact, names)["recovered"], one
+        assert not formulas.judge(one, exact * 1.01, names)["recovered"], one
 
 
 def test_import_of_kanjax_leaves_the_heavy_libraries_alone(tmp_path):

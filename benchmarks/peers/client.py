@@ -35,18 +35,27 @@ class Peer:
         """Durations in seconds of a block of repeats of at least that long."""
         return self._ask(shape, mode, seconds)
 
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """The peer's answer to any request."""
+        answer = self._send(request)
+        if "absent" in answer:
+            raise PeerError(f"{self.name}: {answer['absent']}")
+        return answer
+
     def _ask(
         self, shape: tuple[int, ...], mode: str, seconds: float | None
     ) -> list[float]:
-        request = {"shape": list(shape), "mode": mode, "seconds": seconds}
+        answer = self._send({"shape": list(shape), "mode": mode, "seconds": seconds})
+        if "durations" not in answer:
+            raise PeerError(f"{self.name}: {answer.get('absent')}")
+        return answer["durations"]
+
+    def _send(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-        answer = self._read()
-        if "durations" not in answer:
-            raise PeerError(f"{self.name}: {answer.get('absent')}")
-        return answer["durations"]
+        return self._read()
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None

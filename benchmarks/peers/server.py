@@ -57,6 +57,19 @@ def main(
             _reply(replies, {"durations": timing.block(run, request["seconds"])})
 
 
+def answer(answers: Callable[..., dict[str, Any]], packages: Iterable[str]) -> None:
+    """Serve requests that are the arguments of a function, till the input ends."""
+    replies = _own_stdout()
+    found = timing.versions(packages)
+    absent = [package for package in packages if package not in found]
+    if absent:
+        _reply(replies, {"absent": f"{', '.join(absent)} is not installed"})
+        return
+    _reply(replies, {"versions": found})
+    for line in sys.stdin:
+        _reply(replies, answers(**json.loads(line)))
+
+
 def _own_stdout() -> io.TextIOBase:
     """A file for the replies; what a library prints goes to stderr instead."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -3,6 +3,16 @@
 from kanjax.data import augmentation
 from kanjax.data.bags import Bags, bags_from_instances, bit_pattern_bags
 from kanjax.data.bundled import NAMES, load
+from kanjax.data.compositions import (
+    ELEMENTS,
+    GAS_CONSTANT,
+    Compositions,
+    Descriptors,
+    Element,
+    alloy_descriptors,
+    parse_composition,
+    parse_compositions,
+)
 from kanjax.data.errors import DataError
 from kanjax.data.examples import Dataset, Examples, Split, Task
 from kanjax.data.image_folder import read_image_folder
@@ -14,10 +24,15 @@ from kanjax.data.synthetic import feynman, friedman
 from kanjax.data.tables import Table, read_frame, read_npz, read_table
 
 __all__ = [
+    "ELEMENTS",
+    "GAS_CONSTANT",
     "NAMES",
     "Bags",
+    "Compositions",
     "DataError",
     "Dataset",
+    "Descriptors",
+    "Element",
     "Examples",
     "Prepared",
     "Preprocessor",
@@ -25,12 +40,15 @@ __all__ = [
     "Table",
     "Task",
     "augmentation",
+    "alloy_descriptors",
     "bags_from_instances",
     "bit_pattern_bags",
     "feynman",
     "fit_preprocessor",
     "friedman",
     "load",
+    "parse_composition",
+    "parse_compositions",
     "prepare",
     "read_cifar",
     "read_frame",

@@ -3,7 +3,8 @@
 A numeric column becomes one feature: missing values get the training median, and the
 training range is mapped linearly to the domain of the basis. A categorical column
 (text, booleans, pandas categories) becomes one feature for each category, 1 where the
-row is of that category and 0 elsewhere.
+row is of that category and 0 elsewhere. A column of compositions, if one is named,
+becomes the fractions of its elements and their descriptors.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
-from kanjax.data import errors
+from kanjax.data import compositions, errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,56 @@ class CategoricalColumn:
         out[seen, index[seen]] = 1
 
 
-Column = NumericColumn | CategoricalColumn
+@dataclasses.dataclass(frozen=True)
+class CompositionColumn:
+    """A column of compositions: a feature for each element and each descriptor.
+
+    Attributes:
+        name: the column's.
+        elements: those whose fractions are features.
+        low, high: of each feature over the training rows.
+    """
+
+    name: str
+    elements: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        fractions = tuple(f"{self.name}:{symbol}" for symbol in self.elements)
+        described = tuple(f"{self.name}:{name}" for name in DESCRIPTOR_NAMES)
+        return fractions + described
+
+    def values(self, series: "pd.Series") -> np.ndarray:
+        """(rows, features) in their own units: fractions, then descriptors."""
+        found = parsed_compositions(series, self.name)
+        columns = dict(zip(found.elements, found.fractions.T, strict=True))
+        zeros = np.zeros(len(series))
+        fractions = [columns.get(symbol, zeros) for symbol in self.elements]
+        described = compositions.alloy_descriptors(found)
+        return np.stack(
+            [*fractions, *(getattr(described, name) for name in DESCRIPTOR_NAMES)], 1
+        )
+
+    def write(
+        self, series: "pd.Series", domain: tuple[float, float], out: np.ndarray
+    ) -> None:
+        """Fill ``out`` (rows, features) with the scaled values, all in ``domain``."""
+        low, high = np.array(self.low), np.array(self.high)
+        width = np.where(high > low, high - low, 1)
+        shares = (np.clip(self.values(series), low, high) - low) / width
+        out[:] = domain[0] + (domain[1] - domain[0]) * shares
+
+
+DESCRIPTOR_NAMES = (
+    "mixing_entropy",
+    "valence_electrons",
+    "size_mismatch",
+    "electronegativity_spread",
+)
+
+Column = NumericColumn | CategoricalColumn | CompositionColumn
 
 
 def column(frame: "pd.DataFrame", name: str) -> "pd.Series":
@@ -245,6 +295,40 @@ def fit_categorical(
             "the others are encoded as zeros"
         )
     return CategoricalColumn(name, fill, tuple(kept)), notes
+
+
+def parsed_compositions(series: "pd.Series", name: str) -> compositions.Compositions:
+    """The compositions of a column.
+
+    Raises:
+        DataError: when one is missing or cannot be read; the message says which row.
+    """
+    absent = missing(series)
+    if absent.any():
+        raise errors.DataError(
+            f"column {name!r} has no composition in {int(absent.sum())} of "
+            f"{len(series)} rows; add them or leave the rows out"
+        )
+    texts = [str(value) for value in series]
+    for row, text in enumerate(texts):
+        try:
+            compositions.parse_composition(text)
+        except errors.DataError as error:
+            raise errors.DataError(f"column {name!r}, row {row}: {error}") from None
+    return compositions.parse_compositions(texts)
+
+
+def fit_composition(
+    series: "pd.Series", name: str
+) -> tuple[CompositionColumn, list[str]]:
+    """The description of a column of compositions, and notes."""
+    found = parsed_compositions(series, name)
+    elements = tuple(sorted(found.elements))
+    column = CompositionColumn(name, elements, (), ())
+    values = column.values(series)
+    low, high = (tuple(map(float, v)) for v in (values.min(0), values.max(0)))
+    notes = [f"column {name!r}: {note}" for note in found.notes]
+    return CompositionColumn(name, elements, low, high), notes
 
 
 def _filled(name: str, absent: np.ndarray, value: str) -> str:

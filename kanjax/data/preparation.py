@@ -48,6 +48,7 @@ def prepare(
     fractions: Sequence[float] = splitting.FRACTIONS,
     domain: tuple[float, float] = (-1.0, 1.0),
     max_categories: int = 50,
+    composition: str | None = None,
 ) -> Prepared:
     """Check, split and scale data; everything is fitted on the training rows.
 
@@ -62,6 +63,8 @@ def prepare(
         fractions: of training, validation and test rows.
         domain: where numeric features lie after scaling.
         max_categories: how many categories of a column get a feature.
+        composition: the column of alloys' compositions, such as "AlCoCrFeNi2", which
+            becomes fractions and descriptors.
 
     Raises:
         DataError: one line on what is wrong with the data: a target column that is
@@ -82,6 +85,7 @@ def prepare(
         parts[0],
         domain=domain,
         max_categories=max_categories,
+        composition=composition,
     )
     x, y = fitted.features(frame), fitted.target(frame)
     train, validation, test = (examples.examples(x[p], y[p], task) for p in parts)

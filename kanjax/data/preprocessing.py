@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _KINDS: dict[str, type[columns_.Column]] = {
     "numeric": columns_.NumericColumn,
     "categorical": columns_.CategoricalColumn,
+    "composition": columns_.CompositionColumn,
 }
 
 
@@ -108,6 +109,9 @@ class Preprocessor:
         notes, clipped, beyond = [], 0, []
         for column in self.columns:
             series = columns_.column(frame, column.name)
+            if isinstance(column, columns_.CompositionColumn):
+                notes += _composition_remarks(series, column)
+                continue
             absent = columns_.missing(series)
             if absent.any():
                 fill = column.fill
@@ -186,6 +190,7 @@ def fit_preprocessor(
     *,
     domain: tuple[float, float] = (-1.0, 1.0),
     max_categories: int = 50,
+    composition: str | None = None,
 ) -> Preprocessor:
     """Fit a preprocessor on the training rows of a table.
 
@@ -198,6 +203,7 @@ def fit_preprocessor(
         domain: lower and upper end of the scaled numeric features.
         max_categories: how many categories of a column get a feature, the most
             frequent ones; a longer column of text that never repeats is dropped.
+        composition: the column of alloys' compositions, such as "AlCoCrFeNi2".
 
     Raises:
         DataError: when a column has no value or an infinite one, when no feature is
@@ -211,7 +217,7 @@ def fit_preprocessor(
         raise ValueError(f"max_categories must be at least 2, got {max_categories}")
     targets = tables.target_columns(frame, target)
     rows = np.asarray(train_rows, int)
-    kept, notes = _fit_columns(frame, targets, rows, max_categories)
+    kept, notes = _fit_columns(frame, targets, rows, max_categories, composition)
     if task == "classification":
         name, *others = targets
         if others:
@@ -238,13 +244,24 @@ def fit_preprocessor(
 
 
 def _fit_columns(
-    frame: "pd.DataFrame", targets: Sequence[str], rows: np.ndarray, most: int
+    frame: "pd.DataFrame",
+    targets: Sequence[str],
+    rows: np.ndarray,
+    most: int,
+    composition: str | None,
 ) -> tuple[tuple[columns_.Column, ...], tuple[str, ...]]:
     kept, notes, constant = [], [], []
+    if composition is not None:
+        columns_.column(frame, composition)
     for name in frame.columns:
         if name in targets:
             continue
         series = columns_.column(frame, name).iloc[rows]
+        if name == composition:
+            column, said = columns_.fit_composition(series, name)
+            kept.append(column)
+            notes += said
+            continue
         if columns_.missing(series).all():
             raise errors.DataError(
                 f"column {name!r} has no value in any of the {rows.size} training "
@@ -292,6 +309,20 @@ def _refuse_constant(name: str, distinct: int) -> None:
             f"the target {name!r} is constant, expected at least 2 different values; "
             "choose another target"
         )
+
+
+def _composition_remarks(
+    series: "pd.Series", column: columns_.CompositionColumn
+) -> list[str]:
+    """Elements that training did not have, which are no features."""
+    found = columns_.parsed_compositions(series, column.name)
+    new = [symbol for symbol in found.elements if symbol not in column.elements]
+    if not new:
+        return []
+    return [
+        f"column {column.name!r}: the elements {errors.listing(new)} are in no "
+        "training row; they count in the descriptors alone"
+    ]
 
 
 def _kind_name(column: columns_.Column) -> str:

@@ -15,11 +15,15 @@ from kanjax.kan.cost import (
     spline_cost,
     spline_flops,
 )
+from kanjax.kan.discovery import discover
 from kanjax.kan.grid import fit_coefficients, refine, update_grid
 from kanjax.kan.layer import KANLayer, RationalLayer
+from kanjax.kan.lbfgs import minimise
 from kanjax.kan.network import KAN
 from kanjax.kan.pruning import Pruned, prune
+from kanjax.kan.regularisation import penalty, sparse
 from kanjax.kan.transformer import kat, kat_from_vit, rational_mlp
+from kanjax.kan.units import UnitLayer
 from kanjax.kan.variance import gain
 
 __all__ = [
@@ -29,14 +33,18 @@ __all__ = [
     "KANLayer",
     "Pruned",
     "RationalLayer",
+    "UnitLayer",
     "attribute",
     "dense_cost",
+    "discover",
     "edge_activations",
     "fit_coefficients",
     "gain",
     "kat",
     "kat_from_vit",
     "layer_edges",
+    "minimise",
+    "penalty",
     "prune",
     "rational_cost",
     "rational_flops",
@@ -44,6 +52,7 @@ __all__ = [
     "refine",
     "spline_cost",
     "spline_flops",
+    "sparse",
     "symbolic",
     "update_grid",
 ]

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax.kan import layer
+from kanjax.kan import units
 from kanjax.kan.network import KAN
 
 _FLOOR = 1e-4
@@ -24,7 +25,8 @@ class Attribution(NamedTuple):
     Attributes:
         inputs: (in,), the score of each input.
         nodes: for each layer of units, inputs first and outputs last, (units,).
-        edges: for each layer, (in, out).
+        edges: for each layer, (in, sums); there are as many sums as units, unless some
+            units multiply.
     """
 
     inputs: Array
@@ -48,10 +50,19 @@ def edge_activations(
 
 
 def layer_edges(
-    one: layer.Layer, params: Any, x: Float[Array, "batch in"]
-) -> Float[Array, "batch in out"]:
+    one: units.Layer, params: Any, x: Float[Array, "batch in"]
+) -> Float[Array, "batch in sums"]:
     """The value of every edge of one layer at every sample."""
-    return jnp.einsum("bgi,gio->bio", one.features(params, x), one.weights(params))
+    inner = units.learned(one)
+    if inner is None:
+        values = jnp.zeros((*x.shape, units.sums(one)), x.dtype)
+    else:
+        features, weights = inner.features(params, x), inner.weights(params)
+        values = jnp.einsum("bgi,gio->bio", features, weights)
+    if isinstance(one, units.UnitLayer) and one.formulas:
+        sources, targets = _places(one)
+        values = values.at[:, sources, targets].add(one.formula_values(params, x))
+    return values
 
 
 @jax.jit
@@ -61,8 +72,8 @@ def attribute(
     """Scores of edges, units and inputs, from the outputs back to the inputs.
 
     With A_io the standard deviation of edge (i, o) over the samples and N_o that of
-    unit o, an edge's score is ``A_io score_o / N_o`` and a unit's score the sum of its
-    outgoing edges' scores.
+    sum o, an edge's score is ``A_io score_o / N_o`` and a unit's score the sum of its
+    outgoing edges' scores. Each sum of a product has the product's score.
 
     Raises:
         ValueError: if x is not (batch, in).
@@ -73,29 +84,52 @@ def attribute(
     score = jnp.ones(model.widths[-1], x.dtype)
     nodes, edges = [score], []
     for i in reversed(range(len(model.layers))):
-        spread = _edge_deviation(model.layers[i], params[i], values[i])
-        unit_spread = jnp.std(values[i + 1], axis=0)
-        edges.append(spread * score / (unit_spread + _FLOOR))
+        one = model.layers[i]
+        spread = edge_deviation(one, params[i], values[i])
+        sum_spread = jnp.std(units.sum_values(one, params[i], values[i]), axis=0)
+        score = score[units.unit_of_sum(one)]
+        edges.append(spread * score / (sum_spread + _FLOOR))
         score = jnp.sum(edges[-1], axis=1)
         nodes.append(score)
     return Attribution(score, tuple(reversed(nodes)), tuple(reversed(edges)))
 
 
-def _edge_deviation(
-    one: layer.Layer, params: Any, x: Float[Array, "batch in"]
-) -> Float[Array, "in out"]:
-    """The standard deviation of every edge, from the covariance of its features.
+def edge_deviation(
+    one: units.Layer, params: Any, x: Float[Array, "batch in"]
+) -> Float[Array, "in sums"]:
+    """The standard deviation of every edge over the samples."""
+    inner = units.learned(one)
+    if inner is None:
+        spread = jnp.zeros((one.in_features, units.sums(one)), x.dtype)
+    else:
+        spread = learned_deviation(inner, params, x)
+    if isinstance(one, units.UnitLayer) and one.formulas:
+        formula_spread = jnp.std(one.formula_values(params, x), axis=0)
+        spread = spread.at[_places(one)].add(formula_spread)
+    return spread
+
+
+def learned_deviation(
+    one: units.LearnedLayer, params: Any, x: Float[Array, "batch in"]
+) -> Float[Array, "in sums"]:
+    """The standard deviation of every learned edge, from its features' covariance.
 
     An edge is linear in its input's features, so a (rows, rows) covariance an input
     replaces the values of all edges at all samples.
     """
-    features = one.features(params, x)
+    features, weights = one.features(params, x), one.weights(params)
     centered = features - jnp.mean(features, axis=0)
     covariance = jnp.einsum(
         "bgi,bhi->igh", centered, centered, precision="highest"
     ) / len(x)
-    weights = one.weights(params)
     variance = jnp.einsum(
         "gio,igh,hio->io", weights, covariance, weights, precision="highest"
     )
-    return jnp.sqrt(jnp.maximum(variance, 0))
+    # The inner where keeps the gradient finite at edges that are zero.
+    is_positive = variance > 0
+    return jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, variance, 1)), 0)
+
+
+def _places(one: units.UnitLayer) -> tuple[np.ndarray, np.ndarray]:
+    sources, targets, _ = zip(*one.formulas, strict=True)
+    return np.array(sources), np.array(targets)

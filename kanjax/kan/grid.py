@@ -4,6 +4,7 @@ Source: Liu et al. (2024), arXiv 2404.19756, section 2.4 and appendix.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -12,12 +13,17 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import bases
-from kanjax.kan import layer
+from kanjax.kan import layer, units
 from kanjax.kan.network import KAN, Params
 
 
 def update_grid(
-    model: KAN, params: Params, x: Array, *, uniform_share: float = 0.1
+    model: KAN,
+    params: Params,
+    x: Array,
+    *,
+    uniform_share: float = 0.1,
+    intervals: int | None = None,
 ) -> tuple[KAN, Params]:
     """Move every layer's knots to where its inputs lie, then refit the coefficients.
 
@@ -31,6 +37,7 @@ def update_grid(
         params: its parameters.
         x: (batch, in), the samples.
         uniform_share: between 0 and 1.
+        intervals: of the new grids; None for as many as before.
 
     Returns:
         The model with the new knots, and parameters for it. The function changes as
@@ -43,18 +50,9 @@ def update_grid(
     if not 0 <= uniform_share <= 1:
         raise ValueError(f"uniform_share must be in [0, 1]; got {uniform_share}.")
 
-    def adapted(basis: bases.BSpline, values: Array) -> bases.BSpline:
-        fractions = jnp.linspace(0, 1, basis.intervals + 1)
-        quantiles = jnp.quantile(values, fractions, axis=0).T
-        low, high = quantiles[:, :1], quantiles[:, -1:]
-        # An input that never changes still needs a grid of some length.
-        width = jnp.where(high > low, high - low, 1.0)
-        uniform = low + fractions * width
-        interior = uniform_share * uniform + (1 - uniform_share) * quantiles
-        interior = jnp.where(high > low, interior, uniform)
-        return dataclasses.replace(basis, knots=_extend(interior, basis.degree))
-
-    return _regrid(model, params, x, adapted)
+    if intervals is not None and intervals < 1:
+        raise ValueError(f"intervals must be at least 1; got {intervals}.")
+    return _regrid(model, params, x, _adapted, (uniform_share, intervals))
 
 
 def refine(model: KAN, params: Params, x: Array, intervals: int) -> tuple[KAN, Params]:
@@ -78,47 +76,73 @@ def refine(model: KAN, params: Params, x: Array, intervals: int) -> tuple[KAN, P
         ValueError: if there would be fewer intervals than before.
     """
 
-    def finer(basis: bases.BSpline, values: Array) -> bases.BSpline:
-        if intervals < basis.intervals:
-            raise ValueError(
-                f"intervals={intervals} is fewer than the {basis.intervals} that the "
-                "grid has; refinement only adds."
-            )
-        if basis.knots is None:
-            return dataclasses.replace(basis, intervals=intervals)
-        interior = _interior(basis)
-        old = jnp.linspace(0, 1, interior.shape[-1])
-        new = jnp.linspace(0, 1, intervals + 1)
-        interpolated = (
-            jnp.interp(new, old, interior)
-            if interior.ndim == 1
-            else (jax.vmap(lambda row: jnp.interp(new, old, row))(interior))
+    return _regrid(model, params, x, _finer, intervals)
+
+
+def _adapted(
+    basis: bases.BSpline, values: Array, setting: tuple[float, int | None]
+) -> bases.BSpline:
+    uniform_share, intervals = setting
+    number = intervals or basis.intervals
+    fractions = jnp.linspace(0, 1, number + 1)
+    quantiles = jnp.quantile(values, fractions, axis=0).T
+    low, high = quantiles[:, :1], quantiles[:, -1:]
+    # An input that never changes still needs a grid of some length.
+    width = jnp.where(high > low, high - low, 1.0)
+    uniform = low + fractions * width
+    interior = uniform_share * uniform + (1 - uniform_share) * quantiles
+    interior = jnp.where(high > low, interior, uniform)
+    knots = _extend(interior, basis.degree)
+    return dataclasses.replace(basis, intervals=number, knots=knots)
+
+
+def _finer(basis: bases.BSpline, values: Array, intervals: int) -> bases.BSpline:
+    if intervals < basis.intervals:
+        raise ValueError(
+            f"intervals={intervals} is fewer than the {basis.intervals} that the "
+            "grid has; refinement only adds."
         )
-        knots = _extend(interpolated, basis.degree)
-        return dataclasses.replace(basis, intervals=intervals, knots=knots)
+    if basis.knots is None:
+        return dataclasses.replace(basis, intervals=intervals)
+    interior = _interior(basis)
+    old = jnp.linspace(0, 1, interior.shape[-1])
+    new = jnp.linspace(0, 1, intervals + 1)
+    interpolated = (
+        jnp.interp(new, old, interior)
+        if interior.ndim == 1
+        else (jax.vmap(lambda row: jnp.interp(new, old, row))(interior))
+    )
+    knots = _extend(interpolated, basis.degree)
+    return dataclasses.replace(basis, intervals=intervals, knots=knots)
 
-    return _regrid(model, params, x, finer)
 
-
-def _regrid(model: KAN, params: Params, x: Array, change: Any) -> tuple[KAN, Params]:
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _regrid(
+    model: KAN, params: Params, x: Array, change: Any, setting: Any
+) -> tuple[KAN, Params]:
     """Change each layer's basis, given its inputs, and refit its coefficients."""
     if jnp.ndim(x) != 2:
         raise ValueError(f"x must be (batch, in); got shape {jnp.shape(x)}.")
     layers, fitted = [], []
     inputs = model.activations(params, x)
     for i, (one, p) in enumerate(zip(model.layers, params, strict=True)):
-        if not isinstance(one, layer.KANLayer) or not isinstance(
-            one.basis, bases.BSpline
+        inner = units.learned(one)
+        if inner is None:
+            layers.append(one)
+            fitted.append(p)
+            continue
+        if not isinstance(inner, layer.KANLayer) or not isinstance(
+            inner.basis, bases.BSpline
         ):
             raise TypeError(
-                f"layer {i} has the basis {one.basis!r}; grids belong to B-splines."
+                f"layer {i} has the basis {inner.basis!r}; grids belong to B-splines."
             )
-        basis = change(one.basis, inputs[i])
+        basis = change(inner.basis, inputs[i], setting)
         points = _fit_points(basis, inputs[i])
         values = jnp.einsum(
-            "pgi,gio->pio", one.basis(points, axis=-2), p["coef"], precision="highest"
+            "pgi,gio->pio", inner.basis(points, axis=-2), p["coef"], precision="highest"
         )
-        layers.append(dataclasses.replace(one, basis=basis))
+        layers.append(units.with_learned(one, dataclasses.replace(inner, basis=basis)))
         fitted.append({**p, "coef": fit_coefficients(basis, points, values)})
     return model.with_layers(layers), tuple(fitted)
 

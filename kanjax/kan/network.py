@@ -1,6 +1,7 @@
 """Kolmogorov-Arnold networks: layers of learned univariate functions.
 
-Source: Liu et al. (2024), KAN: Kolmogorov-Arnold Networks, arXiv 2404.19756.
+Sources: Liu et al. (2024), KAN: Kolmogorov-Arnold Networks, arXiv 2404.19756; units
+that multiply: Liu et al. (2024), KAN 2.0, arXiv 2408.10205.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import bases, model
-from kanjax.kan import layer
+from kanjax.kan import layer, units
 
 Params = tuple[dict[str, Array], ...]
 
@@ -24,10 +25,19 @@ class KAN:
     Args:
         widths: the number of inputs, of each layer's hidden units, and of outputs.
         basis: one basis for all layers, or a tuple with one a layer. A
-            :class:`kanjax.bases.Rational` makes group-rational layers.
+            :class:`kanjax.bases.Rational` makes group-rational layers; None is for a
+            layer all of whose edges are formulas.
         residual: the function of the residual branch (None for none); rational layers
             have none.
-        masks: None, or a tuple with each layer's (in, out) edge mask or None.
+        masks: None, or a tuple with each layer's (in, sums) edge mask or None; there
+            are as many sums as units, unless some units multiply.
+        products: None, or for each layer how many of its units, the last ones, are
+            products of ``arity`` sums and not one sum.
+        arity: how many sums a product takes.
+        affine: whether every sum and every unit has a scale and a shift.
+        formulas: None, or for each layer its edges that are formulas: tuples (input,
+            sum, function) with a name in ``kanjax.kan.symbolic.LIBRARY``.
+            :func:`kanjax.kan.symbolic.freeze` writes it.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -42,6 +52,10 @@ class KAN:
     basis: Any = model.child(default=bases.BSpline())
     residual: layer.Activation | None = jax.nn.silu
     masks: tuple[Array | None, ...] | None = model.child(default=None)
+    products: tuple[int, ...] | None = None
+    arity: int = 2
+    affine: bool = False
+    formulas: tuple[tuple[units.FormulaEdge, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or any(
@@ -51,26 +65,61 @@ class KAN:
                 "widths must be at least two positive integers, the inputs first and "
                 f"the outputs last; got {self.widths}."
             )
-        for name in ("basis", "masks"):
+        for name in ("basis", "masks", "products", "formulas"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != len(self.widths) - 1:
                 raise ValueError(
                     f"{name} has {len(value)} entries; widths {self.widths} make "
                     f"{len(self.widths) - 1} layers."
                 )
+        self._check_units()
+
+    def _check_units(self) -> None:
+        if self.arity < 2:
+            raise ValueError(f"arity must be at least 2; got {self.arity}.")
+        for i, (products, width) in enumerate(
+            zip(self.products or (), self.widths[1:], strict=False)
+        ):
+            if not 0 <= products <= width:
+                raise ValueError(
+                    f"products[{i}] is {products}; layer {i} has {width} units."
+                )
+        for i, given in enumerate(self.formulas or ()):
+            where = f"layer {i}"
+            units.check_formulas(given, self.widths[i], self._sums(i), where)
+        each = self.basis if isinstance(self.basis, tuple) else (self.basis,)
+        if self.formulas is None and any(basis is None for basis in each):
+            raise ValueError(
+                "basis is None, which is for layers of formulas; give a basis, or "
+                "formulas."
+            )
+
+    def _sums(self, index: int) -> int:
+        products = self.products[index] if self.products else 0
+        return self.widths[index + 1] + products * (self.arity - 1)
 
     @property
-    def layers(self) -> tuple[layer.Layer, ...]:
+    def layers(self) -> tuple[units.Layer, ...]:
         """The layers' models, first to last."""
-        number = len(self.widths) - 1
-        each = self.basis if isinstance(self.basis, tuple) else (self.basis,) * number
-        masks = self.masks or (None,) * number
-        pairs = zip(self.widths[:-1], self.widths[1:], each, masks, strict=True)
-        return tuple(
-            layer.RationalLayer(inputs, outputs, basis, mask)
-            if isinstance(basis, bases.Rational)
-            else layer.KANLayer(inputs, outputs, basis, self.residual, mask)
-            for inputs, outputs, basis, mask in pairs
+        return tuple(map(self._layer, range(len(self.widths) - 1)))
+
+    def _layer(self, index: int) -> units.Layer:
+        basis = self.basis[index] if isinstance(self.basis, tuple) else self.basis
+        inputs, sums = self.widths[index], self._sums(index)
+        formulas = self.formulas[index] if self.formulas else ()
+        mask = self.masks[index] if self.masks else None
+        if formulas:
+            mask = units.without(formulas, mask, (inputs, sums))
+        learned: units.LearnedLayer | None = None
+        if isinstance(basis, bases.Rational):
+            learned = layer.RationalLayer(inputs, sums, basis, mask)
+        elif basis is not None:
+            learned = layer.KANLayer(inputs, sums, basis, self.residual, mask)
+        products = self.products[index] if self.products else 0
+        if learned is not None and not (formulas or products or self.affine):
+            return learned
+        return units.UnitLayer(
+            inputs, sums, learned, formulas, products, self.arity, self.affine
         )
 
     def init(self, key: Array) -> Params:
@@ -91,14 +140,21 @@ class KAN:
             values.append(one.apply(p, values[-1]))
         return tuple(values)
 
-    def with_layers(self, layers: Sequence[layer.Layer]) -> "KAN":
-        """This network with other layers' sizes, bases and masks."""
-        masks = tuple(one.mask for one in layers)
-        each = tuple(one.basis for one in layers)
+    def with_layers(self, layers: Sequence[units.Layer]) -> "KAN":
+        """This network with other sizes, bases, masks, products and formulas."""
+        learned = [units.learned(one) for one in layers]
+        masks = tuple(None if one is None else one.mask for one in learned)
+        each = tuple(None if one is None else one.basis for one in learned)
         is_shared = not jax.tree.leaves(each) and len(set(each)) == 1
+        formulas = tuple(map(units.formulas, layers))
+        products = tuple(
+            one.products if isinstance(one, units.UnitLayer) else 0 for one in layers
+        )
         return dataclasses.replace(
             self,
             widths=(layers[0].in_features, *(one.out_features for one in layers)),
             basis=each[0] if is_shared else each,
             masks=None if all(mask is None for mask in masks) else masks,
+            products=products if any(products) else None,
+            formulas=formulas if any(formulas) else None,
         )

@@ -7,12 +7,13 @@ of arXiv 2408.10205.
 import dataclasses
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from kanjax import bases
-from kanjax.kan import attribution, layer
+from kanjax.kan import attribution, layer, units
 from kanjax.kan.network import KAN, Params
 
 
@@ -41,13 +42,14 @@ def prune(
     *,
     node_threshold: float = 1e-2,
     edge_threshold: float = 3e-2,
+    input_threshold: float = 0.0,
 ) -> Pruned:
-    """Remove hidden units and mask edges whose attribution score is small.
+    """Remove hidden units and mask edges and inputs whose attribution score is small.
 
     A hidden unit without an edge left on one side goes as well, but a layer never loses
-    its best unit. Hidden units are removed from the arrays, except under a grouped
-    rational layer, where they are masked. Not for use under ``jit``: the shapes of the
-    result depend on the values.
+    its best unit, nor a product the best edge of any of its sums. Hidden units are
+    removed from the arrays, except under a grouped rational layer, where they are
+    masked. Not for use under ``jit``: the shapes of the result depend on the values.
 
     Args:
         model: the trained KAN.
@@ -55,6 +57,8 @@ def prune(
         x: (batch, in), the samples that the scores are measured on.
         node_threshold: units with at most this score go, from 0 up.
         edge_threshold: edges with at most this score go, from 0 up.
+        input_threshold: inputs with at most this score lose all edges, from 0 up; the
+            best one does not.
 
     Raises:
         ValueError: if a threshold is negative.
@@ -62,38 +66,36 @@ def prune(
     for name, value in (
         ("node_threshold", node_threshold),
         ("edge_threshold", edge_threshold),
+        ("input_threshold", input_threshold),
     ):
         if not value >= 0:
             raise ValueError(f"{name} must be at least 0; got {value}.")
     scores = attribution.attribute(model, params, x)
-    alive, kept = _survivors(model, scores, node_threshold, edge_threshold)
+    thresholds = [input_threshold] + [node_threshold] * (len(model.layers) - 1)
+    alive, kept = _survivors(model, scores, thresholds, edge_threshold)
 
     layers, pruned = [], []
     for i, (one, p) in enumerate(zip(model.layers, params, strict=True)):
-        can_shrink_in = i > 0 and not _is_grouped(one)
         follower = model.layers[i + 1] if i + 1 < len(model.layers) else None
-        can_shrink_out = follower is not None and not _is_grouped(follower)
-        rows = np.flatnonzero(alive[i]) if can_shrink_in else np.arange(len(alive[i]))
-        columns = (
-            np.flatnonzero(alive[i + 1])
-            if can_shrink_out
-            else np.arange(len(alive[i + 1]))
-        )
-        smaller, smaller_params = _select(one, p, rows, columns)
-        mask = jnp.asarray(kept[i][np.ix_(rows, columns)], x.dtype)
-        layers.append(dataclasses.replace(smaller, mask=mask))
+        rows, columns = np.arange(len(alive[i])), np.arange(len(alive[i + 1]))
+        if i > 0 and not _is_grouped(one):
+            rows = np.flatnonzero(alive[i])
+        if follower is not None and not _is_grouped(follower):
+            columns = np.flatnonzero(alive[i + 1])
+        smaller, smaller_params = _select(one, p, kept[i], rows, columns)
+        layers.append(smaller)
         pruned.append(smaller_params)
 
-    units = [np.flatnonzero(a) for a in alive]
-    units[0] = np.flatnonzero(np.asarray(layers[0].mask).any(axis=1))
-    edges_left = int(sum(np.asarray(one.mask).sum() for one in layers))
-    return Pruned(model.with_layers(layers), tuple(pruned), tuple(units), edges_left)
+    left = [np.flatnonzero(a) for a in alive]
+    left[0] = np.flatnonzero(kept[0].any(axis=1))
+    edges_left = int(sum(k.sum() for k in kept))
+    return Pruned(model.with_layers(layers), tuple(pruned), tuple(left), edges_left)
 
 
 def _survivors(
     model: KAN,
     scores: attribution.Attribution,
-    node_threshold: float,
+    thresholds: list[float],
     edge_threshold: float,
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Which units and which edges stay.
@@ -101,35 +103,88 @@ def _survivors(
     A hidden unit that loses all edges on one side goes, and may take others with it.
     """
     last = len(model.layers)
+    targets = [units.unit_of_sum(one) for one in model.layers]
     best = [values == np.max(values) for values in map(np.asarray, scores.nodes)]
     alive = [np.ones(width, bool) for width in model.widths]
     kept = []
     for i, one in enumerate(model.layers):
-        strong = np.asarray(scores.edges[i]) > edge_threshold
-        kept.append(
-            strong if one.mask is None else strong & (np.asarray(one.mask) != 0)
-        )
-        if i > 0:
-            alive[i] = (np.asarray(scores.nodes[i]) > node_threshold) | best[i]
+        edges = np.asarray(scores.edges[i])
+        is_factor = np.bincount(targets[i])[targets[i]] > 1
+        strongest = is_factor & (edges == edges.max(axis=0)) & (edges > 0)
+        kept.append(units.alive(one) & ((edges > edge_threshold) | strongest))
+        if i > 0 or thresholds[0] > 0:
+            alive[i] = (np.asarray(scores.nodes[i]) > thresholds[i]) | best[i]
     while True:
-        kept = [k & alive[i][:, None] & alive[i + 1] for i, k in enumerate(kept)]
+        kept = [
+            k & alive[i][:, None] & alive[i + 1][targets[i]] for i, k in enumerate(kept)
+        ]
         found = list(alive)
         for i in range(1, last):
-            linked = kept[i - 1].any(axis=0) & kept[i].any(axis=1)
+            entered = np.zeros(len(alive[i]), bool)
+            np.logical_or.at(entered, targets[i - 1], kept[i - 1].any(axis=0))
+            linked = entered & kept[i].any(axis=1)
             found[i] = alive[i] & (linked | best[i])
         if all(map(np.array_equal, found, alive)):
             return alive, kept
         alive = found
 
 
-def _is_grouped(one: layer.Layer) -> bool:
-    return isinstance(one, layer.RationalLayer) and one.basis.groups > 1
+def _is_grouped(one: units.Layer) -> bool:
+    inner = units.learned(one)
+    return isinstance(inner, layer.RationalLayer) and inner.basis.groups > 1
 
 
 def _select(
-    one: layer.Layer, params: Any, rows: np.ndarray, columns: np.ndarray
-) -> tuple[layer.Layer, dict[str, Array]]:
-    """The layer on a part of its inputs and outputs."""
+    one: units.Layer,
+    params: Any,
+    kept: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+) -> tuple[units.Layer, dict[str, Array]]:
+    """The layer on a part of its inputs and units, with the edges that are kept."""
+    into = np.flatnonzero(np.isin(units.unit_of_sum(one), columns))
+    inner = units.learned(one)
+    selected = dict(params)
+    if inner is not None:
+        inner, selected = _select_learned(inner, selected, rows, into)
+        mask = np.array(kept)
+        for edge in units.formulas(one):
+            mask[edge.source, edge.target] = False
+        dtype = jax.tree.leaves(selected)[0].dtype
+        inner = dataclasses.replace(inner, mask=jnp.asarray(mask[rows][:, into], dtype))
+    if not isinstance(one, units.UnitLayer):
+        assert inner is not None
+        return inner, selected
+    old = units.formulas(one)
+    places = [i for i, e in enumerate(old) if kept[e.source, e.target]]
+    row, column = ({int(was): now for now, was in enumerate(v)} for v in (rows, into))
+    formulas = tuple(
+        units.FormulaEdge(row[e.source], column[e.target], e.function)
+        for e in (old[i] for i in places)
+    )
+    if one.formulas:
+        selected["formulas"] = params["formulas"][np.array(places, int)]
+    if not formulas:
+        selected.pop("formulas", None)
+    for name, part in (("sum", into), ("unit", columns)) if one.affine else ():
+        for end in ("scale", "shift"):
+            selected[f"{name}_{end}"] = params[f"{name}_{end}"][part]
+    products = int(np.sum(columns >= one.out_features - one.products))
+    smaller = dataclasses.replace(
+        one,
+        in_features=len(rows),
+        sums=len(into),
+        learned=inner,
+        formulas=formulas,
+        products=products,
+    )
+    return smaller, selected
+
+
+def _select_learned(
+    one: units.LearnedLayer, params: Any, rows: np.ndarray, columns: np.ndarray
+) -> tuple[units.LearnedLayer, dict[str, Array]]:
+    """The layer of learned edges on a part of its inputs and sums."""
     block = np.ix_(rows, columns)
     smaller = dataclasses.replace(one, in_features=len(rows), out_features=len(columns))
     if isinstance(smaller, layer.RationalLayer):

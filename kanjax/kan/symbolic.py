@@ -1,4 +1,4 @@
-"""Reading a trained KAN's edges as formulas.
+"""Reading a trained KAN's edges as formulas, and putting formulas in their place.
 
 Each edge's samples are fitted by ``c f(a x + b) + d`` for every f of a library, and the
 layers' formulas are composed with sympy. Source: Liu et al. (2024), arXiv 2404.19756,
@@ -6,8 +6,7 @@ section 2.5.1; the choice between functions weighs fit against complexity as in 
 arXiv 2408.10205.
 """
 
-import difflib
-import functools
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,46 +16,25 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax.kan import attribution
-from kanjax.kan.network import KAN
+from kanjax import training
+from kanjax.kan import affine_fit, attribution, layer, lbfgs, units
+from kanjax.kan.library import LIBRARY, Function, check_names
+from kanjax.kan.network import KAN, Params
+from kanjax.training import losses
 
-_COARSE, _FINE, _ZOOMS = 41, 11, 5
-_RANGE = 10.0
-
-
-class Function(NamedTuple):
-    """An entry of the library.
-
-    Attributes:
-        evaluate: (namespace, u) -> f(u), with jax.numpy or sympy as the namespace, so
-            that the fit and the formula are one definition.
-        complexity: what choosing this function costs.
-    """
-
-    evaluate: Callable[[Any, Any], Any]
-    complexity: int
-
-
-LIBRARY: dict[str, Function] = {
-    "x": Function(lambda m, u: u, 1),
-    "x^2": Function(lambda m, u: u**2, 2),
-    "x^3": Function(lambda m, u: u**3, 3),
-    "x^4": Function(lambda m, u: u**4, 3),
-    "1/x": Function(lambda m, u: 1 / u, 2),
-    "1/x^2": Function(lambda m, u: 1 / u**2, 2),
-    "sqrt": Function(lambda m, u: m.sqrt(u), 2),
-    "1/sqrt": Function(lambda m, u: 1 / m.sqrt(u), 2),
-    "exp": Function(lambda m, u: m.exp(u), 2),
-    "log": Function(lambda m, u: m.log(u), 2),
-    "sin": Function(lambda m, u: m.sin(u), 2),
-    "abs": Function(lambda m, u: abs(u), 3),
-    "tan": Function(lambda m, u: m.tan(u), 3),
-    "tanh": Function(lambda m, u: m.tanh(u), 3),
-    "gaussian": Function(lambda m, u: m.exp(-(u**2)), 3),
-    "arctan": Function(lambda m, u: m.atan(u), 4),
-    "arcsin": Function(lambda m, u: m.asin(u), 4),
-}
-"""Functions by name. cos is sin with another b, so it is not listed again."""
+__all__ = [
+    "LIBRARY",
+    "Edge",
+    "Fit",
+    "Function",
+    "Symbolic",
+    "auto_symbolic",
+    "fit_edges",
+    "formula",
+    "freeze",
+    "latex",
+    "suggest",
+]
 
 
 class Fit(NamedTuple):
@@ -82,6 +60,20 @@ class Edge(NamedTuple):
     fit: Fit
 
 
+class Symbolic(NamedTuple):
+    """A network whose edges have become formulas.
+
+    Attributes:
+        model: the network; its learned edges are those that no function fits.
+        params: its parameters, trained again.
+        edges: what was found for every edge, before the training.
+    """
+
+    model: KAN
+    params: Params
+    edges: list[Edge]
+
+
 def suggest(
     x: Float[Array, " points"],
     y: Float[Array, " points"],
@@ -97,19 +89,19 @@ def suggest(
     Args:
         x: the points.
         y: the curve's values there.
-        library: names from ``LIBRARY``; None for all.
+        library: names from ``LIBRARY``; None for all but redundant ones.
         complexity_weight: 0 orders by fit alone, 1 by simplicity alone.
 
     Raises:
         ValueError: for an unknown name, an empty library, or shapes that differ.
     """
-    names = _names(library)
+    names = check_names(library)
     if jnp.ndim(x) != 1 or jnp.shape(x) != jnp.shape(y):
         raise ValueError(
             "x and y must be samples of one curve, of one shape (points,); got "
             f"{jnp.shape(x)} and {jnp.shape(y)}."
         )
-    found = _fit_all(names, jnp.asarray(x)[None], jnp.asarray(y)[None])
+    found = affine_fit.fit_all(names, jnp.asarray(x)[None], jnp.asarray(y)[None])
     return _ranked(names, found, 0, complexity_weight)
 
 
@@ -121,42 +113,146 @@ def fit_edges(
     library: Sequence[str] | None = None,
     points: int = 100,
     minimum_r2: float = 0.99,
+    complexity_weight: float = 0.8,
 ) -> list[Edge]:
     """The simplest adequate function for every edge that is not masked.
 
     Each edge is sampled at quantiles of its input's values. Of the functions whose r2
     is at least ``minimum_r2`` the most plausible is taken; where none is, the best.
+    Edges that are formulas already are listed with those, and r2 = 1.
 
     Args:
         model: a KAN, usually pruned.
         params: its parameters.
         x: (batch, in), samples.
-        library: names from ``LIBRARY``; None for all.
+        library: names from ``LIBRARY``; None for all but redundant ones.
         points: number of samples an edge.
         minimum_r2: what counts as adequate.
+        complexity_weight: as for :func:`suggest`.
     """
-    names = _names(library)
-    inputs = model.activations(params, x)
+    names = check_names(library)
+    sampled = _sampled(model, params, x, points)
     places: list[tuple[int, int, int]] = []
+    known: list[Edge] = []
     points_of, values_of = [], []
     for i, one in enumerate(model.layers):
-        samples = jnp.quantile(inputs[i], jnp.linspace(0, 1, points), axis=0)
-        values = attribution.layer_edges(one, params[i], samples)
-        mask = np.ones(values.shape[1:]) if one.mask is None else np.asarray(one.mask)
-        sources, targets = np.nonzero(mask)
+        known += _frozen_edges(i, one, params[i])
+        is_open = units.alive(one)
+        for edge in units.formulas(one):
+            is_open[edge.source, edge.target] = False
+        sources, targets = np.nonzero(is_open)
+        samples, values = sampled[i]
         places += [(i, int(s), int(t)) for s, t in zip(sources, targets, strict=True)]
-        points_of.append(samples.T[sources])
+        points_of.append(samples[:, sources].T)
         values_of.append(values[:, sources, targets].T)
     if not places:
-        return []
-    found = _fit_all(names, jnp.concatenate(points_of), jnp.concatenate(values_of))
+        return known
+    found = affine_fit.fit_all(
+        names, np.concatenate(points_of), np.concatenate(values_of)
+    )
     edges = []
     for e, place in enumerate(places):
-        ranked = _ranked(names, found, e, 0.8)
+        ranked = _ranked(names, found, e, complexity_weight)
         adequate = [fit for fit in ranked if fit.r2 >= minimum_r2]
         best = adequate[0] if adequate else max(ranked, key=lambda fit: fit.r2)
-        edges.append(Edge(place[0], place[1], place[2], best))
-    return edges
+        edges.append(Edge(*place, best))
+    return sorted(edges + known, key=lambda edge: edge[:3])
+
+
+def _sampled(
+    model: KAN, params: Sequence[Any], x: Array, points: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Each layer's inputs at their quantiles, and the values of its edges there."""
+
+    @jax.jit
+    def every(model: KAN, params: Any, x: Array) -> Any:
+        found = []
+        inputs = model.activations(params, x)[:-1]
+        for one, p, values in zip(model.layers, params, inputs, strict=True):
+            samples = jnp.quantile(values, jnp.linspace(0, 1, points), axis=0)
+            found.append((samples, attribution.layer_edges(one, p, samples)))
+        return found
+
+    return jax.device_get(every(model, params, x))
+
+
+def freeze(
+    model: KAN, params: Sequence[Any], edges: Sequence[Edge]
+) -> tuple[KAN, Params]:
+    """Put formulas in the place of edges, and leave the rest as it is.
+
+    The formulas' a, b, c and d are parameters, trained like all others. A layer without
+    a learned edge left loses the arrays of its expansion.
+
+    Args:
+        model: a KAN.
+        params: its parameters.
+        edges: what takes the place of which edge, from :func:`fit_edges`, or e.g.
+            ``Edge(0, 1, 0, Fit("sin", (1.0, 0.0, 1.0, 0.0), 1.0))``.
+
+    Raises:
+        ValueError: for an edge that the model does not have, an unknown function, or
+            two formulas for one edge.
+    """
+    check_names([edge.fit.name for edge in edges] or None)
+    for edge in edges:
+        if not 0 <= edge.layer < len(model.layers):
+            raise ValueError(
+                f"there is no layer {edge.layer}; the model has {len(model.layers)}."
+            )
+    layers, frozen = [], []
+    for i, (one, p) in enumerate(zip(model.layers, params, strict=True)):
+        chosen = [edge for edge in edges if edge.layer == i]
+        smaller, q = _freeze_layer(one, p, chosen, i) if chosen else (one, p)
+        layers.append(smaller)
+        frozen.append(q)
+    return model.with_layers(layers), tuple(frozen)
+
+
+def auto_symbolic(
+    model: KAN,
+    params: Sequence[Any],
+    x: Float[Array, "batch in"],
+    y: Array | None = None,
+    *,
+    library: Sequence[str] | None = None,
+    minimum_r2: float = 0.9,
+    complexity_weight: float = 0.8,
+    points: int = 100,
+    steps: int = 1000,
+    loss: Callable[..., losses.Loss] = training.regression,
+) -> Symbolic:
+    """Give every edge a formula, then train all that is left to train.
+
+    Args:
+        model: a KAN, usually pruned.
+        params: its parameters.
+        x: (batch, in), samples.
+        y: what the network should give there; None for what it gave before.
+        library: names from ``LIBRARY``; None for all but redundant ones.
+        minimum_r2: what an edge's best function must reach; other edges stay learned.
+        complexity_weight: as for :func:`suggest`.
+        points: number of samples an edge.
+        steps: of L-BFGS on all of x; 0 for no training.
+        loss: makes the loss from ``model.apply``.
+
+    Raises:
+        ValueError: for an unknown name or an empty library.
+    """
+    found = fit_edges(
+        model,
+        params,
+        x,
+        library=library,
+        points=points,
+        minimum_r2=minimum_r2,
+        complexity_weight=complexity_weight,
+    )
+    new = [edge for edge in found if edge.fit.r2 >= minimum_r2]
+    targets = jax.jit(model.apply)(params, x) if y is None else y
+    frozen, start = freeze(model, params, new)
+    start = lbfgs.minimise(loss(frozen.apply), start, (x, targets), steps=steps)
+    return Symbolic(frozen, start, found)
 
 
 def formula(
@@ -186,7 +282,10 @@ def formula(
     """
     import sympy
 
-    if edges is None:
+    if edges is None and all(units.learned(one) is None for one in model.layers):
+        both = enumerate(zip(model.layers, params, strict=True))
+        edges = [e for i, (one, p) in both for e in _frozen_edges(i, one, p)]
+    elif edges is None:
         edges = fit_edges(model, params, x, minimum_r2=minimum_r2)
     worst = min(edges, key=lambda edge: edge.fit.r2, default=None)
     if worst is not None and worst.fit.r2 < minimum_r2:
@@ -199,40 +298,105 @@ def formula(
     names = names or [f"x{i + 1}" for i in range(model.widths[0])]
     values: list[Any] = [sympy.Symbol(name) for name in names]
     for i, one in enumerate(model.layers):
-        bias = params[i].get("bias", jnp.zeros(one.out_features))
-        outputs = [sympy.Float(float(b), digits) if b else sympy.S.Zero for b in bias]
+        sums = _constants(params[i].get("bias", np.zeros(units.sums(one))), digits)
         for edge in edges:
             if edge.layer != i:
                 continue
-            a, b, c, d = (sympy.Float(v, digits) for v in edge.fit.coefficients)
+            a, b, c, d = _constants(edge.fit.coefficients, digits)
             inner = a * values[edge.source] + b
-            outputs[edge.target] += (
-                c * LIBRARY[edge.fit.name].evaluate(sympy, inner) + d
-            )
-        values = outputs
+            outer = LIBRARY[edge.fit.name].evaluate(sympy, inner)
+            sums[edge.target] += c * outer + d
+        values = _units_of(one, params[i], sums, digits)
     return values
 
 
-def _names(library: Sequence[str] | None) -> tuple[str, ...]:
-    names = tuple(LIBRARY if library is None else library)
-    if not names:
-        raise ValueError("library is empty; name at least one function.")
-    for name in names:
-        if name not in LIBRARY:
-            near = difflib.get_close_matches(name, LIBRARY, n=1, cutoff=0)[0]
-            raise ValueError(f"no function {name!r} in the library; nearest: {near!r}.")
-    return names
+def latex(expressions: Sequence[Any]) -> list[str]:
+    """Formulas from :func:`formula` as LaTeX, without dollar signs."""
+    import sympy
+
+    return [sympy.latex(expression) for expression in expressions]
+
+
+def _units_of(one: units.Layer, params: Any, sums: list[Any], digits: int) -> list[Any]:
+    """The units as expressions, from those of the sums."""
+    if not isinstance(one, units.UnitLayer):
+        return sums
+
+    def moved(values: list[Any], name: str) -> list[Any]:
+        if not one.affine:
+            return values
+        scale, shift = (
+            _constants(params[f"{name}_{end}"], digits) for end in ("scale", "shift")
+        )
+        return [s * v + t for s, v, t in zip(scale, values, shift, strict=True)]
+
+    found: list[Any] = [1] * one.out_features
+    targets = units.unit_of_sum(one)
+    for target, value in zip(targets, moved(sums, "sum"), strict=True):
+        found[target] = found[target] * value
+    return moved(found, "unit")
+
+
+def _constants(values: Any, digits: int) -> list[Any]:
+    import sympy
+
+    return [sympy.Float(v, digits) if v else sympy.S.Zero for v in map(float, values)]
+
+
+def _frozen_edges(index: int, one: units.Layer, params: Any) -> list[Edge]:
+    found = []
+    for edge, row in zip(units.formulas(one), params.get("formulas", ()), strict=True):
+        a, b, c, d = map(float, row)
+        fit = Fit(edge.function, (a, b, c, d), 1.0)
+        found.append(Edge(index, edge.source, edge.target, fit))
+    return found
+
+
+def _freeze_layer(
+    one: units.Layer, params: Any, edges: Sequence[Edge], index: int
+) -> tuple[units.UnitLayer, dict[str, Array]]:
+    chosen = {(edge.source, edge.target): edge.fit for edge in edges}
+    new = [units.FormulaEdge(s, t, fit.name) for (s, t), fit in chosen.items()]
+    if len(new) < len(edges):
+        new += [units.FormulaEdge(e.source, e.target, e.fit.name) for e in edges]
+    units.check_formulas(new, one.in_features, units.sums(one), f"layer {index}")
+    kept = [
+        (edge, row)
+        for edge, row in zip(
+            units.formulas(one), params.get("formulas", ()), strict=True
+        )
+        if edge[:2] not in chosen
+    ]
+    inner, q = units.learned(one), dict(params)
+    dtype = jax.tree.leaves(params)[0].dtype
+    coefficients = [jnp.asarray(fit.coefficients, dtype) for fit in chosen.values()]
+    if inner is not None:
+        is_learned = units.alive(dataclasses.replace(inner))
+        for source, target in (*chosen, *(edge[:2] for edge, _ in kept)):
+            is_learned[source, target] = False
+        inner = dataclasses.replace(inner, mask=jnp.asarray(is_learned, dtype))
+        if not is_learned.any() and isinstance(inner, layer.KANLayer):
+            inner = None
+            q.pop("coef")
+            q.pop("residual", None)
+    q["formulas"] = jnp.stack([*(row for _, row in kept), *coefficients])
+    unit_layer = units.UnitLayer(
+        one.in_features, units.sums(one), inner, (*(e for e, _ in kept), *new)
+    )
+    if isinstance(one, units.UnitLayer):
+        unit_layer = dataclasses.replace(
+            unit_layer, products=one.products, arity=one.arity, affine=one.affine
+        )
+    return unit_layer, q
 
 
 def _ranked(
-    names: Sequence[str], found: Array, edge: int, complexity_weight: float
+    names: Sequence[str], found: np.ndarray, edge: int, complexity_weight: float
 ) -> list[Fit]:
     """One edge's fits, most plausible first. found: (functions, edges, 5)."""
     fits = [
         Fit(name, (float(a), float(b), float(c), float(d)), float(r2))
-        for name, (a, b, c, d, r2) in zip(
-            names, np.asarray(found)[:, edge], strict=True
-        )
+        for name, (a, b, c, d, r2) in zip(names, found[:, edge], strict=True)
     ]
 
     def implausibility(fit: Fit) -> float:
@@ -241,72 +405,3 @@ def _ranked(
         return complexity_weight * complexity + (1 - complexity_weight) * misfit
 
     return sorted(fits, key=implausibility)
-
-
-@functools.partial(jax.jit, static_argnames="names")
-def _fit_all(
-    names: tuple[str, ...],
-    x: Float[Array, "edges points"],
-    y: Float[Array, "edges points"],
-) -> Float[Array, "functions edges 5"]:
-    """(a, b, c, d, r2) of every function on every edge.
-
-    For each pair, (a, b) are searched on a grid that zooms in, and (c, d) follow by
-    linear regression. The functions are branches of one program, so that it compiles
-    once, not once a function.
-    """
-    branches = [functools.partial(LIBRARY[name].evaluate, jnp) for name in names]
-    coarse = jnp.linspace(-1, 1, _COARSE, dtype=x.dtype)
-    fine = jnp.linspace(-1, 1, _FINE, dtype=x.dtype)
-
-    def one(pair: tuple[Array, Array]) -> Array:
-        index, edge = pair
-        points, values = x[edge], y[edge]
-        low, high = jnp.min(points), jnp.max(points)
-        half = jnp.where(high > low, (high - low) / 2, 1)
-        middle = (low + high) / 2
-        unit = (points - middle) / half
-
-        def search(center: Array, width: Any, offsets: Array) -> Array:
-            a, b = center[:, None] + width * offsets
-            inner = a[:, None, None] * unit + b[:, None]
-            z = jax.lax.switch(index, branches, inner)
-            best = jnp.argmax(_squared_correlation(z, values))
-            return jnp.stack([a[best // len(b)], b[best % len(b)]])
-
-        def zoom(i: Any, center: Array) -> Array:
-            step = 2 * _RANGE / (_COARSE - 1)
-            return search(center, step * (2 / (_FINE - 1)) ** i, fine)
-
-        center = search(jnp.zeros(2, x.dtype), _RANGE, coarse)
-        a, b = jax.lax.fori_loop(0, _ZOOMS, zoom, center)
-        z = jax.lax.switch(index, branches, a * unit + b)
-        r2 = _squared_correlation(z, values)
-        z = jnp.where(jnp.all(jnp.isfinite(z)), z, 0)
-        deviation = z - jnp.mean(z)
-        power = jnp.sum(deviation**2)
-        c = jnp.sum(deviation * values) / jnp.where(power > 0, power, 1)
-        d = jnp.mean(values) - c * jnp.mean(z)
-        return jnp.stack([a / half, b - a * middle / half, c, d, r2])
-
-    functions, edges = jnp.meshgrid(
-        jnp.arange(len(names)), jnp.arange(len(x)), indexing="ij"
-    )
-    found = jax.lax.map(one, (functions.ravel(), edges.ravel()))
-    return found.reshape(len(names), len(x), 5)
-
-
-def _squared_correlation(
-    z: Float[Array, "*batch points"], y: Float[Array, " points"]
-) -> Float[Array, "*batch"]:
-    """R2 of the best affine map from z to y; 0 where z is not finite or constant."""
-    finite = jnp.all(jnp.isfinite(z), axis=-1, keepdims=True)
-    z = jnp.where(finite, z, 0)
-    z = z - jnp.mean(z, axis=-1, keepdims=True)
-    # Scaled first: x^4 on [-20, 20] squares to what float32 cannot hold apart.
-    largest = jnp.max(jnp.abs(z), axis=-1, keepdims=True)
-    z = z / jnp.where(largest > 0, largest, 1)
-    y = y - jnp.mean(y)
-    power = jnp.sum(z**2, axis=-1) * jnp.sum(y**2)
-    r2 = jnp.sum(z * y, axis=-1) ** 2 / jnp.where(power > 0, power, 1)
-    return jnp.minimum(jnp.where(power > 0, r2, 0), 1)

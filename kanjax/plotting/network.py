@@ -4,6 +4,7 @@ The picture follows Liu et al. (2024), arXiv 2404.19756, figures 2.4 and 4.1: an
 as dark as ``tanh(3 score)``, with the attribution score of KAN 2.0, arXiv 2408.10205.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kanjax import kan
+from kanjax.kan import units
 from kanjax.plotting import style
 
 _MOST_CURVES = 30
@@ -25,12 +27,14 @@ _WIDTH, _LAYER_INCHES = 5.4, 1.7
 
 
 class _Shown(NamedTuple):
-    """An edge in the picture."""
+    """An edge in the picture: into the sum ``column`` of the unit ``target``."""
 
     layer: int
     source: int
     target: int
     score: float
+    column: int
+    formula: str
 
 
 @style.styled
@@ -48,6 +52,8 @@ def network(
 
     Up to 30 edges carry a box with their learned curve, each on its own scale; more
     are lines only, the strongest 200 of them. The figure says how many are not shown.
+    Edges that are formulas have another colour and the function's name; units that
+    multiply are crosses.
 
     Args:
         model: the network.
@@ -73,7 +79,7 @@ def network(
     below = style.labels(names, model.widths[0], "names", "x", 14)
     above = style.labels(output_names, model.widths[-1], "output_names", "y", 14)
     scores = [np.asarray(s) for s in kan.attribute(model, params, x).edges]
-    shown = _shown_edges(scores, threshold)
+    shown = _shown_edges(model, scores, threshold)
     total = sum(s.size for s in scores)
     lost = sum(int(np.sum(~np.isfinite(s))) for s in scores)
     with_curves = 0 < len(shown) <= _MOST_CURVES
@@ -90,7 +96,7 @@ def network(
     else:
         for edge in shown:
             _line(axes, edge, [], places, scale=0.6)
-    _draw_units(axes, places, shown)
+    _draw_units(axes, model, places, shown)
     strengths = _unit_strengths(shown, model.widths)
     _name_units(axes.xaxis, places[0], below, strengths[0])
     top = axes.secondary_xaxis("top")
@@ -107,13 +113,17 @@ def network(
     return figure
 
 
-def _shown_edges(scores: list[np.ndarray], threshold: float) -> list[_Shown]:
+def _shown_edges(
+    model: kan.KAN, scores: list[np.ndarray], threshold: float
+) -> list[_Shown]:
     """The edges above the threshold, weakest first so that strong ones lie on top."""
-    found = [
-        _Shown(k, int(i), int(o), float(layer[i, o]))
-        for k, layer in enumerate(scores)
-        for i, o in np.argwhere(np.isfinite(layer) & (layer > threshold))
-    ]
+    found = []
+    for k, (one, edges) in enumerate(zip(model.layers, scores, strict=True)):
+        unit = units.unit_of_sum(one)
+        names = {edge[:2]: edge.function for edge in units.formulas(one)}
+        for i, o in np.argwhere(np.isfinite(edges) & (edges > threshold)).tolist():
+            name = names.get((i, o), "")
+            found.append(_Shown(k, i, int(unit[o]), float(edges[i, o]), o, name))
     return sorted(found, key=lambda edge: edge.score)[-_MOST_LINES:]
 
 
@@ -157,7 +167,7 @@ def _draw_with_curves(
     width: float,
 ) -> None:
     few = x[:_SAMPLES]
-    units = [np.asarray(u) for u in jax.device_get(model.activations(params, few))]
+    inputs = [np.asarray(u) for u in jax.device_get(model.activations(params, few))]
     curves = [np.asarray(v) for v in kan.edge_activations(model, params, few)]
     for k in range(len(model.layers)):
         row = sorted(
@@ -179,36 +189,45 @@ def _draw_with_curves(
                 transform=axes.transData,
                 zorder=3,
             )
-            source = units[k][:, edge.source]
+            source = inputs[k][:, edge.source]
             order = np.argsort(source, kind="stable")
-            curve = curves[k][:, edge.source, edge.target]
+            curve = curves[k][:, edge.source, edge.column]
             box.plot(
                 source[order],
                 np.where(np.isfinite(curve), curve, np.nan)[order],
-                color=style.BLUE,
+                color=style.ORANGE if edge.formula else style.BLUE,
                 linewidth=1.3,
             )
+            if edge.formula:
+                name = box.set_title(edge.formula, size=8, pad=3, color=style.ORANGE)
+                # The edge's line runs behind it.
+                name.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})
             box.set(xticks=[], yticks=[])
             box.margins(0.12)
             box.spines[:].set(visible=True, linewidth=0.7, color="0.35")
 
 
-def _draw_units(axes: Axes, places: list[np.ndarray], shown: list[_Shown]) -> None:
-    """Dots; units without a shown edge are hollow."""
+def _draw_units(
+    axes: Axes, model: kan.KAN, places: list[np.ndarray], shown: list[_Shown]
+) -> None:
+    """Dots, or crosses where units multiply; without a shown edge they are hollow."""
     used = {(e.layer, e.source) for e in shown} | {
         (e.layer + 1, e.target) for e in shown
     }
     for k, row in enumerate(places):
         size = float(np.clip(40 * np.diff(row, prepend=row[0] - 1).min(), 1.5, 6.5))
-        for full in (True, False):
-            kept = np.array([((k, i) in used) == full for i in range(len(row))])
+        products = model.products[k - 1] if k and model.products else 0
+        multiplies = np.arange(len(row)) >= len(row) - products
+        is_used = np.array([(k, i) in used for i in range(len(row))])
+        for full, marker in itertools.product((True, False), "oX"):
+            kept = (is_used == full) & (multiplies == (marker == "X"))
             if kept.any():
                 axes.plot(
                     row[kept],
                     np.full(kept.sum(), float(k)),
                     linestyle="none",
-                    marker="o",
-                    markersize=size,
+                    marker=marker,
+                    markersize=size if marker == "o" else 1.6 * size,
                     color="black" if full else "white",
                     markeredgecolor="black" if full else "0.6",
                     markeredgewidth=0.7,

@@ -21,6 +21,7 @@ class Config:
             "friedman", "feynman:<formula>") or the path of a table.
         target: the target column of a table.
         task: "regression" or "classification"; None infers it.
+        composition: the column of a table that holds alloys' compositions.
         model: a name in ``kanjax.study.MODELS``.
         widths: inputs, hidden units and outputs of the network; None is one hidden
             layer of max(8, outputs) units.
@@ -51,6 +52,7 @@ class Config:
     evaluate_every: int = 25
     patience: int = 20
     seed: int = 0
+    composition: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A description of plain values, for JSON."""

@@ -152,7 +152,11 @@ def _prepare(config: Config, key: jax.Array) -> data_.Prepared:
     else:
         source = data_.load(config.data)
     return data_.prepare(
-        source, task=config.task, key=key, domain=models.domain(config)
+        source,
+        task=config.task,
+        key=key,
+        domain=models.domain(config),
+        composition=config.composition,
     )
 
 

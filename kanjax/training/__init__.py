@@ -1,6 +1,7 @@
 """Training: fits of one network or an ensemble, losses, metrics and checkpoints."""
 
 from kanjax.training import checkpoint, metrics, sharding
+from kanjax.training.cascade import Cascade, cascade, fit_cascade
 from kanjax.training.checkpoint import CheckpointError
 from kanjax.training.fit import fit, fit_ensemble
 from kanjax.training.losses import classification, on_batch, regression
@@ -11,15 +12,18 @@ from kanjax.training.sharding import member_mesh
 
 __all__ = [
     "OPTIMIZERS",
+    "Cascade",
     "CheckpointError",
     "Fit",
     "History",
     "Interrupted",
     "Progress",
     "bar",
+    "cascade",
     "checkpoint",
     "classification",
     "fit",
+    "fit_cascade",
     "fit_ensemble",
     "member_mesh",
     "metrics",

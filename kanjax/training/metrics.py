@@ -75,6 +75,20 @@ def accuracy(
     return jnp.mean(jnp.argmax(scores, axis=-1) == labels, dtype=scores.dtype)
 
 
+def f1_score(
+    labels: Int[Array, "..."], scores: Float[Array, "... classes"], *, positive: int = 1
+) -> Float[Array, ""]:
+    """The F1 score of one class: ``2 hits / (members + predicted members)``.
+
+    It is 0 where the class neither occurs nor is predicted.
+    """
+    labels, scores = _labelled(labels, scores)
+    true = labels == positive
+    predicted = jnp.argmax(scores, axis=-1) == positive
+    claims = jnp.sum(true) + jnp.sum(predicted)
+    return (2 * jnp.sum(true & predicted) / jnp.maximum(claims, 1)).astype(scores.dtype)
+
+
 def macro_f1(
     labels: Int[Array, "..."], scores: Float[Array, "... classes"]
 ) -> Float[Array, ""]:

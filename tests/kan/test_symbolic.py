@@ -129,3 +129,88 @@ def test_an_edge_without_a_formula_is_named(key):
 def test_bad_input(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_frozen_edges_keep_the_network_and_are_parameters(key):
+    net, params, x = planted(key)
+    edges = symbolic.fit_edges(net, params, x)
+    half, p = symbolic.freeze(net, params, edges[:1])
+    assert half.formulas == ((edges[0][1:3] + (edges[0].fit.name,),), ())
+    np.testing.assert_allclose(half.apply(p, x), net.apply(params, x), atol=1e-2)
+    whole, q = symbolic.freeze(half, p, edges[1:])
+    assert whole.basis is None and whole.masks is None
+    assert jax.tree.map(jnp.shape, q) == (
+        {"formulas": (2, 4)},
+        {"formulas": (1, 4)},
+    )
+    np.testing.assert_allclose(whole.apply(q, x), net.apply(params, x), atol=2e-2)
+    assert [e.fit.name for e in symbolic.fit_edges(whole, q, x)] == [
+        e.fit.name for e in edges
+    ]
+    (expression,) = symbolic.formula(whole, q, x, digits=8)
+    values = sympy.lambdify(sympy.symbols("x1 x2"), expression)(*np.asarray(x).T)
+    np.testing.assert_allclose(values, whole.apply(q, x)[:, 0], atol=1e-4)
+    assert r"\sin" in symbolic.latex([expression])[0]
+
+
+def test_formulas_of_products_and_affine_units(key):
+    net = kan.KAN(
+        (2, 2, 1),
+        None,
+        products=(1, 0),
+        affine=True,
+        formulas=(
+            ((0, 0, "sin"), (1, 1, "x"), (0, 2, "x^2")),
+            ((0, 0, "x"), (1, 0, "exp")),
+        ),
+    )
+    noise = iter(jax.random.split(key, 20))
+    params = jax.tree.map(
+        lambda p: p + 0.3 * jax.random.normal(next(noise), p.shape), net.init(key)
+    )
+    x = jax.random.uniform(key, (20, 2), minval=-1)
+    (expression,) = symbolic.formula(net, params, x, digits=9)
+    values = sympy.lambdify(sympy.symbols("x1 x2"), expression)(*np.asarray(x).T)
+    np.testing.assert_allclose(values, net.apply(params, x)[:, 0], rtol=1e-4)
+
+
+def test_auto_symbolic_finds_and_refits_the_planted_formula(key):
+    net, params, x = planted(key)
+    y = 0.5 * jnp.sin(3 * x[:, :1]) + 0.5 * x[:, 1:] ** 2
+    found = symbolic.auto_symbolic(net, params, x, y, steps=60)
+    assert {edge.fit.name for edge in found.edges} == {"sin", "x^2", "x"}
+    error = found.model.apply(found.params, x) - y
+    assert float(jnp.sqrt(jnp.mean(error**2))) < 1e-4
+    assert found.model.basis is None
+
+
+def test_an_edge_that_nothing_fits_stays_learned(key):
+    net, params, x = planted(key)
+    noisy = params[0]["coef"].at[:, 1].set(0.1 * jax.random.normal(key, (23, 1)))
+    found = symbolic.auto_symbolic(
+        net, ({"coef": noisy}, params[1]), x, minimum_r2=0.99, steps=0
+    )
+    assert [len(edges) for edges in found.model.formulas] == [1, 1]
+    assert np.array_equal(found.model.masks[0], [[0.0], [1.0]])
+
+
+def test_a_rational_layer_keeps_its_bias_when_frozen(key):
+    net = kan.KAN((2, 1), bases.Rational())
+    params = net.init(key)
+    params[0]["bias"] = params[0]["bias"] + 0.7
+    x = jax.random.uniform(key, (50, 2), minval=-1)
+    edge = symbolic.Edge(0, 0, 0, symbolic.Fit("x", (1.0, 0.0, 0.0, 0.0), 1.0))
+    frozen, p = symbolic.freeze(net, params, [edge])
+    without = kan.KAN((2, 1), bases.Rational(), masks=(jnp.array([[0.0], [1.0]]),))
+    np.testing.assert_allclose(frozen.apply(p, x), without.apply(params, x), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "place, words",
+    [((3, 0, 0), "there is no layer 3"), ((0, 5, 0), r"edge \(5, 0\) of layer 0")],
+)
+def test_freezing_what_is_not_there(place, words, key):
+    net, params, _ = planted(key)
+    edge = symbolic.Edge(*place, symbolic.Fit("sin", (1.0, 0.0, 1.0, 0.0), 1.0))
+    with pytest.raises(ValueError, match=words):
+        symbolic.freeze(net, params, [edge])

@@ -177,3 +177,14 @@ def test_bad_shapes_and_options_are_named():
         metrics.expected_calibration_error(jnp.zeros(3, int), jnp.ones((3, 2)), bins=0)
     with pytest.raises(ValueError, match="empty"):
         metrics.mse(jnp.ones((0,)), jnp.ones((0,)))
+
+
+def test_f1_is_that_of_scikit_learn():
+    labels = np.array([0, 1, 1, 0, 1, 0, 1])
+    taken = np.array([0, 1, 0, 1, 1, 0, 1])
+    scores = np.eye(2)[taken]
+    for positive in (0, 1):
+        expected = sk.f1_score(labels, taken, pos_label=positive)
+        found = metrics.f1_score(labels, scores, positive=positive)
+        assert float(found) == pytest.approx(expected)
+    assert float(metrics.f1_score(labels * 0, np.eye(2)[labels * 0])) == 0

@@ -1,0 +1,91 @@
+"""Fits of ``c f(a x + b) + d`` to samples of many curves by many functions at once.
+
+Source: Liu et al. (2024), arXiv 2404.19756, section 2.5.1: (a, b) by a grid that zooms
+in, (c, d) by linear regression.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float
+
+from kanjax.kan.library import LIBRARY
+
+_COARSE, _FINE, _ZOOMS = 41, 11, 5
+_RANGE = 10.0
+
+
+def fit_all(
+    names: tuple[str, ...],
+    x: Float[ArrayLike, "edges points"],
+    y: Float[ArrayLike, "edges points"],
+) -> Float[np.ndarray, "functions edges 5"]:
+    """(a, b, c, d, r2) of every function on every edge."""
+    # Edge by edge, so that one program serves any number of them.
+    pairs = zip(np.asarray(x), np.asarray(y), strict=True)
+    return np.stack([jax.device_get(_fit(names, *pair)) for pair in pairs], axis=1)
+
+
+@functools.partial(jax.jit, static_argnames="names")
+def _fit(
+    names: tuple[str, ...], x: Float[Array, " points"], y: Float[Array, " points"]
+) -> Float[Array, "functions 5"]:
+    """Every function on one edge.
+
+    (a, b) are searched on a grid that zooms in, and (c, d) follow by linear regression.
+    The functions are branches of one program, so that it compiles once, not once a
+    function.
+    """
+    branches = [functools.partial(LIBRARY[name].evaluate, jnp) for name in names]
+    coarse = jnp.linspace(-1, 1, _COARSE, dtype=x.dtype)
+    fine = jnp.linspace(-1, 1, _FINE, dtype=x.dtype)
+    low, high = jnp.min(x), jnp.max(x)
+    half = jnp.where(high > low, (high - low) / 2, 1)
+    middle = (low + high) / 2
+    unit = (x - middle) / half
+
+    def one(index: Array) -> Array:
+        def search(center: Array, width: Any, offsets: Array) -> Array:
+            a, b = center[:, None] + width * offsets
+            inner = a[:, None, None] * unit + b[:, None]
+            z = jax.lax.switch(index, branches, inner)
+            best = jnp.argmax(_squared_correlation(z, y))
+            return jnp.stack([a[best // len(b)], b[best % len(b)]])
+
+        def zoom(i: Any, center: Array) -> Array:
+            step = 2 * _RANGE / (_COARSE - 1)
+            return search(center, step * (2 / (_FINE - 1)) ** i, fine)
+
+        center = search(jnp.zeros(2, x.dtype), _RANGE, coarse)
+        a, b = jax.lax.fori_loop(0, _ZOOMS, zoom, center)
+        z = jax.lax.switch(index, branches, a * unit + b)
+        r2 = _squared_correlation(z, y)
+        z = jnp.where(jnp.all(jnp.isfinite(z)), z, 0)
+        deviation = z - jnp.mean(z)
+        power = jnp.sum(deviation**2)
+        c = jnp.sum(deviation * y) / jnp.where(power > 0, power, 1)
+        d = jnp.mean(y) - c * jnp.mean(z)
+        return jnp.stack([a / half, b - a * middle / half, c, d, r2])
+
+    return jax.lax.map(one, jnp.arange(len(names)))
+
+
+def _squared_correlation(
+    z: Float[Array, "*batch points"], y: Float[Array, " points"]
+) -> Float[Array, "*batch"]:
+    """R2 of the best affine map from z to y; 0 where z is not finite or constant."""
+    finite = jnp.all(jnp.isfinite(z), axis=-1, keepdims=True)
+    z = jnp.where(finite, z, 0)
+    z = z - jnp.mean(z, axis=-1, keepdims=True)
+    # Scaled first: x^4 on [-20, 20] squares to what float32 cannot hold apart.
+    largest = jnp.max(jnp.abs(z), axis=-1, keepdims=True)
+    z = z / jnp.where(largest > 0, largest, 1)
+    y = y - jnp.mean(y)
+    power = jnp.sum(z**2, axis=-1) * jnp.sum(y**2)
+    r2 = jnp.sum(z * y, axis=-1) ** 2 / jnp.where(power > 0, power, 1)
+    return jnp.minimum(jnp.where(power > 0, r2, 0), 1)

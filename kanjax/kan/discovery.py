@@ -1,0 +1,79 @@
+"""From data to a formula: train sparsely, prune, train again, read off, refit.
+
+Source: Liu et al. (2024), arXiv 2404.19756, section 2.5.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from kanjax import training
+from kanjax.kan import grid, lbfgs, pruning, regularisation, symbolic
+from kanjax.kan.network import KAN
+
+
+def discover(
+    model: KAN,
+    key: Array,
+    x: Float[Array, "batch in"],
+    y: Float[Array, "batch out"],
+    *,
+    starts: int = 3,
+    strength: float = 1e-2,
+    steps: int = 300,
+    intervals: int = 10,
+    node_threshold: float = 1e-2,
+    edge_threshold: float = 3e-2,
+    **options: Any,
+) -> symbolic.Symbolic:
+    """Look for a formula of y in x with a KAN on splines.
+
+    L-BFGS trains on all of x with a penalty from several starts. The one of lowest loss
+    is pruned, moved to a finer grid and trained without; its edges become formulas by
+    :func:`kanjax.kan.symbolic.auto_symbolic`, which are trained as well.
+
+    Args:
+        model: a KAN on B-splines; the narrower, the sooner found.
+        key: of the starts.
+        x: (batch, in), in the domain of the splines.
+        y: (batch, out), the targets.
+        starts: number of starts.
+        strength: of the penalty, as for :func:`kanjax.kan.sparse`.
+        steps: of L-BFGS in every stage before the formulas.
+        intervals: of the finer grid.
+        node_threshold, edge_threshold: as for :func:`kanjax.kan.prune`.
+        **options: of ``auto_symbolic``.
+
+    Raises:
+        ValueError: for fewer than one start, or as the stages raise.
+    """
+    if starts < 1:
+        raise ValueError(f"starts must be at least 1; got {starts}.")
+    sparse = regularisation.sparse(
+        training.regression(model.apply), model, strength=strength
+    )
+    init = jax.jit(model.init)
+    ends = [
+        lbfgs.minimise(sparse, init(one), (x, y), steps=steps)
+        for one in jax.random.split(key, starts)
+    ]
+    reached = jax.jit(training.on_batch(sparse, (x, y)))
+    best = min(
+        ends, key=lambda params: float(jnp.nan_to_num(reached(params), nan=1e30))
+    )
+    small, params, *_ = pruning.prune(
+        model,
+        best,
+        x,
+        node_threshold=node_threshold,
+        edge_threshold=edge_threshold,
+    )
+    small, params = grid.update_grid(
+        small, params, x, uniform_share=0.5, intervals=intervals
+    )
+    plain = training.regression(small.apply)
+    params = lbfgs.minimise(plain, params, (x, y), steps=steps)
+    return symbolic.auto_symbolic(small, params, x, y, **options)
