@@ -75,7 +75,7 @@ PAPERS: tuple[Paper, ...] = (
         "Kolmogorov-Arnold Neural Networks for High-Entropy Alloys Design",
         "Bandyopadhyay, Avlani, Zhuang (2024), arXiv 2410.08452",
         "kan",
-        "reproduced",
+        "in part",
     ),
 )
 
