@@ -25,6 +25,7 @@ from kanjax.kan import symbolic
 
 SHAPE, QUICK_SHAPE = (64, 64, 64), (3, 4, 2)
 ROWS, QUICK_ROWS = 10_000, 200
+LEAST_R2 = 0.99
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -83,10 +84,16 @@ def _ours(one: formulas.Formula, options: Any) -> dict[str, Any]:
         y,
         starts=options.starts,
         steps=5 if options.quick else 300,
-        # Every edge gets a formula, as in pykan; the verdict is on the whole.
-        minimum_r2=0.0,
+        minimum_r2=LEAST_R2,
     )
-    (expression,) = symbolic.formula(found.model, found.params, x, digits=7)
+    try:
+        (expression,) = symbolic.formula(
+            found.model, found.params, x, digits=7, minimum_r2=LEAST_R2
+        )
+    except ValueError as error:
+        seconds = round(time.perf_counter() - start, 2)
+        failed = {"recovered": False, "rmse": None, "failed": str(error)}
+        return {**failed, "seconds": seconds}
     seconds = time.perf_counter() - start
     names = [f"x{i + 1}" for i in range(x.shape[1])]
     return {
