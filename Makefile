@@ -13,7 +13,7 @@ run: $(VENV)/.installed
 	$(BIN)/kanjax study --data diabetes --out runs/diabetes --overwrite
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 # The core on the oldest jax allowed; `make test` runs on the newest.
 test-oldest: $(OLDEST)/.installed-dev
