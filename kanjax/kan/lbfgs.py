@@ -25,7 +25,17 @@ def minimise(
     """The best parameters that L-BFGS finds in so many steps, on one batch.
 
     A loss that is not finite counts as very large, so that the line search steps back
-    from it. The loss is traced once a function object.
+    from it.
+
+    Args:
+        loss: ``loss(params, batch, key)``, a scalar or a scalar and metrics; compiled
+            once a function object.
+        params: where to start.
+        batch: all examples.
+        steps: the most iterations; 0 returns params.
+
+    Returns:
+        Parameters like params.
     """
     import scipy.optimize
 
