@@ -28,7 +28,8 @@ def x64():
 def quick_compilation(request: pytest.FixtureRequest):
     """Compile without most optimisations, which take longer than most tests run.
 
-    Tests that are long to run, or that look at the compiled program, are marked.
+    Tests that are long to run, that look at the compiled program or compare its bits
+    with those of a module's fixture are marked.
     """
     if any(request.node.get_closest_marker(name) for name in ("slow", "optimised")):
         yield

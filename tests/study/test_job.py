@@ -11,6 +11,9 @@ import pytest
 from kanjax import study, training
 from kanjax.study import evaluation
 
+# What the module's fixture compiles and what its tests compile must be the same bits.
+pytestmark = pytest.mark.optimised
+
 SMALL = {"members": 3, "steps": 60, "evaluate_every": 20, "resolution": 3}
 
 
