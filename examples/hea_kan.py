@@ -96,7 +96,7 @@ def _grid_extension(setting: Setting) -> dict[str, float]:
     net: Any = kj.kan.KAN((2, 1, 1), kj.bases.BSpline(setting.grids[0]))
 
     def train(loss: Any, params: Any) -> Any:
-        return kj.kan.minimise(loss, params, (x, _known(x)), steps=setting.steps)
+        return kj.training.minimise(loss, params, (x, _known(x)), steps=setting.steps)
 
     def error(params: Any, x: Array) -> float:
         return float(metrics.rmse(_known(x), net.apply(params, x)))
@@ -180,7 +180,9 @@ def _cascade(alloys: Alloys, seed: int) -> dict[str, Any]:
 
         key_classifier, key_regressor = jax.random.split(jax.random.key(seed))
         classifier, regressor = kj.training.fit_cascade(
-            lambda loss, params, batch: kj.kan.minimise(loss, params, batch, steps=150),
+            lambda loss, params, batch: kj.training.minimise(
+                loss, params, batch, steps=150
+            ),
             (kj.training.classification(logits), net.init(key_classifier)),
             (kj.training.regression(net.apply), net.init(key_regressor)),
             alloys.x[:train],

@@ -16,7 +16,7 @@ BLOCK_BYTES = {"cpu": 3 * 2**20}
 memory is bounded, with few launches."""
 OTHER_BYTES = 2**28
 LEAST_ROWS = 256
-"""Below this, packing the coefficients for a product costs as much as the product."""
+"""Products of fewer rows spend much of their time on packing the coefficients."""
 
 
 def forward(

@@ -249,6 +249,10 @@ def _cotangent(
     # Rows of zeros in g count nothing.
     cut = [jnp.pad(v, ((0, missing), (0, 0))).reshape(shape) for v in (x, g)]
     rows_a, rows_b = _rows(a.astype(exact)), _rows(b.astype(exact))
+    if blocks == 1:
+        xs, gs = (v[0].astype(exact) for v in cut)
+        gx, by_a, by_b = rational_math.cotangent(xs, rows_a, rows_b, gs, form)
+        return gx, _sums(by_a), _sums(by_b)
 
     def step(i: Array, carry: Any) -> Any:
         gx, sums = carry
@@ -260,8 +264,13 @@ def _cotangent(
     zeros = (jnp.zeros(shape, exact), [jnp.zeros(shape[1:], exact)] * (len(a) + len(b)))
     start = jax.tree.map(lambda zero: mesh.vary_like(zero, [x, a, b, g]), zeros)
     gx, sums = lax.fori_loop(0, blocks, step, start)
-    ga, gb = jnp.split(jnp.stack([jnp.sum(s, axis=0) for s in sums]), [len(a)])
+    ga, gb = _sums(sums[: len(a)]), _sums(sums[len(a) :])
     return gx.reshape(number + missing, channels)[:number], ga, gb
+
+
+def _sums(moments: Sequence[Array]) -> Array:
+    """Over the rows of each: (number, channels)."""
+    return jnp.stack([jnp.sum(moment, axis=0) for moment in moments])
 
 
 def _elementwise(operands: Sequence[Array], static: Static) -> Array:

@@ -47,10 +47,17 @@ def all_functions(basis: Basis, x: Array, axis: int) -> Array:
     return basis.function(indices, jnp.expand_dims(x, axis))
 
 
-def evenly(domain: Domain, number: int, index: int | Array, x: Array) -> Array:
-    """One of evenly spaced points over the domain, both ends included, in x's dtype."""
+def distance(
+    domain: Domain, number: int, width: float | None, index: int | Array, x: Array
+) -> Array:
+    """``(x - c) / width``, c one of evenly spaced centres from low to high.
+
+    A width of None is the distance of two centres.
+    """
     low, high = domain
-    return low + jnp.asarray(index, x.dtype) * ((high - low) / (number - 1))
+    gap = (high - low) / (number - 1)
+    center = low + jnp.asarray(index, x.dtype) * gap
+    return (x - center) * (1 / (width or gap))
 
 
 def to_unit(x: Array, domain: Domain) -> Array:

@@ -11,11 +11,11 @@ from jax import Array
 
 from kanjax import model
 from kanjax.bases import recurrence
-from kanjax.bases.basis import Domain, check_at_least, check_domain
+from kanjax.bases.basis import Domain, check_at_least
 
 
 @model.dataclass
-class Gram:
+class Gram(recurrence.Polynomials):
     """Monic Gram polynomials, degree 0 to ``degree``.
 
     ``p_(n+1) = t p_n - n^2 (m^2 - n^2) / (m^2 (4 n^2 - 1)) p_(n-1)``: orthogonal over
@@ -36,34 +36,20 @@ class Gram:
     squash: recurrence.Squash = jnp.tanh
 
     def __post_init__(self) -> None:
-        check_at_least("degree", self.degree, 0)
+        super().__post_init__()
         check_at_least("points", self.points, 1)
         if self.degree >= self.points:
             raise ValueError(
                 f"degree must be below points: {self.points} points carry polynomials "
                 f"up to degree {self.points - 1}; got {self.degree}."
             )
-        check_domain(self.domain)
 
-    @property
-    def size(self) -> int:
-        """degree + 1."""
-        return self.degree + 1
+    def start_and_step(self, t: Array) -> tuple[Array, recurrence.Step]:
+        """As above."""
 
-    def __call__(self, x: Array, *, axis: int = -1) -> Array:
-        """Evaluate all polynomials at x (...,) -> (..., size), or along ``axis``."""
-        t = recurrence.prepare(x, self.domain, self.squash)
-        return recurrence.all_degrees(self._step(t), t, self.size, axis)
-
-    def function(self, index: int | Array, x: Array) -> Array:
-        """Evaluate one polynomial at x."""
-        t = recurrence.prepare(x, self.domain, self.squash)
-        return recurrence.one_degree(self._step(t), t, index)
-
-    def _step(self, t: Array) -> recurrence.Step:
         def step(n: int | Array, p: Array, before: Array) -> Array:
             share = n * (1 / self.points)
             beta = n * n * (1 - share * share) / (4 * n * n - 1)
             return t * p - beta * before
 
-        return step
+        return t, step

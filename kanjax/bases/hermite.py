@@ -8,11 +8,11 @@ from jax import Array
 
 from kanjax import model
 from kanjax.bases import recurrence
-from kanjax.bases.basis import Domain, check_at_least, check_domain
+from kanjax.bases.basis import Domain
 
 
 @model.dataclass
-class Hermite:
+class Hermite(recurrence.Polynomials):
     """Normalised Hermite polynomials ``He_n(t) / sqrt(n!)``, n = 0 to degree.
 
     They are orthonormal for a standard normal t: without a squash they suit inputs of
@@ -29,28 +29,10 @@ class Hermite:
     domain: Domain = (-1.0, 1.0)
     squash: recurrence.Squash = jnp.tanh
 
-    def __post_init__(self) -> None:
-        check_at_least("degree", self.degree, 0)
-        check_domain(self.domain)
+    def start_and_step(self, t: Array) -> tuple[Array, recurrence.Step]:
+        """``sqrt(n + 1) p_(n+1) = t p_n - sqrt(n) p_(n-1)``."""
 
-    @property
-    def size(self) -> int:
-        """degree + 1."""
-        return self.degree + 1
+        def step(n: int | Array, p: Array, before: Array) -> Array:
+            return (t * p - jnp.asarray(n, t.dtype) ** 0.5 * before) * (n + 1) ** -0.5
 
-    def __call__(self, x: Array, *, axis: int = -1) -> Array:
-        """Evaluate all polynomials at x (...,) -> (..., size), or along ``axis``."""
-        t = recurrence.prepare(x, self.domain, self.squash)
-        return recurrence.all_degrees(_step(t), t, self.size, axis)
-
-    def function(self, index: int | Array, x: Array) -> Array:
-        """Evaluate one polynomial at x."""
-        t = recurrence.prepare(x, self.domain, self.squash)
-        return recurrence.one_degree(_step(t), t, index)
-
-
-def _step(t: Array) -> recurrence.Step:
-    def step(n: int | Array, p: Array, before: Array) -> Array:
-        return (t * p - jnp.asarray(n, t.dtype) ** 0.5 * before) * (n + 1) ** -0.5
-
-    return step
+        return t, step

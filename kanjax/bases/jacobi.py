@@ -10,11 +10,11 @@ from jax import Array
 
 from kanjax import model
 from kanjax.bases import recurrence
-from kanjax.bases.basis import Domain, check_at_least, check_domain
+from kanjax.bases.basis import Domain
 
 
 @model.dataclass
-class Jacobi:
+class Jacobi(recurrence.Polynomials):
     """Jacobi polynomials, ``P_0^(alpha, beta)`` to ``P_degree^(alpha, beta)``.
 
     They are orthogonal on [-1, 1] for the weight ``(1 - t)^alpha (1 + t)^beta``.
@@ -35,28 +35,13 @@ class Jacobi:
     squash: recurrence.Squash = jnp.tanh
 
     def __post_init__(self) -> None:
-        check_at_least("degree", self.degree, 0)
+        super().__post_init__()
         for name, value in (("alpha", self.alpha), ("beta", self.beta)):
             if not value > -1:
                 raise ValueError(f"{name} must be above -1; got {value}.")
-        check_domain(self.domain)
 
-    @property
-    def size(self) -> int:
-        """degree + 1."""
-        return self.degree + 1
-
-    def __call__(self, x: Array, *, axis: int = -1) -> Array:
-        """Evaluate all polynomials at x (...,) -> (..., size), or along ``axis``."""
-        step, first = self._recurrence(x)
-        return recurrence.all_degrees(step, first, self.size, axis)
-
-    def function(self, index: int | Array, x: Array) -> Array:
-        """Evaluate one polynomial at x."""
-        return recurrence.one_degree(*self._recurrence(x), index)
-
-    def _recurrence(self, x: Array) -> tuple[recurrence.Step, Array]:
-        t = recurrence.prepare(x, self.domain, self.squash)
+    def start_and_step(self, t: Array) -> tuple[Array, recurrence.Step]:
+        """Table 22.7, for ``s = alpha + beta``."""
         a, b = self.alpha, self.beta
         s = a + b
 
@@ -66,11 +51,11 @@ class Jacobi:
             lower = 2 * (n + a) * (n + b) * (m + 2)
             return (slope * p - lower * before) * (1 / (2 * (n + 1) * (n + s + 1) * m))
 
-        return step, (s + 2) / 2 * t + (a - b) / 2
+        return (s + 2) / 2 * t + (a - b) / 2, step
 
 
 @model.dataclass
-class Gegenbauer:
+class Gegenbauer(recurrence.Polynomials):
     """Gegenbauer (ultraspherical) polynomials, ``C_0^(order)`` to ``C_degree^(order)``.
 
     They are orthogonal on [-1, 1] for the weight ``(1 - t^2)^(order - 1/2)``; order 1
@@ -90,29 +75,15 @@ class Gegenbauer:
     squash: recurrence.Squash = jnp.tanh
 
     def __post_init__(self) -> None:
-        check_at_least("degree", self.degree, 0)
+        super().__post_init__()
         if not self.order > 0:
             raise ValueError(f"order must be positive; got {self.order}.")
-        check_domain(self.domain)
 
-    @property
-    def size(self) -> int:
-        """degree + 1."""
-        return self.degree + 1
-
-    def __call__(self, x: Array, *, axis: int = -1) -> Array:
-        """Evaluate all polynomials at x (...,) -> (..., size), or along ``axis``."""
-        step, first = self._recurrence(x)
-        return recurrence.all_degrees(step, first, self.size, axis)
-
-    def function(self, index: int | Array, x: Array) -> Array:
-        """Evaluate one polynomial at x."""
-        return recurrence.one_degree(*self._recurrence(x), index)
-
-    def _recurrence(self, x: Array) -> tuple[recurrence.Step, Array]:
-        t, a = recurrence.prepare(x, self.domain, self.squash), self.order
+    def start_and_step(self, t: Array) -> tuple[Array, recurrence.Step]:
+        """``(n + 1) p_(n+1) = 2 (n + a) t p_n - (n + 2 a - 1) p_(n-1)``."""
+        a = self.order
 
         def step(n: int | Array, p: Array, before: Array) -> Array:
             return (2 * (n + a) * t * p - (n + 2 * a - 1) * before) * (1 / (n + 1))
 
-        return step, 2 * a * t
+        return 2 * a * t, step

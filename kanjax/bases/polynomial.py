@@ -9,11 +9,11 @@ from jax import Array
 
 from kanjax import model
 from kanjax.bases import recurrence
-from kanjax.bases.basis import Domain, check_at_least, check_domain
+from kanjax.bases.basis import Domain
 
 
 @model.dataclass
-class Chebyshev:
+class Chebyshev(recurrence.Polynomials):
     """Chebyshev polynomials of the first kind, T_0 to T_degree.
 
     Args:
@@ -27,28 +27,13 @@ class Chebyshev:
     domain: Domain = (-1.0, 1.0)
     squash: recurrence.Squash = jnp.tanh
 
-    def __post_init__(self) -> None:
-        check_at_least("degree", self.degree, 0)
-        check_domain(self.domain)
-
-    @property
-    def size(self) -> int:
-        """degree + 1."""
-        return self.degree + 1
-
-    def __call__(self, x: Array, *, axis: int = -1) -> Array:
-        """Evaluate all polynomials at x (...,) -> (..., size), or along ``axis``."""
-        t = recurrence.prepare(x, self.domain, self.squash)
-        return recurrence.all_degrees(_chebyshev(t), t, self.size, axis)
-
-    def function(self, index: int | Array, x: Array) -> Array:
-        """Evaluate one polynomial at x."""
-        t = recurrence.prepare(x, self.domain, self.squash)
-        return recurrence.one_degree(_chebyshev(t), t, index)
+    def start_and_step(self, t: Array) -> tuple[Array, recurrence.Step]:
+        """Not cos(n arccos t), whose derivative is lost at ``|t| = 1``."""
+        return t, lambda n, p, before: 2 * t * p - before
 
 
 @model.dataclass
-class Legendre:
+class Legendre(recurrence.Polynomials):
     """Legendre polynomials, P_0 to P_degree.
 
     Args:
@@ -62,30 +47,10 @@ class Legendre:
     domain: Domain = (-1.0, 1.0)
     squash: recurrence.Squash = jnp.tanh
 
-    def __post_init__(self) -> None:
-        check_at_least("degree", self.degree, 0)
-        check_domain(self.domain)
+    def start_and_step(self, t: Array) -> tuple[Array, recurrence.Step]:
+        """``(n + 1) p_(n+1) = (2 n + 1) t p_n - n p_(n-1)``."""
 
-    @property
-    def size(self) -> int:
-        """degree + 1."""
-        return self.degree + 1
+        def step(n: int | Array, p: Array, before: Array) -> Array:
+            return ((2 * n + 1) * t * p - n * before) * (1 / (n + 1))
 
-    def __call__(self, x: Array, *, axis: int = -1) -> Array:
-        """Evaluate all polynomials at x (...,) -> (..., size), or along ``axis``."""
-        t = recurrence.prepare(x, self.domain, self.squash)
-        return recurrence.all_degrees(_legendre(t), t, self.size, axis)
-
-    def function(self, index: int | Array, x: Array) -> Array:
-        """Evaluate one polynomial at x."""
-        t = recurrence.prepare(x, self.domain, self.squash)
-        return recurrence.one_degree(_legendre(t), t, index)
-
-
-def _chebyshev(t: Array) -> recurrence.Step:
-    # The recurrence, not cos(n arccos t), whose derivative is lost at |t| = 1.
-    return lambda n, p, before: 2 * t * p - before
-
-
-def _legendre(t: Array) -> recurrence.Step:
-    return lambda n, p, before: ((2 * n + 1) * t * p - n * before) * (1 / (n + 1))
+        return t, step

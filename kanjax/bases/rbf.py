@@ -12,7 +12,7 @@ from kanjax.bases.basis import (
     all_functions,
     check_at_least,
     check_domain,
-    evenly,
+    distance,
 )
 
 
@@ -47,7 +47,5 @@ class GaussianRBF:
 
     def function(self, index: int | Array, x: Array) -> Array:
         """Evaluate one Gaussian at x."""
-        low, high = self.domain
-        width = self.width or (high - low) / (self.centers - 1)
-        center = evenly(self.domain, self.centers, index, x)
-        return jnp.exp(-jnp.square((x - center) * (1 / width)))
+        u = distance(self.domain, self.centers, self.width, index, x)
+        return jnp.exp(-jnp.square(u))

@@ -15,7 +15,7 @@ from kanjax.bases.basis import (
     all_functions,
     check_at_least,
     check_domain,
-    evenly,
+    distance,
 )
 
 
@@ -56,9 +56,7 @@ class Sech:
 
     def function(self, index: int | Array, x: Array) -> Array:
         """Evaluate one bump at x."""
-        low, high = self.domain
-        width = self.width or (high - low) / (self.centers - 1)
-        u = (x - evenly(self.domain, self.centers, index, x)) * (1 / width)
+        u = distance(self.domain, self.centers, self.width, index, x)
         if self.power == 2:
             return 1 - jnp.square(jnp.tanh(u))
         # Not 1 / cosh, whose slope far out is infinity over infinity.

@@ -16,7 +16,7 @@ from kanjax.bases.basis import (
     all_functions,
     check_at_least,
     check_domain,
-    evenly,
+    distance,
 )
 
 
@@ -102,7 +102,5 @@ class Wavelet:
 
     def function(self, index: int | Array, x: Array) -> Array:
         """Evaluate one wavelet at x."""
-        low, high = self.domain
-        scale = self.scale or (high - low) / (self.centers - 1)
-        center = evenly(self.domain, self.centers, index, x)
-        return KINDS[self.kind]((x - center) * (1 / scale))
+        u = distance(self.domain, self.centers, self.scale, index, x)
+        return KINDS[self.kind](u)

@@ -18,7 +18,6 @@ from kanjax.kan.cost import (
 from kanjax.kan.discovery import discover
 from kanjax.kan.grid import fit_coefficients, refine, update_grid
 from kanjax.kan.layer import KANLayer, RationalLayer
-from kanjax.kan.lbfgs import minimise
 from kanjax.kan.network import KAN
 from kanjax.kan.pruning import Pruned, prune
 from kanjax.kan.regularisation import penalty, sparse
@@ -43,7 +42,6 @@ __all__ = [
     "kat",
     "kat_from_vit",
     "layer_edges",
-    "minimise",
     "penalty",
     "prune",
     "rational_cost",

@@ -11,7 +11,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import training
-from kanjax.kan import grid, lbfgs, pruning, regularisation, symbolic
+from kanjax.kan import grid, pruning, regularisation, symbolic
 from kanjax.kan.network import KAN
 
 
@@ -57,7 +57,7 @@ def discover(
     )
     init = jax.jit(model.init)
     ends = [
-        lbfgs.minimise(sparse, init(one), (x, y), steps=steps)
+        training.minimise(sparse, init(one), (x, y), steps=steps)
         for one in jax.random.split(key, starts)
     ]
     reached = jax.jit(training.on_batch(sparse, (x, y)))
@@ -75,5 +75,5 @@ def discover(
         small, params, x, uniform_share=0.5, intervals=intervals
     )
     plain = training.regression(small.apply)
-    params = lbfgs.minimise(plain, params, (x, y), steps=steps)
+    params = training.minimise(plain, params, (x, y), steps=steps)
     return symbolic.auto_symbolic(small, params, x, y, **options)

@@ -17,7 +17,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import training
-from kanjax.kan import affine_fit, attribution, layer, lbfgs, units
+from kanjax.kan import affine_fit, attribution, layer, units
 from kanjax.kan.library import LIBRARY, Function, check_names
 from kanjax.kan.network import KAN, Params
 from kanjax.training import losses
@@ -251,7 +251,7 @@ def auto_symbolic(
     new = [edge for edge in found if edge.fit.r2 >= minimum_r2]
     targets = jax.jit(model.apply)(params, x) if y is None else y
     frozen, start = freeze(model, params, new)
-    start = lbfgs.minimise(loss(frozen.apply), start, (x, targets), steps=steps)
+    start = training.minimise(loss(frozen.apply), start, (x, targets), steps=steps)
     return Symbolic(frozen, start, found)
 
 
@@ -356,9 +356,7 @@ def _freeze_layer(
     one: units.Layer, params: Any, edges: Sequence[Edge], index: int
 ) -> tuple[units.UnitLayer, dict[str, Array]]:
     chosen = {(edge.source, edge.target): edge.fit for edge in edges}
-    new = [units.FormulaEdge(s, t, fit.name) for (s, t), fit in chosen.items()]
-    if len(new) < len(edges):
-        new += [units.FormulaEdge(e.source, e.target, e.fit.name) for e in edges]
+    new = [units.FormulaEdge(e.source, e.target, e.fit.name) for e in edges]
     units.check_formulas(new, one.in_features, units.sums(one), f"layer {index}")
     kept = [
         (edge, row)
@@ -371,7 +369,7 @@ def _freeze_layer(
     dtype = jax.tree.leaves(params)[0].dtype
     coefficients = [jnp.asarray(fit.coefficients, dtype) for fit in chosen.values()]
     if inner is not None:
-        is_learned = units.alive(dataclasses.replace(inner))
+        is_learned = units.alive(inner)
         for source, target in (*chosen, *(edge[:2] for edge, _ in kept)):
             is_learned[source, target] = False
         inner = dataclasses.replace(inner, mask=jnp.asarray(is_learned, dtype))

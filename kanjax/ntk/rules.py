@@ -61,7 +61,8 @@ def find(rules: Rules, layer: Any) -> Rule:
     # Rooms beside this one have layers that it knows by what they offer only.
     if isinstance(layer, expansion_rule.Expansion):
         return Rule(expansion_rule.propagate)
-    if hasattr(layer, "layers"):
+    inner = getattr(layer, "layers", ())
+    if inner and all(isinstance(one, expansion_rule.Expansion) for one in inner):
         return RULES[model.Sequential]
     name = type(layer).__name__
     known = sorted(kind.__name__ for kind in rules)

@@ -4,6 +4,7 @@ from kanjax.training import checkpoint, metrics, sharding
 from kanjax.training.cascade import Cascade, cascade, fit_cascade
 from kanjax.training.checkpoint import CheckpointError
 from kanjax.training.fit import fit, fit_ensemble
+from kanjax.training.lbfgs import minimise
 from kanjax.training.losses import classification, on_batch, regression
 from kanjax.training.optimizers import OPTIMIZERS, optimizer
 from kanjax.training.progress import Progress, bar
@@ -27,6 +28,7 @@ __all__ = [
     "fit_ensemble",
     "member_mesh",
     "metrics",
+    "minimise",
     "on_batch",
     "optimizer",
     "regression",

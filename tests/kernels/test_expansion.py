@@ -43,7 +43,7 @@ def operands(key, basis, shape, dtype=jnp.float64):
     return x, jax.random.normal(b, (basis.size, inputs, outputs), dtype)
 
 
-def agree(f, plain, arguments, rtol=1e-10, atol=1e-11):
+def assert_agree(f, plain, arguments, rtol=1e-10, atol=1e-11):
     for ours, theirs in zip(
         jax.tree.leaves(jax.jit(f)(*arguments)),
         jax.tree.leaves(jax.jit(plain)(*arguments)),
@@ -74,7 +74,7 @@ def test_every_basis_and_its_gradients(name, backend, key, x64):
     x, coef = operands(key, basis, (5, 3, 2))
     f = functools.partial(pallas_kernels.expansion_dot, basis=basis, backend=backend)
     plain = functools.partial(reference.expansion_dot, basis=basis)
-    agree(transformations.hvp(f), transformations.hvp(plain), (x, coef))
+    assert_agree(transformations.hvp(f), transformations.hvp(plain), (x, coef))
 
 
 @pytest.mark.parametrize("name", transformations.ALONE)
@@ -84,7 +84,7 @@ def test_every_transformation(name, backend, key, x64):
     x, coef = operands(key, basis, (5, 3, 2))
     f = functools.partial(pallas_kernels.expansion_dot, basis=basis, backend=backend)
     plain = functools.partial(reference.expansion_dot, basis=basis)
-    agree(change(f), change(plain), (x, coef))
+    assert_agree(change(f), change(plain), (x, coef))
 
 
 @pytest.mark.parametrize("name", transformations.ENSEMBLE)
@@ -100,7 +100,7 @@ def test_ensembles(name, axes, backend, key, x64):
     )
     f = functools.partial(pallas_kernels.expansion_dot, basis=basis, backend=backend)
     plain = functools.partial(reference.expansion_dot, basis=basis)
-    agree(
+    assert_agree(
         transformations.batched(name, f, axes),
         transformations.batched(name, plain, axes),
         arguments,
@@ -119,7 +119,7 @@ def test_gradients_of_examples_in_an_ensemble(key, x64):
         each = jax.vmap(jax.grad(loss), (None, 0))
         return lambda c, rows: jax.vmap(each, (0, None))(c, rows)
 
-    agree(
+    assert_agree(
         per_example(pallas_kernels.expansion_dot),
         per_example(reference.expansion_dot),
         (members, x),
@@ -137,7 +137,7 @@ def test_members_with_knots_of_their_own(key, x64):
 
         return jax.vmap(jax.grad(loss, (0, 1, 2)), (None, None, 0))
 
-    agree(
+    assert_agree(
         gradients(pallas_kernels.expansion_dot),
         gradients(reference.expansion_dot),
         (x, coef, stacked),
@@ -253,7 +253,7 @@ def test_gradients_through_shard_map(backend, key, x64):
     f = functools.partial(pallas_kernels.expansion_dot, basis=basis, backend=backend)
     plain = functools.partial(reference.expansion_dot, basis=basis)
     through = spread(f, backend, PartitionSpec("rows"))
-    agree(
+    assert_agree(
         jax.grad(loss_of(through), (0, 1)),
         jax.grad(loss_of(plain), (0, 1)),
         operands(key, basis, (8, 3, 2)),
@@ -265,7 +265,7 @@ def test_gradients_inside_shard_map(key, x64):
     f = functools.partial(pallas_kernels.expansion_dot, basis=basis, backend="xla")
     plain = functools.partial(reference.expansion_dot, basis=basis)
     inside = jax.grad(loss_of(f, lambda value: jax.lax.psum(value, "rows")), (0, 1))
-    agree(
+    assert_agree(
         spread(inside, "xla", (PartitionSpec("rows"), PartitionSpec())),
         jax.grad(loss_of(plain), (0, 1)),
         operands(key, basis, (8, 3, 2)),

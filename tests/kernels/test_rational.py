@@ -37,7 +37,7 @@ def operands(key, form="A", shape=(5, 6), groups=2, dtype=jnp.float64):
     )
 
 
-def agree(f, other, arguments, rtol=1e-10, atol=1e-11):
+def assert_agree(f, other, arguments, rtol=1e-10, atol=1e-11):
     for ours, theirs in zip(
         jax.tree.leaves(jax.jit(f)(*arguments)),
         jax.tree.leaves(jax.jit(other)(*arguments)),
@@ -58,7 +58,7 @@ def both(form, backend):
 def test_every_transformation(name, form, backend, key, x64):
     change = transformations.ALONE[name]
     f, other = both(form, backend)
-    agree(change(f), change(other), operands(key, form))
+    assert_agree(change(f), change(other), operands(key, form))
 
 
 @pytest.mark.parametrize("rows", [(1, 3), (3, 1)])
@@ -93,7 +93,7 @@ def test_ensembles(name, axes, backend, key, x64):
         jnp.stack([v, 1.5 * v, v + 0.1]) if axis == 0 else v
         for v, axis in zip(operands(key), axes, strict=True)
     )
-    agree(
+    assert_agree(
         transformations.batched(name, f, axes),
         transformations.batched(name, other, axes),
         arguments,
@@ -109,7 +109,7 @@ def test_shapes(shape, backend, key):
     def gradients(f):
         return jax.value_and_grad(lambda *a: jnp.sum(f(*a) ** 2), (0, 1, 2))
 
-    agree(gradients(f), gradients(other), arguments, rtol=2e-4, atol=2e-4)
+    assert_agree(gradients(f), gradients(other), arguments, rtol=2e-4, atol=2e-4)
 
 
 @pytest.mark.parametrize("what", ["value", "tangent", "cotangent"])
@@ -191,7 +191,7 @@ def test_inside_shard_map(key):
         in_specs=(by_rows, whole, whole),
         out_specs=(by_rows, whole, whole),
     )
-    agree(spread, gradients(other, lambda v: v), (x, a, b), rtol=1e-4, atol=1e-5)
+    assert_agree(spread, gradients(other, lambda v: v), (x, a, b), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("form", ["A", "B"])

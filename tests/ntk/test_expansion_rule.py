@@ -76,3 +76,6 @@ def test_bad_input_is_named(x):
     own = kan.KANLayer(4, 1, bases.BSpline(2, knots=knots))
     with pytest.raises(ValueError, match="knots of their own"):
         ntk.infinite(model.Sequential((nn.Dense(2, 4), own)))(x)
+    rational = kan.KAN((2, 4, 1), basis=bases.Rational())
+    with pytest.raises(ValueError, match="no infinite-width rule for KAN"):
+        ntk.infinite(rational)(x)

@@ -1,10 +1,10 @@
 """Full-batch L-BFGS for networks that change at every turn.
 
-``kanjax.training.fit(optimizer="lbfgs")`` runs whole fits in one program, which pays
-where it runs long or for many members. Reading formulas trains a new, small network
-after every cut, and there compiling that program takes most of the time. Here only the
-loss and its gradient are compiled, and scipy's L-BFGS-B (Zhu, Byrd, Lu, Nocedal, 1997)
-calls them.
+``fit(optimizer="lbfgs")`` runs whole fits in one program, which pays where it runs long
+or for many members. Where a small network changes after every fit, as when a KAN is cut
+down to a formula, compiling that program takes most of the time. Here only the loss and
+its gradient are compiled, and scipy's L-BFGS-B (Zhu, Byrd, Lu, Nocedal, 1997) calls
+them.
 """
 
 import functools
@@ -16,16 +16,14 @@ import numpy as np
 
 from kanjax.training import losses
 
-_WORST = 1e30
-
 
 def minimise(
     loss: losses.Loss, params: losses.Params, batch: Any, *, steps: int
 ) -> losses.Params:
     """The best parameters that L-BFGS finds in so many steps, on one batch.
 
-    A loss that is not finite counts as very large, so that the line search steps back
-    from it.
+    A loss that is not finite counts as larger than all so far, so that the line search
+    steps back from it; where it begins, params are given back.
 
     Args:
         loss: ``loss(params, batch, key)``, a scalar or a scalar and metrics; compiled
@@ -52,13 +50,19 @@ def minimise(
         ]
         return jax.tree.unflatten(structure, parts)
 
+    worst = -np.inf
+
     def evaluate(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal worst
         value, found = _value_and_gradient(loss, unravel(flat), batch)
         parts = [np.ravel(leaf) for leaf in jax.device_get(jax.tree.leaves(found))]
         gradient = np.concatenate(parts).astype(float)
         if np.isfinite(value) and np.all(np.isfinite(gradient)):
+            worst = max(worst, float(value))
             return float(value), gradient
-        return _WORST, np.zeros_like(gradient)
+        # Not by far: the search interpolates between what it is told.
+        far = worst + abs(worst) + 1 if np.isfinite(worst) else 0.0
+        return far, np.zeros_like(gradient)
 
     found = scipy.optimize.minimize(
         evaluate,
