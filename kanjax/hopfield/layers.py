@@ -15,7 +15,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from kanjax import model, nn
-from kanjax.hopfield import masks, modern, options, sides, sparse
+from kanjax.hopfield import masks, modern, options, sides, spaces, sparse
 
 MAX_STEPS = 1000
 """The most updates until convergence; :meth:`Hopfield.association` says if enough."""
@@ -87,6 +87,9 @@ class Hopfield:
             no array of all states by all patterns is needed; all of them if None.
             Without sparse weights and dropout. Patterns that lie spread over a mesh
             need none: under jit each device meets its own.
+        examples_at_once: how many examples of the batch are taken at once, forward and
+            backward; all of them if None. Few take a fraction of the memory. With
+            dropout each example has a key of its own.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -124,6 +127,7 @@ class Hopfield:
     alpha: float = 1.0
     implementation: str | None = None
     batch_size: int | None = None
+    examples_at_once: int | None = None
 
     def __post_init__(self) -> None:
         options.check_layer(self)
@@ -157,7 +161,7 @@ class Hopfield:
             if norm is not None and norm.affine
         }
         params |= {
-            name: dense.init(next(keys)) for name, dense in self._projections().items()
+            name: dense.init(next(keys)) for name, dense in self.projections().items()
         }
         if self.bias_pattern:
             shapes = {"bias_key": size.head, "bias_value": size.value_head}
@@ -195,14 +199,16 @@ class Hopfield:
             ValueError: for shapes that do not fit.
             TypeError: for a mask or ``present`` of another type.
         """
-        q, keys, held, bias = self._spaces(params, x, stored, values, present, mask)
-        q, _, _ = self._settle(q, keys, bias)
-        heads = self._retrieve(q, keys, held, bias, key)
+        given, bias = self._given(x, stored, values, present, mask)
+        if self.examples_at_once is None:
+            heads = self._heads(params, *given, bias, key)
+        else:
+            heads = self._in_turn(params, given, bias, key)
         # (batch, heads, states, size) to (..., states, heads * size)
         joined = jnp.moveaxis(heads, 1, 2)
         y = joined.reshape(*x.shape[:-1], joined.shape[2] * joined.shape[3])
         if self.project_output:
-            y = self._projections()["output"].apply(params["output"], y)
+            y = self.projections()["output"].apply(params["output"], y)
         return y if self.activation is None else self.activation(y)
 
     def association(
@@ -220,7 +226,8 @@ class Hopfield:
         All weights are made at once, whatever ``batch_size`` is. Arguments and what is
         raised are as for :meth:`apply`.
         """
-        q, keys, held, bias = self._spaces(params, x, stored, values, present, mask)
+        given, bias = self._given(x, stored, values, present, mask)
+        q, keys, held, bias = spaces.project(self, params, *given, bias)
         q, steps, converged = self._settle(q, keys, bias)
         p = self._weights(q, keys, bias)
         made = held.projected()
@@ -246,7 +253,7 @@ class Hopfield:
             if norm is not None and norm.affine:
                 unit = (None,) if name == "space_norm" else ("in",)
                 axes[name] = {"scale": unit, "bias": unit}
-        for name in self._projections():
+        for name in self.projections():
             ways = ("in", None) if name != "output" else (None, "out")
             ways = (None, None) if name == "value" and self.connected else ways
             axes[name] = {"kernel": ways} | (
@@ -265,7 +272,8 @@ class Hopfield:
             ("space_norm", self.space_norm, size.head),
         )
 
-    def _projections(self) -> dict[str, options.Projection]:
+    def projections(self) -> dict[str, options.Projection]:
+        """The dense layers that there are, by the name of their parameters."""
         size, made = self.sizes, {}
         make = functools.partial(options.Projection, use_bias=self.use_bias)
         if not self.state_static:
@@ -273,117 +281,76 @@ class Hopfield:
         if not self.stored_static:
             made["key"] = make(size.stored, self.heads * size.head)
         if not self.value_static:
-            inside = self.heads * size.head if self._is_connected else size.value
+            inside = self.heads * size.head if self.is_connected else size.value
             made["value"] = make(inside, self.heads * size.value_head)
         if self.project_output:
             made["output"] = make(self.heads * size.value_head, size.out)
         return made
 
     @property
-    def _is_connected(self) -> bool:
+    def is_connected(self) -> bool:
+        """Whether values are projected as the stored patterns are."""
         return self.connected and not self.stored_static
 
-    def _spaces(
+    def _given(
         self,
-        params: Params,
         x: Array,
         stored: Array | None,
         values: Array | None,
         present: Array | None,
         mask: Array | None,
-    ) -> tuple[Array, sides.Side, sides.Side, Array | None]:
-        """Queries (batch, heads, states, size), keys, values, and what is added."""
-        size, own = self.sizes, stored is None
-        stored = x if stored is None else stored
-        values = stored if values is None else values
-        options.check_inputs(size, x, stored, values, own=own)
-        bias = masks.added(x, stored, self.heads, present, mask)
-        x, stored, values = (
-            jnp.asarray(a).reshape(math.prod(a.shape[:-2]), *a.shape[-2:])
-            for a in (x, stored, values)
-        )
-        q = self._normalised(params, "state_norm", x)
-        if self.state_static:
-            q = jnp.broadcast_to(q[:, None], (len(q), self.heads, *q.shape[1:]))
-        else:
-            q = _by_head(self._projections()["query"].apply(params["query"], q), self)
-        keys, held = self._sides(params, x.shape[1], stored, values)
-        if self.space_norm is not None:
-            q = self._normalised(params, "space_norm", q)
-            keys = sides.Side(
-                self._normalised(params, "space_norm", keys.projected()),
-            )
-        return q, *self._with_extra(params, keys, held), self._padded(bias)
+    ) -> tuple[tuple[Array, Array | None, Array | None], Array | None]:
+        """States, patterns and values (batch, rows, features), and what is added.
 
-    def _sides(
-        self, params: Params, states: int, stored: Array, values: Array
-    ) -> tuple[sides.Side, sides.Side]:
-        """Keys and values, projected where that is less work than the other way."""
-        keys = self._side(params, "stored_norm", "key", stored)
-        if self._is_connected:
-            through = self._side(params, "value_norm", "key", values).projected()
-            joined = jnp.moveaxis(through, 1, 2).reshape(*values.shape[:2], -1)
-            held = sides.Side(through)
-            if not self.value_static:
-                dense = self._projections()["value"]
-                held = sides.Side(_by_head(dense.apply(params["value"], joined), self))
-        else:
-            held = self._side(params, "value_norm", "value", values)
-        extra = self.zero_pattern or self.bias_pattern
-        lazy = not extra and self.implementation is None
-        out = []
-        for side in (keys, held):
-            keep = lazy and not sides.is_cheaper_projected(side, states)
-            out.append(side if keep else sides.Side(side.projected()))
-        return out[0], out[1]
+        What is not given stays None: it is the one before it.
+        """
+        met = x if stored is None else stored
+        held = met if values is None else values
+        options.check_inputs(self.sizes, x, met, held, own=stored is None)
+        bias = masks.added(x, met, self.heads, present, mask)
 
-    def _side(self, params: Params, norm: str, name: str, y: Array) -> sides.Side:
-        """Patterns with the projection they need, the scale of the norm within it."""
-        if name not in params:
-            return sides.Side(self._normalised(params, norm, y)[:, None])
-        kernel, bias = params[name]["kernel"], params[name].get("bias")
-        if norm in params:
-            shift = params[norm]["bias"] @ kernel
-            bias = shift if bias is None else bias + shift
-            kernel = params[norm]["scale"][:, None] * kernel
-        kernel = kernel.reshape(kernel.shape[0], self.heads, -1)
-        bias = None if bias is None else bias.reshape(self.heads, -1)
-        plain = self._normalised({}, norm, y)
-        return sides.Side(plain[:, None], kernel, bias)
+        def flat(a: Array | None) -> Any:
+            if a is None:
+                return None
+            return jnp.reshape(a, (math.prod(a.shape[:-2]), *a.shape[-2:]))
 
-    def _normalised(self, params: Params, name: str, x: Array) -> Array:
-        norm: options.Norm | None = getattr(self, name)
-        if norm is None:
-            return x
-        features = x.shape[-1]
-        plain = {"scale": jnp.ones(features), "bias": jnp.zeros(features)}
-        plain = jax.tree.map(lambda leaf: leaf.astype(x.dtype), plain)
-        return nn.LayerNorm(features, norm.eps).apply(params.get(name, plain), x)
+        return (flat(x), flat(stored), flat(values)), bias
 
-    def _with_extra(
-        self, params: Params, keys: sides.Side, held: sides.Side
-    ) -> tuple[sides.Side, sides.Side]:
-        """The bias pattern and the zero pattern, behind the stored ones."""
-        for name in ("bias", "zero"):
-            if getattr(self, f"{name}_pattern"):
-                made = []
-                for side, part in ((keys, "bias_key"), (held, "bias_value")):
-                    old = side.patterns
-                    old = jnp.broadcast_to(
-                        old, (old.shape[0], self.heads, *old.shape[2:])
-                    )
-                    row = jnp.zeros_like(old[:, :, :1])
-                    if name == "bias":
-                        row = row + params[part][None, :, None].astype(old.dtype)
-                    made.append(sides.Side(jnp.concatenate([old, row], axis=2)))
-                keys, held = made
-        return keys, held
+    def _heads(
+        self,
+        params: Params,
+        x: Array,
+        stored: Array | None,
+        values: Array | None,
+        bias: Array | None,
+        key: Array | None,
+    ) -> Float[Array, "batch heads states size"]:
+        """What the heads retrieve."""
+        q, keys, held, bias = spaces.project(self, params, x, stored, values, bias)
+        q, _, _ = self._settle(q, keys, bias)
+        return self._retrieve(q, keys, held, bias, key)
 
-    def _padded(self, bias: Array | None) -> Array | None:
-        extra = int(self.zero_pattern) + int(self.bias_pattern)
-        if bias is None or extra == 0:
-            return bias
-        return jnp.pad(bias, [(0, 0)] * (bias.ndim - 1) + [(0, extra)])
+    def _in_turn(
+        self,
+        params: Params,
+        given: tuple[Array, Array | None, Array | None],
+        bias: Array | None,
+        key: Array | None,
+    ) -> Float[Array, "batch heads states size"]:
+        """What the heads retrieve, a few examples at a time."""
+        number = len(given[0])
+        own = bias if bias is not None and len(bias) == number else None
+        keys = None if key is None else jax.random.split(key, number)
+
+        # Rematerialised: the backward pass, too, holds a few examples at a time.
+        @jax.checkpoint
+        def one(example: Any) -> Array:
+            *arrays, key = example
+            x, stored, values, own = jax.tree.map(lambda a: a[None], arrays)
+            added = bias if own is None else own
+            return self._heads(params, x, stored, values, added, key)[0]
+
+        return jax.lax.map(one, (*given, own, keys), batch_size=self.examples_at_once)
 
     def _settle(
         self, q: Array, keys: sides.Side, bias: Array | None
@@ -431,8 +398,3 @@ class Hopfield:
 
     def _scaled(self, q: Array) -> Array:
         return q * jnp.asarray(self.betas, q.dtype)[None, :, None, None]
-
-
-def _by_head(x: Array, layer: Hopfield) -> Float[Array, "batch heads rows size"]:
-    split = x.reshape(*x.shape[:2], layer.heads, x.shape[2] // layer.heads)
-    return jnp.moveaxis(split, 2, 1)

@@ -146,6 +146,8 @@ def check_layer(layer: "Hopfield") -> None:
             f"{size.value_head} beside {size.head}."
         )
     _check_implementation(layer)
+    if layer.examples_at_once is not None:
+        checks.check_count("examples_at_once", layer.examples_at_once, 1)
     if layer.batch_size is not None:
         checks.check_count("batch_size", layer.batch_size, 1)
         if layer.implementation or layer.alpha != 1 or layer.dropout:

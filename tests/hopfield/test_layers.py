@@ -254,14 +254,15 @@ def test_a_state_that_may_look_at_nothing_gives_the_outputs_bias(states, options
 
 
 @pytest.mark.parametrize(
-    "size, options",
+    "options, taken",
     [
-        (4, {"updates": 2, "beta": (0.5, 3.0)}),
-        (8, {"zero_pattern": True}),
-        (100, {"connected": True}),
+        ({"updates": 2, "beta": (0.5, 3.0)}, {"batch_size": 4}),
+        ({"zero_pattern": True}, {"batch_size": 8, "examples_at_once": 1}),
+        ({"connected": True}, {"batch_size": 100}),
+        ({"updates": None, "alpha": 1.5}, {"examples_at_once": 2}),
     ],
 )
-def test_batches_of_patterns_change_nothing(size, options, key, x64):
+def test_what_is_taken_at_once_changes_nothing(options, taken, key, x64):
     layer = Hopfield(8, heads=2, **options)
     params = jax.tree.map(lambda p: 10 * p, layer.init(key))
     x, stored = (jax.random.normal(key, (3, n, 8)) for n in (2, 23))
@@ -274,7 +275,7 @@ def test_batches_of_patterns_change_nothing(size, options, key, x64):
     slopes = jax.jit(jax.value_and_grad(total, (0, 1, 2), has_aux=True))
     results = [
         slopes(params, x, stored, one)
-        for one in (layer, dataclasses.replace(layer, batch_size=size))
+        for one in (layer, dataclasses.replace(layer, **taken))
     ]
     chex.assert_trees_all_close(*results, rtol=1e-10, atol=1e-12)
 
@@ -292,6 +293,36 @@ def test_memory_is_that_of_one_batch_of_patterns(key):
 
     # Normalised copies of the patterns, but nothing of 2 heads by 64 states by them.
     assert used(2**15) - used(2**13) < 4 * (2**15 - 2**13) * 16 * 4
+
+
+@pytest.mark.optimised
+def test_memory_is_that_of_the_examples_taken_at_once(key):
+    layer = Hopfield(8, examples_at_once=2)
+
+    def used(number):
+        params = jax.eval_shape(layer.init, key)
+        x, stored = (
+            jax.ShapeDtypeStruct((number, n, 8), jnp.float32) for n in (64, 256)
+        )
+
+        def total(*arrays):
+            params, x, stored = arrays
+            return jnp.sum(jnp.sin(layer.apply(params, x, stored=stored)))
+
+        compiled = jax.jit(jax.grad(total, (0, 1, 2))).lower(params, x, stored)
+        return compiled.compile().memory_analysis().temp_size_in_bytes
+
+    # Less than the weights, of 64 states by 256 patterns, of the others.
+    assert used(32) - used(8) < 24 * (64 * 256 * 4) / 2
+
+
+def test_examples_taken_in_turn_drop_weights_of_their_own(key):
+    layer = Hopfield(8, dropout=0.5, examples_at_once=1)
+    params = drawn(layer, key)
+    x = jnp.broadcast_to(jax.random.normal(key, (4, 8)), (3, 4, 8))
+    y = layer.apply(params, x, key=key)
+    assert not np.allclose(y[0], y[1]) and not np.allclose(y[1], y[2])
+    np.testing.assert_allclose(layer.apply(params, x)[0], layer.apply(params, x)[1])
 
 
 def test_patterns_spread_over_a_mesh_are_met_where_they_lie(key):
@@ -358,6 +389,7 @@ def test_bad_input_is_named(key):
         ({"implementation": "mkl"}, "implementation must be None, 'xla' or 'cudnn'"),
         ({"implementation": "xla", "updates": 1}, "implementation is for one softmax"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1"),
+        ({"examples_at_once": 0}, "examples_at_once must be an integer of at least 1"),
         ({"batch_size": 8, "alpha": 1.5}, "batch_size is for softmax without dropout"),
     ]:
         with pytest.raises(ValueError, match=words):
