@@ -2,14 +2,19 @@
 
 import os
 
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
-)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+FLAGS = ["--xla_force_host_platform_device_count=4"]
+if jax.__version_info__ < (0, 11):
+    # The older way to make loops compiles twice as fast. A flag that a later compiler
+    # does not know would end it.
+    FLAGS.append("--xla_cpu_use_fusion_emitters=false")
+    FLAGS.append("--xla_cpu_parallel_codegen_split_count=1")
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
 
 
 @pytest.fixture
