@@ -40,6 +40,10 @@ def study(
     composition: Annotated[
         str | None, typer.Option(help="Column of alloys, such as AlCoCrFeNi2.")
     ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(help="Column to leave out; may be given several times."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="kan, mlp or hopfield.")] = None,
     widths: Annotated[
         str | None,
@@ -102,28 +106,36 @@ def predict(
         pathlib.Path | None,
         typer.Option(help="Where to write; else <table>.predictions.csv."),
     ] = None,
+    then: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="A second study's folder, for the rows of one class."),
+    ] = None,
+    when: Annotated[
+        str | None, typer.Option(help="The class whose rows go on to it.")
+    ] = None,
 ) -> None:
-    """Predict the rows of a table, with the members' mean and spread, as CSV."""
-    with _errors():
-        import pandas as pd
+    """Predict the rows of a table, with the members' mean and spread, as CSV.
 
+    With --then and --when rows that the first study puts in a class go on to a second
+    one, a cascade; for the others it predicts nothing.
+    """
+    with _errors():
         from kanjax import data as data_
         from kanjax import study as study_
         from kanjax.study import store
 
-        loaded = study_.load(run_dir)
-        found = loaded.predict(data_.read_frame(table))
-        columns: dict[str, Any] = {}
-        if found.labels is not None:
-            columns["prediction"] = found.labels
-        for i, name in enumerate(loaded.data.target_names):
-            columns[f"{name}_mean"] = found.mean[:, i]
-            columns[f"{name}_std"] = found.std[:, i]
+        if (then is None) != (when is None):
+            raise study_.StudyError("--then and --when belong together; give both.")
+        first, rows = study_.load(run_dir), data_.read_frame(table)
+        if then is None or when is None:
+            found, notes = study_.prediction_table(first, rows)
+        else:
+            found, notes = study_.cascade(first, study_.load(then), rows, when=when)
         path = out or table.with_suffix(".predictions.csv")
-        store.write_text(path, pd.DataFrame(columns).to_csv(index=False))
-        for note in found.notes:
+        store.write_text(path, found.to_csv(index=False))
+        for note in notes:
             typer.echo(f"note: {note}", err=True)
-        typer.echo(f"{len(found.mean)} predictions written to {path}")
+        typer.echo(f"{len(found)} predictions written to {path}")
 
 
 @app.command()

@@ -70,6 +70,8 @@ def test_bad_tables(case, tmp_path):
         (["--widths", "3;4"], ["widths must be integers with commas"]),
         (["--members", "1"], ["members must be an integer of at least 2; got 1"]),
         (["--learning-rate", "-1"], ["learning_rate must be positive"]),
+        (["--data", "{table}", "--target", "y", "--ignore", "c"], ["'c'", "'a', 'b'"]),
+        (["--ignore", "age"], ["ignore is for the columns of a file"]),
         (["--resume"], ["nothing to resume"]),
     ],
 )
@@ -129,6 +131,8 @@ def test_predict_refuses_what_it_cannot_read(run_dir, tmp_path):
     frame(7)[["a"]].to_csv(tmp_path / "lacks.csv", index=False)
     refused(call("predict", run_dir, tmp_path / "lacks.csv"), "'b'")
     refused(call("predict", run_dir, tmp_path / "no.csv"), "no.csv")
+    alone = call("predict", run_dir, tmp_path / "lacks.csv", "--then", run_dir)
+    refused(alone, "--then and --when belong together")
     refused(call("predict", tmp_path, tmp_path / "lacks.csv"), "no finished study")
 
 

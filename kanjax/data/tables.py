@@ -49,6 +49,7 @@ def read_table(
     *,
     target: str | Sequence[str] | None = None,
     task: examples.Task | None = None,
+    ignore: Sequence[str] = (),
 ) -> Table:
     """Read a table and name its target.
 
@@ -57,6 +58,7 @@ def read_table(
         target: the column to predict, or several to regress on; an NPZ file may leave
             it out and have an array ``y``.
         task: ``"regression"`` or ``"classification"``; inferred later if not given.
+        ignore: columns to leave out.
 
     Raises:
         DataError: when the file is missing, unreadable, empty, or has no such column.
@@ -64,6 +66,13 @@ def read_table(
     if task is not None:
         examples.check_task(task)
     frame, notes = _read(files.existing(path))
+    absent = [name for name in ignore if name not in frame.columns]
+    if absent:
+        raise errors.DataError(
+            f"ignore names {errors.listing(absent)}, which {str(path)!r} has not; its "
+            f"columns are {errors.listing(frame.columns)}"
+        )
+    frame = frame.drop(columns=list(ignore))
     if target is None and Path(path).suffix.lower() == ".npz":
         found = [name for name in frame.columns if _stem(name) in ("y", "Y")]
         target = found or None

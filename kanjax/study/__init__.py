@@ -3,6 +3,7 @@
 from kanjax.study.config import Config, StudyError
 from kanjax.study.job import TrainingDiverged, run
 from kanjax.study.models import BASES, MODELS
+from kanjax.study.prediction import cascade, prediction_table
 from kanjax.study.store import Predictions, Study, load
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "Study",
     "StudyError",
     "TrainingDiverged",
+    "cascade",
     "load",
+    "prediction_table",
     "run",
 ]

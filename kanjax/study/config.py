@@ -22,6 +22,7 @@ class Config:
         target: the target column of a table.
         task: "regression" or "classification"; None infers it.
         composition: the column of a table that holds alloys' compositions.
+        ignore: columns of a table to leave out.
         model: a name in ``kanjax.study.MODELS``.
         widths: inputs, hidden units and outputs of the network; None is one hidden
             layer of max(8, outputs) units.
@@ -53,6 +54,7 @@ class Config:
     patience: int = 20
     seed: int = 0
     composition: str | None = None
+    ignore: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """A description of plain values, for JSON."""
@@ -69,6 +71,7 @@ class Config:
             fields = dict(described)
             if fields.get("widths") is not None:
                 fields["widths"] = tuple(fields["widths"])
+            fields["ignore"] = tuple(fields.get("ignore", ()))
             return check(cls(**fields))
         except TypeError as error:
             raise StudyError(f"this is not the config of a study: {error}.") from None

@@ -148,7 +148,13 @@ def _prepare(config: Config, key: jax.Array) -> data_.Prepared:
             raise StudyError(
                 f"{config.data} is a file; name its target column with --target."
             )
-        source: Any = data_.read_table(path, target=config.target, task=config.task)
+        source: Any = data_.read_table(
+            path, target=config.target, task=config.task, ignore=config.ignore
+        )
+    elif config.ignore:
+        raise StudyError(
+            f"ignore is for the columns of a file; {config.data!r} is a bundled set."
+        )
     else:
         source = data_.load(config.data)
     return data_.prepare(

@@ -1,0 +1,71 @@
+"""Predictions as tables: of one study, or of a classifier and what follows it.
+
+Cascades are those of Bandyopadhyay, Avlani, Zhuang (2024), arXiv 2410.08452: of a table
+of alloys, which are of a kind, and how hard those are.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kanjax.study.config import StudyError
+from kanjax.study.store import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Noted = tuple["pd.DataFrame", tuple[str, ...]]
+
+
+def prediction_table(study: Study, frame: "pd.DataFrame") -> Noted:
+    """What a study predicts for rows, and notes on what was unusual about them.
+
+    Columns are the mean and the members' spread of each target, ``NAME_mean`` and
+    ``NAME_std``; in classification of each class's probability, behind "prediction".
+
+    Raises:
+        DataError: if a column is absent or of another kind.
+    """
+    import pandas as pd
+
+    found = study.predict(frame)
+    columns: dict[str, Any] = {}
+    if found.labels is not None:
+        columns["prediction"] = found.labels
+    for i, name in enumerate(study.data.target_names):
+        columns[f"{name}_mean"] = found.mean[:, i]
+        columns[f"{name}_std"] = found.std[:, i]
+    return pd.DataFrame(columns), found.notes
+
+
+def cascade(first: Study, then: Study, frame: "pd.DataFrame", *, when: str) -> Noted:
+    """The first study's predictions, and the second's of rows in one class.
+
+    A table in which only rows of that class have a value to regress on serves both:
+    a study leaves rows out whose target is missing.
+
+    Args:
+        first: a classification.
+        then: any study.
+        frame: rows with the columns of both.
+        when: the class, as the first study names it.
+
+    Raises:
+        StudyError: if the first study has no such class.
+        DataError: if a column is absent or of another kind.
+    """
+    import pandas as pd
+
+    if first.data.task != "classification" or when not in first.data.target_names:
+        known = ", ".join(first.data.target_names)
+        known = known if first.data.task == "classification" else "none, but numbers"
+        raise StudyError(f"the first study has no class {when!r}; it knows {known}.")
+    whole, notes = prediction_table(first, frame)
+    chosen = np.flatnonzero(whole["prediction"].astype(str) == when)
+    if not len(chosen):
+        remark = f"no row was put in class {when!r}, so that none went on"
+        return whole, (*notes, remark)
+    part, more = prediction_table(then, frame.iloc[chosen])
+    part = part.rename(columns=lambda name: f"then_{name}" if name in whole else name)
+    part = part.set_axis(chosen).reindex(range(len(whole)))
+    return pd.concat([whole, part], axis=1), (*notes, *more)
