@@ -7,6 +7,7 @@ given; the grouped rational function beside GELU and beside autodiff of its defi
 
 import argparse
 import functools
+import math
 import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,6 +28,12 @@ SPLINES = tuple(
 RATIONALS = ((64, 1000, 512), (8192, 768))
 GROUPS = 8
 MODES = ("forward", "forward_backward")
+# What arrays are of, and how products of matrices of them are taken.
+TYPES = {
+    "float32": ("float32", "highest"),
+    "tf32": ("float32", "tensorfloat32"),
+    "bfloat16": ("bfloat16", "default"),
+}
 Run = Callable[[], Any]
 
 
@@ -44,16 +51,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     splines = ((16, 4, 4, 3),) if options.quick else SPLINES
     rationals = ((16, 16),) if options.quick else RATIONALS
-    for dtype in options.dtypes:
-        for shape in splines:
-            names = dict(zip(("batch", "in", "out", "intervals"), shape, strict=True))
-            candidates = _splines(shape, dtype)
-            result["splines"] += _cases(candidates, names, dtype, options)
-        for shape in rationals:
+    for name in options.dtypes:
+        dtype, precision = TYPES[name]
+        with jax.default_matmul_precision(precision):
+            for shape in splines:
+                names = zip(("batch", "in", "out", "intervals"), shape, strict=True)
+                candidates = _splines(shape, dtype)
+                result["splines"] += _cases(candidates, dict(names), name, options)
+        # Nothing is multiplied as matrices in them.
+        for shape in rationals if name != "tf32" else ():
             candidates = _rationals(shape, dtype)
-            result["rationals"] += _cases(
-                candidates, {"shape": list(shape)}, dtype, options
-            )
+            cases = _cases(candidates, {"shape": list(shape)}, name, options)
+            for case in cases:
+                case["of_copy"] = _of_copy(case, result["limits"])
+            result["rationals"] += cases
     timing.write_json(options.out, result)
     if options.figure:
         _figure(result).savefig(options.figure, dpi=110, bbox_inches="tight")
@@ -177,10 +188,27 @@ def _rationals(shape: tuple[int, ...], dtype: str) -> dict[str, dict[str, Run]]:
         q = 1 + sum(jnp.abs(term) for term in terms)
         return (p / q).reshape(x.shape).astype(x.dtype)
 
-    return {
+    candidates = {
         "gelu": _runs(jax.nn.gelu, x),
         "group_rational": _runs(pallas_kernels.group_rational, x, *coef),
         "plain_autodiff": _runs(plain, x, *coef),
+    }
+    if jax.default_backend() == "gpu":
+        triton = functools.partial(pallas_kernels.group_rational, backend="triton")
+        candidates["group_rational_in_triton"] = _runs(triton, x, *coef)
+    return candidates
+
+
+def _of_copy(case: dict[str, Any], limits: dict[str, float]) -> dict[str, float]:
+    """The bandwidth of what must be read and written, as a share of a copy's.
+
+    Forward that is x and y; backward x, the value and two cotangents as well.
+    """
+    arrays = 2 if case["mode"] == "forward" else 4
+    moved = arrays * math.prod(case["shape"]) * jnp.dtype(case["dtype"]).itemsize
+    return {
+        name: round(moved / (found["min_ms"] / 1e3) / limits["bytes_per_s"], 3)
+        for name, found in case["times"].items()
     }
 
 
@@ -209,7 +237,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--out", type=pathlib.Path, default="benchmarks/results/kernels.json"
     )
     parser.add_argument(
-        "--dtypes", nargs="+", default=["float32"], help="such as float32 bfloat16"
+        "--dtypes", nargs="+", default=["float32"], choices=TYPES, metavar="TYPE"
     )
     parser.add_argument("--figure", type=pathlib.Path, help="a .png to draw into")
     options = parser.parse_args(argv)

@@ -206,7 +206,11 @@ def _compute(*operands: Array, static: Static, platform: str) -> list[Array]:
 
     def one(*operands: Array) -> list[Array]:
         found = None
-        if backends.wants_kernels(static.backend, platform):
+        if _is_for_triton(static, operands, platform):
+            from pallas_kernels import rational_triton
+
+            found = rational_triton.compute(static.what, static.form, operands)
+        elif backends.wants_kernels(static.backend, platform):
             # Pallas takes long to import; most programs never need it.
             from pallas_kernels import rational_tiled
 
@@ -219,6 +223,13 @@ def _compute(*operands: Array, static: Static, platform: str) -> list[Array]:
         return [y.astype(o.dtype) for y, o in zip(found, operands, strict=False)]
 
     return levels.over(one, static.levels)(*operands)
+
+
+def _is_for_triton(static: Static, operands: Sequence[Array], platform: str) -> bool:
+    """Whether the kernels written in Triton itself serve; they have no tangent."""
+    asked = static.backend == "triton" and platform == "cuda"
+    single = operands[0].dtype != jnp.float64 and operands[0].size > 0
+    return asked and single and static.what != "tangent"
 
 
 def _by_xla(

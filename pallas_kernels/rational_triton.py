@@ -1,0 +1,163 @@
+"""The grouped rational function written in Triton itself, called through jax-triton.
+
+It has the value and the fused backward pass of :mod:`pallas_kernels.rational_tiled`, so
+that what Pallas makes of a kernel can be held against what Triton makes of one. Needs
+an NVIDIA GPU and the extra ``kanjax[gpu]``.
+"""
+
+# Kernels are read by Triton's own compiler, whose types checkers do not know.
+# pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false
+
+import jax
+import jax.numpy as jnp
+import triton
+import triton.language as tl
+from jax import Array
+
+ROWS, CHANNELS, WARPS = 64, 64, 4
+
+
+def compute(what: str, form: str, operands: tuple[Array, ...]) -> tuple[Array, ...]:
+    """What :mod:`pallas_kernels.rational` defines, for "value" or "cotangent"."""
+    try:
+        import jax_triton
+    except ImportError as error:
+        raise ImportError(
+            "backend='triton' needs jax-triton and a jax for NVIDIA GPUs: pip install "
+            f"'kanjax[gpu]' 'jax[cuda12]' ({error})."
+        ) from error
+
+    x, a, b = operands[:3]
+    (rows, channels), m, n = x.shape, len(a), len(b)
+    grid = (triton.cdiv(rows, ROWS), triton.cdiv(channels, CHANNELS))
+    exact = jnp.promote_types(x.dtype, jnp.float32)
+    shapes = [(rows, channels)]
+    if what == "cotangent":
+        shapes += [(grid[0], m, channels), (grid[0], n, channels)]
+    found = jax_triton.triton_call(
+        *operands,
+        rows,
+        channels,
+        kernel=value_kernel if what == "value" else cotangent_kernel,
+        out_shape=[jax.ShapeDtypeStruct(shape, exact) for shape in shapes],
+        grid=grid,
+        num_warps=WARPS,
+        M=m,
+        N=n,
+        FORM_A=form == "A",
+        ROWS=ROWS,
+        CHANNELS=CHANNELS,
+    )
+    first, *sums = found
+    return (first, *(jnp.sum(partial, axis=0) for partial in sums))
+
+
+@triton.jit
+def value_kernel(
+    x_ref,
+    a_ref,
+    b_ref,
+    rows,
+    channels,
+    y_ref,
+    M: tl.constexpr,
+    N: tl.constexpr,
+    FORM_A: tl.constexpr,
+    ROWS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+):
+    """A tile of ``P(x) / Q(x)``; M and N are the numbers of rows of a and b."""
+    column, place, inside = tile(rows, channels, ROWS, CHANNELS)
+    x = tl.load(x_ref + place, mask=inside, other=0.0).to(tl.float32)
+    value, _, _, _ = pieces(x, a_ref, b_ref, column, channels, M, N, FORM_A)
+    tl.store(y_ref + place, value, mask=inside)
+
+
+@triton.jit
+def cotangent_kernel(
+    x_ref,
+    a_ref,
+    b_ref,
+    g_ref,
+    rows,
+    channels,
+    gx_ref,
+    ga_ref,
+    gb_ref,
+    M: tl.constexpr,
+    N: tl.constexpr,
+    FORM_A: tl.constexpr,
+    ROWS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+):
+    """The gradient in x, and the coefficients' summed over the rows of a tile."""
+    column, place, inside = tile(rows, channels, ROWS, CHANNELS)
+    x = tl.load(x_ref + place, mask=inside, other=0.0).to(tl.float32)
+    # Zeros beyond the rows count nothing.
+    g = tl.load(g_ref + place, mask=inside, other=0.0).to(tl.float32)
+    value, slope, inverse, sign = pieces(
+        x, a_ref, b_ref, column, channels, M, N, FORM_A
+    )
+    tl.store(gx_ref + place, g * slope, mask=inside)
+
+    there = column < channels
+    moment = g * inverse
+    below = -moment * value
+    for i in tl.static_range(M):
+        row = (tl.program_id(0) * M + i) * channels + column
+        tl.store(ga_ref + row, tl.sum(moment, axis=0), mask=there)
+        moment *= x
+    step = tl.where(x >= 0, x, -x) if FORM_A else x
+    below *= step if FORM_A else step * sign
+    for j in tl.static_range(N):
+        row = (tl.program_id(0) * N + j) * channels + column
+        total = tl.sum(below, axis=0)
+        if FORM_A:
+            b = tl.load(b_ref + j * channels + column, mask=there, other=0.0)
+            total = tl.where(b >= 0, total, -total)
+        tl.store(gb_ref + row, total, mask=there)
+        below *= step
+
+
+@triton.jit
+def tile(rows, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
+    """The columns of this program, the places of its numbers, and which there are."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    column = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
+    place = row[:, None].to(tl.int64) * channels + column[None, :]
+    inside = (row < rows)[:, None] & (column < channels)[None, :]
+    return column, place, inside
+
+
+@triton.jit
+def pieces(
+    x,
+    a_ref,
+    b_ref,
+    column,
+    channels,
+    M: tl.constexpr,
+    N: tl.constexpr,
+    FORM_A: tl.constexpr,
+):
+    """As :func:`pallas_kernels.rational_math.pieces`."""
+    there = column < channels
+    p, dp = tl.zeros_like(x), tl.zeros_like(x)
+    for i in tl.static_range(M):
+        a = tl.load(a_ref + (M - 1 - i) * channels + column, mask=there, other=0.0)
+        dp = dp * x + p
+        p = p * x + a.to(tl.float32)[None, :]
+    sign_x = tl.where(x >= 0, 1.0, -1.0)
+    point = x * sign_x if FORM_A else x
+    h, dh = tl.zeros_like(x), tl.zeros_like(x)
+    for j in tl.static_range(N):
+        b = tl.load(b_ref + (N - 1 - j) * channels + column, mask=there, other=0.0)
+        b = b.to(tl.float32)[None, :]
+        dh = dh * point + h
+        h = h * point + (tl.abs(b) if FORM_A else b)
+    below = point * h
+    sign = sign_x if FORM_A else tl.where(below >= 0, 1.0, -1.0)
+    inverse = 1.0 / (1.0 + (below if FORM_A else below * sign))
+    value = p * inverse
+    slope = (dp - value * (h + point * dh) * sign) * inverse
+    return value, slope, inverse, sign
