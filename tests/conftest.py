@@ -15,6 +15,7 @@ if jax.__version_info__ < (0, 11):
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
     FLAGS.append("--xla_cpu_parallel_codegen_split_count=1")
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
+jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture
@@ -30,19 +31,16 @@ def x64():
 
 
 @pytest.fixture(autouse=True)
-def quick_compilation(request: pytest.FixtureRequest):
-    """Compile without most optimisations, which take longer than most tests run.
+def compilation(request: pytest.FixtureRequest):
+    """Optimise what marked tests compile: long ones, or such as look at the program.
 
-    Tests that are long to run, that look at the compiled program or compare its bits
-    with those of a module's fixture are marked.
+    For all others optimising takes longer than what it saves.
     """
-    if any(request.node.get_closest_marker(name) for name in ("slow", "optimised")):
-        yield
-        return
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
+    names = ("slow", "optimised")
+    marked = any(request.node.get_closest_marker(name) for name in names)
+    jax.config.update("jax_disable_most_optimizations", not marked)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -164,7 +164,6 @@ def test_a_network_for_tables_maps_rows_and_has_its_symmetry(key):
     assert len(lookup_network((5, 16, 8, 3)).layers) == 5
 
 
-@pytest.mark.slow
 def test_layers_serve_flax_and_equinox(key):
     net = model.Sequential((nn.Dense(4, 8), HopfieldPooling(Hopfield(8, heads=2))))
     params = net.init(key)

@@ -174,7 +174,7 @@ def test_formulas_of_products_and_affine_units(key):
     np.testing.assert_allclose(values, net.apply(params, x)[:, 0], rtol=1e-4)
 
 
-def test_auto_symbolic_finds_and_refits_the_planted_formula(key):
+def test_auto_symbolic_finds_and_refits_the_planted_formula(key, x64):
     net, params, x = planted(key)
     y = 0.5 * jnp.sin(3 * x[:, :1]) + 0.5 * x[:, 1:] ** 2
     found = symbolic.auto_symbolic(net, params, x, y, steps=60)

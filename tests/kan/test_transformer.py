@@ -69,7 +69,6 @@ def test_the_standard_network_is_kept_with_its_dropout(key):
     assert net.blocks[0].mlp.layers[0].dropout == 0.1
 
 
-@pytest.mark.slow
 def test_an_ensemble_trains_over_a_mesh(key):
     mlp = kan.rational_mlp(8, 16, groups=4, dropout=0.1)
     net = nn.VisionTransformer((4, 4), 2, 1, 2, 8, 1, 2, mlp, drop_path=0.1)

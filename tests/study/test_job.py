@@ -11,9 +11,6 @@ import pytest
 from kanjax import study, training
 from kanjax.study import evaluation
 
-# The module's fixture compiles with all optimisations: for the same bits, so do these.
-same_bits = pytest.mark.optimised
-
 SMALL = {"members": 3, "steps": 60, "evaluate_every": 20, "resolution": 3}
 
 
@@ -148,7 +145,6 @@ def test_predictions_are_in_the_target_units(finished):
     assert any("of no category" in note for note in found.notes)
 
 
-@same_bits
 def test_same_seed_same_study(finished):
     _, config, done, _ = finished
     again = study.run(config)
@@ -158,7 +154,6 @@ def test_same_seed_same_study(finished):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@same_bits
 def test_interrupted_study_resumes_to_the_same_result(finished, tmp_path):
     _, config, done, _ = finished
 
@@ -177,7 +172,6 @@ def test_interrupted_study_resumes_to_the_same_result(finished, tmp_path):
     assert (tmp_path / "run" / "report.html").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
