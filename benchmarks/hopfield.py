@@ -95,7 +95,7 @@ def _layer_case(options: argparse.Namespace, peers: dict[str, Any]) -> dict[str,
 def _layer(shape: tuple[int, ...]) -> dict[str, Callable[[], Any]]:
     """One head of the default layer, states beside stored patterns."""
     batch, states, patterns, features = shape
-    layer = hopfield.Hopfield(features, examples_at_once=4)
+    layer = hopfield.Hopfield(features, examples_at_once=2)
     keys = jax.random.split(jax.random.key(0), 3)
     params = layer.init(keys[0])
     x = jax.random.normal(keys[1], (batch, states, features))

@@ -194,8 +194,9 @@ def _rationals(shape: tuple[int, ...], dtype: str) -> dict[str, dict[str, Run]]:
         "plain_autodiff": _runs(plain, x, *coef),
     }
     if jax.default_backend() == "gpu":
-        triton = functools.partial(pallas_kernels.group_rational, backend="triton")
-        candidates["group_rational_in_triton"] = _runs(triton, x, *coef)
+        for backend in ("triton", *(["mosaic"] if dtype == "float32" else [])):
+            run = functools.partial(pallas_kernels.group_rational, backend=backend)
+            candidates[f"group_rational_{backend}"] = _runs(run, x, *coef)
     return candidates
 
 

@@ -2,7 +2,7 @@
 
 import os
 
-BACKENDS = ("auto", "xla", "pallas", "triton", "interpret")
+BACKENDS = ("auto", "xla", "pallas", "triton", "mosaic", "interpret")
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 VARIABLE = "KANJAX_KERNELS"
 
@@ -23,6 +23,4 @@ def resolve(backend: str | None) -> str:
 
 def wants_kernels(backend: str, platform: str) -> bool:
     """Whether a backend asks for a kernel where a program runs."""
-    return backend == "interpret" or (
-        backend in ("auto", "pallas", "triton") and platform in ("cuda", "tpu")
-    )
+    return backend == "interpret" or (backend != "xla" and platform in ("cuda", "tpu"))

@@ -71,8 +71,8 @@ def expansion_dot(
         basis: the functions phi, a :class:`pallas_kernels.Basis`; a
             :class:`pallas_kernels.Joined` puts several side by side.
         backend: "xla", "pallas" (a kernel where the program runs on a GPU or TPU),
-            "triton" (the same but for rational functions on NVIDIA GPUs, which have
-            kernels written in Triton itself),
+            "triton" or "mosaic" (the same but for rational functions on NVIDIA GPUs,
+            which have kernels in Triton itself and for Mosaic),
             "interpret" (that kernel, emulated), or "auto", which takes what serves the
             platform, shapes and types. None asks the variable ``KANJAX_KERNELS``.
 

@@ -9,6 +9,7 @@ Sources: Molina et al. (2020), arXiv 1907.06732; Yang and Wang (2025), arXiv 240
 """
 
 import functools
+import importlib
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -206,10 +207,11 @@ def _compute(*operands: Array, static: Static, platform: str) -> list[Array]:
 
     def one(*operands: Array) -> list[Array]:
         found = None
-        if _is_for_triton(static, operands, platform):
-            from pallas_kernels import rational_triton
-
-            found = rational_triton.compute(static.what, static.form, operands)
+        if _is_written_twice(static, operands, platform):
+            module = importlib.import_module(
+                f"pallas_kernels.rational_{static.backend}"
+            )
+            found = module.compute(static.what, static.form, operands)
         elif backends.wants_kernels(static.backend, platform):
             # Pallas takes long to import; most programs never need it.
             from pallas_kernels import rational_tiled
@@ -225,11 +227,19 @@ def _compute(*operands: Array, static: Static, platform: str) -> list[Array]:
     return levels.over(one, static.levels)(*operands)
 
 
-def _is_for_triton(static: Static, operands: Sequence[Array], platform: str) -> bool:
-    """Whether the kernels written in Triton itself serve; they have no tangent."""
-    asked = static.backend == "triton" and platform == "cuda"
-    single = operands[0].dtype != jnp.float64 and operands[0].size > 0
-    return asked and single and static.what != "tangent"
+def _is_written_twice(static: Static, operands: Sequence[Array], platform: str) -> bool:
+    """Whether the other kernels for NVIDIA GPUs serve; they have no tangent."""
+    types = {
+        "triton": (jnp.float32, jnp.bfloat16, jnp.float16),
+        "mosaic": (jnp.float32,),
+    }
+    known = operands[0].dtype in types.get(static.backend, ())
+    return (
+        platform == "cuda"
+        and known
+        and operands[0].size > 0
+        and static.what != "tangent"
+    )
 
 
 def _by_xla(

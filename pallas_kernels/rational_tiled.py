@@ -50,7 +50,7 @@ def compute(
     tiles = Tiles(*(min(t, _fit(n)) for t, n in zip(wanted, x.shape, strict=True)))
     grid = (-(-rows // tiles.rows), -(-channels // tiles.channels))
     heights = _heights(what, len(a), len(b))
-    padded = [_padded(o, h, tiles) for o, h in zip(operands, heights, strict=True)]
+    given = [padded(o, h, tiles) for o, h in zip(operands, heights, strict=True)]
     specs = [_spec(height, tiles) for height in heights]
     exact = jnp.promote_types(x.dtype, jnp.float32)
     shape = (grid[0] * tiles.rows, grid[1] * tiles.channels)
@@ -79,7 +79,7 @@ def compute(
         grid=grid,
         interpret=interpret,
         compiler_params=params,
-    )(*padded)
+    )(*given)
     first, *sums = found
     return (first[:rows, :channels], *(jnp.sum(s, 0)[:, :channels] for s in sums))
 
@@ -89,7 +89,7 @@ def _fit(number: int) -> int:
     return max(16, 1 << (number - 1).bit_length())
 
 
-def _padded(a: Array, height: int | None, tiles: Tiles) -> Array:
+def padded(a: Array, height: int | None, tiles: Tiles) -> Array:
     """``a`` with zeros up to whole tiles; nothing is copied where they fit."""
     down = -len(a) % tiles.rows if height is None else 0
     right = -a.shape[1] % tiles.channels

@@ -9,7 +9,7 @@ import pytest
 from jax.sharding import Mesh, PartitionSpec
 
 import pallas_kernels
-from pallas_kernels import rational, rational_tiled
+from pallas_kernels import rational, rational_mosaic, rational_tiled
 from tests.kernels import transformations
 
 ORDERS = {"A": (3, 2), "B": (2, 3)}
@@ -129,6 +129,20 @@ def test_kernels_on_many_ragged_tiles(what, platform, key, x64):
         np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.parametrize("what", ["value", "cotangent"])
+@pytest.mark.parametrize("form", ["A", "B"])
+def test_the_kernel_for_mosaic_on_ragged_tiles(what, form, key, x64):
+    x, *coef = operands(key, form, (130, 140), 1)
+    a, b = (jnp.broadcast_to(c.T, (c.shape[1], 140)) for c in coef)
+    given = (x, a, b, jnp.sin(x))[: 3 if what == "value" else 4]
+    for ours, theirs in zip(
+        rational_mosaic.compute(what, form, given, interpret=True),
+        rational._plain(*given, static=rational.Static(what, form, "xla")),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11)
+
+
 def test_blocks_of_rows_change_nothing(key, x64, monkeypatch):
     x, *coef = operands(key, "A", (50, 6), 1)
     a, b = (jnp.broadcast_to(c.T, (c.shape[1], 6)) for c in coef)
@@ -195,14 +209,21 @@ def test_inside_shard_map(key):
 
 
 @pytest.mark.parametrize("form", ["A", "B"])
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize(
-    "platform, kernel", [("cuda", "triton"), ("tpu", "tpu_custom")]
+    "platform, backend, dtype, kernel",
+    [
+        ("cuda", "auto", jnp.float32, "triton"),
+        ("cuda", "auto", jnp.bfloat16, "triton"),
+        ("cuda", "mosaic", jnp.float32, "mosaic_gpu"),
+        ("cuda", "mosaic", jnp.bfloat16, "triton"),
+        ("tpu", "auto", jnp.float32, "tpu_custom"),
+        ("tpu", "auto", jnp.bfloat16, "tpu_custom"),
+    ],
 )
 @pytest.mark.parametrize("shape", [(64, 1000, 512), (8192, 768), (9, 16)])
-def test_lowers_for_accelerators(shape, platform, kernel, dtype, form):
+def test_lowers_for_accelerators(shape, platform, backend, dtype, kernel, form):
     def loss(*v):
-        y = pallas_kernels.group_rational(*v, form, backend="auto")
+        y = pallas_kernels.group_rational(*v, form, backend=backend)
         return jnp.sum(y.astype(jnp.float32) ** 2)
 
     given = [
