@@ -24,6 +24,7 @@ def flax_case(key):
     net, x = Convolutions(), jax.random.normal(key, (12, 4, 4, 2))
     params = {"params": net.init(key, x)["params"]}
 
+    @jax.jit
     def layers(params, x):
         kept = net.apply(params, x, mutable="intermediates")[1]["intermediates"]
         return kept["first"][0], kept["second"][0]
@@ -45,6 +46,7 @@ def flax_case(key):
 def equinox_case(key):
     params, static = eqx.partition(eqx.nn.MLP(3, 2, 6, 1, key=key), eqx.is_array)
 
+    @jax.jit
     def layers(params, x):
         net = eqx.combine(params, static)
         before = jax.vmap(net.layers[0])(x)
@@ -83,14 +85,16 @@ def test_activations_and_gradients_find_a_planted_permutation(case, key):
     y = apply(a, x)
     loss = lambda p, batch: jnp.mean((apply(p, batch[0]) - batch[1]) ** 2)  # noqa: E731
     batches = (x[None], y[None])
-    found = landscape.match_straight_through(spec, loss, a, b, batches)
+    match = lambda a, b: landscape.match_straight_through(spec, loss, a, b, batches)  # noqa: E731
+    found = jax.jit(match)(a, b)
     jax.tree.map(np.testing.assert_array_equal, found.permuted, a)
 
 
 def test_copies_merge_into_one_of_them(case, key):
     apply, _, a, spec, _, x = case
     copies = [moved(spec, a, k) for k in jax.random.split(key, 3)]
-    found = landscape.merge(spec, jax.tree.map(lambda *v: jnp.stack(v), *copies))
+    stack = jax.tree.map(lambda *v: jnp.stack(v), *copies)
+    found = jax.jit(lambda s: landscape.merge(spec, s))(stack)
     assert found.converged
     np.testing.assert_allclose(
         apply(found.params, x), apply(a, x), rtol=1e-4, atol=1e-5
@@ -101,7 +105,7 @@ def test_repaired_units_have_the_statistics_between(case, key):
     _, layers, a, spec, affine, x = case
     other = jax.tree.map(lambda v: v + jax.random.normal(key, v.shape), a)
     b = landscape.match_weights(spec, a, other).permuted
-    fixed = landscape.repair(affine, a, b, x, alpha=0.25)
+    fixed = jax.jit(lambda a, b: landscape.repair(affine, a, b, x, alpha=0.25))(a, b)
     for one, last, found in zip(*(layers(p, x) for p in (a, b, fixed)), strict=True):
         for statistic in (np.mean, np.std):
             goal, end, now = (
@@ -116,11 +120,18 @@ def test_repaired_units_have_the_statistics_between(case, key):
 def test_each_layer_has_its_barrier_and_its_curvature(case, key):
     apply, _, a, _, _, x = case
     b = jax.tree.map(lambda v: v + jax.random.normal(key, v.shape), a)
-    loss = lambda p: jnp.mean(jnp.sin(apply(p, x)))  # noqa: E731
+    loss = jax.jit(lambda p: jnp.mean(jnp.sin(apply(p, x))))
     layers = landscape.layer_leaves(a)
-    found = landscape.layer_barriers(loss, a, b, points=3)
-    traces = landscape.layer_traces(loss, a, key, probes=2)
-    predicted = landscape.layer_barriers_predicted(loss, a, b)
+
+    @jax.jit
+    def measure(a, b):
+        return (
+            landscape.layer_barriers(loss, a, b, points=3),
+            landscape.layer_traces(loss, a, key, probes=2),
+            landscape.layer_barriers_predicted(loss, a, b),
+        )
+
+    found, traces, predicted = measure(a, b)
     assert len(layers) == 2
     assert set(found) == set(traces) == set(predicted) == set(layers)
     leaves, structure = jax.tree_util.tree_flatten_with_path(a)
