@@ -15,7 +15,7 @@ from jax import Array
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from kanjax.landscape import paths, pytrees
+from kanjax.landscape import paths, pytrees, sums
 
 Params = pytrees.Params
 Reference = Literal["linear", "mean", "max"]
@@ -62,7 +62,7 @@ def barrier(
         loss: ``loss(params)``, a scalar or a pytree of values, each with its own
             barrier; for an accuracy return its negative.
         points: an odd number has the midpoint on the grid.
-        batch_size: how many points are evaluated at once; one by one if None.
+        batch_size: how many points are evaluated at once, as in line.
         mesh: spread the points over its devices.
 
     A non-finite loss on the segment gives a non-finite height.
@@ -136,9 +136,8 @@ def barrier_matrix(
             b = align(a, b)
             pytrees.check_same(a, b, "a", "align(a, b)")
             last = loss(b)
-        between = jax.lax.map(
-            lambda alpha: loss(paths.interpolate(a, b, alpha)), alphas[1:-1]
-        )
+        value, _ = sums.loss_of_sums(loss, (a, b))
+        between = jax.lax.map(lambda alpha: value((1 - alpha, alpha)), alphas[1:-1])
 
         def largest(start: Array, inside: Array, end: Array) -> Array:
             phi = jnp.concatenate([start[None], inside, end[None]])

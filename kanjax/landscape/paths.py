@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from kanjax.landscape import pytrees
+from kanjax.landscape import pytrees, sums
 
 Params = pytrees.Params
 Loss = Callable[[Params], Any]
@@ -66,7 +66,8 @@ def line(
             say).
         points: the size of a uniform grid on [0, 1] with both ends.
         alphas: (points,), other positions instead of that grid.
-        batch_size: how many points are evaluated at once; one after the other if None.
+        batch_size: how many points are evaluated at once; if None, as many as keep
+            their values within some megabytes.
         mesh: spread the points over its devices.
 
     Non-finite losses are kept as they are.
@@ -88,10 +89,7 @@ def line(
                 "least one point."
             )
 
-    def at(alpha: Array, a: Params, b: Params) -> Any:
-        return loss(interpolate(a, b, alpha))
-
-    return Line(
-        positions,
-        pytrees.evaluate(at, positions, a, b, batch_size=batch_size, mesh=mesh),
+    losses = sums.evaluate(
+        loss, (1 - positions, positions), (a, b), batch_size=batch_size, mesh=mesh
     )
+    return Line(positions, losses)

@@ -12,7 +12,7 @@ from jax import Array
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from kanjax.landscape import paths, pytrees
+from kanjax.landscape import paths, pytrees, sums
 
 Params = pytrees.Params
 
@@ -59,7 +59,8 @@ def plane(
         extent: x and y run from -extent to extent; a pair gives each its own.
         points: grid points along x and y; a pair gives each its own. An odd number has
             the origin on the grid.
-        batch_size: how many points are evaluated at once; one after the other if None.
+        batch_size: how many points are evaluated at once; if None, as many as keep
+            their values within some megabytes.
         mesh: spread the points over its devices.
 
     Non-finite losses are kept as they are.
@@ -226,13 +227,13 @@ def _grid(
     batch_size: int | None,
     mesh: Mesh | None,
 ) -> Any:
-    def at(xy: tuple[Array, Array], origin: Params, d1: Params, d2: Params) -> Any:
-        return loss(pytrees.combine((1.0, *xy), (origin, d1, d2)))
-
-    columns, rows = jnp.meshgrid(x, y)
-    flat = (columns.ravel(), rows.ravel())
-    losses = pytrees.evaluate(
-        at, flat, origin, d1, d2, batch_size=batch_size, mesh=mesh
+    columns, rows = (v.ravel() for v in jnp.meshgrid(x, y))
+    losses = sums.evaluate(
+        loss,
+        (jnp.ones_like(rows), columns, rows),
+        (origin, d1, d2),
+        batch_size=batch_size,
+        mesh=mesh,
     )
     return jax.tree.map(lambda v: v.reshape(y.size, x.size, *v.shape[1:]), losses)
 

@@ -132,20 +132,36 @@ def evaluate(
     Raises:
         ValueError: if batch_size is not positive.
     """
+
+    def prepare(*shared: Any) -> tuple[Callable[[Any], Any], int]:
+        return lambda point: function(point, *shared), 1
+
+    return evaluate_prepared(prepare, points, *shared, batch_size=batch_size, mesh=mesh)
+
+
+def evaluate_prepared(
+    prepare: Callable[..., tuple[Callable[[Any], Any], int]],
+    points: Any,
+    *shared: Any,
+    batch_size: int | None,
+    mesh: Mesh | None = None,
+) -> Any:
+    """``prepare(*shared)[0](point)`` for every point, prepared once; see evaluate.
+
+    Args:
+        prepare: gives the function of a point, and how many points it is best given at
+            once where batch_size is None.
+    """
     count = jax.tree.leaves(points)[0].shape[0]
-    if batch_size is not None:
-        if batch_size < 1:
-            raise ValueError(
-                f"batch_size is {batch_size}; it must be at least 1, or None for one "
-                "point after the other."
-            )
-        batch_size = min(batch_size, count) or None
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(
+            f"batch_size is {batch_size}; it must be at least 1, or None to leave the "
+            "choice to the function."
+        )
 
     def run(points: Any, shared: tuple[Any, ...]) -> Any:
-        def one(point: Any) -> Any:
-            return function(point, *shared)
-
-        return jax.lax.map(one, points, batch_size=batch_size)
+        one, best = prepare(*shared)
+        return _in_blocks(one, points, batch_size or best)
 
     if mesh is None:
         return jax.jit(run)(points, shared)
@@ -153,10 +169,30 @@ def evaluate(
     spread = jax.shard_map(
         run, mesh=mesh, in_specs=(rows, whole), out_specs=rows, check_vma=False
     )
-    # The last point once more until all devices have as many.
-    index = jnp.minimum(jnp.arange(count + -count % mesh.size), count - 1)
-    padded = jax.tree.map(lambda leaf: jnp.asarray(leaf)[index], points)
+    padded = _padded(points, count + -count % mesh.size)
     return jax.tree.map(lambda leaf: leaf[:count], jax.jit(spread)(padded, shared))
+
+
+def _in_blocks(one: Callable[[Any], Any], points: Any, block: int) -> Any:
+    """Blocks of equal size, so that a single program serves all."""
+    count = jax.tree.leaves(points)[0].shape[0]
+    if block == 1:
+        return jax.lax.map(one, points)
+    blocks = -(-count // block)
+    block = -(-count // blocks)
+    padded = _padded(points, blocks * block)
+    found = jax.lax.map(one, padded, batch_size=block)
+    return jax.tree.map(lambda leaf: leaf[:count], found)
+
+
+def _padded(points: Any, count: int) -> Any:
+    """The last point once more until there are so many."""
+
+    def longer(leaf: Any) -> Any:
+        leaf = jnp.asarray(leaf)
+        return leaf[jnp.minimum(jnp.arange(count), leaf.shape[0] - 1)]
+
+    return jax.tree.map(longer, points)
 
 
 def _leaf_inner(x: ArrayLike, y: ArrayLike) -> Array:

@@ -151,19 +151,26 @@ def _extend(flat: Any, state: _State, key: Array) -> tuple[_State, Array]:
         size = jnp.linalg.norm(rest)
         # The basis spans an invariant subspace: go on from a new direction.
         stuck = size <= tiny * jnp.maximum(jnp.linalg.norm(image), tiny)
-        fresh = jax.random.normal(jax.random.fold_in(key, i), rest.shape, rest.dtype)
-        for _ in range(2):
-            fresh = _unit(fresh - (rows @ fresh) @ rows)
-        # In a space that the basis fills there is none left, only its round-off.
-        full = i + 1 >= rows.shape[1]
-        fresh = jnp.where(full, jnp.zeros_like(fresh), fresh)
-        following = jnp.where(stuck, fresh, rest / jnp.where(stuck, 1.0, size))
+        following = jax.lax.cond(
+            stuck,
+            lambda: _fresh(rows, i, jax.random.fold_in(key, i)),
+            lambda: rest / size,
+        )
         return rows.at[i + 1].set(following), projected, jnp.where(stuck, 0.0, size)
 
     first = (state.rows, state.projected, jnp.zeros((), state.rows.dtype))
     rows, projected, outside = jax.lax.fori_loop(state.filled, held, step, first)
     made = state.products + held - state.filled
     return state._replace(rows=rows, projected=projected, products=made), outside
+
+
+def _fresh(rows: Array, filled: Array, key: Array) -> Array:
+    """A random unit vector across the basis; zeros where the basis fills the space."""
+    fresh = jax.random.normal(key, rows.shape[1:], rows.dtype)
+    for _ in range(2):
+        fresh = _unit(fresh - (rows @ fresh) @ rows)
+    # There is none left then, only its round-off.
+    return jnp.where(filled + 1 >= rows.shape[1], jnp.zeros_like(fresh), fresh)
 
 
 def _restart(

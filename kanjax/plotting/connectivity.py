@@ -11,6 +11,7 @@ from kanjax.plotting import style
 
 # Decades below the highest barrier that are still told apart from none.
 _DECADES = 5
+_MOST_NUMBERS = 6
 
 
 @style.styled
@@ -114,7 +115,7 @@ def layer_barriers(
     for k, (name, values) in enumerate(series.items()):
         heights = np.array([float(np.asarray(values[layer])) for layer in measured])
         lost += int(np.sum(~np.isfinite(heights)))
-        axes.bar(
+        bars = axes.bar(
             place + (k - (len(series) - 1) / 2) * width,
             np.where(np.isfinite(heights), heights, 0.0),
             width,
@@ -123,8 +124,13 @@ def layer_barriers(
             edgecolor="white",
             label=name,
         )
+        # A bar of no height would look like one that is missing.
+        if len(measured) <= _MOST_NUMBERS:
+            texts = [f"{h:.2g}" if np.isfinite(h) else "n/a" for h in heights]
+            axes.bar_label(bars, texts, size=8, padding=2)
     axes.set_xticks(place, [style.shorten(layer, 14) for layer in measured])
     axes.axhline(0.0, color=style.GREY, linewidth=0.8)
+    axes.margins(y=0.12)
     axes.set_xlabel("layer that moves")
     axes.set_ylabel(label)
     style.light_grid(axes, "y")

@@ -163,7 +163,16 @@ def training_animation(
     last = plane._replace(marks=marks[-1:])
     figure = planes.loss_plane(last, value=value, label=label, mark_names=["end"])
     axes = figure.axes[0]
-    (line,) = axes.plot([], [], color="white", linewidth=1.2, zorder=7)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_label_text("distance in parameter space")
+    (line,) = axes.plot(
+        [],
+        [],
+        color=style.ORANGE,
+        linewidth=1.2,
+        path_effects=style.halo(),
+        zorder=7,
+    )
     (head,) = axes.plot([], [], "o", color=style.ORANGE, markersize=6, zorder=8)
 
     def draw(frame: int) -> tuple[Any, ...]:

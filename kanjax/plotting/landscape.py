@@ -17,6 +17,8 @@ _LEVELS = 20
 _RATIO_FOR_LOG = 20.0
 _MOST_NUMBERS = 10
 _SIDE_BY_SIDE = 5
+# More marks than this are a training run.
+_MOST_MEMBERS = 3
 
 
 @style.styled
@@ -34,10 +36,10 @@ def loss_plane(
     """The loss on a plane: filled contours, contour lines and the marked points.
 
     Args:
-        plane: of kanjax.landscape's plane (a star marks the origin) or plane_through
-            (the three members are marked).
+        plane: of kanjax.landscape's plane (a star marks the origin), plane_through
+            (the three members are marked) or trajectory_plane (the run is a path).
         title: above the axes.
-        mark_names: one a mark; "trained" or member numbers if None.
+        mark_names: one a mark; "trained", member numbers, or "start" and "end" if None.
         log: whether levels are spaced on a log scale; "auto" does so for positive
             values whose largest is over 20 times the smallest. Not of accuracies.
         accuracy: whether the values are accuracies, so that dark is high.
@@ -57,7 +59,10 @@ def loss_plane(
             f"must be ({y.size}, {x.size})."
         )
     finite = np.isfinite(z)
-    figure, axes = style.on_axes(axes, (5.0, 4.2))
+    ratio = float(np.ptp(y) / np.ptp(x))
+    equal = 1 / 3 <= ratio <= 3
+    height = 0.9 + 3.3 * min(ratio, 1.0) if equal else 4.2
+    figure, axes = style.on_axes(axes, (5.0, height))
     axes.patch.set(facecolor="0.9", hatch="///", edgecolor="0.65")
     if finite.any():
         name = label or ("accuracy" if accuracy else "loss")
@@ -73,7 +78,7 @@ def loss_plane(
         axes.set_ylabel("distance in parameter space")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(ticker.MaxNLocator(5))
-    if 1 / 3 <= np.ptp(y) / np.ptp(x) <= 3:
+    if equal:
         axes.set_aspect("equal")
     axes.set(xlim=(x.min(), x.max()), ylim=(y.min(), y.max()))
     style.add_title(axes, title)
@@ -309,6 +314,9 @@ def _log_ticks(bar: Any, low: float, high: float) -> None:
 def _marks(axes: Axes, marks: np.ndarray, names: Sequence[str] | None) -> None:
     if marks.ndim != 2 or marks.shape[1] != 2:
         raise ValueError(f"plane.marks has shape {marks.shape}; it must be (marks, 2).")
+    if names is None and len(marks) > _MOST_MEMBERS:
+        _path(axes, marks)
+        return
     if names is None and len(marks) == 1:
         names = ["trained"]
     texts = style.labels(names, len(marks), "mark_names", "member ", 16)
@@ -326,16 +334,36 @@ def _marks(axes: Axes, marks: np.ndarray, names: Sequence[str] | None) -> None:
             label=text,
             zorder=5,
         )
-        inward = "right" if len(marks) > 1 and x > middle else "left"
-        axes.annotate(
-            text,
-            (x, y),
-            xytext=(-8 if inward == "right" else 8, 7),
-            textcoords="offset points",
-            ha=inward,
-            path_effects=style.halo(),
-            zorder=6,
-        )
+        _name(axes, x, y, text, leftwards=len(marks) > 1 and x > middle)
+
+
+def _path(axes: Axes, marks: np.ndarray) -> None:
+    """A training run, with names for its two ends only."""
+    axes.plot(
+        marks[:, 0],
+        marks[:, 1],
+        color=style.ORANGE,
+        marker="o",
+        markersize=3.5,
+        linewidth=1.2,
+        path_effects=style.halo(),
+        zorder=5,
+    )
+    middle = marks[:, 0].mean()
+    for (x, y), text in ((marks[0], "start"), (marks[-1], "end")):
+        _name(axes, x, y, text, leftwards=x > middle)
+
+
+def _name(axes: Axes, x: float, y: float, text: str, *, leftwards: bool) -> None:
+    axes.annotate(
+        text,
+        (x, y),
+        xytext=(-8 if leftwards else 8, 7),
+        textcoords="offset points",
+        ha="right" if leftwards else "left",
+        path_effects=style.halo(),
+        zorder=6,
+    )
 
 
 def _scale(largest: float) -> tuple[float, int, str]:

@@ -41,6 +41,8 @@ class TestLayerBarriers:
         np.testing.assert_allclose(heights, [[0.5, 0.0], [-0.2, 0.1]])
         assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a", "b"]
         assert "1 non-finite value not shown" in axes.get_xlabel()
+        texts = [text.get_text() for text in axes.texts]
+        assert texts == ["0.5", "n/a", "-0.2", "0.1"]
         figure.draw_without_rendering()
 
     def test_bad_input_is_named(self):

@@ -52,6 +52,13 @@ class TestLossPlane:
         assert "distance" in axes.get_xlabel()
         figure.draw_without_rendering()
 
+    def test_a_run_is_one_path_with_named_ends(self, plane):
+        run = np.array([[1.0, 0.5], [0.5, 0.2], [0.1, 0], [0, 0]])
+        axes = plotting.loss_plane(plane._replace(marks=run)).axes[0]
+        (path,) = axes.lines
+        np.testing.assert_array_equal(path.get_xydata(), run)
+        assert texts(axes) == ["start", "end"]
+
     def test_lost_points_are_masked(self, plane):
         losses = np.array(plane.losses)
         losses[0, :3] = [np.nan, np.inf, -np.inf]
