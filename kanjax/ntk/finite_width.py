@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
 from kanjax.ntk import blocks, structured
 
@@ -38,6 +39,7 @@ def empirical(
     outputs: Literal["trace", "full", "diagonal"] = "trace",
     method: Literal["auto", "structured", "jacobian", "vector_products"] = "auto",
     batch_size: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Array:
     """The empirical neural tangent kernel of a network at its parameters.
 
@@ -75,6 +77,8 @@ def empirical(
         batch_size: rows and columns are taken in blocks of this many examples, so that
             no Jacobian of more than one block a side is in memory; everything at once
             if None.
+        mesh: spread the rows over all its devices, each of which has the parameters and
+            all columns and takes ``batch_size`` of its rows at once.
 
     The kernel is accumulated in float32 at least and with full-precision products. It
     works under jit, grad (in params and x), and vmap over ensembles of params.
@@ -109,7 +113,9 @@ def empirical(
         f"the {outputs} kernel of {sizes[0]} by {sizes[1]} examples",
         lambda share: "kj.ntk.tangent_product multiplies with it without forming it.",
     )
-    parts = [n if batch_size is None else min(n, batch_size) for n in sizes]
+    # What one device computes.
+    local = [-(-sizes[0] // (1 if mesh is None else mesh.size)), sizes[1]]
+    parts = [n if batch_size is None else min(n, batch_size) for n in local]
     single = _single(apply)
     plan = structured.plan(single, params, jax.tree.map(lambda leaf: leaf[0], x1))
     if method == "auto":
@@ -122,6 +128,11 @@ def empirical(
 
     def compute(params: Params, x1: Any, x2: Any) -> Array:
         kernel = functools.partial(block, params, outputs)
+        if mesh is not None:
+            columns = x1 if x2 is None else x2
+            rows = lambda a, b: blocks.rectangle(kernel, a, b, local, parts)  # noqa: E731
+            theta = blocks.spread(rows, mesh, x1, sizes[0], columns)
+            return blocks.symmetrized(theta) if x2 is None else theta
         if x2 is None:
             return blocks.symmetric(kernel, x1, sizes[0], parts[0])
         return blocks.rectangle(kernel, x1, x2, sizes, parts)

@@ -67,6 +67,7 @@ def case(name):
     }[name]
 
 
+REST = {"flax": 2, "tied": 2, "scanned": 1}
 CASES = ["flax", "conv", "kan", "tied", "scanned", "scaled and turned"]
 
 
@@ -75,7 +76,10 @@ def test_equals_the_contraction_of_jacobians(name, x64):
     apply, params, x, found = case(name)
     params, x = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), (params, x))
     single = lambda p, x: apply(p, x[None])[0]  # noqa: E731
-    assert len(structured.plan(single, params, x[0]).sites) == found
+    plan = structured.plan(single, params, x[0])
+    assert len(plan.sites) == found
+    # A bias goes with its product; of a norm, and whatever is used twice, is the rest.
+    assert plan.leaves - len(plan.found) == REST.get(name, 0)
     for outputs in ("trace", "full"):
         kernels = [
             ntk.empirical(apply, params, x, x[:2] + 0.1, outputs=outputs, method=method)
