@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +62,12 @@ AUTO_CASES = (
     ("resnet", 2, "trace"),
     ("kan", 64, "trace"),
     ("kan", 512, "trace"),
+    ("mlp_100", 4, "full"),
+    ("mlp_100", 32, "trace"),
+    ("scan_1", 32, "trace"),
+    ("scan_10", 32, "trace"),
+    ("scan_10", 8, "full"),
+    ("scan_100", 2, "trace"),
 )
 QUICK_AUTO_CASES = (("mlp_1", 2, "trace"),)
 # Blocks of examples of the convolutional kernel, by image size; the peer's as well.
@@ -220,7 +226,30 @@ def _network(kind: str, n: int) -> tuple[Any, jax.Array]:
         return resnet(), _data((n, 8, 8, 3))
     if kind == "kan":
         return kan.KAN((8, 16, 1), basis=bases.BSpline(5)), _data((n, 8)) / 4
+    if kind.startswith("scan"):
+        return _Recurrent(int(kind.removeprefix("scan_"))), _data((n, 12, 128))
     return nn.MLP((64, 256, 256, int(kind.removeprefix("mlp_")))), _data((n, 64))
+
+
+class _Recurrent(NamedTuple):
+    """One weight used in every step of a scan: its structure is not in sight."""
+
+    outputs: int
+
+    def init(self, key: jax.Array) -> dict[str, jax.Array]:
+        sizes = {"state": (128, 128), "out": (128, self.outputs)}
+        keys = jax.random.split(key, 2)
+        return {
+            name: jax.random.normal(k, size) / 12
+            for (name, size), k in zip(sizes.items(), keys, strict=True)
+        }
+
+    def apply(self, params: dict[str, jax.Array], x: jax.Array) -> jax.Array:
+        def step(state: jax.Array, x: jax.Array) -> tuple[jax.Array, None]:
+            return jnp.tanh(state @ params["state"] + x), None
+
+        start = jnp.zeros((x.shape[0], 128))
+        return jax.lax.scan(step, start, jnp.swapaxes(x, 0, 1))[0] @ params["out"]
 
 
 def runs(kind: str, n: int, size: int) -> Callable[[], Any]:

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.sharding import Mesh
 
@@ -119,7 +118,7 @@ def empirical(
     single = _single(apply)
     plan = structured.plan(single, params, jax.tree.map(lambda leaf: leaf[0], x1))
     if method == "auto":
-        method = _choose(apply, plan, params, x1, outputs, width, parts)
+        method = _choose(plan, outputs, width, parts, x2 is None)
     block = {
         "structured": functools.partial(structured.block, plan),
         "jacobian": functools.partial(_jacobian_block, single),
@@ -178,28 +177,16 @@ def _single(apply: Apply) -> Apply:
 
 
 def _choose(
-    apply: Apply,
-    plan: structured.Plan,
-    params: Params,
-    x: Any,
-    outputs: str,
-    width: int,
-    parts: Sequence[int],
+    plan: structured.Plan, outputs: str, width: int, parts: Sequence[int], same: bool
 ) -> Literal["structured", "vector_products"]:
     if structured.entries(plan, width, sum(parts)) > _MANY_ENTRIES:
         return "vector_products"
-    shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)
-    one = jax.tree.map(lambda v: jax.ShapeDtypeStruct((1, *v.shape[1:]), v.dtype), x)
-    cost = jax.jit(apply).lower(shapes, one).cost_analysis() or {}
-    # Not every backend counts operations; a dense net is the guess then.
-    forward = cost.get("flops", 0.0) / 2 or _count(params)
-    products = _PUSH_COST * forward * width * parts[0] * parts[1]
-    dear = structured.cost(plan, outputs, width, *parts) > products
+    one = structured.forward_cost(plan) * width
+    # A product pulls back each column, and pushes it forward to all rows.
+    products = one * (parts[1] + _PUSH_COST * parts[0] * parts[1])
+    pulls = one * (parts[0] if same else sum(parts))
+    dear = pulls + structured.cost(plan, outputs, width, *parts) > products
     return "vector_products" if dear else "structured"
-
-
-def _count(params: Params) -> int:
-    return sum(int(np.prod(jnp.shape(leaf))) for leaf in jax.tree.leaves(params))
 
 
 def _width(apply: Apply, params: Params, x: Any, examples: int) -> int:

@@ -111,6 +111,44 @@ def cost(plan: Plan, outputs: str, width: int, n1: int, n2: int) -> float:
     return total + n1 * n2 * pairs * float(sum(rest))
 
 
+def forward_cost(plan: Plan) -> float:
+    """About how many multiplications one example's outputs take."""
+    return _multiplications(plan.jaxpr.jaxpr)
+
+
+def _multiplications(jaxpr: Any) -> float:
+    """Of products, as often as a scan repeats them; anything else once an entry."""
+    total = 0.0
+    for equation in jaxpr.eqns:
+        name, out = equation.primitive.name, equation.outvars[0].aval
+        inner = _inside(equation)
+        if inner:
+            repeats = equation.params.get("length", 1) if name == "scan" else 1
+            total += repeats * sum(_multiplications(one) for one in inner)
+        elif name == "dot_general":
+            axes = equation.params["dimension_numbers"][0][0]
+            shape = equation.invars[0].aval.shape
+            total += out.size * math.prod(shape[a] for a in axes)
+        elif name == "conv_general_dilated":
+            weights = equation.invars[1].aval
+            features = weights.shape[equation.params["dimension_numbers"].rhs_spec[0]]
+            total += out.size * weights.size / features
+        else:
+            total += out.size
+    return total
+
+
+def _inside(equation: Any) -> list[Any]:
+    """The jaxprs that an equation calls."""
+    found = []
+    for value in equation.params.values():
+        for one in value if isinstance(value, tuple | list) else (value,):
+            jaxpr = getattr(one, "jaxpr", one)
+            if hasattr(jaxpr, "eqns"):
+                found.append(jaxpr)
+    return found
+
+
 def entries(plan: Plan, width: int, examples: int) -> int:
     """About how many numbers the derivatives of that many examples take."""
     total = 0

@@ -112,3 +112,17 @@ def test_no_jacobian_of_a_large_weight_is_in_memory():
 
     jacobian = 16 * 4 * 512 * 512 * 4
     assert memory("structured") < jacobian / 10 < jacobian < memory("jacobian")
+
+
+def test_multiplications_are_counted_within_scans_and_convolutions():
+    params = {"w": jnp.ones((3, 4, 4)), "out": jnp.ones((4, 2))}
+    single = lambda p, x: scanned(p, x[None])[0]  # noqa: E731
+    plan = structured.plan(single, params, jnp.ones(4))
+    # Three steps of a product and a tanh, then the last product.
+    products = 3 * (4 * 4 + 4) + 4 * 2
+    assert products <= structured.forward_cost(plan) <= products + 10
+    net = nn.Conv(2, 6, (3, 3), use_bias=False)
+    image = jnp.ones((5, 4, 2))
+    plan = structured.plan(net.apply, net.init(jax.random.key(0)), image)
+    products = 5 * 4 * 6 * 9 * 2
+    assert products <= structured.forward_cost(plan) <= 1.2 * products
