@@ -71,8 +71,8 @@ def empirical(
               outputs, without the weight's Jacobian; of other parameters, such as
               biases and whatever is inside a scan, it forms the Jacobian.
             - "auto" takes the structure, unless vector products are estimated to need
-              a fraction of its multiplications, or the derivatives of one block of
-              rows and one of columns would have more than 2**28 entries.
+              fewer multiplications, or the derivatives of one block of rows and one of
+              columns would have more than 2**28 entries.
         batch_size: rows and columns are taken in blocks of this many examples, so that
             no Jacobian of more than one block a side is in memory; everything at once
             if None.
