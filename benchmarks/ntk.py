@@ -89,9 +89,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         result["scale"] = None if options.quick else scale()
     cases = QUICK_CASES if options.quick else CASES
     cases = [c for c in cases + LONG_CASES * options.long if c[0] in options.kinds]
+    if not {"times", "peaks"} & set(options.parts):
+        cases = []
     with contextlib.ExitStack() as stack:
         peer = None
-        if options.peer_python and {"times", "peaks"} & set(options.parts):
+        if options.peer_python and cases:
             peer = stack.enter_context(client.start(PEER, options.peer_python))
             result["peers"][PEER] = (
                 {"absent": peer.absent} if peer.absent else {"versions": peer.versions}

@@ -27,6 +27,8 @@ METHODS = ("auto", "structured", "jacobian", "vector_products")
 _MANY_ENTRIES = 2**28
 # A push forward over a forward pass, in multiplications.
 _PUSH_COST = 2.0
+# An entry of a Jacobian that goes to memory and back, in multiplications.
+_ENTRY_COST = 60.0
 
 
 def empirical(
@@ -184,7 +186,8 @@ def _choose(
     one = structured.forward_cost(plan) * width
     # A product pulls back each column, and pushes it forward to all rows.
     products = one * (parts[1] + _PUSH_COST * parts[0] * parts[1])
-    pulls = one * (parts[0] if same else sum(parts))
+    pulled = parts[0] if same else sum(parts)
+    pulls = pulled * (one + _ENTRY_COST * width * structured.rest(plan))
     dear = pulls + structured.cost(plan, outputs, width, *parts) > products
     return "vector_products" if dear else "structured"
 

@@ -81,8 +81,8 @@ def layers(plan: Plan, first: Any, second: Any, outputs: str) -> list[Array]:
     shares = [
         _site_share(a, b, outputs) for a, b in zip(first[0], second[0], strict=True)
     ]
-    rest = zip(first[1], second[1], strict=True)
-    return shares + [contract(a, b, outputs) for a, b in rest]
+    others = zip(first[1], second[1], strict=True)
+    return shares + [contract(a, b, outputs) for a, b in others]
 
 
 def contract(j1: Array, j2: Array, outputs: str) -> Array:
@@ -103,12 +103,13 @@ def cost(plan: Plan, outputs: str, width: int, n1: int, n2: int) -> float:
         s, c, f = _sizes(plan, site)
         gram, jacobian = _costs(s, c, f, width, pairs, n1, n2)
         total += min(gram, jacobian)
-    rest = [
-        v.aval.size
-        for i, v in enumerate(plan.jaxpr.jaxpr.invars[: plan.leaves])
-        if i not in plan.found
-    ]
-    return total + n1 * n2 * pairs * float(sum(rest))
+    return total + n1 * n2 * pairs * float(rest(plan))
+
+
+def rest(plan: Plan) -> int:
+    """The number of parameters whose Jacobian is formed."""
+    leaves = plan.jaxpr.jaxpr.invars[: plan.leaves]
+    return sum(v.aval.size for i, v in enumerate(leaves) if i not in plan.found)
 
 
 def forward_cost(plan: Plan) -> float:
@@ -155,12 +156,7 @@ def entries(plan: Plan, width: int, examples: int) -> int:
     for site in plan.sites:
         s, c, f = _sizes(plan, site)
         total += s * c + width * s * f
-    rest = [
-        v.aval.size
-        for i, v in enumerate(plan.jaxpr.jaxpr.invars[: plan.leaves])
-        if i not in plan.found
-    ]
-    return examples * (total + width * sum(rest))
+    return examples * (total + width * rest(plan))
 
 
 def _sizes(plan: Plan, site: sites.Site) -> tuple[int, int, int]:
