@@ -72,10 +72,13 @@ def test_landscape_beside_its_floors(tmp_path):
 
 
 def test_ntk_times_every_kind_of_kernel(tmp_path):
-    result = run("ntk", tmp_path)
-    kinds = [case["kind"] for case in result["cases"]]
+    result = run("ntk", tmp_path, "--parts", "times", "auto")
+    kinds = [name.split()[0] for name in result["cases"]]
     assert kinds == ["dense", "myrtle", "mlp_trace", "resnet_full"]
-    assert all(case["times"]["kanjax"]["min_ms"] > 0 for case in result["cases"])
+    for case in result["cases"].values():
+        assert case["times"]["kanjax"]["min_ms"] > 0
+    (auto,) = result["auto"]
+    assert auto["auto_over_best"] > 0
 
 
 def test_hopfield_reports_layer_sweeps_and_large_memory(tmp_path):

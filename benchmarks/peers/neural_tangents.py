@@ -1,24 +1,18 @@
 """neural-tangents' kernels of the networks in ``benchmarks/ntk.py``.
 
-A request's shape is (n, size), its mode the kind of case. Its empirical kernel runs by
-each of its implementations once, and the fastest is timed.
+A request's shape is (n, size), its mode the kind of case, with the number of an
+implementation behind it for an empirical kernel: ``mlp_trace:1``.
 """
 
-import time
+import argparse
+import json
 
+from benchmarks import timing
 from benchmarks.peers import server
 
 PACKAGES = ("neural-tangents", "jax", "jaxlib")
 OUTPUTS = 10
 BATCH = {32: 4}
-KINDS = (
-    "dense",
-    "myrtle",
-    "mlp_trace",
-    "mlp_full",
-    "resnet_trace",
-    "resnet_full",
-)
 
 
 class Runs(dict):
@@ -28,9 +22,9 @@ class Runs(dict):
         super().__init__()
         self.n, self.size = n, size
 
-    def __missing__(self, kind: str):
-        self[kind] = _run(kind, self.n, self.size)
-        return self[kind]
+    def __missing__(self, mode: str):
+        self[mode] = _run(mode, self.n, self.size)
+        return self[mode]
 
 
 def make(shape: tuple[int, ...]) -> server.Runs:
@@ -40,7 +34,7 @@ def make(shape: tuple[int, ...]) -> server.Runs:
     return Runs(shape[0], shape[1])
 
 
-def _run(kind: str, n: int, size: int):
+def _run(mode: str, n: int, size: int):
     import jax
     import numpy as np
     from neural_tangents import stax
@@ -49,6 +43,7 @@ def _run(kind: str, n: int, size: int):
         x = np.random.RandomState(0).normal(size=shape)
         return jax.numpy.asarray(x, jax.numpy.float32)
 
+    kind, _, implementation = mode.partition(":")
     if kind == "dense":
         layers = [stax.Dense(512, 2**0.5), stax.Relu()] * size
         return _infinite(stax.serial(*layers, stax.Dense(1, 2**0.5)), data(n, 64), None)
@@ -59,7 +54,10 @@ def _run(kind: str, n: int, size: int):
         dense = stax.Dense(512, 2**0.5, 0.0, parameterization="standard")
         last = stax.Dense(OUTPUTS, 2**0.5, 0.0, parameterization="standard")
         return _empirical(
-            stax.serial(dense, relu, dense, relu, last), data(n, size), outputs
+            stax.serial(dense, relu, dense, relu, last),
+            data(n, size),
+            outputs,
+            int(implementation),
         )
 
     def conv():
@@ -75,7 +73,7 @@ def _run(kind: str, n: int, size: int):
 
     head = stax.Dense(OUTPUTS, 1.0, 0.0, parameterization="standard")
     net = stax.serial(conv(), block(), block(), relu, stax.GlobalAvgPool(), head)
-    return _empirical(net, data(n, size, size, 3), outputs)
+    return _empirical(net, data(n, size, size, 3), outputs, int(implementation))
 
 
 def _myrtle(stax, size: int):
@@ -102,31 +100,39 @@ def _infinite(net, x, batch):
     return lambda: jax.block_until_ready(compute(x))
 
 
-def _empirical(net, x, outputs: str):
+def _empirical(net, x, outputs: str, implementation: int):
     import jax
     import neural_tangents as nt
+    from jax._src import source_info_util
+
+    # Its third implementation finds these two where older versions of jax had them.
+    jax.interpreters.ad.source_info_util = source_info_util
+    jax.interpreters.ad.config = jax.config
 
     init, apply, _ = net
     _, params = init(jax.random.PRNGKey(0), x.shape)
-    axes = (-1,) if outputs == "trace" else ()
-    fastest, least = None, float("inf")
-    for implementation in (1, 2, 3):
-        kernel = nt.empirical_ntk_fn(
-            apply, trace_axes=axes, vmap_axes=0, implementation=implementation
-        )
-        compute = jax.jit(lambda x, params, kernel=kernel: kernel(x, None, params))
-        run = lambda compute=compute: jax.block_until_ready(compute(x, params))  # noqa: E731
-        try:
-            run()
-            began = time.perf_counter()
-            run()
-        except Exception:  # noqa: BLE001 - what does not fit is not the fastest
-            continue
-        seconds = time.perf_counter() - began
-        if seconds < least:
-            fastest, least = run, seconds
-    return fastest
+    kernel = nt.empirical_ntk_fn(
+        apply,
+        trace_axes=(-1,) if outputs == "trace" else (),
+        vmap_axes=0,
+        implementation=implementation,
+    )
+    compute = jax.jit(lambda x, params: kernel(x, None, params))
+    return lambda: jax.block_until_ready(compute(x, params))
+
+
+def main() -> None:
+    """Serve, or with ``--peak`` print what a case adds to the peak memory."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--peak", nargs=3, metavar=("MODE", "N", "SIZE"))
+    options, _ = parser.parse_known_args()
+    if options.peak is None:
+        server.main(make, PACKAGES)
+        return
+    mode, n, size = options.peak[0], *map(int, options.peak[1:])
+    _run("dense", 8, 2)()
+    print(json.dumps({"peak_mb": timing.peak_growth_mb(_run(mode, n, size))}))
 
 
 if __name__ == "__main__":
-    server.main(make, PACKAGES)
+    main()

@@ -18,8 +18,12 @@ SHAPES = {
     "sequences": (6, 3),
     "images": (4, 4, 3),
     "volumes": (3, 2, 3, 2),
+    "masked sequences": (6, 3),
+    "masked images": (4, 4, 3),
 }
 ROWS, COLUMNS = 3, 2
+NOTHING = 100.0
+"""What stands where an example has nothing."""
 
 
 def networks(stax):
@@ -312,7 +316,124 @@ def networks(stax):
             ),
         ),
     }
-    return found
+    return found | attentions(stax) | masked(stax) | positions(stax)
+
+
+def attentions(stax):
+    """Attention of all kinds that have a closed form."""
+    scales = {"W_key_std": 1.1, "W_value_std": 0.9, "W_out_std": 1.3, "b_std": 0.2}
+
+    def network(linear=True, **options):
+        return "sequences", stax.serial(
+            stax.Dense(64, 1.3, 0.4),
+            stax.GlobalSelfAttention(
+                16, 8, 8, 2, linear_scaling=linear, **scales, **options
+            ),
+            stax.Relu(),
+            stax.GlobalAvgPool(),
+            stax.Dense(1, 1.3, 0.4),
+        )
+
+    import jax
+
+    added = {"pos_emb_type": "SUM", "W_pos_emb_std": 0.7}
+    joined = {"pos_emb_type": "CONCAT", "W_pos_emb_std": 0.7, "n_chan_pos_emb": 32}
+    near = {"pos_emb_decay_fn": lambda d: jax.numpy.exp(-d / 3), "pos_emb_p_norm": 1}
+    bare = {"linear": False, "attention_mechanism": "IDENTITY"}
+    return {
+        "attention relu": network(attention_mechanism="RELU"),
+        "attention abs": network(attention_mechanism="ABS"),
+        "attention identity": network(attention_mechanism="IDENTITY"),
+        "attention positions": network(val_pos_emb=True, **added),
+        "attention near positions": network(val_pos_emb=True, **added, **near),
+        "attention positions of keys": network(**added),
+        "attention positions joined": network(val_pos_emb=True, **joined),
+        "attention positions joined of keys": network(**joined),
+        "linear attention": network(**bare),
+        "linear attention positions": network(val_pos_emb=True, **bare, **added),
+        "linear attention positions of keys": network(**bare, **added),
+    }
+
+
+def masked(stax):
+    """Networks of examples that have nothing at some positions."""
+    serial, relu = stax.serial, stax.Relu()
+    last = stax.Dense(1, 1.3, 0.4)
+    dense, mean = stax.Dense(64, 1.3, 0.4), stax.GlobalAvgPool()
+    conv = lambda window, **options: stax.Conv(  # noqa: E731
+        16, window, W_std=1.2, b_std=0.3, **options
+    )
+    attention = lambda kind: stax.GlobalSelfAttention(  # noqa: E731
+        16, 8, 8, 2, linear_scaling=True, b_std=0.2, attention_mechanism=kind
+    )
+    steps = conv((2,), strides=(2,), padding="VALID")
+    square = conv((3, 3), padding="SAME")
+    pool = stax.AvgPool((2, 2), (2, 2))
+    branch = serial(relu, square)
+    sequences = {
+        "masked dense": serial(dense, relu, mean, last),
+        "masked sum": serial(dense, stax.Cos(), stax.GlobalSumPool(), last),
+        "masked conv": serial(
+            conv((3,), padding="SAME"), relu, steps, relu, stax.Flatten(), last
+        ),
+        "masked attention": serial(dense, attention("SOFTMAX"), relu, mean, last),
+        "masked attention abs": serial(dense, attention("ABS"), relu, mean, last),
+    }
+    images = {
+        "masked myrtle": serial(
+            square, stax.LayerNorm(), relu, pool, square, relu, mean, last
+        ),
+        "masked residual": serial(
+            square,
+            stax.FanOut(2),
+            stax.parallel(stax.Identity(), branch),
+            stax.FanInSum(),
+            relu,
+            mean,
+            last,
+        ),
+        "masked transpose": serial(
+            stax.ConvTranspose(16, (3, 3), (2, 2), "SAME", 1.2, 0.3), relu, mean, last
+        ),
+    }
+    return {name: ("masked sequences", net) for name, net in sequences.items()} | {
+        name: ("masked images", net) for name, net in images.items()
+    }
+
+
+def positions(stax):
+    """Networks with fixed maps of positions."""
+    relu, flat, last = stax.Relu(), stax.Flatten(), stax.Dense(1, 1.3, 0.4)
+    conv = stax.Conv(16, (3, 3), padding="SAME", W_std=1.2, b_std=0.3)
+    # Behind a convolution ImageResize exchanges the axes of an image, which a Monte
+    # Carlo estimate does not, so it is behind a dense layer here.
+    dense = stax.Dense(64, 1.3, 0.4)
+    resized = {
+        "resize": stax.ImageResize((-1, 6, 3, -1), "linear"),
+        "resize nearest": stax.ImageResize((-1, 3, 7, -1), "nearest"),
+    }
+    layers = {
+        "index": stax.Index(stax.Slice[:, 1:, ::2]),
+        "index one row": stax.Index(stax.Slice[:, 2]),
+    }
+    rows = __import__("numpy").array([1.0, -1.0, 0.5, 2.0, 0.0, 0.3])
+    dot = stax.DotGeneral(rhs=rows, dimension_numbers=(((1,), (0,)), ((), ())))
+    return (
+        {
+            name: ("images", stax.serial(conv, layer, relu, flat, last))
+            for name, layer in layers.items()
+        }
+        | {
+            name: ("images", stax.serial(dense, layer, relu, flat, last))
+            for name, layer in resized.items()
+        }
+        | {
+            "dot general": (
+                "sequences",
+                stax.serial(stax.Dense(64, 1.3, 0.4), relu, dot, last),
+            )
+        }
+    )
 
 
 def main():
@@ -331,11 +452,16 @@ def main():
         kind: [np.round(draw.normal(size=(n, *shape)), 3) for n in (ROWS, COLUMNS)]
         for kind, shape in SHAPES.items()
     }
+    gaps = np.random.RandomState(1)
+    for kind in ("masked sequences", "masked images"):
+        for x in data[kind]:
+            x[gaps.uniform(size=x.shape[:-1]) < 0.3] = NOTHING
     values = {}
     for name, (kind, (_, _, kernel_fn)) in networks(nt.stax).items():
         x1, x2 = data[kind]
-        between = kernel_fn(x1, x2, ("nngp", "ntk"))
-        itself = kernel_fn(x1, None, ("nngp", "ntk"))
+        options = {"mask_constant": NOTHING} if kind.startswith("masked") else {}
+        between = kernel_fn(x1, x2, ("nngp", "ntk"), **options)
+        itself = kernel_fn(x1, None, ("nngp", "ntk"), **options)
         values[name] = {
             "data": kind,
             "between": {
@@ -348,6 +474,7 @@ def main():
     document = {
         "versions": {"neural-tangents": nt.__version__, "jax": jax.__version__},
         "data": {kind: [x.tolist() for x in both] for kind, both in data.items()},
+        "nothing": NOTHING,
         "kernels": values,
     }
     out.write_text(json.dumps(document) + "\n")

@@ -10,10 +10,13 @@ from kanjax.nn.dense import Dense
 from kanjax.nn.dropout import Dropout, DropPath
 from kanjax.nn.embedding import Embedding
 from kanjax.nn.layer_scale import LayerScale
+from kanjax.nn.linear_attention import LinearAttention
 from kanjax.nn.mlp import MLP
 from kanjax.nn.norm import LayerNorm, RMSNorm
 from kanjax.nn.patches import PatchEmbedding
 from kanjax.nn.pooling import Flatten, GlobalPool, Pool
+from kanjax.nn.positions import Positions
+from kanjax.nn.resize import Index, Resize
 from kanjax.nn.tied_attention import TiedAttention
 from kanjax.nn.transformer import TransformerBlock
 from kanjax.nn.vision import VisionTransformer, vision_transformer
@@ -32,11 +35,15 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GlobalPool",
+    "Index",
     "LayerNorm",
     "LayerScale",
+    "LinearAttention",
     "PatchEmbedding",
     "Pool",
+    "Positions",
     "RMSNorm",
+    "Resize",
     "TiedAttention",
     "TransformerBlock",
     "VisionTransformer",

@@ -12,7 +12,7 @@ class Aggregate:
     """Each node's new features are a weighted sum over the nodes: ``y = weights x``.
 
     Args:
-        weights: (nodes, nodes), not trained: row i says what node i takes from each
+        weights: (new nodes, nodes), not trained: row i says what node i takes from each
             node; an adjacency matrix, with ones on its diagonal for the node itself,
             or one that is normalised.
 

@@ -5,6 +5,7 @@ attention of infinite width is a fixed function of the tokens' covariance.
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from kanjax.nn import checks
 
 @model.dataclass
 class TiedAttention:
-    """``softmax(scale K K^T / (in head_features)) V`` in each head, then a dense layer.
+    """``weights(scale K K^T / (in head_features)) V`` in each head, then a dense layer.
 
     All weights are standard normal, in the NTK parameterization; a token's keys, which
     are its queries as well, are ``x W``, its values ``kernel_scale / sqrt(in) x W``.
@@ -32,6 +33,12 @@ class TiedAttention:
         kernel_scale: of the outputs; the product of the standard deviations of values
             and of the output's weights.
         bias_scale: the standard deviation of the output's bias; none if 0.
+        weights: what the logits (..., tokens, tokens) of each query, along the last
+            axis, become: ``jax.nn.softmax``, or a function of each, such as
+            ``jax.nn.relu``, ``jnp.abs`` or ``jax.nn.identity``.
+        key_model: a model of the tokens that keys are taken of in their place, such as
+            ``model.Residual(Positions(...))``.
+        key_features: the number of features of its outputs; that of a token if None.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -48,6 +55,9 @@ class TiedAttention:
     scale: float = 1.0
     kernel_scale: float = 1.0
     bias_scale: float = 0.0
+    weights: Callable[[Array], Array] = jax.nn.softmax
+    key_model: model.Model | None = model.child(default=None)
+    key_features: int | None = None
 
     def __post_init__(self) -> None:
         checks.check_positive(
@@ -56,13 +66,18 @@ class TiedAttention:
             heads=self.heads,
             head_features=self.head_features,
         )
+        checks.check_function("weights", self.weights)
 
-    def init(self, key: Array) -> dict[str, Array]:
-        """Draw "key" and "value" (heads, in, head), "output" and any "bias"."""
+    def init(self, key: Array) -> dict[str, model.Params]:
+        """Draw "key" and "value" (heads, in, head), "output" and any "bias".
+
+        And "key_model", where there is one.
+        """
         keys = jax.random.split(key, 4)
         inner = (self.heads, self.features, self.head_features)
-        params = {
-            "key": jax.random.normal(keys[0], inner),
+        of_keys = (self.heads, self.key_features or self.features, self.head_features)
+        params: dict[str, model.Params] = {
+            "key": jax.random.normal(keys[0], of_keys),
             "value": jax.random.normal(keys[1], inner),
             "output": jax.random.normal(
                 keys[2], (self.heads, self.head_features, self.out_features)
@@ -70,23 +85,25 @@ class TiedAttention:
         }
         if self.bias_scale > 0:
             params["bias"] = jax.random.normal(keys[3], (self.out_features,))
+        if self.key_model is not None:
+            params["key_model"] = self.key_model.init(jax.random.fold_in(key, 4))
         return params
 
     def apply(
-        self, params: dict[str, Array], x: Array, *, key: Array | None = None
+        self, params: dict[str, model.Params], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch tokens out"]:
         """The layer's outputs for x (..., tokens, features)."""
-        if jnp.ndim(x) < 2 or x.shape[-1] != self.features:
-            raise ValueError(
-                f"x must have shape (..., tokens, {self.features}); got {jnp.shape(x)}."
-            )
+        check_tokens(x, self.features)
+        source = x
+        if self.key_model is not None:
+            source = self.key_model.apply(params["key_model"], x, key=key)
         keys, values = (
-            jnp.einsum("...tc,hcd->...htd", x, params[name])
-            for name in ("key", "value")
+            jnp.einsum("...tc,hcd->...htd", of, params[name])
+            for name, of in (("key", source), ("value", x))
         )
         logits = jnp.einsum("...htd,...hsd->...hts", keys, keys)
-        logits = logits * (self.scale / (self.features * self.head_features))
-        seen = jnp.einsum("...hts,...hsd->...htd", jax.nn.softmax(logits), values)
+        logits = logits * (self.scale / (source.shape[-1] * self.head_features))
+        seen = jnp.einsum("...hts,...hsd->...htd", self.weights(logits), values)
         size = math.sqrt(self.features * self.heads * self.head_features)
         y = jnp.einsum("...htd,hdo->...to", seen, params["output"])
         y = y * (self.kernel_scale / size)
@@ -95,10 +112,25 @@ class TiedAttention:
         return y
 
     def parameter_axes(self) -> dict[str, tuple[str | None, ...]]:
-        """What the axes of each parameter run over."""
+        """What the axes of each parameter run over.
+
+        Raises:
+            ValueError: if there is a key_model, whose inputs would have to be permuted
+                with the keys.
+        """
+        if self.key_model is not None:
+            raise ValueError(f"the axes of {self!r} are not known with a key_model.")
         axes: dict[str, tuple[str | None, ...]] = {
             "key": (None, "in", None),
             "value": (None, "in", None),
             "output": (None, None, "out"),
         }
         return axes | {"bias": ("out",)} if self.bias_scale > 0 else axes
+
+
+def check_tokens(x: Array, features: int) -> None:
+    """Raise ``ValueError`` unless x is (..., tokens, features)."""
+    if jnp.ndim(x) < 2 or x.shape[-1] != features:
+        raise ValueError(
+            f"x must have shape (..., tokens, {features}); got {jnp.shape(x)}."
+        )

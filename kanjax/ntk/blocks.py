@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh, PartitionSpec
 
 Block = Callable[[Any, Any, bool], Any]
 """``block(x1, x2, same)``: a pytree of (rows, columns, ...); whether x2 is x1."""
@@ -32,13 +33,13 @@ def rectangle(
 def symmetric(kernel: Block, x: Any, size: int, block: int) -> Any:
     """The blocks on and above the diagonal, mirrored."""
     if block == size:
-        return _symmetrize(kernel(x, x, True))
+        return symmetrized(kernel(x, x, True))
     each = indices(size, block)
     count = each.shape[0]
     # Symmetrised behind the loop: within, blocks would be computed again for their
     # transposes.
     diagonal = jax.lax.map(lambda i: kernel(take(x, i), take(x, i), True), each)
-    diagonal = jax.vmap(_symmetrize)(diagonal)
+    diagonal = jax.vmap(symmetrized)(diagonal)
     i, j = np.triu_indices(count, k=1)
     above = jax.lax.map(
         lambda pair: kernel(take(x, pair[0]), take(x, pair[1]), False),
@@ -53,6 +54,27 @@ def symmetric(kernel: Block, x: Any, size: int, block: int) -> Any:
         return _join(tiles)[:size, :size]
 
     return jax.tree.map(assemble, diagonal, above)
+
+
+def spread(
+    rows: Callable[[Any, Any], Any], mesh: Mesh, x1: Any, size: int, shared: Any
+) -> Any:
+    """``rows(x1, shared)`` with the examples of x1 spread over a mesh's devices.
+
+    Each device has all that is shared; the result stays where its rows were computed.
+    """
+    first, whole = PartitionSpec(mesh.axis_names), PartitionSpec()
+    run = jax.shard_map(
+        rows, mesh=mesh, in_specs=(first, whole), out_specs=first, check_vma=False
+    )
+    # The last example once more until all devices have as many.
+    index = jnp.minimum(jnp.arange(size + -size % mesh.size), size - 1)
+    return jax.tree.map(lambda k: k[:size], run(take(x1, index), shared))
+
+
+def symmetrized(kernel: Any) -> Any:
+    """The mean of a kernel of one set with its transpose."""
+    return jax.tree.map(lambda k: (k + _transpose(k)) / 2, kernel)
 
 
 def check_batch_size(batch_size: int | None) -> None:
@@ -105,10 +127,6 @@ def _transpose(kernel: Array) -> Array:
     """Exchange the two examples, and the two outputs of a full kernel."""
     swapped = jnp.swapaxes(kernel, 0, 1)
     return jnp.swapaxes(swapped, 2, 3) if kernel.ndim == 4 else swapped
-
-
-def _symmetrize(kernel: Any) -> Any:
-    return jax.tree.map(lambda k: (k + _transpose(k)) / 2, kernel)
 
 
 def _join(tiles: Array) -> Array:

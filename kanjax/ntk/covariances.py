@@ -39,6 +39,9 @@ class Covariances:
             tangent kernel is ``ntk + scales * value_c(x1) value_c(x2)``.
         same: whether x1 and x2 are one block of examples.
         dropout: whether values are dropped.
+        first_mask: (n1, 1, *positions), or (n, *positions) for pairs of examples: True
+            where an example of x1 has something; None if it has everywhere.
+        second_mask: (1, n2, *positions), the same of x2.
         data: the two blocks (n1, features) and (n2, features) themselves, where the
             covariances are the data's and have no spatial axes.
     """
@@ -56,6 +59,8 @@ class Covariances:
     scales: int = 0
     same: bool = False
     dropout: bool = False
+    first_mask: Array | None = None
+    second_mask: Array | None = None
     data: tuple[Array, Array] | None = None
 
     def map(self, function: Callable[[Array], Array], **changes: Any) -> "Covariances":
@@ -82,6 +87,35 @@ class Covariances:
             return self
         ntk = self.ntk + self.scales * self.nngp
         return self.replace(ntk=ntk, scales=0, centred=False)
+
+    def masked(self) -> "Covariances":
+        """Zero wherever one of the two positions has nothing."""
+        if self.first_mask is None or self.second_mask is None or not self.spatial:
+            return self
+        first, second = self.first_mask, self.second_mask
+
+        def keep(covariance: Array, left: Array, right: Array) -> Array:
+            if self.pairs:
+                axes = tuple(range(self.examples, self.examples + self.spatial))
+                left = jnp.expand_dims(left, tuple(a + self.spatial for a in axes))
+                right = jnp.expand_dims(right, axes)
+            return jnp.where(left & right, covariance, 0)
+
+        return self.replace(
+            nngp=keep(self.nngp, first, second),
+            ntk=keep(self.ntk, first, second),
+            first=keep(self.first, first, first),
+            second=keep(self.second, second, second),
+        )
+
+    def map_masks(self, function: Callable[[Array], Array | None]) -> "Covariances":
+        """Apply one function to both masks, if there are any."""
+        if self.first_mask is None or self.second_mask is None:
+            return self
+        return self.replace(
+            first_mask=function(self.first_mask),
+            second_mask=function(self.second_mask),
+        )
 
     def equal_positions(self) -> "Covariances":
         """Equal positions only."""

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
 from kanjax.ntk import blocks, structured
 
@@ -27,6 +27,8 @@ METHODS = ("auto", "structured", "jacobian", "vector_products")
 _MANY_ENTRIES = 2**28
 # A push forward over a forward pass, in multiplications.
 _PUSH_COST = 2.0
+# An entry of a Jacobian that goes to memory and back, in multiplications.
+_ENTRY_COST = 60.0
 
 
 def empirical(
@@ -38,6 +40,7 @@ def empirical(
     outputs: Literal["trace", "full", "diagonal"] = "trace",
     method: Literal["auto", "structured", "jacobian", "vector_products"] = "auto",
     batch_size: int | None = None,
+    mesh: Mesh | None = None,
 ) -> Array:
     """The empirical neural tangent kernel of a network at its parameters.
 
@@ -70,11 +73,13 @@ def empirical(
               outputs, without the weight's Jacobian; of other parameters, such as
               biases and whatever is inside a scan, it forms the Jacobian.
             - "auto" takes the structure, unless vector products are estimated to need
-              a fraction of its multiplications, or the derivatives of one block of
-              rows and one of columns would have more than 2**28 entries.
+              fewer multiplications, or the derivatives of one block of rows and one of
+              columns would have more than 2**28 entries.
         batch_size: rows and columns are taken in blocks of this many examples, so that
             no Jacobian of more than one block a side is in memory; everything at once
             if None.
+        mesh: spread the rows over all its devices, each of which has the parameters and
+            all columns and takes ``batch_size`` of its rows at once.
 
     The kernel is accumulated in float32 at least and with full-precision products. It
     works under jit, grad (in params and x), and vmap over ensembles of params.
@@ -109,11 +114,13 @@ def empirical(
         f"the {outputs} kernel of {sizes[0]} by {sizes[1]} examples",
         lambda share: "kj.ntk.tangent_product multiplies with it without forming it.",
     )
-    parts = [n if batch_size is None else min(n, batch_size) for n in sizes]
+    # What one device computes.
+    local = [-(-sizes[0] // (1 if mesh is None else mesh.size)), sizes[1]]
+    parts = [n if batch_size is None else min(n, batch_size) for n in local]
     single = _single(apply)
     plan = structured.plan(single, params, jax.tree.map(lambda leaf: leaf[0], x1))
     if method == "auto":
-        method = _choose(apply, plan, params, x1, outputs, width, parts)
+        method = _choose(plan, outputs, width, parts, x2 is None)
     block = {
         "structured": functools.partial(structured.block, plan),
         "jacobian": functools.partial(_jacobian_block, single),
@@ -122,6 +129,11 @@ def empirical(
 
     def compute(params: Params, x1: Any, x2: Any) -> Array:
         kernel = functools.partial(block, params, outputs)
+        if mesh is not None:
+            columns = x1 if x2 is None else x2
+            rows = lambda a, b: blocks.rectangle(kernel, a, b, local, parts)  # noqa: E731
+            theta = blocks.spread(rows, mesh, x1, sizes[0], columns)
+            return blocks.symmetrized(theta) if x2 is None else theta
         if x2 is None:
             return blocks.symmetric(kernel, x1, sizes[0], parts[0])
         return blocks.rectangle(kernel, x1, x2, sizes, parts)
@@ -167,28 +179,17 @@ def _single(apply: Apply) -> Apply:
 
 
 def _choose(
-    apply: Apply,
-    plan: structured.Plan,
-    params: Params,
-    x: Any,
-    outputs: str,
-    width: int,
-    parts: Sequence[int],
+    plan: structured.Plan, outputs: str, width: int, parts: Sequence[int], same: bool
 ) -> Literal["structured", "vector_products"]:
     if structured.entries(plan, width, sum(parts)) > _MANY_ENTRIES:
         return "vector_products"
-    shapes = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, p.dtype), params)
-    one = jax.tree.map(lambda v: jax.ShapeDtypeStruct((1, *v.shape[1:]), v.dtype), x)
-    cost = jax.jit(apply).lower(shapes, one).cost_analysis() or {}
-    # Not every backend counts operations; a dense net is the guess then.
-    forward = cost.get("flops", 0.0) / 2 or _count(params)
-    products = _PUSH_COST * forward * width * parts[0] * parts[1]
-    dear = structured.cost(plan, outputs, width, *parts) > products
+    one = structured.forward_cost(plan) * width
+    # A product pulls back each column, and pushes it forward to all rows.
+    products = one * (parts[1] + _PUSH_COST * parts[0] * parts[1])
+    pulled = parts[0] if same else sum(parts)
+    pulls = pulled * (one + _ENTRY_COST * width * structured.rest(plan))
+    dear = pulls + structured.cost(plan, outputs, width, *parts) > products
     return "vector_products" if dear else "structured"
-
-
-def _count(params: Params) -> int:
-    return sum(int(np.prod(jnp.shape(leaf))) for leaf in jax.tree.leaves(params))
 
 
 def _width(apply: Apply, params: Params, x: Any, examples: int) -> int:

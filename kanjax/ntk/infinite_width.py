@@ -11,12 +11,17 @@ from typing import Any, Literal, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.sharding import Mesh
 from jaxtyping import Float
 
-from kanjax.ntk import blocks, rules, spatial_rules
+from kanjax.ntk import attention_rules, blocks, finite_width, rules, spatial_rules
 from kanjax.ntk.covariances import Covariances
 
-RULES: rules.Rules = {**rules.RULES, **spatial_rules.SPATIAL_RULES}
+RULES: rules.Rules = {
+    **rules.RULES,
+    **spatial_rules.SPATIAL_RULES,
+    **attention_rules.ATTENTION_RULES,
+}
 """The rule of each class of layers."""
 
 _SYMMETRIC_BLOCKS = 4
@@ -44,8 +49,11 @@ class KernelFunction(Protocol):
         x1: Any,
         x2: Any = None,
         *,
+        mask1: Any = None,
+        mask2: Any = None,
         diagonal: bool = False,
         batch_size: int | None = None,
+        mesh: Mesh | None = None,
     ) -> Kernel:
         """The kernels between two sets of examples.
 
@@ -53,9 +61,18 @@ class KernelFunction(Protocol):
             x1: (n1, features) or (n1, *spatial, channels), floating-point; tokens,
                 (n1, *spatial) and integer, for a model that begins with an embedding.
             x2: (n2, ...) of the same kind, x1 itself if None.
+            mask1: (n1, *spatial), True where an example has something, such as the
+                words of a sentence before its padding; everywhere if None. Values are
+                zero elsewhere behind each layer, ``GlobalPool`` is the mean over, and
+                attention looks at, what is there; behind a window there is something
+                where there was at its centre, and a transposed one that sees nothing
+                else.
+            mask2: (n2, *spatial), the same of x2.
             diagonal: only the pairs (x1[i], x2[i]), as (n,).
             batch_size: rows and columns in blocks of this many examples, so that no
                 covariance of more than one block a side is in memory.
+            mesh: spread the rows over all its devices, each of which takes
+                ``batch_size`` of its rows at once.
 
         Returns:
             The kernels, (n1, n2) each, or (n,).
@@ -81,9 +98,9 @@ def infinite(
     eigenvalues are noise.
 
     Args:
-        model: dense, convolutional, pooling, normalising, embedding, dropout and
-            activation layers of ``kanjax.nn`` and layers of a KAN that share one basis,
-            nested in MLP, KAN, Sequential, Residual, Parallel or Product; the
+        model: dense, convolutional, pooling, attention, normalising, embedding, dropout
+            and activation layers of ``kanjax.nn`` and layers of a KAN that share one
+            basis, nested in MLP, KAN, Sequential, Residual, Parallel or Product; the
             functions of :mod:`kanjax.gaussian` and their like in jax are taken in
             closed form, any other activation by quadrature.
         rules: rules of your own by class of layer; they go before those that exist.
@@ -92,9 +109,10 @@ def infinite(
             which is with x2=None only.
 
     Returns:
-        ``kernel(x1, x2=None, *, diagonal=False, batch_size=None) -> Kernel``, see
-        :class:`KernelFunction`. It works under jit, vmap and grad (in x) and computes
-        the half of a symmetric kernel; rows of x1 spread over a mesh stay there.
+        ``kernel(x1, x2=None, *, mask1=None, mask2=None, diagonal=False,
+        batch_size=None, mesh=None) -> Kernel``, see :class:`KernelFunction`. It works
+        under jit, vmap and grad (in x) and computes the half of a symmetric kernel;
+        rows of x1 that are spread over a mesh stay there.
 
     Raises:
         ValueError: at the call, for a layer without a rule or one where its rule does
@@ -110,17 +128,20 @@ def infinite(
     """
     table = {**RULES, **(rules or {})}
 
-    @functools.partial(jax.jit, static_argnames=("diagonal", "batch_size"))
+    @functools.partial(jax.jit, static_argnames=("diagonal", "batch_size", "mesh"))
     def compute(
-        x1: Any, x2: Any, diagonal: bool, batch_size: int | None
+        x1: Any, x2: Any, diagonal: bool, batch_size: int | None, mesh: Mesh | None
     ) -> tuple[Array, Array]:
         block = functools.partial(_block, model, table, dropout, diagonal)
+        n = finite_width.examples(x1, "x1")
         if diagonal:
-            return _in_rows(block, x1, x2, batch_size)
+            return _in_rows(block, x1, x2, n, batch_size)
+        if mesh is not None:
+            itself = functools.partial(_block, model, table, dropout, True)
+            return _spread(block, itself, x1, x2, n, batch_size, mesh)
         if x2 is None:
-            n = x1.shape[0]
             return blocks.symmetric(block, x1, n, _symmetric_block(n, batch_size))
-        sizes = [x1.shape[0], x2.shape[0]]
+        sizes = [n, finite_width.examples(x2, "x2")]
         parts = [n if batch_size is None else min(n, batch_size) for n in sizes]
         return blocks.rectangle(block, x1, x2, sizes, parts)
 
@@ -128,8 +149,11 @@ def infinite(
         x1: Any,
         x2: Any = None,
         *,
+        mask1: Any = None,
+        mask2: Any = None,
         diagonal: bool = False,
         batch_size: int | None = None,
+        mesh: Mesh | None = None,
     ) -> Kernel:
         blocks.check_batch_size(batch_size)
         x1 = jnp.asarray(x1)
@@ -137,7 +161,8 @@ def infinite(
         _check_data(x1, x2, diagonal)
         pairs = _needs_pairs(table, model, False)
         _check_memory(x1, x2, pairs, diagonal, batch_size)
-        return Kernel(*compute(x1, x2, diagonal, batch_size))
+        first, second = _with_masks(x1, x2, mask1, mask2)
+        return Kernel(*compute(first, second, diagonal, batch_size, mesh))
 
     return kernel
 
@@ -205,8 +230,12 @@ def _propagate(
         return k
     rule = rules.find(table, layer)
     k = k if rule.channelwise else k.averaged()
-    k = rule.propagate(layer, k, functools.partial(_propagate, table, behind))
-    k = k.replace(data=None)
+
+    def inside(layer: Any, k: Covariances, *, pairs: bool = False) -> Covariances:
+        return _propagate(table, behind or pairs, layer, k)
+
+    k = rule.propagate(layer, k, inside)
+    k = k.replace(data=None).masked()
     return k.all_pairs() if behind else k.equal_positions()
 
 
@@ -215,13 +244,20 @@ def _needs_pairs(table: rules.Rules, layer: Any, behind: bool) -> bool:
     return rules.find(table, layer).needs_pairs(layer, behind, needs)
 
 
-def _data(x1: Array, x2: Array, pairs: bool, diagonal: bool, same: bool) -> Covariances:
+def _data(x1: Any, x2: Any, pairs: bool, diagonal: bool, same: bool) -> Covariances:
     """The covariances of the data: means over channels of products."""
+    (x1, mask1), (x2, mask2) = x1, x2
     tokens = jnp.issubdtype(x1.dtype, jnp.integer)
     spatial = x1.ndim - (1 if tokens else 2)
     if tokens:
         x1, x2 = x1[..., None], x2[..., None]
     pairs = pairs and spatial > 0
+    if mask1 is not None:
+        x1, x2 = (
+            jnp.where(mask[..., None], x, 0) for x, mask in ((x1, mask1), (x2, mask2))
+        )
+        if not diagonal:
+            mask1, mask2 = mask1[:, None], mask2[None, :]
 
     def product(a: Array, b: Array, cross: bool) -> Array:
         a, b = (a[:, None], b[None, :]) if cross else (a, b)
@@ -252,8 +288,10 @@ def _data(x1: Array, x2: Array, pairs: bool, diagonal: bool, same: bool) -> Cova
         channels=x1.shape[-1],
         pairs=pairs,
         same=same,
+        first_mask=mask1,
+        second_mask=mask2,
         data=None if spatial or tokens else (x1, x2),
-    )
+    ).masked()
 
 
 def _mean_product(spatial: int, pairs: bool, a: Array, b: Array, cross: bool) -> Array:
@@ -266,15 +304,44 @@ def _mean_product(spatial: int, pairs: bool, a: Array, b: Array, cross: bool) ->
     return jnp.einsum(subscripts, a, b, precision="highest") / a.shape[-1]
 
 
-def _in_rows(block: Any, x1: Array, x2: Array | None, batch_size: int | None) -> Any:
+def _in_rows(block: Any, x1: Any, x2: Any, n: int, batch_size: int | None) -> Any:
     """The diagonal, in blocks of examples."""
     other = x1 if x2 is None else x2
-    n = x1.shape[0]
     if batch_size is None or batch_size >= n:
         return block(x1, other, x2 is None)
     parts = blocks.indices(n, batch_size)
-    tiles = jax.lax.map(lambda i: block(x1[i], other[i], x2 is None), parts)
+    tiles = jax.lax.map(
+        lambda i: block(blocks.take(x1, i), blocks.take(other, i), x2 is None), parts
+    )
     return jax.tree.map(lambda t: t.reshape(-1)[:n], tiles)
+
+
+def _spread(
+    block: Any,
+    itself: Any,
+    x1: Any,
+    x2: Any,
+    n: int,
+    batch_size: int | None,
+    mesh: Mesh,
+) -> Any:
+    """Rows over the devices of a mesh; the diagonal of one set by itself."""
+    columns = x1 if x2 is None else x2
+    sizes = [-(-n // mesh.size), finite_width.examples(columns, "x2")]
+    parts = [m if batch_size is None else min(m, batch_size) for m in sizes]
+
+    def rows(a: Any, b: Any) -> Any:
+        return blocks.rectangle(block, a, b, sizes, parts)
+
+    kernels = blocks.spread(rows, mesh, x1, n, columns)
+    if x2 is not None:
+        return kernels
+    every = jnp.arange(n)
+    return jax.tree.map(
+        lambda k, d: k.at[every, every].set(d),
+        blocks.symmetrized(kernels),
+        _in_rows(itself, x1, None, n, batch_size),
+    )
 
 
 def _symmetric_block(n: int, batch_size: int | None) -> int:
@@ -307,6 +374,29 @@ def _check_data(x1: Array, x2: Array | None, diagonal: bool) -> None:
             f"diagonal=True takes pairs (x1[i], x2[i]): {x1.shape[0]} examples against "
             f"{x2.shape[0]}."
         )
+
+
+def _with_masks(x1: Array, x2: Array | None, mask1: Any, mask2: Any) -> tuple[Any, Any]:
+    """Each with its mask, None if neither has one."""
+    second = None if x2 is None else (x2, None)
+    if mask1 is None and mask2 is None:
+        return (x1, None), second
+    if x2 is None and mask2 is not None:
+        raise ValueError("mask2 goes with x2; without it give mask1 alone.")
+    first = x1, _mask("mask1", mask1, x1)
+    return first, None if x2 is None else (x2, _mask("mask2", mask2, x2))
+
+
+def _mask(name: str, mask: Any, x: Array) -> Array:
+    tokens = jnp.issubdtype(x.dtype, jnp.integer)
+    shape = x.shape if tokens else x.shape[:-1]
+    mask = jnp.ones(shape, bool) if mask is None else jnp.asarray(mask)
+    if mask.dtype != jnp.bool_ or mask.shape != shape or len(shape) < 2:
+        raise ValueError(
+            f"{name} is {mask.dtype}{mask.shape}; it must be boolean and of the shape "
+            f"(examples, *positions) of its data, here {shape}."
+        )
+    return mask
 
 
 def _check_memory(

@@ -19,8 +19,12 @@ from kanjax.gaussian import Dual
 from kanjax.ntk import expansion_rule
 from kanjax.ntk.covariances import Covariances
 
-Propagate = Callable[[Any, Covariances], Covariances]
-"""``propagate(layer, covariances)`` through a layer inside the layer at hand."""
+Propagate = Callable[..., Covariances]
+"""``propagate(layer, covariances)`` through a layer inside the layer at hand.
+
+With ``pairs=True`` the covariances of all pairs of positions come out, though nothing
+behind the layer at hand needs them.
+"""
 
 
 def _as_behind(layer: Any, behind: bool, needs: Callable[[Any, bool], bool]) -> bool:
@@ -241,7 +245,7 @@ def product(layer: model.Product, k: Covariances, propagate: Propagate) -> Covar
     _check_independent(layer, branches)
     total = branches[0]
     for one in branches[1:]:
-        total = total.replace(
+        total = _either(total, one).replace(
             ntk=total.ntk * one.nngp + total.nngp * one.ntk,
             nngp=total.nngp * one.nngp,
             first=total.first * one.first,
@@ -285,12 +289,23 @@ def _add(layer: Any, k: Covariances, branches: list[Covariances]) -> Covariances
 
 
 def _sum(a: Covariances, b: Covariances) -> Covariances:
-    return a.replace(
+    return _either(a, b).replace(
         nngp=a.nngp + b.nngp,
         ntk=a.ntk + b.ntk,
         first=a.first + b.first,
         second=a.second + b.second,
     )
+
+
+def _either(a: Covariances, b: Covariances) -> Covariances:
+    """The first, with something wherever one of both has something."""
+    firsts, seconds = (a.first_mask, b.first_mask), (a.second_mask, b.second_mask)
+
+    def union(masks: tuple[Array | None, Array | None]) -> Array | None:
+        left, right = masks
+        return None if left is None or right is None else left | right
+
+    return a.replace(first_mask=union(firsts), second_mask=union(seconds))
 
 
 def _check_independent(layer: Any, branches: list[Covariances]) -> None:

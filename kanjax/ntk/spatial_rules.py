@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from kanjax import nn
@@ -30,7 +31,7 @@ def conv(layer: nn.Conv, k: Covariances, propagate: Propagate) -> Covariances:
 
     def mean(covariance: Array) -> Array:
         for a in range(k.spatial):
-            axes = _axes(k, a, covariance)
+            axes = _axes(k, a)
             size = covariance.shape[axes[0]]
             extent = dilation[a] * (layer.kernel_size[a] - 1) + 1
             before, after = _padding(layer.padding, a, size, extent, strides[a])
@@ -41,8 +42,15 @@ def conv(layer: nn.Conv, k: Covariances, propagate: Propagate) -> Covariances:
             covariance = _shifted_sum(padded, axes, offsets, count, strides[a])
         return covariance / points
 
+    def seen(mask: Array) -> Array:
+        for a, window in enumerate(layer.kernel_size):
+            extent = dilation[a] * (window - 1) + 1
+            mask = _centres(k, a, mask, extent, strides[a], layer.padding)
+        return mask
+
     fan_in = points * layer.in_channels
-    return weighted(k, layer, fan_in, mean, channels=layer.out_channels)
+    after = weighted(k, layer, fan_in, mean, channels=layer.out_channels)
+    return after.map_masks(seen)
 
 
 def conv_transpose(
@@ -52,23 +60,33 @@ def conv_transpose(
     check_spatial(layer, k, len(layer.kernel_size))
     points = math.prod(layer.kernel_size)
 
+    def spread(values: Array, a: int, k: Covariances) -> Array:
+        axes = _axes(k, a)
+        before, after = layer.zeros[a]
+        inside = layer.steps[a] - 1
+        config = [
+            (before, after, inside) if axis in axes else (0, 0, 0)
+            for axis in range(values.ndim)
+        ]
+        padded = jax.lax.pad(values, jnp.zeros((), values.dtype), config)
+        count = padded.shape[axes[0]] - layer.kernel_size[a] + 1
+        return _shifted_sum(padded, axes, range(layer.kernel_size[a]), count, 1)
+
     def mean(covariance: Array) -> Array:
         for a in range(k.spatial):
-            axes = _axes(k, a, covariance)
-            before, after = layer.zeros[a]
-            inside = layer.steps[a] - 1
-            config = [
-                (before, after, inside) if axis in axes else (0, 0, 0)
-                for axis in range(covariance.ndim)
-            ]
-            padded = jax.lax.pad(covariance, jnp.zeros((), covariance.dtype), config)
-            count = padded.shape[axes[0]] - layer.kernel_size[a] + 1
-            offsets = range(layer.kernel_size[a])
-            covariance = _shifted_sum(padded, axes, offsets, count, 1)
+            covariance = spread(covariance, a, k)
         return covariance / points
 
+    def seen(mask: Array) -> Array:
+        missing = (~mask).astype(k.nngp.dtype)
+        once = k.replace(pairs=False)
+        for a in range(k.spatial):
+            missing = spread(missing, a, once)
+        return missing == 0
+
     fan_in = points * layer.in_channels
-    return weighted(k, layer, fan_in, mean, channels=layer.out_channels)
+    after = weighted(k, layer, fan_in, mean, channels=layer.out_channels)
+    return after.map_masks(seen)
 
 
 def conv_local(
@@ -89,42 +107,6 @@ def conv_local(
     return conv(shared, k.equal_positions(), propagate)
 
 
-def tied_attention(
-    layer: nn.TiedAttention, k: Covariances, propagate: Propagate
-) -> Covariances:
-    """``K <- w^2 G K G'^T + b^2``, with ``G = softmax(scale K)`` of each example.
-
-    ``Theta <- w^2 G Theta G'^T + b^2 + 2 w^2 G K G'^T``: of the values' weights and of
-    the output's; the keys' share vanishes in this scaling.
-    """
-    check_spatial(layer, k, 1)
-    weight, bias = layer.kernel_scale**2, layer.bias_scale**2
-    left, right = (jax.nn.softmax(layer.scale * c) for c in (k.first, k.second))
-
-    def seen(a: Array, covariance: Array, b: Array) -> Array:
-        return weight * (a @ covariance @ jnp.swapaxes(b, -1, -2))
-
-    nngp = seen(left, k.nngp, right)
-    return k.replace(
-        nngp=nngp + bias,
-        ntk=seen(left, k.ntk, right) + bias + 2 * nngp,
-        first=seen(left, k.first, left) + bias,
-        second=seen(right, k.second, right) + bias,
-        channels=layer.out_features,
-        centred=True,
-        fresh=True,
-    )
-
-
-def attention(layer: nn.Attention, k: Covariances, propagate: Propagate) -> Covariances:
-    """Refuse: scaled by the root of the head size, logits stay random at any width."""
-    raise ValueError(
-        f"{layer!r} has no closed-form kernel: its logits are random at infinite "
-        "width. nn.TiedAttention has one; or sample finite networks with "
-        "kj.ntk.empirical."
-    )
-
-
 def aggregate(layer: nn.Aggregate, k: Covariances, propagate: Propagate) -> Covariances:
     """``K <- A K A^T``, over the nodes of both examples."""
     check_spatial(layer, k, 1)
@@ -142,6 +124,8 @@ def flatten(layer: nn.Flatten, k: Covariances, propagate: Propagate) -> Covarian
     k = k.equal_positions()
     axes = tuple(range(k.examples, k.examples + k.spatial))
     channels = k.channels * math.prod(k.nngp.shape[a] for a in axes)
+    # What is not there counts as zeros.
+    k = k.replace(first_mask=None, second_mask=None)
     return k.map(lambda c: jnp.mean(c, axes), spatial=0, channels=channels)
 
 
@@ -150,9 +134,26 @@ def global_pool(
 ) -> Covariances:
     """The mean, or the sum, over all pairs of positions."""
     check_spatial(layer, k, layer.spatial)
+    positions = k.nngp.shape[k.examples : k.examples + k.spatial]
     axes = tuple(range(k.examples, k.examples + 2 * k.spatial))
-    reduce = jnp.sum if layer.total else jnp.mean
-    return k.map(lambda c: reduce(c, axes), spatial=0, pairs=False)
+    first, second = k.first_mask, k.second_mask
+    k = k.map(lambda c: jnp.sum(c, axes), spatial=0, pairs=False)
+    k = k.replace(first_mask=None, second_mask=None)
+    if layer.total:
+        return k
+    once = axes[: len(axes) // 2]
+    if first is None or second is None:
+        sizes = (math.prod(positions),) * 2
+    else:
+        # Of an example with nothing in it the sum is 0, and so the mean.
+        sizes = [jnp.maximum(jnp.sum(m, once), 1) for m in (first, second)]
+    left, right = sizes
+    return k.replace(
+        nngp=k.nngp / (left * right),
+        ntk=k.ntk / (left * right),
+        first=k.first / left**2,
+        second=k.second / right**2,
+    )
 
 
 def pool(layer: nn.Pool, k: Covariances, propagate: Propagate) -> Covariances:
@@ -161,11 +162,33 @@ def pool(layer: nn.Pool, k: Covariances, propagate: Propagate) -> Covariances:
 
     def reduce(covariance: Array) -> Array:
         for a in range(k.spatial):
-            for axis in _axes(k, a, covariance):
+            for axis in _axes(k, a):
                 covariance = _pool_axis(layer, a, axis, covariance)
         return covariance
 
-    return k.map(reduce)
+    def seen(mask: Array) -> Array:
+        for a, window in enumerate(layer.window):
+            mask = _centres(k, a, mask, window, layer.steps[a], layer.padding)
+        return mask
+
+    return k.map(reduce).map_masks(seen)
+
+
+def _centres(
+    k: Covariances,
+    a: int,
+    mask: Array,
+    extent: int,
+    stride: int,
+    padding: Padding,
+) -> Array:
+    """A window has something where the position at its centre has."""
+    axis = k.examples + a
+    size = mask.shape[axis]
+    before, after = _padding(padding, a, size, extent, stride)
+    count = (size + before + after - extent) // stride + 1
+    centres = np.arange(count) * stride + (extent - 1) // 2 - before
+    return jnp.take(mask, np.clip(centres, 0, size - 1), axis)
 
 
 def _pool_axis(layer: nn.Pool, a: int, axis: int, covariance: Array) -> Array:
@@ -187,6 +210,44 @@ def _pool_axis(layer: nn.Pool, a: int, axis: int, covariance: Array) -> Array:
     return sums / total(jnp.ones(size, covariance.dtype), 0).reshape(shape)
 
 
+def resize(layer: nn.Resize, k: Covariances, propagate: Propagate) -> Covariances:
+    """A fixed linear map of each axis: ``K <- R K R^T``."""
+    check_spatial(layer, k, len(layer.shape))
+
+    def moved(values: Array, a: int, axes: tuple[int, ...]) -> Array:
+        matrix = layer.matrix(a, values.shape[axes[0]]).astype(values.dtype)
+        for axis in axes:
+            product = jnp.tensordot(matrix, values, (1, axis), precision="highest")
+            values = jnp.moveaxis(product, 0, axis)
+        return values
+
+    def all_axes(covariance: Array) -> Array:
+        for a in range(k.spatial):
+            covariance = moved(covariance, a, _axes(k, a))
+        return covariance
+
+    def seen(mask: Array) -> Array:
+        share = mask.astype(k.nngp.dtype)
+        for a in range(k.spatial):
+            share = moved(share, a, (k.examples + a,))
+        return share != 0
+
+    return k.map(all_axes).map_masks(seen)
+
+
+def index(layer: nn.Index, k: Covariances, propagate: Propagate) -> Covariances:
+    """The same positions of covariances; an axis of one position goes."""
+    check_spatial(layer, k, len(layer.positions))
+    examples = (slice(None),) * k.examples
+    chosen = layer.slices
+    both = chosen * 2 if k.pairs else chosen
+    left = sum(isinstance(one, slice) for one in chosen)
+    after = k.map(lambda c: c[(*examples, *both)], spatial=left)
+    return after.replace(pairs=k.pairs and left > 0).map_masks(
+        lambda mask: mask[(*examples, *chosen)]
+    )
+
+
 def check_spatial(layer: object, k: Covariances, spatial: int) -> None:
     """Raise ``ValueError`` unless the values have that many spatial axes."""
     if k.spatial != spatial:
@@ -196,7 +257,7 @@ def check_spatial(layer: object, k: Covariances, spatial: int) -> None:
         )
 
 
-def _axes(k: Covariances, a: int, covariance: Array) -> tuple[int, ...]:
+def _axes(k: Covariances, a: int) -> tuple[int, ...]:
     """Where the a-th spatial axis is in a covariance: once or twice."""
     axis = k.examples + a
     return (axis, axis + k.spatial) if k.pairs else (axis,)
@@ -244,18 +305,18 @@ def _never(layer: object, behind: bool, needs: Callable) -> bool:
     return False
 
 
-def _always(layer: object, behind: bool, needs: Callable) -> bool:
+def always(layer: object, behind: bool, needs: Callable) -> bool:
     return True
 
 
 SPATIAL_RULES: Rules = {
-    nn.Aggregate: Rule(aggregate, _always),
-    nn.Attention: Rule(attention),
+    nn.Aggregate: Rule(aggregate, always),
     nn.Conv: Rule(conv),
     nn.ConvLocal: Rule(conv_local, _never),
     nn.ConvTranspose: Rule(conv_transpose),
     nn.Flatten: Rule(flatten, _never),
-    nn.GlobalPool: Rule(global_pool, _always),
-    nn.Pool: Rule(pool, _always),
-    nn.TiedAttention: Rule(tied_attention, _always),
+    nn.GlobalPool: Rule(global_pool, always),
+    nn.Index: Rule(index),
+    nn.Pool: Rule(pool, always),
+    nn.Resize: Rule(resize, always),
 }

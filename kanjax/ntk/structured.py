@@ -10,37 +10,19 @@ network gains.
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.extend.core
 import jax.numpy as jnp
 from jax import Array
 
+from kanjax.ntk import sites
 from pallas_kernels import expansion
 
 _HIGHEST = jax.lax.Precision.HIGHEST
-# What only moves entries about, so that the weights stay the parameters.
-_MOVES = ("reshape", "transpose", "squeeze", "convert_element_type", "copy")
 _INLINED = ("jit", "pjit")
 # No pair of blocks has a product between all positions of more entries than this.
 _MANY_ENTRIES = 2**27
-
-
-class Site(NamedTuple):
-    """A product of a layer's inputs with weights that occur nowhere else.
-
-    Attributes:
-        equation: its index in the jaxpr.
-        operand: which operand the weights are.
-        leaves: the indices of the parameters that the weights are made of.
-        factor: what they are multiplied with.
-    """
-
-    equation: int
-    operand: int
-    leaves: frozenset[int]
-    factor: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +36,7 @@ class Plan:
     """
 
     jaxpr: Any
-    sites: tuple[Site, ...]
+    sites: tuple[sites.Site, ...]
     leaves: int
 
     @property
@@ -83,7 +65,7 @@ def plan(f: Callable[[Any, Any], Array], params: Any, x: Any) -> Plan:
         return _evaluate(nested.jaxpr, nested.consts, [*leaves, *inputs])
 
     closed = jax.make_jaxpr(inlined)(leaves, inputs)
-    return Plan(closed, tuple(_sites(closed.jaxpr, len(leaves))), len(leaves))
+    return Plan(closed, tuple(sites.find(closed.jaxpr, len(leaves))), len(leaves))
 
 
 def block(plan: Plan, params: Any, outputs: str, x1: Any, x2: Any, same: bool) -> Array:
@@ -97,11 +79,10 @@ def block(plan: Plan, params: Any, outputs: str, x1: Any, x2: Any, same: bool) -
 def layers(plan: Plan, first: Any, second: Any, outputs: str) -> list[Array]:
     """The shares of the sites, then those of the other leaves."""
     shares = [
-        site.factor**2 * _site_share(a, b, outputs)
-        for site, a, b in zip(plan.sites, first[0], second[0], strict=True)
+        _site_share(a, b, outputs) for a, b in zip(first[0], second[0], strict=True)
     ]
-    rest = zip(first[1], second[1], strict=True)
-    return shares + [contract(a, b, outputs) for a, b in rest]
+    others = zip(first[1], second[1], strict=True)
+    return shares + [contract(a, b, outputs) for a, b in others]
 
 
 def contract(j1: Array, j2: Array, outputs: str) -> Array:
@@ -122,12 +103,51 @@ def cost(plan: Plan, outputs: str, width: int, n1: int, n2: int) -> float:
         s, c, f = _sizes(plan, site)
         gram, jacobian = _costs(s, c, f, width, pairs, n1, n2)
         total += min(gram, jacobian)
-    rest = [
-        v.aval.size
-        for i, v in enumerate(plan.jaxpr.jaxpr.invars[: plan.leaves])
-        if i not in plan.found
-    ]
-    return total + n1 * n2 * pairs * float(sum(rest))
+    return total + n1 * n2 * pairs * float(rest(plan))
+
+
+def rest(plan: Plan) -> int:
+    """The number of parameters whose Jacobian is formed."""
+    leaves = plan.jaxpr.jaxpr.invars[: plan.leaves]
+    return sum(v.aval.size for i, v in enumerate(leaves) if i not in plan.found)
+
+
+def forward_cost(plan: Plan) -> float:
+    """About how many multiplications one example's outputs take."""
+    return _multiplications(plan.jaxpr.jaxpr)
+
+
+def _multiplications(jaxpr: Any) -> float:
+    """Of products, as often as a scan repeats them; anything else once an entry."""
+    total = 0.0
+    for equation in jaxpr.eqns:
+        name, out = equation.primitive.name, equation.outvars[0].aval
+        inner = _inside(equation)
+        if inner:
+            repeats = equation.params.get("length", 1) if name == "scan" else 1
+            total += repeats * sum(_multiplications(one) for one in inner)
+        elif name == "dot_general":
+            axes = equation.params["dimension_numbers"][0][0]
+            shape = equation.invars[0].aval.shape
+            total += out.size * math.prod(shape[a] for a in axes)
+        elif name == "conv_general_dilated":
+            weights = equation.invars[1].aval
+            features = weights.shape[equation.params["dimension_numbers"].rhs_spec[0]]
+            total += out.size * weights.size / features
+        else:
+            total += out.size
+    return total
+
+
+def _inside(equation: Any) -> list[Any]:
+    """The jaxprs that an equation calls."""
+    found = []
+    for value in equation.params.values():
+        for one in value if isinstance(value, tuple | list) else (value,):
+            jaxpr = getattr(one, "jaxpr", one)
+            if hasattr(jaxpr, "eqns"):
+                found.append(jaxpr)
+    return found
 
 
 def entries(plan: Plan, width: int, examples: int) -> int:
@@ -136,15 +156,10 @@ def entries(plan: Plan, width: int, examples: int) -> int:
     for site in plan.sites:
         s, c, f = _sizes(plan, site)
         total += s * c + width * s * f
-    rest = [
-        v.aval.size
-        for i, v in enumerate(plan.jaxpr.jaxpr.invars[: plan.leaves])
-        if i not in plan.found
-    ]
-    return examples * (total + width * sum(rest))
+    return examples * (total + width * rest(plan))
 
 
-def _sizes(plan: Plan, site: Site) -> tuple[int, int, int]:
+def _sizes(plan: Plan, site: sites.Site) -> tuple[int, int, int]:
     """Positions, inputs and outputs of a product."""
     equation = plan.jaxpr.eqns[site.equation]
     weights = equation.invars[site.operand].aval
@@ -213,7 +228,7 @@ def _derivatives(plan: Plan, params: Any, x: Any) -> tuple[list, list]:
             seen: dict[int, Sequence[Array]] = {}
             (y,) = _evaluate(plan.jaxpr.jaxpr, plan.jaxpr.consts, values, shift, seen)
             inputs = [
-                _inputs(eqns[s.equation], s.operand, seen[s.equation])
+                _scaled(s, _inputs(eqns[s.equation], s.operand, seen[s.equation]))
                 for s in plan.sites
             ]
             return y, inputs
@@ -227,6 +242,14 @@ def _derivatives(plan: Plan, params: Any, x: Any) -> tuple[list, list]:
         return list(zip(inputs, slopes, strict=True)), rest
 
     return jax.vmap(one)(x)
+
+
+def _scaled(site: sites.Site, inputs: Array) -> Array:
+    """Times the factor of the weights; a bias is the weight of one more input."""
+    inputs = site.factor * inputs
+    if not site.bias:
+        return inputs
+    return jnp.pad(inputs, ((0, 0), (0, 1)), constant_values=site.bias)
 
 
 def _inputs(equation: Any, operand: int, values: Sequence[Array]) -> Array:
@@ -274,73 +297,6 @@ def _slopes(equation: Any, operand: int, slopes: Array) -> Array:
     return moved.reshape(width, -1, moved.shape[-1])
 
 
-def _sites(jaxpr: Any, leaves: int) -> list[Site]:
-    """Follow each parameter through moves to the one product that it is used in."""
-    uses: dict[Any, int] = {}
-    for equation in jaxpr.eqns:
-        for v in equation.invars:
-            if not _is_literal(v):
-                uses[v] = uses.get(v, 0) + 1
-    for v in jaxpr.outvars:
-        if not _is_literal(v):
-            uses[v] = uses.get(v, 0) + 1
-    weights = {
-        v: (frozenset({i}), 1.0)
-        for i, v in enumerate(jaxpr.invars[:leaves])
-        if uses.get(v) == 1
-    }
-    sites = []
-    for index, equation in enumerate(jaxpr.eqns):
-        tracked: list[Any] = [
-            weights.get(v) if not _is_literal(v) else None for v in equation.invars
-        ]
-        if not any(tracked):
-            continue
-        moved = _moved(equation, tracked)
-        if moved is not None:
-            if uses.get(equation.outvars[0]) == 1:
-                weights[equation.outvars[0]] = moved
-            continue
-        operand = _product_operand(equation, tracked)
-        if operand is not None:
-            made_of, factor = tracked[operand]
-            sites.append(Site(index, operand, made_of, factor))
-    return sites
-
-
-def _moved(equation: Any, tracked: list) -> tuple[frozenset[int], float] | None:
-    """What the output is made of, if its entries are those of the weights."""
-    name, out = equation.primitive.name, equation.outvars[0].aval
-    if name in _MOVES or (
-        name == "broadcast_in_dim" and out.size == equation.invars[0].aval.size
-    ):
-        return tracked[0] if jnp.issubdtype(out.dtype, jnp.floating) else None
-    if name == "mul":
-        for one, other in ((0, 1), (1, 0)):
-            v = equation.invars[other]
-            if tracked[one] and _is_literal(v) and jnp.ndim(v.val) == 0:
-                return tracked[one][0], tracked[one][1] * float(v.val)
-    if name == "concatenate" and all(tracked):
-        factors = {factor for _, factor in tracked}
-        if len(factors) == 1:
-            return frozenset().union(*(part for part, _ in tracked)), factors.pop()
-    return None
-
-
-def _product_operand(equation: Any, tracked: list) -> int | None:
-    """Which operand the weights of a product of ours are; None for any other."""
-    if sum(one is not None for one in tracked) != 1:
-        return None
-    operand = next(i for i, one in enumerate(tracked) if one is not None)
-    if equation.primitive.name == "dot_general":
-        batch = equation.params["dimension_numbers"][1][operand]
-        return operand if not batch else None
-    if equation.primitive.name == "conv_general_dilated" and operand == 1:
-        groups = ("feature_group_count", "batch_group_count")
-        return 1 if all(equation.params[g] == 1 for g in groups) else None
-    return None
-
-
 def _evaluate(
     jaxpr: Any,
     consts: Sequence[Any],
@@ -362,7 +318,7 @@ def _evaluate(
     values.update(zip(jaxpr.invars, arguments, strict=True))
 
     def read(v: Any) -> Any:
-        return v.val if _is_literal(v) else values[v]
+        return v.val if sites.is_literal(v) else values[v]
 
     for index, equation in enumerate(jaxpr.eqns):
         operands = [read(v) for v in equation.invars]
@@ -384,7 +340,3 @@ def _evaluate(
             seen[index] = operands
         values.update(zip(equation.outvars, results, strict=True))
     return [read(v) for v in jaxpr.outvars]
-
-
-def _is_literal(v: Any) -> bool:
-    return isinstance(v, jax.extend.core.Literal)

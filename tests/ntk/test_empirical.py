@@ -106,6 +106,22 @@ def test_blocks_do_not_change_the_kernel(key, method, outputs, batch_size):
         np.testing.assert_allclose(parts, whole, rtol=2e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("outputs", ["trace", "full"])
+def test_rows_are_spread_over_a_mesh(key, outputs):
+    mesh = jax.sharding.Mesh(np.reshape(jax.devices()[:4], (2, 2)), ("a", "b"))
+    params, x = init(key), jax.random.normal(key, (8, 3))
+    kernel = functools.partial(ntk.empirical, apply, params, outputs=outputs)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6)
+    spread = jax.jit(lambda x: kernel(x, x[:3], mesh=mesh))(x)
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(("a", "b")))
+    assert spread.sharding.is_equivalent_to(rows, spread.ndim)
+    close(spread, kernel(x, x[:3]))
+    itself = kernel(x[:7], mesh=mesh, batch_size=1)
+    axes = (1, 0, 3, 2)[: itself.ndim]
+    np.testing.assert_array_equal(itself, jnp.transpose(itself, axes))
+    close(itself, kernel(x[:7]))
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("batch_size", [None, 3])
 def test_the_kernel_of_one_set_is_exactly_symmetric_and_psd(key, method, batch_size):

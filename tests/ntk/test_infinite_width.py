@@ -130,6 +130,21 @@ WIDE = {
         ),
         lambda: vectors(12).reshape(3, 4, 5),
     ),
+    "positions": (
+        serial(
+            nn.Conv(3, 128, (3, 3), **NTK),
+            nn.Resize((6, 3), "cubic"),
+            RELU,
+            nn.Index((1, (None, None, -1))),
+            model.Residual(nn.Positions((3,), 128, 0.7, 0.5 + 0.5 * jnp.eye(3))),
+            nn.LinearAttention(
+                128, 128, 32, 16, 0.8, 1.1, 0.2, model.Residual(nn.Positions((3,), 128))
+            ),
+            nn.Flatten(1),
+            dense(384, 1, **NTK),
+        ),
+        images,
+    ),
     "graph": (
         serial(
             nn.Aggregate(jnp.array([[1.0, 1.0, 0.0], [0.5, 1.0, 0.5], [0, 1, 1]])),
@@ -182,6 +197,32 @@ def test_nngp_is_the_covariance_of_outputs(name):
     # The standard error of a Gaussian's empirical covariance.
     error = np.sqrt((np.outer(np.diag(nngp), np.diag(nngp)) + nngp**2) / draws)
     assert np.all(np.abs(outputs.T @ outputs / draws - nngp) < 4 * error)
+
+
+def test_what_a_mask_leaves_out_might_as_well_not_be_there(x64):
+    net = serial(
+        nn.Conv(3, 8, (3,), **NTK),
+        RELU,
+        nn.TiedAttention(8, 8, bias_scale=0.2, weights=jnp.abs),
+        RELU,
+        nn.TiedAttention(8, 8),
+        nn.GlobalPool(1),
+        dense(8, 1, **NTK),
+    )
+    x, lengths = images(3).reshape(3, 16, 3)[:, :6], jnp.array([6, 4, 2])
+    mask = jnp.arange(6)[None] < lengths[:, None]
+    kernel = ntk.infinite(net)
+    found = kernel(jnp.where(mask[..., None], x, jnp.nan), mask1=mask)
+    for i, n in enumerate(lengths):
+        alone = kernel(x[i : i + 1, :n])
+        np.testing.assert_allclose(found.ntk[i, i], alone.ntk[0, 0], rtol=1e-10)
+        np.testing.assert_allclose(found.nngp[i, i], alone.nngp[0, 0], rtol=1e-10)
+    parts = kernel(x, x[:2], mask1=mask, mask2=mask[:2], batch_size=2)
+    np.testing.assert_allclose(parts.ntk, found.ntk[:, :2], rtol=1e-7)
+    pairs = kernel(x, mask1=mask, diagonal=True)
+    np.testing.assert_allclose(pairs.ntk, np.diag(found.ntk), rtol=1e-7)
+    nothing = kernel(x, mask1=jnp.zeros_like(mask))
+    np.testing.assert_allclose(nothing.nngp, 0.16)
 
 
 def test_dropout_acts_on_an_example_with_itself_only(x64):
@@ -264,7 +305,14 @@ def test_rows_spread_over_a_mesh_stay_there():
     kernel = ntk.infinite(nn.MLP((5, 8, 1), parameterization="ntk"))
     spread = kernel(jax.device_put(x, rows), x[:3])
     assert spread.ntk.sharding.is_equivalent_to(rows, 2)
-    np.testing.assert_allclose(spread.ntk, kernel(x, x[:3]).ntk, rtol=1e-5, atol=1e-6)
+    expected = kernel(x, x[:3])
+    np.testing.assert_allclose(spread.ntk, expected.ntk, rtol=1e-5, atol=1e-6)
+    again = kernel(x, x[:3], mesh=mesh, batch_size=1)
+    assert again.ntk.sharding.is_equivalent_to(rows, 2)
+    np.testing.assert_allclose(again.ntk, expected.ntk, rtol=1e-5, atol=1e-6)
+    whole = kernel(x[:7], mesh=mesh)
+    np.testing.assert_array_equal(whole.ntk, whole.ntk.T)
+    np.testing.assert_allclose(whole.ntk, kernel(x[:7]).ntk, rtol=1e-5, atol=1e-6)
 
 
 @model.dataclass
@@ -314,6 +362,10 @@ def test_bad_input_is_named(monkeypatch):
         net = serial(nn.Conv(3, 6, (3, 3), groups=3), nn.GlobalPool(2))
         ntk.infinite(net)(x)
     kernel = ntk.infinite(flat)
+    with raises(match=r"mask1 is bool\(2,\); .* of its data, here \(2,\)"):
+        kernel(jnp.ones((2, 3)), mask1=jnp.ones(2, bool))
+    with raises(match="without it give mask1 alone"):
+        kernel(jnp.ones((2, 4, 3)), mask2=jnp.ones((2, 4), bool))
     with raises(match=r"x1 has shape \(4,\).*x1\[:, None\]"):
         kernel(jnp.ones(4))
     with raises(match=r"x2 is float32\(3, 4\)"):

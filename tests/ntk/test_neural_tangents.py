@@ -197,6 +197,98 @@ NETWORKS = {name: between(function) for name, function in ACTIVATIONS.items()} |
     ),
     "dense on positions": images(dense(3), RELU, nn.GlobalPool(1), features=64),
 }
+
+
+def attentive(layer, *before):
+    return serial(dense(3), *before, layer, RELU, nn.GlobalPool(1), dense(16, 1))
+
+
+def attention(kind=nn.TiedAttention, features=64, **options):
+    return kind(features, 16, 2, 8, 1.1, 0.9 * 1.3, 0.2, **options)
+
+
+DISTANCE = np.abs(np.subtract.outer(np.arange(6.0), np.arange(6.0)))
+PLACES = model.Residual(nn.Positions((6,), 64, 0.7))
+NEAR = model.Residual(nn.Positions((6,), 64, 0.7, np.exp(-DISTANCE / 3)))
+JOINED = model.Concatenate(
+    (nn.Activation(jax.nn.identity), nn.Positions((6,), 32, 0.7))
+)
+LINEAR = nn.LinearAttention
+NETWORKS |= {
+    "attention relu": attentive(attention(weights=jax.nn.relu)),
+    "attention abs": attentive(attention(weights=jnp.abs)),
+    "attention identity": attentive(attention(weights=jax.nn.identity)),
+    "attention positions": attentive(attention(), PLACES),
+    "attention near positions": attentive(attention(), NEAR),
+    "attention positions of keys": attentive(attention(key_model=PLACES)),
+    "attention positions joined": attentive(attention(features=96), JOINED),
+    "attention positions joined of keys": attentive(
+        attention(key_model=JOINED, key_features=96)
+    ),
+    "linear attention": attentive(attention(LINEAR)),
+    "linear attention positions": attentive(attention(LINEAR), PLACES),
+    "linear attention positions of keys": attentive(
+        attention(LINEAR, key_model=PLACES)
+    ),
+}
+SQUARE = conv((3, 3))
+NETWORKS |= {
+    "masked dense": serial(dense(3), RELU, nn.GlobalPool(1), dense(outputs=1)),
+    "masked sum": serial(
+        dense(3),
+        nn.Activation(gaussian.cosine()),
+        nn.GlobalPool(1, total=True),
+        dense(outputs=1),
+    ),
+    "masked conv": images(
+        conv((3,), 3),
+        RELU,
+        conv((2,), strides=2, padding="VALID"),
+        RELU,
+        nn.Flatten(1),
+        features=48,
+    ),
+    "masked attention": attentive(nn.TiedAttention(64, 16, 2, 8, bias_scale=0.2)),
+    "masked attention abs": attentive(
+        nn.TiedAttention(64, 16, 2, 8, bias_scale=0.2, weights=jnp.abs)
+    ),
+    "masked myrtle": images(FIRST, BARE_16, RELU, nn.Pool((2, 2)), SQUARE, RELU, POOL),
+    "masked residual": images(FIRST, model.Residual(serial(RELU, SQUARE)), RELU, POOL),
+    "masked transpose": images(
+        nn.ConvTranspose(
+            3,
+            16,
+            (3, 3),
+            2,
+            parameterization="ntk",
+            kernel_scale=1.2,
+            bias_scale=0.3,
+        ),
+        RELU,
+        POOL,
+    ),
+    "resize": images(dense(3), nn.Resize((6, 3)), RELU, nn.Flatten(2), features=1152),
+    "resize nearest": images(
+        dense(3), nn.Resize((3, 7), "nearest"), RELU, nn.Flatten(2), features=1344
+    ),
+    "index": images(
+        FIRST,
+        nn.Index(((1, None), (None, None, 2))),
+        RELU,
+        nn.Flatten(2),
+        features=96,
+    ),
+    "index one row": images(
+        FIRST, nn.Index((2, (None,))), RELU, nn.Flatten(1), features=64
+    ),
+    "dot general": serial(
+        dense(3),
+        RELU,
+        nn.Aggregate(np.array([[1.0, -1.0, 0.5, 2.0, 0.0, 0.3]])),
+        nn.Index((0,)),
+        dense(outputs=1),
+    ),
+}
 # Of an example with itself neural-tangents has the square root of round-off for the
 # angle; a jump makes another square root of it. tanh it takes by Hermite nodes.
 TOLERANCES = {"sign": (1e-9, 2e-4), "tanh": (1e-6, 1e-6)}
@@ -206,13 +298,28 @@ def data(kind):
     return tuple(jnp.asarray(x, jnp.float64) for x in RECORD["data"][kind])
 
 
+# Of the others both kernels are blocks of one, which is half the compilation.
+BETWEEN = ("relu", "dropout", "conv same", "masked attention")
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_equal_to_the_recorded_values(name, x64):
     record = RECORD["kernels"][name]
     x1, x2 = data(record["data"])
+    mask1 = mask2 = None
+    if record["data"].startswith("masked"):
+        mask1, mask2 = (x[..., 0] != RECORD["nothing"] for x in (x1, x2))
     kernel = ntk.infinite(NETWORKS[name], dropout=True)
-    between, itself = jax.jit(lambda: (kernel(x1, x2), kernel(x1)))()
-    for found, which in ((between, "between"), (itself, "itself")):
+    mask = None if mask1 is None else jnp.concatenate([mask1, mask2])
+    whole = kernel(jnp.concatenate([x1, x2]), mask1=mask)
+    n = len(x1)
+    blocks = {
+        "between": jax.tree.map(lambda k: k[:n, n:], whole),
+        "itself": jax.tree.map(lambda k: k[:n, :n], whole),
+    }
+    if name in BETWEEN:
+        blocks["between"] = kernel(x1, x2, mask1=mask1, mask2=mask2)
+    for which, found in blocks.items():
         for field in ("nngp", "ntk"):
             rtol = TOLERANCES.get(name, (1e-9, 2e-8))[which == "itself"]
             np.testing.assert_allclose(
@@ -222,4 +329,4 @@ def test_equal_to_the_recorded_values(name, x64):
 
 def test_every_recorded_network_is_compared():
     assert set(NETWORKS) == set(RECORD["kernels"])
-    assert len(NETWORKS) >= 50
+    assert len(NETWORKS) >= 70

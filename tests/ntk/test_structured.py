@@ -67,6 +67,7 @@ def case(name):
     }[name]
 
 
+REST = {"flax": 2, "tied": 2, "scanned": 1}
 CASES = ["flax", "conv", "kan", "tied", "scanned", "scaled and turned"]
 
 
@@ -75,7 +76,10 @@ def test_equals_the_contraction_of_jacobians(name, x64):
     apply, params, x, found = case(name)
     params, x = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), (params, x))
     single = lambda p, x: apply(p, x[None])[0]  # noqa: E731
-    assert len(structured.plan(single, params, x[0]).sites) == found
+    plan = structured.plan(single, params, x[0])
+    assert len(plan.sites) == found
+    # A bias goes with its product; of a norm, and whatever is used twice, is the rest.
+    assert plan.leaves - len(plan.found) == REST.get(name, 0)
     for outputs in ("trace", "full"):
         kernels = [
             ntk.empirical(apply, params, x, x[:2] + 0.1, outputs=outputs, method=method)
@@ -108,3 +112,17 @@ def test_no_jacobian_of_a_large_weight_is_in_memory():
 
     jacobian = 16 * 4 * 512 * 512 * 4
     assert memory("structured") < jacobian / 10 < jacobian < memory("jacobian")
+
+
+def test_multiplications_are_counted_within_scans_and_convolutions():
+    params = {"w": jnp.ones((3, 4, 4)), "out": jnp.ones((4, 2))}
+    single = lambda p, x: scanned(p, x[None])[0]  # noqa: E731
+    plan = structured.plan(single, params, jnp.ones(4))
+    # Three steps of a product and a tanh, then the last product.
+    products = 3 * (4 * 4 + 4) + 4 * 2
+    assert products <= structured.forward_cost(plan) <= products + 10
+    net = nn.Conv(2, 6, (3, 3), use_bias=False)
+    image = jnp.ones((5, 4, 2))
+    plan = structured.plan(net.apply, net.init(jax.random.key(0)), image)
+    products = 5 * 4 * 6 * 9 * 2
+    assert products <= structured.forward_cost(plan) <= 1.2 * products

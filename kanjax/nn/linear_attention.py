@@ -1,0 +1,99 @@
+"""Self-attention without a nonlinearity, scaled by the root of the head size.
+
+Hron, Bahri, Sohl-Dickstein, Novak 2020, arXiv 2006.10540, section 3.1: the one
+attention in that scaling whose limit has a closed form.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from kanjax import model
+from kanjax.nn import checks
+from kanjax.nn.tied_attention import check_tokens
+
+
+@model.dataclass
+class LinearAttention:
+    """``(scale Q K^T / (in sqrt(head_features))) V`` in each head, then a dense layer.
+
+    All weights are standard normal, in the NTK parameterization: queries and keys are
+    ``x W``, values ``kernel_scale / sqrt(in) x W``.
+
+    Args:
+        features: number of features of a token.
+        out_features: number of features of an output.
+        heads: number of heads.
+        head_features: number of features of a query, a key and a value.
+        scale: of the logits.
+        kernel_scale: of the outputs.
+        bias_scale: the standard deviation of the output's bias; none if 0.
+        key_model: a model of the tokens that queries and keys are taken of in their
+            place, such as ``model.Residual(Positions(...))``.
+        key_features: the number of features of its outputs; that of a token if None.
+    """
+
+    features: int
+    out_features: int
+    heads: int = 1
+    head_features: int = 64
+    scale: float = 1.0
+    kernel_scale: float = 1.0
+    bias_scale: float = 0.0
+    key_model: model.Model | None = model.child(default=None)
+    key_features: int | None = None
+
+    def __post_init__(self) -> None:
+        checks.check_positive(
+            features=self.features,
+            out_features=self.out_features,
+            heads=self.heads,
+            head_features=self.head_features,
+        )
+
+    def init(self, key: Array) -> dict[str, model.Params]:
+        """Draw "query", "key", "value" (heads, in, head), "output" and the rest."""
+        keys = jax.random.split(key, 6)
+        size = self.key_features or self.features
+        inner = (self.heads, size, self.head_features)
+        params: dict[str, model.Params] = {
+            "query": jax.random.normal(keys[0], inner),
+            "key": jax.random.normal(keys[1], inner),
+            "value": jax.random.normal(
+                keys[2], (self.heads, self.features, self.head_features)
+            ),
+            "output": jax.random.normal(
+                keys[3], (self.heads, self.head_features, self.out_features)
+            ),
+        }
+        if self.bias_scale > 0:
+            params["bias"] = jax.random.normal(keys[4], (self.out_features,))
+        if self.key_model is not None:
+            params["key_model"] = self.key_model.init(keys[5])
+        return params
+
+    def apply(
+        self, params: dict[str, model.Params], x: Array, *, key: Array | None = None
+    ) -> Float[Array, "*batch tokens out"]:
+        """The layer's outputs for x (..., tokens, features)."""
+        check_tokens(x, self.features)
+        source = x
+        if self.key_model is not None:
+            source = self.key_model.apply(params["key_model"], x, key=key)
+        queries, keys, values = (
+            jnp.einsum("...tc,hcd->...htd", of, params[name])
+            for name, of in (("query", source), ("key", source), ("value", x))
+        )
+        # Without a nonlinearity keys meet values first.
+        memory = jnp.einsum("...hsd,...hse->...hde", keys, values)
+        seen = jnp.einsum("...htd,...hde->...hte", queries, memory)
+        y = jnp.einsum("...hte,heo->...to", seen, params["output"])
+        logits = self.scale / (source.shape[-1] * math.sqrt(self.head_features))
+        size = math.sqrt(self.features * self.heads * self.head_features)
+        y = y * (logits * self.kernel_scale / size)
+        if "bias" in params:
+            y = y + jnp.broadcast_to(self.bias_scale * params["bias"], y.shape)
+        return y

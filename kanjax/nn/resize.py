@@ -1,0 +1,116 @@
+"""Images of another size, and parts of them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from kanjax import model
+from kanjax.nn import checks, pooling
+
+_METHODS = ("nearest", "linear", "cubic", "lanczos3", "lanczos5")
+
+
+@model.dataclass
+class Resize:
+    """Values between positions, as ``jax.image.resize`` interpolates them.
+
+    Args:
+        shape: the new extent of each spatial axis.
+        method: "nearest", "linear", "cubic", "lanczos3" or "lanczos5".
+        antialias: whether a smaller image is smoothed first.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> Resize((4, 4)).apply((), jnp.ones((5, 8, 8, 3))).shape
+        (5, 4, 4, 3)
+    """
+
+    shape: tuple[int, ...]
+    method: str = "linear"
+    antialias: bool = True
+
+    def __post_init__(self) -> None:
+        checks.check_positive(**{f"shape[{i}]": n for i, n in enumerate(self.shape)})
+        if self.method not in _METHODS:
+            raise ValueError(
+                f"method must be one of {', '.join(map(repr, _METHODS))}; got "
+                f"{self.method!r}."
+            )
+
+    def init(self, key: Array) -> tuple[()]:
+        """No parameters: the empty tuple; the key is not used."""
+        return ()
+
+    def apply(
+        self, params: tuple[()], x: Array, *, key: Array | None = None
+    ) -> Float[Array, "*batch channels"]:
+        """x (..., *spatial, channels) to (..., *shape, channels)."""
+        spatial = len(self.shape)
+        pooling.check_spatial(x, spatial)
+        shape = (*x.shape[: -spatial - 1], *self.shape, x.shape[-1])
+        return jax.image.resize(x, shape, self.method, antialias=self.antialias)
+
+    def matrix(self, axis: int, size: int) -> Float[Array, "new size"]:
+        """What one spatial axis of that extent is multiplied with."""
+        return jax.image.resize(
+            jnp.eye(size),
+            (self.shape[axis], size),
+            self.method,
+            antialias=self.antialias,
+        )
+
+    def parameter_axes(self) -> tuple[()]:
+        """There are no parameters: channels pass in their order."""
+        return ()
+
+
+@model.dataclass
+class Index:
+    """Some of the positions.
+
+    Args:
+        positions: of each spatial axis an integer, the one position that is left, whose
+            axis then goes; or what ``slice`` takes, such as (None, 4) or (0, None, 2).
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> Index((0, (None, None, 2))).apply((), jnp.ones((5, 8, 8, 3))).shape
+        (5, 4, 3)
+    """
+
+    positions: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        for i, one in enumerate(self.positions):
+            parts = one if isinstance(one, tuple) and 0 < len(one) < 4 else (one,)
+            whole = parts is one
+            if not all(isinstance(n, int) or (whole and n is None) for n in parts):
+                raise ValueError(
+                    f"positions[{i}] must be an integer or a tuple of up to three for "
+                    f"slice, such as (None, 4); got {one!r}."
+                )
+
+    @property
+    def slices(self) -> tuple[int | slice, ...]:
+        """What the spatial axes are indexed with."""
+        return tuple(
+            slice(*one) if isinstance(one, tuple) else one for one in self.positions
+        )
+
+    def init(self, key: Array) -> tuple[()]:
+        """No parameters: the empty tuple; the key is not used."""
+        return ()
+
+    def apply(
+        self, params: tuple[()], x: Array, *, key: Array | None = None
+    ) -> Float[Array, "*batch channels"]:
+        """Those of x (..., *spatial, channels)."""
+        pooling.check_spatial(x, len(self.positions))
+        return x[(..., *self.slices, slice(None))]
+
+    def parameter_axes(self) -> tuple[()]:
+        """There are no parameters: channels pass in their order."""
+        return ()

@@ -1,0 +1,132 @@
+"""Infinite-width rules of attention and of vectors of positions.
+
+Hron, Bahri, Sohl-Dickstein, Novak 2020, arXiv 2006.10540.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from kanjax import nn
+from kanjax.ntk.covariances import Covariances
+from kanjax.ntk.rules import Propagate, Rule, Rules
+from kanjax.ntk.spatial_rules import always, check_spatial
+
+
+def tied_attention(
+    layer: nn.TiedAttention, k: Covariances, propagate: Propagate
+) -> Covariances:
+    """``K <- w^2 G K G'^T + b^2``, with ``G = weights(scale K)`` of each example.
+
+    ``Theta <- w^2 G Theta G'^T + b^2 + 2 w^2 G K G'^T``: of the values' weights and of
+    the output's; the keys' share vanishes in this scaling.
+    """
+    check_spatial(layer, k, 1)
+    weight, bias = layer.kernel_scale**2, layer.bias_scale**2
+    keys = _keys(layer, k, propagate)
+    left = _looks(layer, keys.first, k.first_mask)
+    right = _looks(layer, keys.second, k.second_mask)
+
+    def seen(a: Array, covariance: Array, b: Array) -> Array:
+        return weight * (a @ covariance @ jnp.swapaxes(b, -1, -2))
+
+    nngp = seen(left, k.nngp, right)
+    return k.replace(
+        nngp=nngp + bias,
+        ntk=seen(left, k.ntk, right) + bias + 2 * nngp,
+        first=seen(left, k.first, left) + bias,
+        second=seen(right, k.second, right) + bias,
+        channels=layer.out_features,
+        centred=True,
+        fresh=True,
+    )
+
+
+def _keys(layer: Any, k: Covariances, propagate: Propagate) -> Covariances:
+    """What keys are taken of, and queries with them."""
+    if layer.key_model is None:
+        return k
+    return propagate(layer.key_model, k, pairs=True).averaged()
+
+
+def _looks(layer: nn.TiedAttention, logits: Array, mask: Array | None) -> Array:
+    """How much each token takes from each, nothing from those that are not there."""
+    logits = layer.scale * logits
+    if mask is None:
+        return layer.weights(logits)
+    there = mask[..., None, :]
+    if layer.weights is jax.nn.softmax:
+        # Finite, so that an example with nothing in it has no NaN.
+        logits = jnp.where(there, logits, jnp.finfo(logits.dtype).min)
+    return jnp.where(there, layer.weights(logits), 0)
+
+
+def linear_attention(
+    layer: nn.LinearAttention, k: Covariances, propagate: Propagate
+) -> Covariances:
+    """``K <- w^2 A sum(A * K) + b^2``, over all pairs of tokens, A the keys' K.
+
+    Logits are random at any width, of covariance ``A A``, and independent of values.
+    Of ``Theta``, queries, keys, values and outputs have a share of K each, and what is
+    below them that of the product rule.
+    """
+    check_spatial(layer, k, 1)
+    weight, bias = (layer.scale * layer.kernel_scale) ** 2, layer.bias_scale**2
+    keys = _keys(layer, k, propagate)
+
+    def overlap(a: Array, b: Array) -> Array:
+        return jnp.sum(a * b, axis=(-2, -1), keepdims=True)
+
+    def seen(a: Array, b: Array) -> Array:
+        return weight * overlap(a, b) * a
+
+    nngp = seen(keys.nngp, k.nngp)
+    below = overlap(keys.ntk, k.nngp) + overlap(keys.nngp, k.ntk)
+    below = below * keys.nngp + overlap(keys.nngp, k.nngp) * keys.ntk
+    return k.replace(
+        nngp=nngp + bias,
+        ntk=4 * nngp + weight * below + bias,
+        first=seen(keys.first, k.first) + bias,
+        second=seen(keys.second, k.second) + bias,
+        channels=layer.out_features,
+        centred=True,
+        fresh=True,
+    )
+
+
+def attention(layer: nn.Attention, k: Covariances, propagate: Propagate) -> Covariances:
+    """Refuse: scaled by the root of the head size, logits stay random at any width."""
+    raise ValueError(
+        f"{layer!r} has no closed-form kernel: its logits are random at infinite "
+        "width. nn.TiedAttention has one, and so has nn.LinearAttention; or sample "
+        "finite networks with kj.ntk.empirical."
+    )
+
+
+def positions(layer: nn.Positions, k: Covariances, propagate: Propagate) -> Covariances:
+    """``K = Theta = scale^2 R`` between positions, R the identity or what is given."""
+    check_spatial(layer, k, len(layer.shape))
+    size = math.prod(layer.shape)
+    between = jnp.eye(size) if layer.covariance is None else layer.covariance
+    between = layer.scale**2 * between.reshape(*layer.shape, *layer.shape)
+    if not k.pairs:
+        between = jnp.diagonal(between.reshape(size, size)).reshape(layer.shape)
+
+    def alike(covariance: Array) -> Array:
+        examples = covariance.shape[: k.examples]
+        wide = (1,) * k.examples + between.shape
+        values = between.astype(covariance.dtype).reshape(wide)
+        return jnp.broadcast_to(values, (*examples, *between.shape))
+
+    return k.map(alike, centred=True, fresh=True, channels=layer.features)
+
+
+ATTENTION_RULES: Rules = {
+    nn.Attention: Rule(attention),
+    nn.LinearAttention: Rule(linear_attention, always),
+    nn.Positions: Rule(positions),
+    nn.TiedAttention: Rule(tied_attention, always),
+}

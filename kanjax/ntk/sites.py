@@ -1,0 +1,181 @@
+"""The products of weights in a jaxpr, and the biases that are added to them.
+
+Novak, Sohl-Dickstein, Schoenholz 2022, arXiv 2206.08720, section 3.4.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.extend.core
+import jax.numpy as jnp
+
+# What only moves entries about, so that the weights stay the parameters.
+_MOVES = ("reshape", "transpose", "squeeze", "convert_element_type", "copy")
+
+
+class Site(NamedTuple):
+    """A product of a layer's inputs with weights that occur nowhere else.
+
+    Attributes:
+        equation: its index in the jaxpr.
+        operand: which operand the weights are.
+        leaves: the indices of the parameters that the weights are made of, and of any
+            bias.
+        factor: what the weights are multiplied with.
+        bias: what a bias is multiplied with that is added to the product; 0 without.
+    """
+
+    equation: int
+    operand: int
+    leaves: frozenset[int]
+    factor: float
+    bias: float = 0.0
+
+
+def find(jaxpr: Any, leaves: int) -> list[Site]:
+    """Follow each parameter through moves to the one product that it is used in."""
+    uses: dict[Any, int] = {}
+    for equation in jaxpr.eqns:
+        for v in equation.invars:
+            if not is_literal(v):
+                uses[v] = uses.get(v, 0) + 1
+    for v in jaxpr.outvars:
+        if not is_literal(v):
+            uses[v] = uses.get(v, 0) + 1
+    weights = {
+        v: (frozenset({i}), 1.0)
+        for i, v in enumerate(jaxpr.invars[:leaves])
+        if uses.get(v) == 1
+    }
+    sites: list[Site] = []
+    found = _Found({}, {})
+    for index, equation in enumerate(jaxpr.eqns):
+        tracked: list[Any] = [
+            weights.get(v) if not is_literal(v) else None for v in equation.invars
+        ]
+        once = uses.get(equation.outvars[0]) == 1
+        if not any(tracked):
+            _follow(equation, once, found, sites)
+            continue
+        moved = _moved(equation, tracked)
+        if moved is not None:
+            if once:
+                weights[equation.outvars[0]] = moved
+            continue
+        operand = _product_operand(equation, tracked)
+        if operand is not None:
+            made_of, factor = tracked[operand]
+            axes = _feature_axes(equation, operand)
+            if once:
+                found.products[equation.outvars[0]] = len(sites), 1.0, axes
+            sites.append(Site(index, operand, made_of, factor))
+        elif once and equation.primitive.name == "broadcast_in_dim":
+            axes = equation.params["broadcast_dimensions"]
+            shape = equation.invars[0].aval.shape
+            wide = frozenset(a for a, n in zip(axes, shape, strict=True) if n > 1)
+            found.spread[equation.outvars[0]] = *tracked[0], wide
+        else:
+            _follow(equation, once, found, sites, weights)
+    return sites
+
+
+class _Found(NamedTuple):
+    """Values that may be a product and its bias, each used once.
+
+    Attributes:
+        products: of each, its site, what it was multiplied with since, and the axes of
+            its features.
+        spread: of each, the parameters, their factor, and the axes that they vary on.
+    """
+
+    products: dict[Any, tuple[int, float, frozenset[int]]]
+    spread: dict[Any, tuple[frozenset[int], float, frozenset[int]]]
+
+
+def _follow(
+    equation: Any,
+    once: bool,
+    found: _Found,
+    sites: list[Site],
+    weights: dict[Any, tuple[frozenset[int], float]] | None = None,
+) -> None:
+    """Follow a product through a factor, and give it the bias that is added to it."""
+    name, operands = equation.primitive.name, equation.invars
+    if name not in ("mul", "add") or len(operands) != 2:
+        return
+    for v, other in (operands, operands[::-1]):
+        if is_literal(v) or v not in found.products:
+            continue
+        site, factor, features = found.products[v]
+        if name == "mul":
+            if once and is_literal(other) and jnp.ndim(other.val) == 0 and other.val:
+                scaled = factor * float(other.val)
+                found.products[equation.outvars[0]] = site, scaled, features
+            return
+        bias = _bias(other, found, weights or {})
+        if bias is not None and bias[2] == features:
+            leaves = sites[site].leaves | bias[0]
+            share = bias[1] / factor
+            sites[site] = sites[site]._replace(leaves=leaves, bias=share)
+        return
+
+
+def _bias(
+    v: Any, found: _Found, weights: dict[Any, tuple[frozenset[int], float]]
+) -> tuple[frozenset[int], float, frozenset[int]] | None:
+    if is_literal(v):
+        return None
+    if v in weights:
+        wide = frozenset(a for a, n in enumerate(v.aval.shape) if n > 1)
+        return *weights[v], wide
+    return found.spread.get(v)
+
+
+def _feature_axes(equation: Any, operand: int) -> frozenset[int]:
+    """The axes of a product's outputs that its weights have, where longer than 1."""
+    out = equation.outvars[0].aval
+    if equation.primitive.name == "conv_general_dilated":
+        axes: Sequence[int] = equation.params["dimension_numbers"].out_spec[1:2]
+    else:
+        contracted = equation.params["dimension_numbers"][0][operand]
+        free = equation.invars[operand].aval.ndim - len(contracted)
+        axes = range(free) if operand == 0 else range(out.ndim - free, out.ndim)
+    return frozenset(a for a in axes if out.shape[a] > 1)
+
+
+def _moved(equation: Any, tracked: list) -> tuple[frozenset[int], float] | None:
+    """What the output is made of, if its entries are those of the weights."""
+    name, out = equation.primitive.name, equation.outvars[0].aval
+    if name in _MOVES or (
+        name == "broadcast_in_dim" and out.size == equation.invars[0].aval.size
+    ):
+        return tracked[0] if jnp.issubdtype(out.dtype, jnp.floating) else None
+    if name == "mul":
+        for one, other in ((0, 1), (1, 0)):
+            v = equation.invars[other]
+            if tracked[one] and is_literal(v) and jnp.ndim(v.val) == 0:
+                return tracked[one][0], tracked[one][1] * float(v.val)
+    if name == "concatenate" and all(tracked):
+        factors = {factor for _, factor in tracked}
+        if len(factors) == 1:
+            return frozenset().union(*(part for part, _ in tracked)), factors.pop()
+    return None
+
+
+def _product_operand(equation: Any, tracked: list) -> int | None:
+    """Which operand the weights of a product of ours are; None for any other."""
+    if sum(one is not None for one in tracked) != 1:
+        return None
+    operand = next(i for i, one in enumerate(tracked) if one is not None)
+    if equation.primitive.name == "dot_general":
+        batch = equation.params["dimension_numbers"][1][operand]
+        return operand if not batch else None
+    if equation.primitive.name == "conv_general_dilated" and operand == 1:
+        groups = ("feature_group_count", "batch_group_count")
+        return 1 if all(equation.params[g] == 1 for g in groups) else None
+    return None
+
+
+def is_literal(v: Any) -> bool:
+    return isinstance(v, jax.extend.core.Literal)
