@@ -316,21 +316,18 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 def _images(
     data: pathlib.Path, size: int | None
 ) -> tuple[kj.data.Examples, kj.data.Examples, int]:
-    """MNIST's four IDX files, CIFAR's *.bin, a MedMNIST .npz, or class folders."""
+    """MNIST's IDX files, CIFAR's *.bin, a MedMNIST or other .npz, or class folders."""
     if data.suffix == ".npz":
-        split = kj.data.read_medmnist(data)
-        return split.train, split.test, int(split.train.y.max()) + 1
-    if next(data.glob("*-images*"), None):
-        parts = [
-            kj.data.read_idx(
-                *(next(data.glob(f"{p}-{k}*")) for k in ("images", "labels"))
-            )
-            for p in ("train", "t10k")
-        ]
+        if "train_images" in np.load(data):
+            split = kj.data.read_medmnist(data)
+            return split.train, split.test, int(split.train.y.max()) + 1
+        parts = [kj.data.read_npz(data, task="classification")]
+    elif next(data.glob("*-images*"), None):
+        parts = [kj.data.read_idx(*_idx_files(data, p)) for p in ("train", "t10k")]
     elif next(data.glob("*.bin"), None):
-        tests = [p for p in data.glob("*.bin") if "test" in p.name]
+        tests = sorted(p for p in data.glob("*.bin") if "test" in p.name)
         trains = sorted(p for p in data.glob("*.bin") if "test" not in p.name)
-        parts = [kj.data.read_cifar(paths) for paths in (trains, tests)]
+        parts = [kj.data.read_cifar(paths) for paths in (trains, tests) if paths]
     else:
         square = None if size is None else (size, size)
         folders = [data / p for p in ("train", "val") if (data / p).is_dir()]
@@ -343,6 +340,16 @@ def _images(
         kj.data.Examples(jnp.asarray(p.x), jnp.asarray(p.y, jnp.int32)) for p in parts
     )
     return first, second, classes
+
+
+def _idx_files(data: pathlib.Path, part: str) -> list[pathlib.Path]:
+    found = [next(data.glob(f"{part}-{k}*"), None) for k in ("images", "labels")]
+    if None in found:
+        raise kj.data.DataError(
+            f"{data} lacks {part}-images or {part}-labels; MNIST's four files belong "
+            "together."
+        )
+    return [path for path in found if path is not None]
 
 
 def _augment(key: jax.Array, x: Any, y: Any, classes: int) -> tuple[Any, Any]:

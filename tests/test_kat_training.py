@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import kanjax.nn.vision
-from kanjax import papers
+from kanjax import data, papers
 
 
 @pytest.fixture
@@ -32,6 +32,55 @@ def test_images_are_read_from_what_is_there(example, folder):
     assert train.x.shape == test.x.shape == (24, 8, 8, 3) and classes == 2
     train, test, classes = example["_images"](folder / "train", 4)
     assert len(train.x) == 19 and len(test.x) == 5 and train.x.shape[1:] == (4, 4, 3)
+
+
+def _idx(path, array):
+    dimensions = b"".join(n.to_bytes(4, "big") for n in array.shape)
+    path.write_bytes(bytes([0, 0, 8, array.ndim]) + dimensions + array.tobytes())
+
+
+def test_idx_files_are_read(example, tmp_path):
+    rng = np.random.default_rng(0)
+    for part, number in (("train", 20), ("t10k", 10)):
+        labels = (np.arange(number) % 10).astype(np.uint8)
+        images = rng.integers(0, 256, (number, 28, 28), np.uint8)
+        _idx(tmp_path / f"{part}-images-idx3-ubyte", images)
+        _idx(tmp_path / f"{part}-labels-idx1-ubyte", labels)
+    train, test, classes = example["_images"](tmp_path, None)
+    assert train.x.shape == (20, 28, 28, 1) and test.x.shape == (10, 28, 28, 1)
+    assert classes == 10 and np.array_equal(test.y, np.arange(10))
+    (tmp_path / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(data.DataError, match="lacks t10k-images or t10k-labels"):
+        example["_images"](tmp_path, None)
+
+
+def test_cifar_files_are_read(example, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = rng.integers(0, 256, (60, 1 + 3072), np.uint8)
+    rows[:, 0] = np.arange(60) % 10
+    for name, part in (("data_batch_1", rows[:50]), ("test_batch", rows[50:])):
+        (tmp_path / f"{name}.bin").write_bytes(part.tobytes())
+    train, test, classes = example["_images"](tmp_path, None)
+    assert train.x.shape == (50, 32, 32, 3) and len(test.x) == 10 and classes == 10
+    (tmp_path / "test_batch.bin").unlink()
+    train, test, _ = example["_images"](tmp_path, None)
+    assert (len(train.x), len(test.x)) == (40, 10)
+
+
+def test_npz_files_are_read(example, tmp_path):
+    rng = np.random.default_rng(0)
+    sizes = {"train": 12, "val": 6, "test": 6}
+    images = {k: rng.integers(0, 256, (n, 8, 8, 3), np.uint8) for k, n in sizes.items()}
+    labels = {k: (np.arange(n) % 3)[:, None] for k, n in sizes.items()}
+    arrays = {f"{k}_images": v for k, v in images.items()}
+    arrays |= {f"{k}_labels": v for k, v in labels.items()}
+    np.savez(tmp_path / "medmnist.npz", **arrays)
+    train, test, classes = example["_images"](tmp_path / "medmnist.npz", None)
+    assert train.x.shape == (12, 8, 8, 3) and len(test.x) == 6 and classes == 3
+    y = np.arange(20) % 2
+    np.savez(tmp_path / "own.npz", x=rng.random((20, 8, 8, 3)), y=y)
+    train, test, classes = example["_images"](tmp_path / "own.npz", None)
+    assert train.x.shape == (16, 8, 8, 3) and len(test.x) == 4 and classes == 2
 
 
 def test_only_kernels_decay(example):
