@@ -109,7 +109,8 @@ def _tell(entry: dict[str, Any]) -> None:
         if who in entry:
             one = entry[who]
             state = "recovered" if one["recovered"] else "not recovered"
-            print(f"  {who:8s} {state:14s} {one['seconds']:8.1f} s  {one['rmse']}")
+            text = f"  {who:8s} {state:14s} {one['seconds']:8.1f} s  {one['rmse']}"
+            print(text, flush=True)
 
 
 def _summary(entries: list[dict[str, Any]]) -> dict[str, Any]:
