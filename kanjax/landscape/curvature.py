@@ -70,10 +70,17 @@ def hessian_eigenpairs(
     def value(v: Params) -> Array:
         return linalg.directional_derivatives(loss, params, v).curvature
 
-    # Zero in value, and the derivative of v^T H v.
-    again = jax.lax.map(value, found.vectors)
-    slopes = (again - jax.lax.stop_gradient(again)).astype(found.values.dtype)
-    return found._replace(values=found.values + slopes)
+    again = jax.lax.map(value, found.vectors).astype(found.values.dtype)
+    return found._replace(values=_with_slope_of(found.values, again))
+
+
+@jax.custom_jvp
+def _with_slope_of(values: Array, others: Array) -> Array:
+    """The values with the derivative of the others, computed for a derivative only."""
+    return values
+
+
+_with_slope_of.defjvp(lambda primals, tangents: (primals[0], tangents[1]))
 
 
 def hessian_trace(
