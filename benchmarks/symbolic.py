@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "environment": timing.environment((*timing.PACKAGES, "scipy", "sympy")),
         "tolerance": formulas.TOLERANCE,
         "starts": options.starts,
+        "parts": _parts(options),
         "formulas": [],
         "peers": {},
     }
@@ -60,9 +61,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 entry["pykan"] = peer.ask(**asked)
             result["formulas"].append(entry)
             _tell(entry)
-    result["summary"] = _summary(result["formulas"])
-    result["parts"] = _parts(options)
-    timing.write_json(options.out, result)
+            # It takes long: what is there is kept if it ends early.
+            result["summary"] = _summary(result["formulas"])
+            timing.write_json(options.out, result)
 
 
 def _ours(one: formulas.Formula, options: Any) -> dict[str, Any]:
