@@ -162,7 +162,8 @@ def fit_coefficients(
     """
     design = jnp.swapaxes(basis(x, axis=-2), 0, 2)  # (in, size, points)
 
-    def solve(a: Array, targets: Array) -> Array:
+    def solve(system: tuple[Array, Array]) -> Array:
+        a, targets = system
         size = a.shape[0]
         scale = jnp.sqrt(ridge * jnp.sum(a**2) / size)
         augmented = jnp.concatenate([a.T, scale * jnp.eye(size, dtype=a.dtype)])
@@ -170,7 +171,9 @@ def fit_coefficients(
         projected = jnp.matmul(q[: a.shape[1]].T, targets, precision="highest")
         return jax.scipy.linalg.solve_triangular(r, projected)
 
-    return jax.vmap(solve, in_axes=(0, 1), out_axes=1)(design, y)
+    # One input after the other: on two cores jaxlib's decompositions of whole batches
+    # wait for each other without end where two layers' run at once.
+    return jnp.swapaxes(jax.lax.map(solve, (design, jnp.swapaxes(y, 0, 1))), 0, 1)
 
 
 @jax.jit

@@ -136,3 +136,23 @@ def test_grids_belong_to_splines(key):
     net = kan.KAN((3, 2), bases.Fourier())
     with pytest.raises(TypeError, match="layer 0 has the basis Fourier()"):
         kan.update_grid(net, net.init(key), jnp.zeros((10, 3)))
+
+
+def test_decompositions_are_of_one_input_at_a_time():
+    """Those of whole batches can wait for each other without end on two cores."""
+    basis, x = bases.BSpline(3), jnp.linspace(-1, 1, 40)[:, None] * jnp.ones(4)
+    traced = jax.make_jaxpr(kan.fit_coefficients)(basis, x, jnp.ones((40, 4, 2)))
+    names = ("geqrf", "qr", "householder_product", "triangular_solve")
+    ranks = []
+
+    def visit(jaxpr):
+        for equation in jaxpr.eqns:
+            if equation.primitive.name in names:
+                ranks.extend(v.aval.ndim for v in equation.outvars)
+            for value in equation.params.values():
+                inner = getattr(value, "jaxpr", value)
+                if hasattr(inner, "eqns"):
+                    visit(inner)
+
+    visit(traced.jaxpr)
+    assert ranks and max(ranks) == 2
