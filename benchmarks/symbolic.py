@@ -31,7 +31,9 @@ LEAST_R2 = 0.99
 def main(argv: Sequence[str] | None = None) -> None:
     """Recover all formulas, time the parts and write the result."""
     options = _options(argv)
-    chosen = formulas.FORMULAS[: 1 if options.quick else None]
+    chosen = list(enumerate(formulas.FORMULAS))[: 1 if options.quick else None]
+    if options.only:
+        chosen = [(i, one) for i, one in chosen if one.name in options.only]
     result: dict[str, Any] = {
         "benchmark": "symbolic",
         "environment": timing.environment((*timing.PACKAGES, "scipy", "sympy")),
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             result["peers"]["pykan"] = (
                 {"absent": peer.absent} if peer.absent else {"versions": peer.versions}
             )
-        for index, one in enumerate(chosen):
+        for index, one in chosen:
             entry = {
                 "name": one.name,
                 "formula": one.text,
@@ -175,6 +177,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--starts", type=int, help="trainings of which the best is kept"
     )
+    parser.add_argument("--only", nargs="+", help="names of formulas, such as I.12.1")
     parser.add_argument("--rounds", type=int, help="blocks of each part")
     parser.add_argument("--seconds", type=float, help="the least length of a block")
     options = parser.parse_args(argv)
