@@ -22,7 +22,7 @@ def discover(
     y: Float[Array, "batch out"],
     *,
     starts: int = 3,
-    strength: float = 1e-2,
+    strength: float = 1e-3,
     steps: int = 300,
     intervals: int = 10,
     node_threshold: float = 1e-2,
@@ -41,7 +41,8 @@ def discover(
         x: (batch, in), in the domain of the splines.
         y: (batch, out), the targets.
         starts: number of starts.
-        strength: of the penalty, as for :func:`kanjax.kan.sparse`.
+        strength: of the penalty, as for :func:`kanjax.kan.sparse`, in units of the
+            targets' variance, so that theirs do not matter.
         steps: of L-BFGS in every stage before the formulas.
         intervals: of the finer grid.
         node_threshold, edge_threshold: as for :func:`kanjax.kan.prune`.
@@ -52,8 +53,9 @@ def discover(
     """
     if starts < 1:
         raise ValueError(f"starts must be at least 1; got {starts}.")
+    variance = float(jnp.mean(jnp.var(y, axis=0)))
     sparse = regularisation.sparse(
-        training.regression(model.apply), model, strength=strength
+        training.regression(model.apply), model, strength=strength * variance
     )
     init = jax.jit(model.init)
     ends = [
