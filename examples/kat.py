@@ -21,7 +21,7 @@ import optax
 
 import kanjax as kj
 from kanjax import cli, papers, plotting
-from kanjax.data import augmentation
+from kanjax.data import augmentation, files
 
 
 class Setting(NamedTuple):
@@ -318,7 +318,7 @@ def _images(
 ) -> tuple[kj.data.Examples, kj.data.Examples, int]:
     """MNIST's IDX files, CIFAR's *.bin, a MedMNIST or other .npz, or class folders."""
     if data.suffix == ".npz":
-        if "train_images" in np.load(data):
+        if "train_images" in files.arrays(data):
             split = kj.data.read_medmnist(data)
             return split.train, split.test, int(split.train.y.max()) + 1
         parts = [kj.data.read_npz(data, task="classification")]

@@ -207,7 +207,7 @@ def _compute(*operands: Array, static: Static, platform: str) -> list[Array]:
 
     def one(*operands: Array) -> list[Array]:
         found = None
-        if _is_written_twice(static, operands, platform):
+        if _has_another_kernel(static, operands, platform):
             module = importlib.import_module(
                 f"pallas_kernels.rational_{static.backend}"
             )
@@ -227,7 +227,9 @@ def _compute(*operands: Array, static: Static, platform: str) -> list[Array]:
     return levels.over(one, static.levels)(*operands)
 
 
-def _is_written_twice(static: Static, operands: Sequence[Array], platform: str) -> bool:
+def _has_another_kernel(
+    static: Static, operands: Sequence[Array], platform: str
+) -> bool:
     """Whether the other kernels for NVIDIA GPUs serve; they have no tangent."""
     types = {
         "triton": (jnp.float32, jnp.bfloat16, jnp.float16),

@@ -81,6 +81,9 @@ def test_npz_files_are_read(example, tmp_path):
     np.savez(tmp_path / "own.npz", x=rng.random((20, 8, 8, 3)), y=y)
     train, test, classes = example["_images"](tmp_path / "own.npz", None)
     assert train.x.shape == (16, 8, 8, 3) and len(test.x) == 4 and classes == 2
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "own.npz").read_bytes()[:-50])
+    with pytest.raises(data.DataError, match="cut.npz"):
+        example["_images"](tmp_path / "cut.npz", None)
 
 
 def test_only_kernels_decay(example):

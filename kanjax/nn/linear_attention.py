@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from kanjax import model
 from kanjax.nn import checks
-from kanjax.nn.tied_attention import check_tokens
+from kanjax.nn.tied_attention import check_tokens, joined, source_of_keys
 
 
 @model.dataclass
@@ -80,9 +80,7 @@ class LinearAttention:
     ) -> Float[Array, "*batch tokens out"]:
         """The layer's outputs for x (..., tokens, features)."""
         check_tokens(x, self.features)
-        source = x
-        if self.key_model is not None:
-            source = self.key_model.apply(params["key_model"], x, key=key)
+        source = source_of_keys(self, params, x, key)
         queries, keys, values = (
             jnp.einsum("...tc,hcd->...htd", of, params[name])
             for name, of in (("query", source), ("key", source), ("value", x))
@@ -90,10 +88,5 @@ class LinearAttention:
         # Without a nonlinearity keys meet values first.
         memory = jnp.einsum("...hsd,...hse->...hde", keys, values)
         seen = jnp.einsum("...htd,...hde->...hte", queries, memory)
-        y = jnp.einsum("...hte,heo->...to", seen, params["output"])
         logits = self.scale / (source.shape[-1] * math.sqrt(self.head_features))
-        size = math.sqrt(self.features * self.heads * self.head_features)
-        y = y * (logits * self.kernel_scale / size)
-        if "bias" in params:
-            y = y + jnp.broadcast_to(self.bias_scale * params["bias"], y.shape)
-        return y
+        return joined(self, params, logits * seen)

@@ -6,6 +6,7 @@ attention of infinite width is a fixed function of the tokens' covariance.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -94,9 +95,7 @@ class TiedAttention:
     ) -> Float[Array, "*batch tokens out"]:
         """The layer's outputs for x (..., tokens, features)."""
         check_tokens(x, self.features)
-        source = x
-        if self.key_model is not None:
-            source = self.key_model.apply(params["key_model"], x, key=key)
+        source = source_of_keys(self, params, x, key)
         keys, values = (
             jnp.einsum("...tc,hcd->...htd", of, params[name])
             for name, of in (("key", source), ("value", x))
@@ -104,12 +103,7 @@ class TiedAttention:
         logits = jnp.einsum("...htd,...hsd->...hts", keys, keys)
         logits = logits * (self.scale / (source.shape[-1] * self.head_features))
         seen = jnp.einsum("...hts,...hsd->...htd", self.weights(logits), values)
-        size = math.sqrt(self.features * self.heads * self.head_features)
-        y = jnp.einsum("...htd,hdo->...to", seen, params["output"])
-        y = y * (self.kernel_scale / size)
-        if "bias" in params:
-            y = y + jnp.broadcast_to(self.bias_scale * params["bias"], y.shape)
-        return y
+        return joined(self, params, seen)
 
     def parameter_axes(self) -> dict[str, tuple[str | None, ...]]:
         """What the axes of each parameter run over.
@@ -126,6 +120,23 @@ class TiedAttention:
             "output": (None, None, "out"),
         }
         return axes | {"bias": ("out",)} if self.bias_scale > 0 else axes
+
+
+def source_of_keys(layer: Any, params: Any, x: Array, key: Array | None) -> Array:
+    """What the keys of an attention are taken of: the tokens, or the key model's."""
+    if layer.key_model is None:
+        return x
+    return layer.key_model.apply(params["key_model"], x, key=key)
+
+
+def joined(layer: Any, params: Any, seen: Array) -> Float[Array, "*batch tokens out"]:
+    """The last dense layer, of what (..., heads, tokens, head_features) was seen."""
+    size = math.sqrt(layer.features * layer.heads * layer.head_features)
+    y = jnp.einsum("...htd,hdo->...to", seen, params["output"])
+    y = y * (layer.kernel_scale / size)
+    if "bias" in params:
+        y = y + jnp.broadcast_to(layer.bias_scale * params["bias"], y.shape)
+    return y
 
 
 def check_tokens(x: Array, features: int) -> None:

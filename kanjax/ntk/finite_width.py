@@ -70,8 +70,9 @@ def empirical(
               example's Jacobian in memory at a time.
             - "structured" finds the products and convolutions that use a weight once
               and takes their share from the layer's inputs and the derivatives of its
-              outputs, without the weight's Jacobian; of other parameters, such as
-              biases and whatever is inside a scan, it forms the Jacobian.
+              outputs, without the weight's Jacobian, with any bias that is added;
+              of other parameters, such as a norm's and whatever is inside a scan, it
+              forms the Jacobian.
             - "auto" takes the structure, unless vector products are estimated to need
               fewer multiplications, or the derivatives of one block of rows and one of
               columns would have more than 2**28 entries.
@@ -131,7 +132,9 @@ def empirical(
         kernel = functools.partial(block, params, outputs)
         if mesh is not None:
             columns = x1 if x2 is None else x2
-            rows = lambda a, b: blocks.rectangle(kernel, a, b, local, parts)  # noqa: E731
+            rows = functools.partial(
+                blocks.rectangle, kernel, sizes=local, blocks=parts
+            )
             theta = blocks.spread(rows, mesh, x1, sizes[0], columns)
             return blocks.symmetrized(theta) if x2 is None else theta
         if x2 is None:

@@ -81,6 +81,9 @@ LOCAL = nn.ConvLocal(
     kernel_scale=1.2,
     bias_scale=0.3,
 )
+TRANSPOSED = nn.ConvTranspose(
+    3, 16, (3, 3), 2, parameterization="ntk", kernel_scale=1.2, bias_scale=0.3
+)
 FIRST = conv((3, 3), 3)
 POOL = nn.GlobalPool(2)
 NETWORKS = {name: between(function) for name, function in ACTIVATIONS.items()} | {
@@ -171,15 +174,7 @@ NETWORKS = {name: between(function) for name, function in ACTIVATIONS.items()} |
         POOL,
     ),
     "conv transpose": images(
-        nn.ConvTranspose(
-            3,
-            16,
-            (3, 3),
-            2,
-            parameterization="ntk",
-            kernel_scale=1.2,
-            bias_scale=0.3,
-        ),
+        TRANSPOSED,
         RELU,
         nn.Flatten(2),
         features=1024,
@@ -255,15 +250,7 @@ NETWORKS |= {
     "masked myrtle": images(FIRST, BARE_16, RELU, nn.Pool((2, 2)), SQUARE, RELU, POOL),
     "masked residual": images(FIRST, model.Residual(serial(RELU, SQUARE)), RELU, POOL),
     "masked transpose": images(
-        nn.ConvTranspose(
-            3,
-            16,
-            (3, 3),
-            2,
-            parameterization="ntk",
-            kernel_scale=1.2,
-            bias_scale=0.3,
-        ),
+        TRANSPOSED,
         RELU,
         POOL,
     ),
