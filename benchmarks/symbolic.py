@@ -25,7 +25,6 @@ from kanjax.kan import symbolic
 
 SHAPE, QUICK_SHAPE = (64, 64, 64), (3, 4, 2)
 ROWS, QUICK_ROWS = 10_000, 200
-LEAST_R2 = 0.99
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -87,12 +86,9 @@ def _ours(one: formulas.Formula, options: Any) -> dict[str, Any]:
         y,
         starts=options.starts,
         steps=5 if options.quick else 300,
-        minimum_r2=LEAST_R2,
     )
     try:
-        (expression,) = symbolic.formula(
-            found.model, found.params, x, digits=7, minimum_r2=LEAST_R2
-        )
+        (expression,) = symbolic.formula(found.model, found.params, x, digits=7)
     except ValueError as error:
         seconds = round(time.perf_counter() - start, 2)
         failed = {"recovered": False, "rmse": None, "failed": str(error)}

@@ -1,11 +1,13 @@
 """Fits of ``c f(a x + b) + d`` to samples of many curves by many functions at once.
 
-Source: Liu et al. (2024), arXiv 2404.19756, section 2.5.1: (a, b) by a grid that zooms
-in, (c, d) by linear regression.
+Sources: Liu et al. (2024), arXiv 2404.19756, section 2.5.1: (a, b) by a grid that zooms
+in, (c, d) by linear regression; the choice between functions weighs fit against
+complexity as in KAN 2.0, arXiv 2408.10205.
 """
 
 import functools
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,17 +20,56 @@ from kanjax.kan.library import LIBRARY
 
 _COARSE, _FINE, _ZOOMS = 41, 11, 5
 _RANGE = 10.0
+_LEAST_MISFIT = 1e-5
+
+
+class Fit(NamedTuple):
+    """``c f(a x + b) + d``, the best of one function.
+
+    Attributes:
+        name: the function's name in the library.
+        coefficients: (a, b, c, d).
+        r2: the squared correlation with the samples.
+    """
+
+    name: str
+    coefficients: tuple[float, float, float, float]
+    r2: float
+
+    def implausibility(self, weight: float) -> float:
+        """As :func:`implausibility` of its complexity and misfit."""
+        misfit = 1 + _LEAST_MISFIT - self.r2
+        return implausibility(LIBRARY[self.name].complexity, misfit, weight)
+
+
+def implausibility(complexity: float, misfit: float, weight: float) -> float:
+    """``weight * complexity + (1 - weight) * log2(misfit)``.
+
+    Args:
+        complexity: of a function, or of several together.
+        misfit: a squared error over the variance of what is fitted.
+        weight: 0 asks for fit alone, 1 for simplicity alone.
+    """
+    return weight * complexity + (1 - weight) * math.log2(misfit)
 
 
 def fit_all(
     names: tuple[str, ...],
     x: Float[ArrayLike, "edges points"],
     y: Float[ArrayLike, "edges points"],
-) -> Float[np.ndarray, "functions edges 5"]:
-    """(a, b, c, d, r2) of every function on every edge."""
+    complexity_weight: float,
+) -> list[list[Fit]]:
+    """Every function's fit on every edge, the most plausible first."""
+    ranked = []
     # Edge by edge, so that one program serves any number of them.
-    pairs = zip(np.asarray(x), np.asarray(y), strict=True)
-    return np.stack([jax.device_get(_fit(names, *pair)) for pair in pairs], axis=1)
+    for pair in zip(np.asarray(x), np.asarray(y), strict=True):
+        found = jax.device_get(_fit(names, *pair)).tolist()
+        fits = [
+            Fit(name, (a, b, c, d), r2)
+            for name, (a, b, c, d, r2) in zip(names, found, strict=True)
+        ]
+        ranked.append(sorted(fits, key=lambda f: f.implausibility(complexity_weight)))
+    return ranked
 
 
 @functools.partial(jax.jit, static_argnames="names")

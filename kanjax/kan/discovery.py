@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from kanjax import training
 from kanjax.kan import grid, pruning, regularisation, symbolic
-from kanjax.kan.network import KAN
+from kanjax.kan.network import KAN, Params
 
 
 def discover(
@@ -27,13 +27,16 @@ def discover(
     intervals: int = 10,
     node_threshold: float = 1e-2,
     edge_threshold: float = 3e-2,
+    tolerance: float = 1e-8,
     **options: Any,
 ) -> symbolic.Symbolic:
     """Look for a formula of y in x with a KAN on splines.
 
-    L-BFGS trains on all of x with a penalty from several starts. The one of lowest loss
-    is pruned, moved to a finer grid and trained without; its edges become formulas by
-    :func:`kanjax.kan.symbolic.auto_symbolic`, which are trained as well.
+    L-BFGS trains on all of x with a penalty from several starts. The network of lowest
+    loss is pruned, moved to a finer grid and trained without; its edges become formulas
+    by :func:`kanjax.kan.symbolic.auto_symbolic`, which are trained as well. Where these
+    miss the targets, the next start has its turn; the formulas that fit best are
+    returned.
 
     Args:
         model: a KAN on B-splines; the narrower, the sooner found.
@@ -46,6 +49,8 @@ def discover(
         steps: of L-BFGS in every stage before the formulas.
         intervals: of the finer grid.
         node_threshold, edge_threshold: as for :func:`kanjax.kan.prune`.
+        tolerance: the mean squared error, over the targets' variance, at which no other
+            start is looked at.
         **options: of ``auto_symbolic``.
 
     Raises:
@@ -63,19 +68,32 @@ def discover(
         for one in jax.random.split(key, starts)
     ]
     reached = jax.jit(training.on_batch(sparse, (x, y)))
-    best = min(
-        ends, key=lambda params: float(jnp.nan_to_num(reached(params), nan=1e30))
-    )
-    small, params, *_ = pruning.prune(
-        model,
-        best,
-        x,
-        node_threshold=node_threshold,
-        edge_threshold=edge_threshold,
-    )
-    small, params = grid.update_grid(
-        small, params, x, uniform_share=0.5, intervals=intervals
-    )
-    plain = training.regression(small.apply)
-    params = training.minimise(plain, params, (x, y), steps=steps)
-    return symbolic.auto_symbolic(small, params, x, y, **options)
+
+    def read_off(params: Params) -> tuple[float, symbolic.Symbolic]:
+        small, params, *_ = pruning.prune(
+            model,
+            params,
+            x,
+            node_threshold=node_threshold,
+            edge_threshold=edge_threshold,
+        )
+        small, params = grid.update_grid(
+            small, params, x, uniform_share=0.5, intervals=intervals
+        )
+        plain = training.regression(small.apply)
+        params = training.minimise(plain, params, (x, y), steps=steps)
+        found = symbolic.auto_symbolic(small, params, x, y, **options)
+        error = jax.jit(found.model.apply)(found.params, x) - y
+        return _or_last(jnp.mean(error**2)), found
+
+    tried = []
+    for params in sorted(ends, key=lambda params: _or_last(reached(params))):
+        tried.append(read_off(params))
+        if tried[-1][0] <= tolerance * variance:
+            break
+    return min(tried, key=lambda pair: pair[0])[1]
+
+
+def _or_last(loss: Array) -> float:
+    """A number to sort by, NaN behind all others."""
+    return float(jnp.nan_to_num(loss, nan=jnp.inf))

@@ -8,9 +8,6 @@ import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
-from jax import Array
-
 _CLOSEST_TO_POLE = 1e-3
 _CLOSEST = 1e-6
 _LARGEST_EXPONENT = 60.0
@@ -20,30 +17,34 @@ class Function(NamedTuple):
     """An entry of the library.
 
     Attributes:
-        evaluate: (namespace, u) -> f(u), with jax.numpy or sympy as the namespace, so
-            that the fit and the formula are one definition.
+        evaluate: (namespace, u) -> f(u), with jax.numpy, numpy or sympy as the
+            namespace, so that the fit and the formula are one definition.
         complexity: what choosing this function costs.
-        inside: u -> the nearest u at which f and its derivative are finite; where they
-            are, u itself.
+        inside: (namespace, u) -> the nearest u at which f and its derivative are
+            finite; where they are, u itself. The namespace is jax.numpy or numpy.
     """
 
     evaluate: Callable[[Any, Any], Any]
     complexity: int
-    inside: Callable[[Array], Array] = lambda u: u
+    inside: Callable[[Any, Any], Any] = lambda m, u: u
+
+    def finite(self, m: Any, u: Any) -> Any:
+        """f at the nearest u at which it is finite; m is jax.numpy or numpy."""
+        return self.evaluate(m, self.inside(m, u))
 
 
-def _not_zero(u: Array) -> Array:
-    return jnp.where(
-        u < 0, jnp.minimum(u, -_CLOSEST_TO_POLE), jnp.maximum(u, _CLOSEST_TO_POLE)
+def _not_zero(m: Any, u: Any) -> Any:
+    return m.where(
+        u < 0, m.minimum(u, -_CLOSEST_TO_POLE), m.maximum(u, _CLOSEST_TO_POLE)
     )
 
 
-def _positive(u: Array) -> Array:
-    return jnp.maximum(u, _CLOSEST)
+def _positive(m: Any, u: Any) -> Any:
+    return m.maximum(u, _CLOSEST)
 
 
-def _within_one(u: Array) -> Array:
-    return jnp.clip(u, -1 + _CLOSEST, 1 - _CLOSEST)
+def _within_one(m: Any, u: Any) -> Any:
+    return m.clip(u, -1 + _CLOSEST, 1 - _CLOSEST)
 
 
 LIBRARY: dict[str, Function] = {
@@ -62,7 +63,7 @@ LIBRARY: dict[str, Function] = {
     "x^1.5": Function(lambda m, u: m.sqrt(u) ** 3, 4, _positive),
     "1/sqrt": Function(lambda m, u: 1 / m.sqrt(u), 2, _positive),
     "exp": Function(
-        lambda m, u: m.exp(u), 2, lambda u: jnp.minimum(u, _LARGEST_EXPONENT)
+        lambda m, u: m.exp(u), 2, lambda m, u: m.minimum(u, _LARGEST_EXPONENT)
     ),
     "log": Function(lambda m, u: m.log(u), 2, _positive),
     "abs": Function(lambda m, u: abs(u), 3),

@@ -17,7 +17,8 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import training
-from kanjax.kan import affine_fit, attribution, layer, units
+from kanjax.kan import affine_fit, attribution, formula_search, layer, units
+from kanjax.kan.affine_fit import Fit
 from kanjax.kan.library import LIBRARY, Function, check_names
 from kanjax.kan.network import KAN, Params
 from kanjax.training import losses
@@ -37,20 +38,6 @@ __all__ = [
 ]
 
 
-class Fit(NamedTuple):
-    """``c f(a x + b) + d``, the best of one function.
-
-    Attributes:
-        name: the function's name in the library.
-        coefficients: (a, b, c, d).
-        r2: the squared correlation with the samples.
-    """
-
-    name: str
-    coefficients: tuple[float, float, float, float]
-    r2: float
-
-
 class Edge(NamedTuple):
     """One edge of a network and what it looks like."""
 
@@ -66,7 +53,7 @@ class Symbolic(NamedTuple):
     Attributes:
         model: the network; its learned edges are those that no function fits.
         params: its parameters, trained again.
-        edges: what was found for every edge, before the training.
+        edges: what was found for every edge, with the fits to its own samples.
     """
 
     model: KAN
@@ -101,8 +88,9 @@ def suggest(
             "x and y must be samples of one curve, of one shape (points,); got "
             f"{jnp.shape(x)} and {jnp.shape(y)}."
         )
-    found = affine_fit.fit_all(names, jnp.asarray(x)[None], jnp.asarray(y)[None])
-    return _ranked(names, found, 0, complexity_weight)
+    both = jnp.asarray(x)[None], jnp.asarray(y)[None]
+    (ranked,) = affine_fit.fit_all(names, *both, complexity_weight)
+    return ranked
 
 
 def fit_edges(
@@ -131,12 +119,36 @@ def fit_edges(
         complexity_weight: as for :func:`suggest`.
     """
     names = check_names(library)
+    ranked = _candidates(model, params, x, names, points, complexity_weight)
+    edges = []
+    for place, fits in ranked.items():
+        adequate = [fit for fit in fits if fit.r2 >= minimum_r2]
+        edges.append(Edge(*place, adequate[0] if adequate else _best(fits)))
+    return edges
+
+
+def _best(fits: Sequence[Fit]) -> Fit:
+    return max(fits, key=lambda fit: fit.r2)
+
+
+def _candidates(
+    model: KAN,
+    params: Sequence[Any],
+    x: Array,
+    names: tuple[str, ...],
+    points: int,
+    complexity_weight: float,
+) -> dict[tuple[int, int, int], list[Fit]]:
+    """All functions for every edge (layer, source, target), most plausible first.
+
+    The one of an edge that is a formula is that formula.
+    """
     sampled = _sampled(model, params, x, points)
     places: list[tuple[int, int, int]] = []
-    known: list[Edge] = []
+    known: dict[tuple[int, int, int], list[Fit]] = {}
     points_of, values_of = [], []
     for i, one in enumerate(model.layers):
-        known += _frozen_edges(i, one, params[i])
+        known |= {e[:3]: [e.fit] for e in _frozen_edges(i, one, params[i])}
         is_open = units.alive(one)
         for edge in units.formulas(one):
             is_open[edge.source, edge.target] = False
@@ -145,18 +157,9 @@ def fit_edges(
         places += [(i, int(s), int(t)) for s, t in zip(sources, targets, strict=True)]
         points_of.append(samples[:, sources].T)
         values_of.append(values[:, sources, targets].T)
-    if not places:
-        return known
-    found = affine_fit.fit_all(
-        names, np.concatenate(points_of), np.concatenate(values_of)
-    )
-    edges = []
-    for e, place in enumerate(places):
-        ranked = _ranked(names, found, e, complexity_weight)
-        adequate = [fit for fit in ranked if fit.r2 >= minimum_r2]
-        best = adequate[0] if adequate else max(ranked, key=lambda fit: fit.r2)
-        edges.append(Edge(*place, best))
-    return sorted(edges + known, key=lambda edge: edge[:3])
+    both = np.concatenate(points_of), np.concatenate(values_of)
+    found = affine_fit.fit_all(names, *both, complexity_weight)
+    return dict(sorted((known | dict(zip(places, found, strict=True))).items()))
 
 
 def _sampled(
@@ -219,10 +222,14 @@ def auto_symbolic(
     minimum_r2: float = 0.9,
     complexity_weight: float = 0.8,
     points: int = 100,
+    patience: int = 60,
     steps: int = 1000,
     loss: Callable[..., losses.Loss] = training.regression,
 ) -> Symbolic:
     """Give every edge a formula, then train all that is left to train.
+
+    Where each edge has an adequate function, functions are chosen together: see
+    :mod:`kanjax.kan.formula_search`. One of them may be "0", which drops an edge.
 
     Args:
         model: a KAN, usually pruned.
@@ -233,26 +240,67 @@ def auto_symbolic(
         minimum_r2: what an edge's best function must reach; other edges stay learned.
         complexity_weight: as for :func:`suggest`.
         points: number of samples an edge.
+        patience: how many combinations of functions in a row may be no better before
+            the search ends; 0 gives each edge the one that is most plausible there.
         steps: of L-BFGS on all of x; 0 for no training.
         loss: makes the loss from ``model.apply``.
 
     Raises:
         ValueError: for an unknown name or an empty library.
     """
-    found = fit_edges(
-        model,
-        params,
-        x,
-        library=library,
-        points=points,
-        minimum_r2=minimum_r2,
-        complexity_weight=complexity_weight,
-    )
-    new = [edge for edge in found if edge.fit.r2 >= minimum_r2]
+    names = check_names(library)
+    ranked = _candidates(model, params, x, names, points, complexity_weight)
+    adequate = {
+        place: [fit for fit in fits if fit.r2 >= minimum_r2]
+        for place, fits in ranked.items()
+    }
+    new = [Edge(*place, fits[0]) for place, fits in adequate.items() if fits]
     targets = jax.jit(model.apply)(params, x) if y is None else y
     frozen, start = freeze(model, params, new)
+    known = {(i, *e[:2]) for i, o in enumerate(model.layers) for e in units.formulas(o)}
+    if patience and all(units.learned(one) is None for one in frozen.layers):
+        new, start = _chosen_together(
+            frozen, start, x, targets, adequate, known, patience, complexity_weight
+        )
+        frozen, _ = freeze(model, params, new)
     start = training.minimise(loss(frozen.apply), start, (x, targets), steps=steps)
-    return Symbolic(frozen, start, found)
+    unfit = [Edge(*p, _best(f)) for p, f in ranked.items() if not adequate[p]]
+    return Symbolic(frozen, start, sorted(new + unfit, key=lambda edge: edge[:3]))
+
+
+def _chosen_together(
+    model: KAN,
+    params: Params,
+    x: Array,
+    y: Array,
+    candidates: dict[tuple[int, int, int], list[Fit]],
+    known: set[tuple[int, int, int]],
+    patience: int,
+    complexity_weight: float,
+) -> tuple[list[Edge], Params]:
+    """The formulas of all edges, and the parameters fitted with them."""
+    places = [
+        (i, edge.source, edge.target)
+        for i, one in enumerate(model.layers)
+        for edge in units.formulas(one)
+    ]
+    nothing = Fit("0", (0.0, 0.0, 0.0, 0.0), 0.0)
+    each = [
+        candidates[place] if place in known else [*candidates[place], nothing]
+        for place in places
+    ]
+    choice, found = formula_search.search(
+        model.layers,
+        params,
+        x,
+        y,
+        each,
+        patience=patience,
+        complexity_weight=complexity_weight,
+    )
+    edges = [Edge(*p, fits[i]) for p, fits, i in zip(places, each, choice, strict=True)]
+    typed = jax.tree.map(lambda v, like: jnp.asarray(v, like.dtype), found, params)
+    return edges, typed
 
 
 def formula(
@@ -386,20 +434,3 @@ def _freeze_layer(
             unit_layer, products=one.products, arity=one.arity, affine=one.affine
         )
     return unit_layer, q
-
-
-def _ranked(
-    names: Sequence[str], found: np.ndarray, edge: int, complexity_weight: float
-) -> list[Fit]:
-    """One edge's fits, most plausible first. found: (functions, edges, 5)."""
-    fits = [
-        Fit(name, (float(a), float(b), float(c), float(d)), float(r2))
-        for name, (a, b, c, d, r2) in zip(names, found[:, edge], strict=True)
-    ]
-
-    def implausibility(fit: Fit) -> float:
-        misfit = np.log2(1 + 1e-5 - fit.r2)
-        complexity = LIBRARY[fit.name].complexity
-        return complexity_weight * complexity + (1 - complexity_weight) * misfit
-
-    return sorted(fits, key=implausibility)

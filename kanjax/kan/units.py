@@ -81,12 +81,18 @@ class UnitLayer:
     ) -> Float[Array, "*batch out"]:
         """The units' values for x (..., in)."""
         layer.check_inputs(x, self.in_features)
-        sums = self.sum_values(params, x)
+        return self.units(params, self.sum_values(params, x))
+
+    def units(
+        self, params: dict[str, Array], sums: Float[Array, "*batch sums"]
+    ) -> Float[Array, "*batch out"]:
+        """The units' values from those of the sums; numpy arrays stay numpy's."""
+        xp = sums.__array_namespace__()
         if self.affine:
             sums = params["sum_scale"] * sums + params["sum_shift"]
         plain = self.sums - self.products * self.arity
         factors = sums[..., plain:].reshape(*sums.shape[:-1], self.products, self.arity)
-        units = jnp.concatenate([sums[..., :plain], jnp.prod(factors, axis=-1)], -1)
+        units = xp.concatenate([sums[..., :plain], xp.prod(factors, axis=-1)], axis=-1)
         if self.affine:
             units = params["unit_scale"] * units + params["unit_shift"]
         return units
@@ -115,10 +121,9 @@ class UnitLayer:
         inner = a * x[..., np.array(sources)] + b
         values = jnp.zeros_like(inner)
         for name in dict.fromkeys(names):
-            function = LIBRARY[name]
             places = np.array([i for i, other in enumerate(names) if other == name])
-            u = function.inside(inner[..., places])
-            values = values.at[..., places].set(function.evaluate(jnp, u))
+            found = LIBRARY[name].finite(jnp, inner[..., places])
+            values = values.at[..., places].set(found)
         return c * values + d
 
     def parameter_axes(self) -> layer.Axes:

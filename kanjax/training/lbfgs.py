@@ -8,6 +8,7 @@ them.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -37,26 +38,21 @@ def minimise(
     """
     import scipy.optimize
 
-    leaves, structure = jax.tree.flatten(params)
-    start = np.concatenate([np.ravel(leaf) for leaf in leaves] or [np.zeros(0)])
+    start, unravel = to_vector(params)
     if not steps or not start.size:
         return params
-    ends = np.cumsum([np.size(leaf) for leaf in leaves])[:-1]
 
-    def unravel(flat: np.ndarray) -> losses.Params:
-        parts = [
-            jnp.asarray(part.reshape(np.shape(leaf)), leaf.dtype)
-            for part, leaf in zip(np.split(flat, ends), leaves, strict=True)
-        ]
-        return jax.tree.unflatten(structure, parts)
+    def typed(flat: np.ndarray) -> losses.Params:
+        return jax.tree.map(
+            lambda v, like: jnp.asarray(v, like.dtype), unravel(flat), params
+        )
 
     worst = -np.inf
 
     def evaluate(flat: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal worst
-        value, found = _value_and_gradient(loss, unravel(flat), batch)
-        parts = [np.ravel(leaf) for leaf in jax.device_get(jax.tree.leaves(found))]
-        gradient = np.concatenate(parts).astype(float)
+        value, found = _value_and_gradient(loss, typed(flat), batch)
+        gradient, _ = to_vector(jax.device_get(found))
         if np.isfinite(value) and np.all(np.isfinite(gradient)):
             worst = max(worst, float(value))
             return float(value), gradient
@@ -66,12 +62,34 @@ def minimise(
 
     found = scipy.optimize.minimize(
         evaluate,
-        start.astype(float),
+        start,
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": steps, "maxfun": 4 * steps, "ftol": 0, "gtol": 1e-9},
     )
-    return unravel(found.x)
+    return typed(found.x)
+
+
+def to_vector(
+    params: losses.Params,
+) -> tuple[np.ndarray, Callable[[np.ndarray], losses.Params]]:
+    """The leaves in one numpy vector of double precision, and the way back.
+
+    What comes back are numpy arrays of double precision, too: for solvers of scipy.
+    Several vectors, (..., size), give leaves with the same leading axes.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    parts = [np.ravel(leaf).astype(float) for leaf in leaves]
+    ends = np.cumsum([part.size for part in parts])[:-1]
+
+    def unravel(flat: np.ndarray) -> losses.Params:
+        split = zip(np.split(flat, ends, axis=-1), leaves, strict=True)
+        shaped = [
+            part.reshape(*flat.shape[:-1], *np.shape(leaf)) for part, leaf in split
+        ]
+        return jax.tree.unflatten(structure, shaped)
+
+    return np.concatenate(parts or [np.zeros(0)]), unravel
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -92,7 +92,7 @@ def test_formulas_stay_finite_outside_their_domain(name, key):
     assert np.isfinite(value)
     assert np.all(np.isfinite(gradient[0]["formulas"]))
     inside = jnp.array([0.25, 0.5])
-    assert np.array_equal(symbolic.LIBRARY[name].inside(inside), inside)
+    assert np.array_equal(symbolic.LIBRARY[name].inside(jnp, inside), inside)
 
 
 def test_attribution_of_a_product(key):
