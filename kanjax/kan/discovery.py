@@ -13,6 +13,7 @@ from jaxtyping import Float
 from kanjax import training
 from kanjax.kan import grid, pruning, regularisation, symbolic
 from kanjax.kan.network import KAN, Params
+from kanjax.training import lbfgs
 
 
 def discover(
@@ -67,7 +68,9 @@ def discover(
         training.minimise(sparse, init(one), (x, y), steps=steps)
         for one in jax.random.split(key, starts)
     ]
-    reached = jax.jit(training.on_batch(sparse, (x, y)))
+
+    def reached(params: Params) -> float:
+        return _or_last(lbfgs.value_and_gradient(sparse, params, (x, y))[0])
 
     def read_off(params: Params) -> tuple[float, symbolic.Symbolic]:
         small, params, *_ = pruning.prune(
@@ -87,7 +90,7 @@ def discover(
         return _or_last(jnp.mean(error**2)), found
 
     tried = []
-    for params in sorted(ends, key=lambda params: _or_last(reached(params))):
+    for params in sorted(ends, key=reached):
         tried.append(read_off(params))
         if tried[-1][0] <= tolerance * variance:
             break

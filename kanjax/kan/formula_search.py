@@ -20,9 +20,9 @@ from kanjax.kan import affine_fit, units
 from kanjax.kan.library import LIBRARY
 from kanjax.training import lbfgs
 
-_MOST_ROWS = 500
-_ITERATIONS = 30
-_SMALLEST_GAIN = 1e-4
+_MOST_ROWS = 300
+_ITERATIONS = 60
+_SMALLEST_GAIN = 1e-6
 _EXACT = 1e-12
 _STEP = 1e-7
 
@@ -50,7 +50,7 @@ def search(
     Args:
         layers: of a network all of whose edges are formulas.
         params: its parameters.
-        x: (batch, in), samples; at most 500 of them are used.
+        x: (batch, in), samples; at most 300 of them are used.
         y: (batch, out), the targets.
         candidates: for every edge, layer by layer, what it may be.
         patience: after how many combinations in a row that are no better it ends.

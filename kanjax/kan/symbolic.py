@@ -222,7 +222,7 @@ def auto_symbolic(
     minimum_r2: float = 0.9,
     complexity_weight: float = 0.8,
     points: int = 100,
-    patience: int = 60,
+    patience: int = 100,
     steps: int = 1000,
     loss: Callable[..., losses.Loss] = training.regression,
 ) -> Symbolic:
@@ -263,6 +263,8 @@ def auto_symbolic(
             frozen, start, x, targets, adequate, known, patience, complexity_weight
         )
         frozen, _ = freeze(model, params, new)
+        # They have been fitted by least squares; another loss has another minimum.
+        steps = 0 if loss is training.regression else steps
     start = training.minimise(loss(frozen.apply), start, (x, targets), steps=steps)
     unfit = [Edge(*p, _best(f)) for p, f in ranked.items() if not adequate[p]]
     return Symbolic(frozen, start, sorted(new + unfit, key=lambda edge: edge[:3]))

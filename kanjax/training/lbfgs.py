@@ -51,7 +51,7 @@ def minimise(
 
     def evaluate(flat: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal worst
-        value, found = _value_and_gradient(loss, typed(flat), batch)
+        value, found = value_and_gradient(loss, typed(flat), batch)
         gradient, _ = to_vector(jax.device_get(found))
         if np.isfinite(value) and np.all(np.isfinite(gradient)):
             worst = max(worst, float(value))
@@ -93,9 +93,11 @@ def to_vector(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _value_and_gradient(
+def value_and_gradient(
     loss: losses.Loss, params: losses.Params, batch: Any
 ) -> tuple[jax.Array, losses.Params]:
+    """Of the loss on one batch, by the program that :func:`minimise` has compiled."""
+
     def value(params: losses.Params) -> jax.Array:
         return losses.value_and_metrics(loss, params, batch, None)[0]
 
