@@ -144,7 +144,9 @@ class GraphNetwork:
         return network.apply(params, nodes, key=key)
 
 
-def neighbours(graph: Graph, x: Array) -> Float[Array, "*batch nodes features"]:
+def neighbours(
+    graph: Graph, x: Array, precision: str | None = None
+) -> Float[Array, "*batch nodes features"]:
     """The sums over the neighbours of each node, for x (..., nodes, features).
 
     Raises:
@@ -158,7 +160,7 @@ def neighbours(graph: Graph, x: Array) -> Float[Array, "*batch nodes features"]:
         raise ValueError(
             f"x must have shape (..., {nodes}, features); got {jnp.shape(x)}."
         )
-    return jnp.matmul(graph.astype(x.dtype), x)
+    return jnp.matmul(graph.astype(x.dtype), x, precision=precision)
 
 
 @functools.partial(jnp.vectorize, signature="(e),(e),(e),(n,c)->(n,c)")

@@ -26,7 +26,7 @@ def aggregate(layer: nn.Aggregate, k: Covariances, propagate: Propagate) -> Cova
         examples = covariance.shape[: k.examples]
         values = covariance.reshape(*examples, nodes, nodes)
         for graph in (one, other):
-            values = jnp.swapaxes(neighbours(graph, values), -1, -2)
+            values = jnp.swapaxes(neighbours(graph, values, "highest"), -1, -2)
         after = layer.positions(positions, values.shape[-1])
         return values.reshape(*values.shape[:-2], *after, *after)
 

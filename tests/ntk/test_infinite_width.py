@@ -198,7 +198,6 @@ WIDE = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", WIDE)
 def test_equals_the_mean_over_wide_random_networks(name):
     """The error of the mean is estimated from the draws themselves."""
