@@ -3,6 +3,12 @@
 import jax
 import numpy as np
 
+WEIGHTS = {
+    "square": [[1.8, 0.4, 0.1], [-1.9, -0.3, -0.4]],
+    "rows": [[-0.1, -0.6], [1.4, 0.3], [0.0, -0.5], [-1.3, 0.9]],
+}
+"""Of the linear maps of positions."""
+
 
 def networks(stax):
     """By name: the kind of data and the network."""
@@ -42,6 +48,7 @@ def networks(stax):
         "polynomial": stax.Polynomial([0.2, -0.5, 0.3]),
         "tanh": stax.ElementwiseNumerical(jax.numpy.tanh, deg=300),
     }
+    activations["normalised exponential"] = stax.ExpNormalized(0.7, -0.8)
     found = {name: ("vectors", between(layer)) for name, layer in activations.items()}
     standard = {"parameterization": "standard"}
     branch = serial(relu, dense())
@@ -294,7 +301,15 @@ def networks(stax):
             ),
         ),
     }
-    return found | attentions(stax) | masked(stax) | positions(stax)
+    return (
+        found
+        | attentions(stax)
+        | masked(stax)
+        | positions(stax)
+        | contractions(stax)
+        | graphs(stax)
+        | attentions_of_images(stax)
+    )
 
 
 def attentions(stax):
@@ -410,3 +425,90 @@ def positions(stax):
             )
         }
     )
+
+
+def contractions(stax):
+    """Networks with fixed linear maps of several positions."""
+    serial, relu, last = stax.serial, stax.Relu(), stax.Dense(1, 1.3, 0.4)
+    dense, flat = stax.Dense(64, 1.3, 0.4), stax.Flatten()
+    square, rows = (np.array(WEIGHTS[name]) for name in ("square", "rows"))
+    none = ((), ())
+    # What comes out has the examples on the second axis.
+    over_all = stax.GlobalAvgPool(batch_axis=1, channel_axis=2)
+    second = {"batch_axis": 1, "channel_axis": 3}
+    both = stax.DotGeneral(rhs=square, dimension_numbers=(((1, 2), (0, 1)), none))
+    each = stax.DotGeneral(rhs=square, dimension_numbers=(((2,), (1,)), ((1,), (0,))))
+    left = stax.DotGeneral(lhs=rows, dimension_numbers=(((1,), (1,)), none))
+    along = stax.DotGeneral(
+        rhs=square, dimension_numbers=((none[0], none[1]), ((1, 2), (0, 1)))
+    )
+    kind = "small images"
+    return {
+        "einsum of two axes": (kind, serial(dense, relu, both, last)),
+        "einsum of each row": (kind, serial(dense, relu, each, over_all, last)),
+        "einsum of new rows": (
+            kind,
+            serial(
+                dense,
+                left,
+                stax.Relu(),
+                stax.GlobalSumPool(**second),
+                last,
+            ),
+        ),
+        "einsum of nothing": (
+            kind,
+            serial(dense, relu, along, stax.GlobalAvgPool(batch_axis=2), last),
+        ),
+        "einsum of a number": ("images", serial(dense, stax.DotGeneral(rhs=2.0), flat)),
+        "masked einsum": ("masked " + kind, serial(dense, relu, each, over_all, last)),
+    }
+
+
+def graphs(stax):
+    """Networks of examples that each come with a graph."""
+
+    def network(axes=1, **options):
+        layer = stax.Aggregate(axes, **options)
+        dense = stax.Dense(64, 1.3, 0.4)
+        layers = layer, dense, stax.Relu(), layer, stax.GlobalAvgPool()
+        return stax.serial(*layers, stax.Dense(1, 1.3, 0.4))
+
+    return {
+        "graphs": ("graphs", network()),
+        "lists of edges": ("lists of edges", network(implementation="SPARSE")),
+        "graphs of images": ("graphs of images", network((1, 2))),
+    }
+
+
+def attentions_of_images(stax):
+    """Attention of all positions of an image."""
+    scales = {"W_key_std": 1.1, "W_value_std": 0.9, "W_out_std": 1.3, "b_std": 0.2}
+
+    def network(linear=True, **options):
+        return stax.serial(
+            stax.Conv(16, (2, 2), padding="SAME", W_std=1.2, b_std=0.3),
+            stax.GlobalSelfAttention(
+                16, 8, 8, 2, linear_scaling=linear, **scales, **options
+            ),
+            stax.Relu(),
+            stax.Flatten(),
+            stax.Dense(1, 1.3, 0.4),
+        )
+
+    near = {
+        "pos_emb_type": "SUM",
+        "W_pos_emb_std": 0.7,
+        "pos_emb_decay_fn": lambda d: jax.numpy.exp(-d / 3),
+        "pos_emb_p_norm": 1,
+    }
+    kind = "small images"
+    return {
+        "attention of images": (kind, network()),
+        "attention of images near": (kind, network(val_pos_emb=True, **near)),
+        "linear attention of images": (
+            kind,
+            network(False, attention_mechanism="IDENTITY"),
+        ),
+        "masked attention of images": ("masked " + kind, network(**near)),
+    }

@@ -13,7 +13,7 @@ import json
 import pathlib
 import warnings
 
-from benchmarks.peers.neural_tangents_networks import networks
+from benchmarks.peers.neural_tangents_networks import WEIGHTS, networks
 
 SHAPES = {
     "vectors": (5,),
@@ -22,7 +22,18 @@ SHAPES = {
     "volumes": (3, 2, 3, 2),
     "masked sequences": (6, 3),
     "masked images": (4, 4, 3),
+    "small images": (2, 3, 3),
+    "masked small images": (2, 3, 3),
+    "graphs": (5, 3),
+    "lists of edges": (5, 3),
+    "graphs of images": (2, 3, 3),
 }
+PATTERNS = {
+    "graphs": (5, 5),
+    "lists of edges": (7, 2),
+    "graphs of images": (2, 3, 2, 3),
+}
+"""What comes with each example."""
 ROWS, COLUMNS = 3, 2
 NOTHING = 100.0
 """What stands where an example has nothing."""
@@ -45,15 +56,31 @@ def main():
         for kind, shape in SHAPES.items()
     }
     gaps = np.random.RandomState(1)
-    for kind in ("masked sequences", "masked images"):
+    for kind in (name for name in SHAPES if name.startswith("masked")):
         for x in data[kind]:
             x[gaps.uniform(size=x.shape[:-1]) < 0.3] = NOTHING
+    draw = np.random.RandomState(2)
+    patterns = {
+        kind: [np.round(draw.normal(size=(n, *shape)), 3) for n in (ROWS, COLUMNS)]
+        for kind, shape in PATTERNS.items()
+    }
+    nodes = SHAPES["lists of edges"][0]
+    for x in patterns["lists of edges"]:
+        x[:] = draw.randint(nodes, size=x.shape)
+        # Some are not there. With the sender alone at -1, an edge would come from the
+        # last node.
+        x[:, -2:] = -1
+    patterns["lists of edges"] = [x.astype(int) for x in patterns["lists of edges"]]
     values = {}
     for name, (kind, (_, _, kernel_fn)) in networks(nt.stax).items():
         x1, x2 = data[kind]
         options = {"mask_constant": NOTHING} if kind.startswith("masked") else {}
-        between = kernel_fn(x1, x2, ("nngp", "ntk"), **options)
-        itself = kernel_fn(x1, None, ("nngp", "ntk"), **options)
+        itself, between = dict(options), dict(options)
+        if kind in patterns:
+            first, second = patterns[kind]
+            itself["pattern"], between["pattern"] = (first, first), (first, second)
+        between = kernel_fn(x1, x2, ("nngp", "ntk"), **between)
+        itself = kernel_fn(x1, None, ("nngp", "ntk"), **itself)
         values[name] = {
             "data": kind,
             "between": {
@@ -66,6 +93,8 @@ def main():
     document = {
         "versions": {"neural-tangents": nt.__version__, "jax": jax.__version__},
         "data": {kind: [x.tolist() for x in both] for kind, both in data.items()},
+        "graphs": {kind: [p.tolist() for p in both] for kind, both in patterns.items()},
+        "weights": WEIGHTS,
         "nothing": NOTHING,
         "kernels": values,
     }

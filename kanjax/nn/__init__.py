@@ -1,18 +1,20 @@
 """Generic layers: dense, convolution, pooling, normalisation, attention and more."""
 
 from kanjax.nn.activation import Activation
-from kanjax.nn.aggregate import Aggregate
+from kanjax.nn.aggregate import Aggregate, Edges, GraphNetwork
 from kanjax.nn.attention import Attention
 from kanjax.nn.conv import Conv
 from kanjax.nn.conv_local import ConvLocal
 from kanjax.nn.conv_transpose import ConvTranspose
 from kanjax.nn.dense import Dense
 from kanjax.nn.dropout import Dropout, DropPath
+from kanjax.nn.einsum import Einsum
 from kanjax.nn.embedding import Embedding
 from kanjax.nn.layer_scale import LayerScale
 from kanjax.nn.linear_attention import LinearAttention
 from kanjax.nn.mlp import MLP
 from kanjax.nn.norm import LayerNorm, RMSNorm
+from kanjax.nn.normalised_exponential import NormalisedExponential
 from kanjax.nn.patches import PatchEmbedding
 from kanjax.nn.pooling import Flatten, GlobalPool, Pool
 from kanjax.nn.positions import Positions
@@ -32,13 +34,17 @@ __all__ = [
     "Dense",
     "DropPath",
     "Dropout",
+    "Edges",
+    "Einsum",
     "Embedding",
     "Flatten",
     "GlobalPool",
+    "GraphNetwork",
     "Index",
     "LayerNorm",
     "LayerScale",
     "LinearAttention",
+    "NormalisedExponential",
     "PatchEmbedding",
     "Pool",
     "Positions",

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from kanjax import model
 from kanjax.nn import checks
-from kanjax.nn.tied_attention import check_tokens, joined, source_of_keys
+from kanjax.nn.tied_attention import as_tokens, check_tokens, joined, source_of_keys
 
 
 @model.dataclass
@@ -34,6 +34,8 @@ class LinearAttention:
         key_model: a model of the tokens that queries and keys are taken of in their
             place, such as ``model.Residual(Positions(...))``.
         key_features: the number of features of its outputs; that of a token if None.
+        spatial: the number of axes of positions, such as 2 for an image, all of whose
+            positions are tokens.
     """
 
     features: int
@@ -45,6 +47,7 @@ class LinearAttention:
     bias_scale: float = 0.0
     key_model: model.Model | None = model.child(default=None)
     key_features: int | None = None
+    spatial: int = 1
 
     def __post_init__(self) -> None:
         checks.check_positive(
@@ -52,6 +55,7 @@ class LinearAttention:
             out_features=self.out_features,
             heads=self.heads,
             head_features=self.head_features,
+            spatial=self.spatial,
         )
 
     def init(self, key: Array) -> dict[str, model.Params]:
@@ -77,10 +81,12 @@ class LinearAttention:
 
     def apply(
         self, params: dict[str, model.Params], x: Array, *, key: Array | None = None
-    ) -> Float[Array, "*batch tokens out"]:
-        """The layer's outputs for x (..., tokens, features)."""
-        check_tokens(x, self.features)
-        source = source_of_keys(self, params, x, key)
+    ) -> Float[Array, "*batch out"]:
+        """The layer's outputs for x (..., *positions, features)."""
+        check_tokens(x, self.features, self.spatial)
+        positions = x.shape[:-1]
+        source = as_tokens(source_of_keys(self, params, x, key), self.spatial)
+        x = as_tokens(x, self.spatial)
         queries, keys, values = (
             jnp.einsum("...tc,hcd->...htd", of, params[name])
             for name, of in (("query", source), ("key", source), ("value", x))
@@ -89,4 +95,5 @@ class LinearAttention:
         memory = jnp.einsum("...hsd,...hse->...hde", keys, values)
         seen = jnp.einsum("...htd,...hde->...hte", queries, memory)
         logits = self.scale / (source.shape[-1] * math.sqrt(self.head_features))
-        return joined(self, params, logits * seen)
+        y = joined(self, params, logits * seen)
+        return y.reshape(*positions, self.out_features)

@@ -40,6 +40,8 @@ class TiedAttention:
         key_model: a model of the tokens that keys are taken of in their place, such as
             ``model.Residual(Positions(...))``.
         key_features: the number of features of its outputs; that of a token if None.
+        spatial: the number of axes of positions, such as 2 for an image, all of whose
+            positions are tokens.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -59,6 +61,7 @@ class TiedAttention:
     weights: Callable[[Array], Array] = jax.nn.softmax
     key_model: model.Model | None = model.child(default=None)
     key_features: int | None = None
+    spatial: int = 1
 
     def __post_init__(self) -> None:
         checks.check_positive(
@@ -66,6 +69,7 @@ class TiedAttention:
             out_features=self.out_features,
             heads=self.heads,
             head_features=self.head_features,
+            spatial=self.spatial,
         )
         checks.check_function("weights", self.weights)
 
@@ -92,10 +96,12 @@ class TiedAttention:
 
     def apply(
         self, params: dict[str, model.Params], x: Array, *, key: Array | None = None
-    ) -> Float[Array, "*batch tokens out"]:
-        """The layer's outputs for x (..., tokens, features)."""
-        check_tokens(x, self.features)
-        source = source_of_keys(self, params, x, key)
+    ) -> Float[Array, "*batch out"]:
+        """The layer's outputs for x (..., *positions, features)."""
+        check_tokens(x, self.features, self.spatial)
+        positions = x.shape[:-1]
+        source = as_tokens(source_of_keys(self, params, x, key), self.spatial)
+        x = as_tokens(x, self.spatial)
         keys, values = (
             jnp.einsum("...tc,hcd->...htd", of, params[name])
             for name, of in (("key", source), ("value", x))
@@ -103,7 +109,7 @@ class TiedAttention:
         logits = jnp.einsum("...htd,...hsd->...hts", keys, keys)
         logits = logits * (self.scale / (source.shape[-1] * self.head_features))
         seen = jnp.einsum("...hts,...hsd->...htd", self.weights(logits), values)
-        return joined(self, params, seen)
+        return joined(self, params, seen).reshape(*positions, self.out_features)
 
     def parameter_axes(self) -> dict[str, tuple[str | None, ...]]:
         """What the axes of each parameter run over.
@@ -139,9 +145,16 @@ def joined(layer: Any, params: Any, seen: Array) -> Float[Array, "*batch tokens 
     return y
 
 
-def check_tokens(x: Array, features: int) -> None:
-    """Raise ``ValueError`` unless x is (..., tokens, features)."""
-    if jnp.ndim(x) < 2 or x.shape[-1] != features:
+def as_tokens(x: Array, spatial: int) -> Array:
+    """All positions on one axis, of x (..., *positions, features)."""
+    return x.reshape(*x.shape[: -spatial - 1], -1, x.shape[-1])
+
+
+def check_tokens(x: Array, features: int, spatial: int) -> None:
+    """Raise ``ValueError`` unless x is (..., *positions, features)."""
+    if jnp.ndim(x) < spatial + 1 or x.shape[-1] != features:
+        axes = ["tokens"] if spatial == 1 else [f"n{i + 1}" for i in range(spatial)]
         raise ValueError(
-            f"x must have shape (..., tokens, {features}); got {jnp.shape(x)}."
+            f"x must have shape (..., {', '.join(axes)}, {features}); got "
+            f"{jnp.shape(x)}."
         )

@@ -24,14 +24,19 @@ def tied_attention(
     ``Theta <- w^2 G Theta G'^T + b^2 + 2 w^2 G K G'^T``: of the values' weights and of
     the output's; the keys' share vanishes in this scaling.
     """
-    check_spatial(layer, k, 1)
+    check_spatial(layer, k, layer.spatial)
     weight, bias = layer.kernel_scale**2, layer.bias_scale**2
     keys = _keys(layer, k, propagate)
-    left = _looks(layer, keys.first, k.first_mask)
-    right = _looks(layer, keys.second, k.second_mask)
+
+    def looks(logits: Array, mask: Array | None) -> Array:
+        there = None if mask is None else mask.reshape(*mask.shape[: k.examples], -1)
+        return _looks(layer, _square(k, logits), there)
+
+    left, right = looks(keys.first, k.first_mask), looks(keys.second, k.second_mask)
 
     def seen(a: Array, covariance: Array, b: Array) -> Array:
-        return weight * (a @ covariance @ jnp.swapaxes(b, -1, -2))
+        values = a @ _square(k, covariance) @ jnp.swapaxes(b, -1, -2)
+        return weight * values.reshape(covariance.shape)
 
     nngp = seen(left, k.nngp, right)
     return k.replace(
@@ -43,6 +48,13 @@ def tied_attention(
         centred=True,
         fresh=True,
     )
+
+
+def _square(k: Covariances, covariance: Array) -> Array:
+    """All positions of an example on one axis, as tokens."""
+    examples = covariance.shape[: k.examples]
+    tokens = math.prod(covariance.shape[k.examples : k.examples + k.spatial])
+    return covariance.reshape(*examples, tokens, tokens)
 
 
 def _keys(layer: Any, k: Covariances, propagate: Propagate) -> Covariances:
@@ -73,12 +85,13 @@ def linear_attention(
     Of ``Theta``, queries, keys, values and outputs have a share of K each, and what is
     below them that of the product rule.
     """
-    check_spatial(layer, k, 1)
+    check_spatial(layer, k, layer.spatial)
     weight, bias = (layer.scale * layer.kernel_scale) ** 2, layer.bias_scale**2
     keys = _keys(layer, k, propagate)
+    positions = tuple(range(-2 * k.spatial, 0))
 
     def overlap(a: Array, b: Array) -> Array:
-        return jnp.sum(a * b, axis=(-2, -1), keepdims=True)
+        return jnp.sum(a * b, axis=positions, keepdims=True)
 
     def seen(a: Array, b: Array) -> Array:
         return weight * overlap(a, b) * a

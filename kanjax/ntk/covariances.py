@@ -42,6 +42,8 @@ class Covariances:
         first_mask: (n1, 1, *positions), or (n, *positions) for pairs of examples: True
             where an example of x1 has something; None if it has everywhere.
         second_mask: (1, n2, *positions), the same of x2.
+        graphs: of both blocks, arrays that begin with the examples as masks do; None
+            where examples have none.
         data: the two blocks (n1, features) and (n2, features) themselves, where the
             covariances are the data's and have no spatial axes.
     """
@@ -61,6 +63,7 @@ class Covariances:
     dropout: bool = False
     first_mask: Array | None = None
     second_mask: Array | None = None
+    graphs: tuple[Any, Any] | None = None
     data: tuple[Array, Array] | None = None
 
     def map(self, function: Callable[[Array], Array], **changes: Any) -> "Covariances":

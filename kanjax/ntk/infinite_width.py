@@ -14,13 +14,22 @@ from jax import Array
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from kanjax.ntk import attention_rules, blocks, finite_width, rules, spatial_rules
+from kanjax.ntk import (
+    attention_rules,
+    blocks,
+    finite_width,
+    graph_rules,
+    inputs,
+    rules,
+    spatial_rules,
+)
 from kanjax.ntk.covariances import Covariances
 
 RULES: rules.Rules = {
     **rules.RULES,
     **spatial_rules.SPATIAL_RULES,
     **attention_rules.ATTENTION_RULES,
+    **graph_rules.GRAPH_RULES,
 }
 """The rule of each class of layers."""
 
@@ -59,7 +68,8 @@ class KernelFunction(Protocol):
 
         Args:
             x1: (n1, features) or (n1, *spatial, channels), floating-point; tokens,
-                (n1, *spatial) and integer, for a model that begins with an embedding.
+                (n1, *spatial) and integer, for a model that begins with an embedding;
+                a pair (x, graph) for ``nn.GraphNetwork``.
             x2: (n2, ...) of the same kind, x1 itself if None.
             mask1: (n1, *spatial), True where an example has something, such as the
                 words of a sentence before its padding; everywhere if None. Values are
@@ -100,9 +110,10 @@ def infinite(
     Args:
         model: dense, convolutional, pooling, attention, normalising, embedding, dropout
             and activation layers of ``kanjax.nn`` and layers of a KAN that share one
-            basis, nested in MLP, KAN, Sequential, Residual, Parallel or Product; the
-            functions of :mod:`kanjax.gaussian` and their like in jax are taken in
-            closed form, any other activation by quadrature.
+            basis, sums over graphs and fixed maps of positions, nested in MLP, KAN,
+            Sequential, Residual, Parallel, Product or GraphNetwork; the functions of
+            :mod:`kanjax.gaussian` and their like in jax are taken in closed form, any
+            other activation by quadrature.
         rules: rules of your own by class of layer; they go before those that exist.
         dropout: whether ``nn.Dropout`` drops values, as it does when given a key, each
             example with a draw of its own; it matters where an example meets itself,
@@ -156,12 +167,9 @@ def infinite(
         mesh: Mesh | None = None,
     ) -> Kernel:
         blocks.check_batch_size(batch_size)
-        x1 = jnp.asarray(x1)
-        x2 = None if x2 is None else jnp.asarray(x2)
-        _check_data(x1, x2, diagonal)
+        first, second = inputs.read(model, x1, x2, mask1, mask2, diagonal)
         pairs = _needs_pairs(table, model, False)
-        _check_memory(x1, x2, pairs, diagonal, batch_size)
-        first, second = _with_masks(x1, x2, mask1, mask2)
+        inputs.check_memory(first, second, pairs, diagonal, batch_size)
         return Kernel(*compute(first, second, diagonal, batch_size, mesh))
 
     return kernel
@@ -191,11 +199,14 @@ def rows_product(
     if which not in Kernel._fields:
         raise ValueError(f"which is {which!r}; it must be 'ntk' or 'nngp'.")
     blocks.check_batch_size(batch_size)
-    n = x.shape[0]
+    n = finite_width.examples(x, "x")
     parts = blocks.indices(n, min(batch_size, n))
 
     def product(v: Array) -> Array:
-        rows = jax.lax.map(lambda i: getattr(kernel(x[i], x), which) @ v, parts)
+        def rows_of(i: Array) -> Array:
+            return getattr(kernel(blocks.take(x, i), x), which) @ v
+
+        rows = jax.lax.map(rows_of, parts)
         return rows.reshape(-1, *v.shape[1:])[:n]
 
     return product
@@ -205,7 +216,7 @@ def _block(
     model: Any, table: rules.Rules, dropout: bool, diagonal: bool, x1, x2, same: bool
 ) -> tuple[Array, Array]:
     """The kernels of two blocks of examples."""
-    k = _data(x1, x2, _needs_pairs(table, model, False), diagonal, same)
+    k = inputs.covariances(x1, x2, _needs_pairs(table, model, False), diagonal, same)
     k = _propagate(table, False, model, k.replace(dropout=dropout))
     k = k.averaged()
     if k.spatial:
@@ -242,66 +253,6 @@ def _propagate(
 def _needs_pairs(table: rules.Rules, layer: Any, behind: bool) -> bool:
     needs = functools.partial(_needs_pairs, table)
     return rules.find(table, layer).needs_pairs(layer, behind, needs)
-
-
-def _data(x1: Any, x2: Any, pairs: bool, diagonal: bool, same: bool) -> Covariances:
-    """The covariances of the data: means over channels of products."""
-    (x1, mask1), (x2, mask2) = x1, x2
-    tokens = jnp.issubdtype(x1.dtype, jnp.integer)
-    spatial = x1.ndim - (1 if tokens else 2)
-    if tokens:
-        x1, x2 = x1[..., None], x2[..., None]
-    pairs = pairs and spatial > 0
-    if mask1 is not None:
-        x1, x2 = (
-            jnp.where(mask[..., None], x, 0) for x, mask in ((x1, mask1), (x2, mask2))
-        )
-        if not diagonal:
-            mask1, mask2 = mask1[:, None], mask2[None, :]
-
-    def product(a: Array, b: Array, cross: bool) -> Array:
-        a, b = (a[:, None], b[None, :]) if cross else (a, b)
-        if pairs:
-            behind = tuple(range(a.ndim - 1, a.ndim - 1 + spatial))
-            a = jnp.expand_dims(a, behind)
-            b = jnp.expand_dims(b, tuple(range(b.ndim - 1 - spatial, b.ndim - 1)))
-        if tokens:
-            return jnp.all(a == b, axis=-1).astype(jnp.result_type(float))
-        return jnp.mean(a * b, axis=-1)
-
-    between = product if tokens else functools.partial(_mean_product, spatial, pairs)
-    nngp = between(x1, x2, not diagonal)
-    first, second = product(x1, x1, False), product(x2, x2, False)
-    if not diagonal:
-        first, second = first[:, None], second[None, :]
-    if same and not diagonal:
-        # Sums in another order would differ in the last digit.
-        eye = jnp.eye(x1.shape[0], dtype=bool)
-        nngp = jnp.where(eye.reshape(*eye.shape, *(1,) * (nngp.ndim - 2)), first, nngp)
-    return Covariances(
-        nngp=nngp,
-        ntk=jnp.zeros_like(nngp),
-        first=first,
-        second=second,
-        examples=1 if diagonal else 2,
-        spatial=spatial,
-        channels=x1.shape[-1],
-        pairs=pairs,
-        same=same,
-        first_mask=mask1,
-        second_mask=mask2,
-        data=None if spatial or tokens else (x1, x2),
-    ).masked()
-
-
-def _mean_product(spatial: int, pairs: bool, a: Array, b: Array, cross: bool) -> Array:
-    """The mean over channels of products, as a matrix product."""
-    one = "stu"[:spatial]
-    two = "xyz"[:spatial] if pairs else one
-    rows, columns = ("n", "m") if cross else ("n", "n")
-    out = rows + (columns if cross else "") + one + (two if pairs else "")
-    subscripts = f"{rows}{one}c,{columns}{two}c->{out}"
-    return jnp.einsum(subscripts, a, b, precision="highest") / a.shape[-1]
 
 
 def _in_rows(block: Any, x1: Any, x2: Any, n: int, batch_size: int | None) -> Any:
@@ -349,72 +300,3 @@ def _symmetric_block(n: int, batch_size: int | None) -> int:
         return min(n, batch_size)
     # Blocks below the diagonal are not computed; small kernels are not worth it.
     return n if n < _SYMMETRIC_FROM else -(-n // _SYMMETRIC_BLOCKS)
-
-
-def _check_data(x1: Array, x2: Array | None, diagonal: bool) -> None:
-    if x1.ndim < 1 or x1.shape[0] == 0:
-        raise ValueError(
-            f"x1 has shape {x1.shape}; it must be (n1, features) or (n1, *spatial, "
-            "channels), with at least one example."
-        )
-    if jnp.issubdtype(x1.dtype, jnp.floating) and x1.ndim < 2:
-        raise ValueError(
-            f"x1 has shape {x1.shape}; it must be (n1, features): use x1[:, None] for "
-            "one feature."
-        )
-    if x2 is None:
-        return
-    if x2.shape[1:] != x1.shape[1:] or x2.dtype != x1.dtype:
-        raise ValueError(
-            f"x1 and x2 must be of one kind; x1 is {x1.dtype}{x1.shape}, x2 is "
-            f"{x2.dtype}{x2.shape}."
-        )
-    if diagonal and x2.shape != x1.shape:
-        raise ValueError(
-            f"diagonal=True takes pairs (x1[i], x2[i]): {x1.shape[0]} examples against "
-            f"{x2.shape[0]}."
-        )
-
-
-def _with_masks(x1: Array, x2: Array | None, mask1: Any, mask2: Any) -> tuple[Any, Any]:
-    """Each with its mask, None if neither has one."""
-    second = None if x2 is None else (x2, None)
-    if mask1 is None and mask2 is None:
-        return (x1, None), second
-    if x2 is None and mask2 is not None:
-        raise ValueError("mask2 goes with x2; without it give mask1 alone.")
-    first = x1, _mask("mask1", mask1, x1)
-    return first, None if x2 is None else (x2, _mask("mask2", mask2, x2))
-
-
-def _mask(name: str, mask: Any, x: Array) -> Array:
-    tokens = jnp.issubdtype(x.dtype, jnp.integer)
-    shape = x.shape if tokens else x.shape[:-1]
-    mask = jnp.ones(shape, bool) if mask is None else jnp.asarray(mask)
-    if mask.dtype != jnp.bool_ or mask.shape != shape or len(shape) < 2:
-        raise ValueError(
-            f"{name} is {mask.dtype}{mask.shape}; it must be boolean and of the shape "
-            f"(examples, *positions) of its data, here {shape}."
-        )
-    return mask
-
-
-def _check_memory(
-    x1: Array, x2: Array | None, pairs: bool, diagonal: bool, batch_size: int | None
-) -> None:
-    """Raise ``ValueError`` if two covariances of the data exceed this machine's."""
-    sizes = [x1.shape[0], x1.shape[0] if x2 is None else x2.shape[0]]
-    rows = [n if batch_size is None else min(n, batch_size) for n in sizes]
-    examples = rows[0] if diagonal else rows[0] * rows[1]
-    positions = 1
-    for size in x1.shape[1:-1]:
-        positions *= size**2 if pairs else size
-    needed = 2 * examples * positions * x1.dtype.itemsize
-    blocks.check_memory(
-        needed,
-        f"the covariances of {rows[0]} by {rows[1]} examples with {positions} pairs of "
-        "positions",
-        lambda share: (
-            f"Give batch_size={max(1, int(min(rows) * share**0.5 / 2))} or less."
-        ),
-    )

@@ -146,6 +146,45 @@ def _times_slope(function: Callable[[Array], Array]) -> Callable[[Array], Array]
     return lambda u: u * gaussian.value_and_slope(function, u)[1]
 
 
+def normalised_exponential(
+    layer: nn.NormalisedExponential, k: Covariances, propagate: Propagate
+) -> Covariances:
+    """``sqrt(q11 q22) E`` and ``gamma E Theta``, ``E = exp(gamma (rho + shift))``.
+
+    rho is the correlation; what moves the size of all channels adds nothing to Theta.
+    """
+    if not k.centred:
+        raise ValueError(
+            f"{layer!r} acts on values that are not Gaussian: put a layer with weights "
+            "before it."
+        )
+
+    def dual(q11: Array, q12: Array, q22: Array) -> Dual:
+        size, cosine = _polar(q11, q12, q22)
+        slope = jnp.exp(layer.gamma * (cosine + layer.shift))
+        return Dual(size * slope, layer.gamma * slope)
+
+    def scaled(q11: Array, q12: Array, q22: Array) -> Dual:
+        cosine = _polar(q11, q12, q22)[1]
+        value, slope = dual(q11, q12, q22)
+        share = layer.gamma * value * (cosine + layer.gamma * (1 + cosine) ** 2)
+        return Dual(share, slope)
+
+    after = k.through(dual).replace(scales=0)
+    if not k.scales:
+        return after
+    # A trained scale's share is E[u phi'(u) v phi'(v)], as of an activation.
+    return after.replace(ntk=after.ntk + k.scales * k.through(scaled).nngp)
+
+
+def _polar(q11: Array, q12: Array, q22: Array) -> tuple[Array, Array]:
+    """``sqrt(q11 q22)``, and the correlation, 0 of a value that is always 0."""
+    product = q11 * q22
+    some = product > 0
+    size = jnp.sqrt(jnp.where(some, product, 1))
+    return jnp.where(some, size, 0), jnp.where(some, q12 / size, 0)
+
+
 def layer_norm(
     layer: nn.LayerNorm, k: Covariances, propagate: Propagate
 ) -> Covariances:
@@ -327,6 +366,7 @@ RULES: Rules = {
     nn.Dense: Rule(dense),
     nn.MLP: Rule(mlp),
     nn.Activation: Rule(activation, channelwise=True),
+    nn.NormalisedExponential: Rule(normalised_exponential, channelwise=True),
     nn.LayerNorm: Rule(layer_norm, channelwise=True),
     nn.RMSNorm: Rule(rms_norm, channelwise=True),
     nn.Dropout: Rule(dropout),

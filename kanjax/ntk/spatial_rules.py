@@ -107,15 +107,33 @@ def conv_local(
     return conv(shared, k.equal_positions(), propagate)
 
 
-def aggregate(layer: nn.Aggregate, k: Covariances, propagate: Propagate) -> Covariances:
-    """``K <- A K A^T``, over the nodes of both examples."""
-    check_spatial(layer, k, 1)
+def einsum(layer: nn.Einsum, k: Covariances, propagate: Propagate) -> Covariances:
+    """The same map of the positions of both examples: ``K <- A K A^T``."""
+    before, of_weights, after = layer.letters
+    check_spatial(layer, k, len(before))
+    primed = layer.subscripts.upper() if k.pairs else layer.subscripts
+    theirs, their_weights, their_after = primed.replace("->", ",").split(",")
+    behind, left = (theirs, their_after) if k.pairs else ("", "")
+    subscripts = f"...{before}{behind},{of_weights},{their_weights}->...{after}{left}"
 
-    def sums(covariance: Array) -> Array:
+    def both(covariance: Array) -> Array:
         weights = layer.weights.astype(covariance.dtype)
-        return weights @ covariance @ weights.T
+        return jnp.einsum(subscripts, covariance, weights, weights, precision="highest")
 
-    return k.map(sums)
+    def seen(mask: Array) -> Array:
+        once = f"...{before},{of_weights}->...{after}"
+        there = mask.astype(int), (layer.weights != 0).astype(int)
+        return jnp.einsum(once, *there) > 0
+
+    pairs = k.pairs and len(after) > 0
+    return k.map(both, spatial=len(after), pairs=pairs).map_masks(seen)
+
+
+def _of_contraction(
+    layer: nn.Einsum, behind: bool, needs: Callable[[object, bool], bool]
+) -> bool:
+    before, _, after = layer.letters
+    return behind or not set(before) <= set(after)
 
 
 def flatten(layer: nn.Flatten, k: Covariances, propagate: Propagate) -> Covariances:
@@ -310,10 +328,10 @@ def always(layer: object, behind: bool, needs: Callable) -> bool:
 
 
 SPATIAL_RULES: Rules = {
-    nn.Aggregate: Rule(aggregate, always),
     nn.Conv: Rule(conv),
     nn.ConvLocal: Rule(conv_local, _never),
     nn.ConvTranspose: Rule(conv_transpose),
+    nn.Einsum: Rule(einsum, _of_contraction),
     nn.Flatten: Rule(flatten, _never),
     nn.GlobalPool: Rule(global_pool, always),
     nn.Index: Rule(index),

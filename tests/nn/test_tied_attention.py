@@ -61,9 +61,16 @@ def test_bad_input_is_named(key):
         nn.TiedAttention(4, 3, heads=0)
 
 
-def test_aggregate_is_a_product_with_the_graph(key):
-    weights, x = jax.random.normal(key, (3, 3)), jax.random.normal(key, (2, 3, 4))
-    found = nn.Aggregate(weights).apply((), x)
-    np.testing.assert_allclose(found, weights @ x, rtol=1e-5, atol=1e-6)
-    with pytest.raises(ValueError, match=r"x must have shape \(..., 3, features\)"):
-        nn.Aggregate(weights).apply((), jnp.ones((2, 4)))
+@pytest.mark.parametrize("kind", [nn.TiedAttention, nn.LinearAttention])
+def test_the_positions_of_an_image_are_tokens(kind, key):
+    places = nn.Positions((3, 2), 4)
+    layer = kind(4, 3, key_model=places, spatial=2)
+    params, x = layer.init(key), jax.random.normal(key, (5, 3, 2, 4))
+    flat = kind(4, 3, key_model=nn.Positions((6,), 4))
+    in_a_row = params | {
+        "key_model": {"embedding": params["key_model"]["embedding"].reshape(6, 4)}
+    }
+    expected = flat.apply(in_a_row, x.reshape(5, 6, 4)).reshape(5, 3, 2, 3)
+    np.testing.assert_allclose(layer.apply(params, x), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"must have shape \(..., n1, n2, 4\)"):
+        layer.apply(params, x[0, 0])

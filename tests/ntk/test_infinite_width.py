@@ -13,6 +13,14 @@ from kanjax import gaussian, model, nn, ntk
 RELU = nn.Activation(jax.nn.relu)
 NTK = {"parameterization": "ntk"}
 
+GRAPHS = jnp.array(
+    [
+        [[1.0, 1.0, 0.0], [0.5, 1.0, 0.5], [0.0, 1.0, 1.0]],
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 2.0]],
+        [[0.0, 1.0, -1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]],
+    ]
+)
+
 
 def serial(*layers):
     return model.Sequential(layers)
@@ -85,6 +93,16 @@ WIDE = {
         serial(dense(5, 256, **NTK), nn.Activation(jax.nn.elu), dense(256, 1, **NTK)),
         vectors,
     ),
+    "normalised exponential": (
+        serial(
+            dense(5, 256, **NTK),
+            nn.NormalisedExponential(0.5, -0.6),
+            dense(256, 256, **NTK),
+            nn.NormalisedExponential(0.3),
+            dense(256, 1, **NTK),
+        ),
+        vectors,
+    ),
     "concatenation and product": (
         serial(
             model.Concatenate(
@@ -123,37 +141,49 @@ WIDE = {
     ),
     "attention": (
         serial(
-            nn.TiedAttention(5, 256, 4, 64, 2.0, 1.2, 0.3),
+            nn.TiedAttention(5, 256, 4, 64, 2.0, 1.2, 0.3, spatial=2),
             RELU,
-            nn.GlobalPool(1),
+            nn.GlobalPool(2),
             dense(256, 1, **NTK),
         ),
-        lambda: vectors(12).reshape(3, 4, 5),
+        lambda: vectors(12).reshape(3, 2, 2, 5),
     ),
     "positions": (
         serial(
-            nn.Conv(3, 128, (3, 3), **NTK),
-            nn.Resize((6, 3), "cubic"),
+            nn.Conv(3, 128, (3, 3), strides=2, **NTK),
+            nn.Resize((3, 2), "cubic"),
             RELU,
-            nn.Index((1, (None, None, -1))),
-            model.Residual(nn.Positions((3,), 128, 0.7, 0.5 + 0.5 * jnp.eye(3))),
             nn.LinearAttention(
-                128, 128, 32, 16, 0.8, 1.1, 0.2, model.Residual(nn.Positions((3,), 128))
+                128,
+                128,
+                32,
+                16,
+                0.8,
+                1.1,
+                0.2,
+                nn.Positions((3, 2), 128),
+                spatial=2,
             ),
+            nn.Einsum("hw,kh->wk", jnp.array([[1.0, -0.5, 0.3], [0.2, 0.1, 1.0]])),
+            nn.Index((1, (None, None, -1))),
+            model.Residual(nn.Positions((2,), 128, 0.7, 0.5 + 0.5 * jnp.eye(2))),
             nn.Flatten(1),
-            dense(384, 1, **NTK),
+            dense(256, 1, **NTK),
         ),
         images,
     ),
     "graph": (
-        serial(
-            nn.Aggregate(jnp.array([[1.0, 1.0, 0.0], [0.5, 1.0, 0.5], [0, 1, 1]])),
-            dense(5, 256, **NTK),
-            RELU,
-            nn.GlobalPool(1),
-            dense(256, 1, **NTK),
+        nn.GraphNetwork(
+            serial(
+                nn.Aggregate(),
+                dense(5, 256, **NTK),
+                RELU,
+                nn.Aggregate(jnp.array([[1.0, 1.0, 0.0], [0.5, 1.0, 0.5], [0, 1, 1]])),
+                nn.GlobalPool(1),
+                dense(256, 1, **NTK),
+            )
         ),
-        lambda: vectors(9).reshape(3, 3, 5),
+        lambda: (vectors(9).reshape(3, 3, 5), GRAPHS),
     ),
     "embedding": (
         serial(
@@ -168,7 +198,6 @@ WIDE = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", WIDE)
 def test_equals_the_mean_over_wide_random_networks(name):
     """The error of the mean is estimated from the draws themselves."""
@@ -197,6 +226,61 @@ def test_nngp_is_the_covariance_of_outputs(name):
     # The standard error of a Gaussian's empirical covariance.
     error = np.sqrt((np.outer(np.diag(nngp), np.diag(nngp)) + nngp**2) / draws)
     assert np.all(np.abs(outputs.T @ outputs / draws - nngp) < 4 * error)
+
+
+def test_edges_are_the_same_graph_as_a_matrix(x64):
+    """And both in blocks, on the diagonal, with masks, and with their gradients."""
+    net, x = WIDE["graph"][0], vectors(9).reshape(3, 3, 5)
+    ends = np.nonzero(np.ones((3, 3)))
+    senders, receivers = (jnp.broadcast_to(e, (3, 9)) for e in ends)
+    weights = jnp.swapaxes(GRAPHS, 1, 2).reshape(3, 9)
+    edges = nn.Edges(senders, receivers, weights)
+    kernel = ntk.infinite(net)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-7, atol=1e-9)
+    whole = kernel((x, GRAPHS))
+    close(kernel((x, edges)).ntk, whole.ntk)
+    first = x[:2], GRAPHS[:2]
+    close(kernel((x, edges), first, batch_size=2).ntk, whole.ntk[:, :2])
+    close(kernel((x, GRAPHS), diagonal=True).ntk, np.diag(whole.ntk))
+    product = ntk.rows_product(kernel, (x, edges), batch_size=2)
+    close(product(jnp.arange(3.0)), whole.ntk @ jnp.arange(3.0))
+    # Without the edges to it a node that is masked is as one that is not there.
+    mask = jnp.ones((3, 3), bool).at[1, 2].set(False)
+    masked = kernel((x, GRAPHS), mask1=mask).ntk
+    lone = model.Sequential(net.network.layers[:3] + net.network.layers[4:])
+    alone = ntk.infinite(nn.GraphNetwork(lone))
+    pair = x[1:2, :2], GRAPHS[1:2, :2, :2]
+    close(alone((x, GRAPHS), mask1=mask).ntk[1, 1], alone(pair).ntk[0, 0])
+    assert masked[1, 1] != whole.ntk[1, 1]
+    # Of new nodes, those that take anything are there.
+    fewer = GRAPHS[0, :2]
+    found, expected = (
+        ntk.infinite(serial(layer, nn.GlobalPool(1), dense(5, 1, **NTK)))(x, mask1=mask)
+        for layer in (nn.Aggregate(fewer), nn.Einsum("n,mn->m", fewer))
+    )
+    close(found.ntk, expected.ntk)
+
+    def total(weights):
+        return jnp.sum(jnp.sin(kernel((x, nn.Edges(senders, receivers, weights))).ntk))
+
+    slope = jax.grad(lambda g: jnp.sum(jnp.sin(kernel((x, g)).ntk)))(GRAPHS)
+    close(jax.grad(total)(weights), jnp.swapaxes(slope, 1, 2).reshape(3, 9))
+
+
+def test_behind_a_norm_the_normalised_exponential_is_an_exponential(x64):
+    """Closed forms of all shares against quadrature, that of trained scales as well."""
+    gamma, shift = 0.6, -0.3
+    plain = gaussian.Exponential(np.exp(gamma * (shift - 1) / 2), gamma**0.5)
+
+    def kernels(layer):
+        norm = nn.RMSNorm(8, eps=1e-12)
+        net = serial(dense(5, 8, **NTK), norm, layer, dense(8, 1, **NTK))
+        return ntk.infinite(net)(vectors())
+
+    found = kernels(nn.NormalisedExponential(gamma, shift))
+    expected = kernels(nn.Activation(plain))
+    np.testing.assert_allclose(found.nngp, expected.nngp, rtol=1e-10)
+    np.testing.assert_allclose(found.ntk, expected.ntk, rtol=1e-8)
 
 
 def test_what_a_mask_leaves_out_might_as_well_not_be_there(x64):
@@ -361,6 +445,20 @@ def test_bad_input_is_named(monkeypatch):
     with raises(match="groups=1 only"):
         net = serial(nn.Conv(3, 6, (3, 3), groups=3), nn.GlobalPool(2))
         ntk.infinite(net)(x)
+    with raises(match="not Gaussian: put a layer with weights before"):
+        ntk.infinite(serial(nn.NormalisedExponential(), flat))(x[:, 0, 0])
+    bare = serial(nn.Aggregate(), flat, nn.GlobalPool(1))
+    with raises(match=r"Aggregate\(\) has no graph: give it weights"):
+        ntk.infinite(bare)(x[:, 0])
+    graphs = ntk.infinite(nn.GraphNetwork(bare))
+    with raises(match=r"x1 must be a pair \(x, graph\) for a nn.GraphNetwork"):
+        graphs(x[:, 0])
+    with raises(match=r"an array for any other model; got tuple"):
+        ntk.infinite(bare)((x[:, 0], GRAPHS))
+    with raises(match=r"graph of \[\(3, 3, 3\)\]; .* has the shape \(3, 4, 4\)"):
+        graphs((x[:, 0], GRAPHS))
+    with raises(match=r"has a graph for each example: use Aggregate\(\)"):
+        ntk.infinite(serial(nn.Aggregate(jnp.ones((3, 4, 4))), flat))(x[:, 0])
     kernel = ntk.infinite(flat)
     with raises(match=r"mask1 is bool\(2,\); .* of its data, here \(2,\)"):
         kernel(jnp.ones((2, 3)), mask1=jnp.ones(2, bool))

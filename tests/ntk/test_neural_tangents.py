@@ -86,7 +86,11 @@ TRANSPOSED = nn.ConvTranspose(
 )
 FIRST = conv((3, 3), 3)
 POOL = nn.GlobalPool(2)
+EXPONENTIAL = nn.NormalisedExponential(0.7, -0.8)
 NETWORKS = {name: between(function) for name, function in ACTIVATIONS.items()} | {
+    "normalised exponential": serial(
+        dense(5), EXPONENTIAL, dense(), EXPONENTIAL, dense(outputs=1)
+    ),
     "linear": serial(dense(5), dense(), dense(outputs=1)),
     "deep relu": serial(
         dense(5, w=2**0.5), RELU, *[dense(w=2**0.5), RELU] * 9, dense(outputs=1)
@@ -276,17 +280,79 @@ NETWORKS |= {
         dense(outputs=1),
     ),
 }
+SQUARE_WEIGHTS, ROWS = (RECORD["weights"][name] for name in ("square", "rows"))
+
+
+def summed(subscripts, *layers, weights=SQUARE_WEIGHTS):
+    einsum = nn.Einsum(subscripts, np.asarray(weights))
+    return serial(dense(3), RELU, einsum, *layers, dense(outputs=1))
+
+
+def graph(spatial=1):
+    layers = nn.Aggregate(spatial=spatial), dense(3), RELU
+    layers += nn.Aggregate(spatial=spatial), nn.GlobalPool(spatial), dense(outputs=1)
+    return nn.GraphNetwork(serial(*layers))
+
+
+def attention_of_images(layer, *before):
+    first = conv((2, 2), 3)
+    return serial(first, *before, layer, RELU, nn.Flatten(2), dense(96, 1))
+
+
+POINTS = np.indices((2, 3)).reshape(2, 6)
+APART = np.abs(POINTS[:, :, None] - POINTS[:, None]).sum(0)
+NEAR_2D = model.Residual(nn.Positions((2, 3), 16, 0.7, np.exp(-APART / 3)))
+OF_IMAGES = {"features": 16, "spatial": 2}
+NETWORKS |= {
+    "einsum of two axes": summed("hw,hw->"),
+    "einsum of each row": summed("hw,hw->h", nn.GlobalPool(1)),
+    "einsum of new rows": serial(
+        dense(3),
+        nn.Einsum("hw,kh->kw", np.asarray(ROWS)),
+        RELU,
+        nn.GlobalPool(2, total=True),
+        dense(outputs=1),
+    ),
+    "einsum of nothing": summed("hw,hw->hw", nn.GlobalPool(2)),
+    "einsum of a number": serial(
+        dense(3), nn.Einsum("hw,->hw", np.asarray(2.0)), nn.Flatten(2)
+    ),
+    "masked einsum": summed("hw,hw->h", nn.GlobalPool(1)),
+    "graphs": graph(),
+    "lists of edges": graph(),
+    "graphs of images": graph(2),
+    "attention of images": attention_of_images(attention(**OF_IMAGES)),
+    "attention of images near": attention_of_images(attention(**OF_IMAGES), NEAR_2D),
+    "linear attention of images": attention_of_images(attention(LINEAR, **OF_IMAGES)),
+    "masked attention of images": attention_of_images(
+        attention(key_model=NEAR_2D, **OF_IMAGES)
+    ),
+}
 # Of an example with itself neural-tangents has the square root of round-off for the
 # angle; a jump makes another square root of it. tanh it takes by Hermite nodes.
 TOLERANCES = {"sign": (1e-9, 2e-4), "tanh": (1e-6, 1e-6)}
 
 
 def data(kind):
-    return tuple(jnp.asarray(x, jnp.float64) for x in RECORD["data"][kind])
+    both = tuple(jnp.asarray(x, jnp.float64) for x in RECORD["data"][kind])
+    if kind not in RECORD["graphs"]:
+        return both
+    return tuple(
+        (x, as_graph(kind, jnp.asarray(pattern)))
+        for x, pattern in zip(both, RECORD["graphs"][kind], strict=True)
+    )
+
+
+def as_graph(kind, pattern):
+    """Their rows are what a node gives, ours what it takes."""
+    if kind == "lists of edges":
+        return nn.Edges(pattern[..., 0], pattern[..., 1])
+    nodes = int((pattern[0].size) ** 0.5)
+    return jnp.swapaxes(pattern.reshape(-1, nodes, nodes), 1, 2)
 
 
 # Of the others both kernels are blocks of one, which is half the compilation.
-BETWEEN = ("relu", "dropout", "conv same", "masked attention")
+BETWEEN = ("relu", "dropout", "conv same", "masked attention", "graphs")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -298,8 +364,9 @@ def test_equal_to_the_recorded_values(name, x64):
         mask1, mask2 = (x[..., 0] != RECORD["nothing"] for x in (x1, x2))
     kernel = ntk.infinite(NETWORKS[name], dropout=True)
     mask = None if mask1 is None else jnp.concatenate([mask1, mask2])
-    whole = kernel(jnp.concatenate([x1, x2]), mask1=mask)
-    n = len(x1)
+    joined = jax.tree.map(lambda *both: jnp.concatenate(both), x1, x2)
+    whole = kernel(joined, mask1=mask)
+    n = len(jax.tree.leaves(x1)[0])
     blocks = {
         "between": jax.tree.map(lambda k: k[:n, n:], whole),
         "itself": jax.tree.map(lambda k: k[:n, :n], whole),
@@ -316,4 +383,4 @@ def test_equal_to_the_recorded_values(name, x64):
 
 def test_every_recorded_network_is_compared():
     assert set(NETWORKS) == set(RECORD["kernels"])
-    assert len(NETWORKS) >= 70
+    assert len(NETWORKS) >= 88

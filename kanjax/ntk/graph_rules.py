@@ -1,0 +1,81 @@
+"""Infinite-width rules of sums over the neighbours in a graph.
+
+Du, Hou, Poczos, Salakhutdinov, Wang, Xu 2019, arXiv 1905.13192.
+"""
+
+import math
+
+import jax.numpy as jnp
+from jax import Array
+
+from kanjax import nn
+from kanjax.nn.aggregate import Graph, neighbours
+from kanjax.ntk.covariances import Covariances
+from kanjax.ntk.rules import Propagate, Rule, Rules
+from kanjax.ntk.spatial_rules import always, check_spatial
+
+
+def aggregate(layer: nn.Aggregate, k: Covariances, propagate: Propagate) -> Covariances:
+    """``K <- A K A'^T``, over the nodes of both examples and the graph of each."""
+    check_spatial(layer, k, layer.spatial)
+    left, right = _graphs(layer, k)
+    positions = k.nngp.shape[k.examples : k.examples + k.spatial]
+    nodes = math.prod(positions)
+
+    def sums(one: Graph, covariance: Array, other: Graph) -> Array:
+        examples = covariance.shape[: k.examples]
+        values = covariance.reshape(*examples, nodes, nodes)
+        for graph in (one, other):
+            values = jnp.swapaxes(neighbours(graph, values, "highest"), -1, -2)
+        after = layer.positions(positions, values.shape[-1])
+        return values.reshape(*values.shape[:-2], *after, *after)
+
+    def seen(mask: Array) -> Array:
+        """Of nodes that stay the same; of new ones, where they take anything."""
+        graph = layer.weights
+        if graph is None or isinstance(graph, nn.Edges) or graph.shape[0] == nodes:
+            return mask
+        there = (graph != 0).astype(int), mask[..., None].astype(int)
+        return neighbours(*there)[..., 0] > 0
+
+    return k.replace(
+        nngp=sums(left, k.nngp, right),
+        ntk=sums(left, k.ntk, right),
+        first=sums(left, k.first, left),
+        second=sums(right, k.second, right),
+    ).map_masks(seen)
+
+
+def _graphs(layer: nn.Aggregate, k: Covariances) -> tuple[Graph, Graph]:
+    if layer.weights is None:
+        if k.graphs is None:
+            raise ValueError(
+                "Aggregate() has no graph: give it weights, or put the network in a "
+                "nn.GraphNetwork and give the kernel pairs (x, graph)."
+            )
+        return k.graphs
+    if isinstance(layer.weights, nn.Edges):
+        shared = layer.weights.senders.ndim == 1
+    else:
+        shared = layer.weights.ndim == 2
+    if not shared:
+        raise ValueError(
+            f"{layer!r} has a graph for each example: use Aggregate() in a "
+            "nn.GraphNetwork, and give the kernel pairs (x, graph)."
+        )
+    return layer.weights, layer.weights
+
+
+def graph_network(
+    layer: nn.GraphNetwork, k: Covariances, propagate: Propagate
+) -> Covariances:
+    """The network's rules, with the graphs of the examples."""
+    return propagate(layer.network, k)
+
+
+GRAPH_RULES: Rules = {
+    nn.Aggregate: Rule(aggregate, always),
+    nn.GraphNetwork: Rule(
+        graph_network, lambda layer, behind, needs: needs(layer.network, behind)
+    ),
+}

@@ -1,0 +1,217 @@
+"""What a kernel of infinite width is given: examples, their masks and their graphs."""
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from kanjax import nn
+from kanjax.ntk import blocks
+from kanjax.ntk.covariances import Covariances
+
+
+class Examples(NamedTuple):
+    """One set of examples.
+
+    Attributes:
+        x: (n, features), (n, *spatial, channels) or tokens (n, *spatial).
+        mask: (n, *spatial) or None.
+        graph: (n, ...) or None.
+    """
+
+    x: Array
+    mask: Array | None = None
+    graph: Any = None
+
+
+def read(
+    model: Any, x1: Any, x2: Any, mask1: Any, mask2: Any, diagonal: bool
+) -> tuple[Examples, Examples | None]:
+    """Both sets, masks in both if there is one in either.
+
+    Raises:
+        ValueError: if they do not fit each other or the model.
+    """
+    first = _apart(model, "x1", x1)
+    second = None if x2 is None else _apart(model, "x2", x2)
+    _check_data(first.x, None if second is None else second.x, diagonal)
+    if mask1 is None and mask2 is None:
+        return first, second
+    if second is None and mask2 is not None:
+        raise ValueError("mask2 goes with x2; without it give mask1 alone.")
+    first = first._replace(mask=_mask("mask1", mask1, first.x))
+    if second is not None:
+        second = second._replace(mask=_mask("mask2", mask2, second.x))
+    return first, second
+
+
+def _apart(model: Any, name: str, x: Any) -> Examples:
+    """The examples, and the graphs that a graph network takes with them."""
+
+    def takes_graphs(one: Any) -> bool:
+        return isinstance(one, nn.GraphNetwork)
+
+    parts = jax.tree.leaves(model, is_leaf=takes_graphs)
+    wanted, given = any(map(takes_graphs, parts)), isinstance(x, tuple)
+    if wanted != given:
+        raise ValueError(
+            f"{name} must be a pair (x, graph) for a nn.GraphNetwork, and an array for "
+            f"any other model; got {type(x).__name__} for {model!r}."
+        )
+    if not given:
+        return Examples(jnp.asarray(x))
+    x, graph = jnp.asarray(x[0]), jax.tree.map(jnp.asarray, x[1])
+    _check_graph(name, x, graph)
+    return Examples(x, graph=graph)
+
+
+def _check_graph(name: str, x: Array, graph: Any) -> None:
+    n, nodes = x.shape[0], math.prod(_positions(x))
+    shapes = [leaf.shape for leaf in jax.tree.leaves(graph)]
+    if isinstance(graph, nn.Edges):
+        wanted = f"({n}, edges)"
+        fits = all(len(one) == 2 and one == shapes[0] for one in shapes)
+        fits = fits and shapes[0][0] == n
+    else:
+        wanted = f"{(n, nodes, nodes)}"
+        fits = shapes == [(n, nodes, nodes)]
+    if not fits:
+        raise ValueError(
+            f"{name} is a pair of x {x.shape} and a graph of {shapes}; one graph for "
+            f"each example has the shape {wanted}."
+        )
+
+
+def _positions(x: Array) -> tuple[int, ...]:
+    tokens = jnp.issubdtype(x.dtype, jnp.integer)
+    return x.shape[1:] if tokens else x.shape[1:-1]
+
+
+def covariances(
+    one: Examples, two: Examples, pairs: bool, diagonal: bool, same: bool
+) -> Covariances:
+    """The covariances of the data: means over channels of products."""
+    (x1, mask1, graph1), (x2, mask2, graph2) = one, two
+    tokens = jnp.issubdtype(x1.dtype, jnp.integer)
+    spatial = x1.ndim - (1 if tokens else 2)
+    if tokens:
+        x1, x2 = x1[..., None], x2[..., None]
+    pairs = pairs and spatial > 0
+    if mask1 is not None and mask2 is not None:
+        x1, x2 = (
+            jnp.where(mask[..., None], x, 0) for x, mask in ((x1, mask1), (x2, mask2))
+        )
+
+    def product(a: Array, b: Array, cross: bool) -> Array:
+        a, b = (a[:, None], b[None, :]) if cross else (a, b)
+        if pairs:
+            behind = tuple(range(a.ndim - 1, a.ndim - 1 + spatial))
+            a = jnp.expand_dims(a, behind)
+            b = jnp.expand_dims(b, tuple(range(b.ndim - 1 - spatial, b.ndim - 1)))
+        if tokens:
+            return jnp.all(a == b, axis=-1).astype(jnp.result_type(float))
+        return jnp.mean(a * b, axis=-1)
+
+    between = product if tokens else functools.partial(_mean_product, spatial, pairs)
+    nngp = between(x1, x2, not diagonal)
+    first, second = product(x1, x1, False), product(x2, x2, False)
+    if not diagonal:
+        first, mask1, graph1 = _expanded((first, mask1, graph1), 1)
+        second, mask2, graph2 = _expanded((second, mask2, graph2), 0)
+    if same and not diagonal:
+        # Sums in another order would differ in the last digit.
+        eye = jnp.eye(x1.shape[0], dtype=bool)
+        nngp = jnp.where(eye.reshape(*eye.shape, *(1,) * (nngp.ndim - 2)), first, nngp)
+    return Covariances(
+        nngp=nngp,
+        ntk=jnp.zeros_like(nngp),
+        first=first,
+        second=second,
+        examples=1 if diagonal else 2,
+        spatial=spatial,
+        channels=x1.shape[-1],
+        pairs=pairs,
+        same=same,
+        first_mask=mask1,
+        second_mask=mask2,
+        graphs=None if graph1 is None else (graph1, graph2),
+        data=None if spatial or tokens else (x1, x2),
+    ).masked()
+
+
+def _expanded(values: Any, axis: int) -> Any:
+    return jax.tree.map(lambda leaf: jnp.expand_dims(leaf, axis), values)
+
+
+def _mean_product(spatial: int, pairs: bool, a: Array, b: Array, cross: bool) -> Array:
+    """The mean over channels of products, as a matrix product."""
+    one = "stu"[:spatial]
+    two = "xyz"[:spatial] if pairs else one
+    rows, columns = ("n", "m") if cross else ("n", "n")
+    out = rows + (columns if cross else "") + one + (two if pairs else "")
+    subscripts = f"{rows}{one}c,{columns}{two}c->{out}"
+    return jnp.einsum(subscripts, a, b, precision="highest") / a.shape[-1]
+
+
+def _check_data(x1: Array, x2: Array | None, diagonal: bool) -> None:
+    if x1.ndim < 1 or x1.shape[0] == 0:
+        raise ValueError(
+            f"x1 has shape {x1.shape}; it must be (n1, features) or (n1, *spatial, "
+            "channels), with at least one example."
+        )
+    if jnp.issubdtype(x1.dtype, jnp.floating) and x1.ndim < 2:
+        raise ValueError(
+            f"x1 has shape {x1.shape}; it must be (n1, features): use x1[:, None] for "
+            "one feature."
+        )
+    if x2 is None:
+        return
+    if x2.shape[1:] != x1.shape[1:] or x2.dtype != x1.dtype:
+        raise ValueError(
+            f"x1 and x2 must be of one kind; x1 is {x1.dtype}{x1.shape}, x2 is "
+            f"{x2.dtype}{x2.shape}."
+        )
+    if diagonal and x2.shape != x1.shape:
+        raise ValueError(
+            f"diagonal=True takes pairs (x1[i], x2[i]): {x1.shape[0]} examples against "
+            f"{x2.shape[0]}."
+        )
+
+
+def _mask(name: str, mask: Any, x: Array) -> Array:
+    shape = x.shape[:1] + _positions(x)
+    mask = jnp.ones(shape, bool) if mask is None else jnp.asarray(mask)
+    if mask.dtype != jnp.bool_ or mask.shape != shape or len(shape) < 2:
+        raise ValueError(
+            f"{name} is {mask.dtype}{mask.shape}; it must be boolean and of the shape "
+            f"(examples, *positions) of its data, here {shape}."
+        )
+    return mask
+
+
+def check_memory(
+    first: Examples,
+    second: Examples | None,
+    pairs: bool,
+    diagonal: bool,
+    batch_size: int | None,
+) -> None:
+    """Raise ``ValueError`` if two covariances of the data exceed this machine's."""
+    sizes = [one.x.shape[0] for one in (first, second or first)]
+    rows = [n if batch_size is None else min(n, batch_size) for n in sizes]
+    examples = rows[0] if diagonal else rows[0] * rows[1]
+    positions = 1
+    for size in first.x.shape[1:-1]:
+        positions *= size**2 if pairs else size
+    needed = 2 * examples * positions * first.x.dtype.itemsize
+    blocks.check_memory(
+        needed,
+        f"the covariances of {rows[0]} by {rows[1]} examples with {positions} pairs of "
+        "positions",
+        lambda share: (
+            f"Give batch_size={max(1, int(min(rows) * share**0.5 / 2))} or less."
+        ),
+    )
