@@ -56,11 +56,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         "device": {"platform": device.platform, "kind": device.device_kind},
         "limits": _limits(options),
         "peers": {},
+        "failed": {},
         "splines": [],
         "rationals": [],
     }
     for name in options.dtypes:
-        result["splines"] += _spline_cases(name, options)
+        result["splines"] += _spline_cases(name, result, options)
     with contextlib.ExitStack() as stack:
         peer = None
         if options.peer_python:
@@ -78,13 +79,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         _figure(result).savefig(options.figure, dpi=110, bbox_inches="tight")
 
 
-def _spline_cases(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+def _spline_cases(
+    name: str, result: dict[str, Any], options: argparse.Namespace
+) -> list[dict[str, Any]]:
     dtype, precision = TYPES[name]
     cases = []
     with jax.default_matmul_precision(precision):
         for shape in ((16, 4, 4, 3),) if options.quick else SPLINES:
             names = zip(("batch", "in", "out", "intervals"), shape, strict=True)
-            candidates = _splines(shape, dtype)
+            candidates = _splines(shape, dtype, result["failed"])
             modes = MODES["splines"]
             cases += _cases(candidates, modes, dict(names), name, options)
     return cases
@@ -99,7 +102,7 @@ def _rational_cases(
     dtype, _ = TYPES[name]
     cases = []
     for shape in ((16, 16),) if options.quick else RATIONALS:
-        candidates = _rationals(shape, dtype)
+        candidates = _rationals(shape, dtype, result["failed"])
         if peer is not None and not result["peers"][PEER].keys() & {"absent", "failed"}:
             try:
                 candidates[PEER] = _of_peer(peer, shape, dtype)
@@ -202,7 +205,9 @@ def _timed(
     )
 
 
-def _splines(shape: tuple[int, ...], dtype: str) -> dict[str, dict[str, Block]]:
+def _splines(
+    shape: tuple[int, ...], dtype: str, failed: dict[str, str]
+) -> dict[str, dict[str, Block]]:
     batch, inputs, outputs, intervals = shape
     basis = bases.BSpline(intervals)
     keys = jax.random.split(jax.random.key(0), 4)
@@ -211,20 +216,23 @@ def _splines(shape: tuple[int, ...], dtype: str) -> dict[str, dict[str, Block]]:
     left = jax.random.normal(keys[2], (batch, inputs * basis.size)).astype(dtype)
     right = jax.random.normal(keys[3], (inputs * basis.size, outputs)).astype(dtype)
 
-    def ours(x: jax.Array, coef: jax.Array) -> jax.Array:
-        return pallas_kernels.expansion_dot(x, coef, basis)
+    ours = functools.partial(pallas_kernels.expansion_dot, basis=basis)
 
     def plain(x: jax.Array, coef: jax.Array) -> jax.Array:
         return reference.expansion_dot(x, coef, basis)
 
+    others = [] if dtype == "float32" else ["mosaic"]
     return {
         "matrix_product": _runs(jnp.matmul, left, right),
         "expansion_dot": _runs(ours, x, coef),
         "expansion_stored": _runs(plain, x, coef),
+        **_by_others("expansion_dot", ours, (x, coef), others, failed),
     }
 
 
-def _rationals(shape: tuple[int, ...], dtype: str) -> dict[str, dict[str, Block]]:
+def _rationals(
+    shape: tuple[int, ...], dtype: str, failed: dict[str, str]
+) -> dict[str, dict[str, Block]]:
     keys = jax.random.split(jax.random.key(0), 2)
     x = jax.random.normal(keys[0], shape).astype(dtype)
     start = bases.Rational(GROUPS, start="gelu").init(keys[1])
@@ -237,16 +245,35 @@ def _rationals(shape: tuple[int, ...], dtype: str) -> dict[str, dict[str, Block]
         q = 1 + sum(jnp.abs(term) for term in terms)
         return (p / q).reshape(x.shape).astype(x.dtype)
 
-    candidates = {
+    ours = pallas_kernels.group_rational
+    others = ["triton", "mosaic"] if dtype == "float32" else ["triton"]
+    return {
         "gelu": _runs(jax.nn.gelu, x),
-        "group_rational": _runs(pallas_kernels.group_rational, x, *coef),
+        "group_rational": _runs(ours, x, *coef),
         "plain_autodiff": _runs(plain, x, *coef),
+        **_by_others("group_rational", ours, (x, *coef), others, failed),
     }
-    if jax.default_backend() == "gpu":
-        for backend in ("triton", *(["mosaic"] if dtype == "float32" else [])):
-            run = functools.partial(pallas_kernels.group_rational, backend=backend)
-            candidates[f"group_rational_{backend}"] = _runs(run, x, *coef)
-    return candidates
+
+
+def _by_others(
+    name: str,
+    f: Callable[..., jax.Array],
+    operands: Sequence[jax.Array],
+    backends: Sequence[str],
+    failed: dict[str, str],
+) -> dict[str, dict[str, Block]]:
+    """A GPU's other kernels; of those that do not run it is kept why."""
+    found = {}
+    for backend in backends if jax.default_backend() == "gpu" else ():
+        label = f"{name}_{backend}"
+        try:
+            runs = _runs(functools.partial(f, backend=backend), *operands)
+            for block in runs.values():
+                block(0.0)
+            found[label] = runs
+        except Exception as error:
+            failed[label] = f"{type(error).__name__}: {error}"[:500]
+    return found
 
 
 def _of_copy(case: dict[str, Any], limits: dict[str, float]) -> dict[str, float]:
