@@ -1,6 +1,7 @@
 """The grouped rational function: its value, every transformation, where it runs."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -50,11 +51,11 @@ def assert_same(f, arguments, expected, rtol=1e-10, atol=1e-11):
         np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=atol)
 
 
-def assert_both_agree(change, form, arguments):
+def assert_both_agree(change, form, arguments, **tolerances):
     """What ``change`` makes of the function, by XLA and by emulated kernels."""
     expected = jax.jit(change(functools.partial(plain, form=form)))(*arguments)
     for backend in ("xla", "interpret"):
-        assert_same(change(both(form, backend)[0]), arguments, expected)
+        assert_same(change(both(form, backend)[0]), arguments, expected, **tolerances)
 
 
 def both(form, backend):
@@ -102,16 +103,14 @@ def test_ensembles(name, axes, key, x64):
     assert_both_agree(change, "A", arguments)
 
 
-@pytest.mark.parametrize("backend", ["xla", "interpret"])
 @pytest.mark.parametrize("shape", [(0, 6), (1, 6), (6,), (2, 3, 6), (37, 130)])
-def test_shapes(shape, backend, key):
-    f, other = both("B", backend)
+def test_shapes(shape, key):
     arguments = operands(key, "B", shape, 2, jnp.float32)
 
     def gradients(f):
         return jax.value_and_grad(lambda *a: jnp.sum(f(*a) ** 2), (0, 1, 2))
 
-    assert_agree(gradients(f), gradients(other), arguments, rtol=2e-4, atol=2e-4)
+    assert_both_agree(gradients, "B", arguments, rtol=2e-4, atol=2e-4)
 
 
 @pytest.mark.parametrize("what", ["value", "tangent", "cotangent"])
@@ -210,7 +209,6 @@ def test_inside_shard_map(key):
     assert_agree(spread, gradients(other, lambda v: v), (x, a, b), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("form", ["A", "B"])
 @pytest.mark.parametrize(
     "platform, backend, dtype, kernel",
     [
@@ -222,7 +220,9 @@ def test_inside_shard_map(key):
         ("tpu", "auto", jnp.bfloat16, "tpu_custom"),
     ],
 )
-@pytest.mark.parametrize("shape", [(64, 1000, 512), (8192, 768), (9, 16)])
+@pytest.mark.parametrize(
+    "shape, form", [((64, 1000, 512), "A"), ((8192, 768), "A"), ((9, 16), "B")]
+)
 def test_lowers_for_accelerators(shape, platform, backend, dtype, kernel, form):
     def loss(*v):
         y = pallas_kernels.group_rational(*v, form, backend=backend)
@@ -247,7 +247,7 @@ def test_members_of_an_ensemble_go_through_triton():
     f, _ = both("A", "mosaic")
     traced = jax.jit(jax.vmap(f)).trace(*given)
     text = traced.lower(lowering_platforms=("cuda",)).as_text()
-    assert "triton" in text and "mosaic" not in text
+    assert set(re.findall(r"custom_call @\S*(triton|mosaic)", text)) == {"triton"}
 
 
 def test_bad_input():
