@@ -18,8 +18,8 @@ NAMES = (
     "hopfield",
     "symbolic",
 )
-WITH_PEERS = ("kan_layer", "kat", "landscape", "hopfield", "symbolic")
-OWNERS = {"hopfield_layers": "hopfield", "kat_rational": "kat"}
+WITH_PEERS = ("kan_layer", "kat", "kernels", "landscape", "hopfield", "symbolic")
+OWNERS = {"hopfield_layers": "hopfield", "kat_rational": "kat", "flashkat": "kernels"}
 """The benchmark of a peer's source, where it is not the layers'."""
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="PEER=FOLDER",
-        help="for kan_layer, kat and hopfield: import a peer from a folder",
+        help="for kan_layer, kat, kernels and hopfield: import a peer from a folder",
     )
     options = parser.parse_args(argv)
     for name in options.names:

@@ -1,11 +1,14 @@
 """The fused kernels beside what they cannot do without, on whatever device there is.
 
 The expansion product beside the matrix product of its inner size with the expansion
-given; the grouped rational function beside GELU and beside autodiff of its definition.
+given; the grouped rational function beside GELU, beside autodiff of its definition and
+on a CUDA device beside FlashKAT, where ``--peer-python`` has PyTorch and ``--source``
+says where FlashKAT is.
 ``--figure`` draws the products under the device's roofline, which is measured as well.
 """
 
 import argparse
+import contextlib
 import functools
 import math
 import pathlib
@@ -17,6 +20,7 @@ import jax.numpy as jnp
 
 import pallas_kernels
 from benchmarks import timing
+from benchmarks.peers import client
 from kanjax import bases
 from pallas_kernels import reference
 
@@ -27,14 +31,19 @@ SPLINES = tuple(
 )
 RATIONALS = ((64, 1000, 512), (8192, 768))
 GROUPS = 8
-MODES = ("forward", "forward_backward")
+MODES = {
+    "splines": ("forward", "forward_backward"),
+    "rationals": ("forward", "backward", "forward_backward"),
+}
+PEER = "flashkat"
 # What arrays are of, and how products of matrices of them are taken.
 TYPES = {
     "float32": ("float32", "highest"),
     "tf32": ("float32", "tensorfloat32"),
     "bfloat16": ("bfloat16", "default"),
 }
-Run = Callable[[], Any]
+Block = Callable[[float], list[float]]
+"""The durations of repeats for so many seconds, at least one."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -46,28 +55,73 @@ def main(argv: Sequence[str] | None = None) -> None:
         "environment": timing.environment(),
         "device": {"platform": device.platform, "kind": device.device_kind},
         "limits": _limits(options),
+        "peers": {},
+        "failed": {},
         "splines": [],
         "rationals": [],
     }
-    splines = ((16, 4, 4, 3),) if options.quick else SPLINES
-    rationals = ((16, 16),) if options.quick else RATIONALS
     for name in options.dtypes:
-        dtype, precision = TYPES[name]
-        with jax.default_matmul_precision(precision):
-            for shape in splines:
-                names = zip(("batch", "in", "out", "intervals"), shape, strict=True)
-                candidates = _splines(shape, dtype)
-                result["splines"] += _cases(candidates, dict(names), name, options)
-        # Nothing is multiplied as matrices in them.
-        for shape in rationals if name != "tf32" else ():
-            candidates = _rationals(shape, dtype)
-            cases = _cases(candidates, {"shape": list(shape)}, name, options)
-            for case in cases:
-                case["of_copy"] = _of_copy(case, result["limits"])
-            result["rationals"] += cases
+        result["splines"] += _spline_cases(name, result, options)
+    with contextlib.ExitStack() as stack:
+        peer = None
+        if options.peer_python:
+            peer = stack.enter_context(
+                client.start(PEER, options.peer_python, options.source)
+            )
+            absent = {"absent": peer.absent}
+            result["peers"][PEER] = absent if peer.absent else peer.versions
+        for name in options.dtypes:
+            # Nothing is multiplied as matrices in them.
+            if name != "tf32":
+                result["rationals"] += _rational_cases(name, peer, result, options)
     timing.write_json(options.out, result)
     if options.figure:
         _figure(result).savefig(options.figure, dpi=110, bbox_inches="tight")
+
+
+def _spline_cases(
+    name: str, result: dict[str, Any], options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    dtype, precision = TYPES[name]
+    cases = []
+    with jax.default_matmul_precision(precision):
+        for shape in ((16, 4, 4, 3),) if options.quick else SPLINES:
+            names = zip(("batch", "in", "out", "intervals"), shape, strict=True)
+            candidates = _splines(shape, dtype, result["failed"])
+            modes = MODES["splines"]
+            cases += _cases(candidates, modes, dict(names), name, options)
+    return cases
+
+
+def _rational_cases(
+    name: str,
+    peer: client.Peer | None,
+    result: dict[str, Any],
+    options: argparse.Namespace,
+) -> list[dict[str, Any]]:
+    dtype, _ = TYPES[name]
+    cases = []
+    for shape in ((16, 16),) if options.quick else RATIONALS:
+        candidates = _rationals(shape, dtype, result["failed"])
+        if peer is not None and not result["peers"][PEER].keys() & {"absent", "failed"}:
+            try:
+                candidates[PEER] = _of_peer(peer, shape, dtype)
+            except client.PeerError as error:
+                result["peers"][PEER]["failed"] = str(error)
+        modes, names = MODES["rationals"], {"shape": list(shape)}
+        for case in _cases(candidates, modes, names, name, options):
+            case["of_copy"] = _of_copy(case, result["limits"])
+            cases.append(case)
+    return cases
+
+
+def _of_peer(peer: client.Peer, shape: tuple[int, ...], dtype: str) -> dict[str, Block]:
+    """The peer's runs, all of which have been seen to work."""
+    runs = {}
+    for mode in MODES["rationals"]:
+        peer.warm_up(shape, f"{dtype} {mode}")
+        runs[mode] = functools.partial(peer.block, shape, f"{dtype} {mode}")
+    return runs
 
 
 def _limits(options: argparse.Namespace) -> dict[str, float]:
@@ -79,15 +133,7 @@ def _limits(options: argparse.Namespace) -> dict[str, float]:
         "product": _runs(jnp.matmul, a, a)["forward"],
         "copy": _runs(lambda v: v + 1, long)["forward"],
     }
-    for run in runs.values():
-        run()
-    times = timing.interleave(
-        {
-            k: functools.partial(timing.block, r, options.seconds)
-            for k, r in runs.items()
-        },
-        options.rounds,
-    )
+    times = _timed(runs, options)
     seconds = {name: found["min_ms"] / 1e3 for name, found in times.items()}
     return {
         "operations_per_s": 2 * side**3 / seconds["product"],
@@ -128,23 +174,17 @@ def _figure(result: dict[str, Any]) -> Any:
 
 
 def _cases(
-    candidates: dict[str, dict[str, Run]],
+    candidates: dict[str, dict[str, Block]],
+    modes: Sequence[str],
     names: dict[str, Any],
     dtype: str,
     options: argparse.Namespace,
 ) -> list[dict[str, Any]]:
-    """The times of all candidates in both modes, as multiples of the first too."""
+    """The times of all candidates in all modes, as multiples of the first too."""
     cases = []
-    for mode in MODES:
-        for runs in candidates.values():
-            runs[mode]()
-        times = timing.interleave(
-            {
-                name: functools.partial(timing.block, runs[mode], options.seconds)
-                for name, runs in candidates.items()
-            },
-            options.rounds,
-        )
+    for mode in modes:
+        runs = {name: blocks[mode] for name, blocks in candidates.items()}
+        times = _timed(runs, options)
         unit = next(iter(times.values()))["min_ms"]
         ratios = {name: round(t["min_ms"] / unit, 3) for name, t in times.items()}
         print(mode, names, dtype, ratios, flush=True)
@@ -153,7 +193,21 @@ def _cases(
     return cases
 
 
-def _splines(shape: tuple[int, ...], dtype: str) -> dict[str, dict[str, Run]]:
+def _timed(
+    blocks: dict[str, Block], options: argparse.Namespace
+) -> dict[str, dict[str, Any]]:
+    for block in blocks.values():
+        block(0.0)
+    seconds = options.seconds
+    return timing.interleave(
+        {k: functools.partial(block, seconds) for k, block in blocks.items()},
+        options.rounds,
+    )
+
+
+def _splines(
+    shape: tuple[int, ...], dtype: str, failed: dict[str, str]
+) -> dict[str, dict[str, Block]]:
     batch, inputs, outputs, intervals = shape
     basis = bases.BSpline(intervals)
     keys = jax.random.split(jax.random.key(0), 4)
@@ -162,20 +216,23 @@ def _splines(shape: tuple[int, ...], dtype: str) -> dict[str, dict[str, Run]]:
     left = jax.random.normal(keys[2], (batch, inputs * basis.size)).astype(dtype)
     right = jax.random.normal(keys[3], (inputs * basis.size, outputs)).astype(dtype)
 
-    def ours(x: jax.Array, coef: jax.Array) -> jax.Array:
-        return pallas_kernels.expansion_dot(x, coef, basis)
+    ours = functools.partial(pallas_kernels.expansion_dot, basis=basis)
 
     def plain(x: jax.Array, coef: jax.Array) -> jax.Array:
         return reference.expansion_dot(x, coef, basis)
 
+    others = [] if dtype == "float32" else ["mosaic"]
     return {
         "matrix_product": _runs(jnp.matmul, left, right),
         "expansion_dot": _runs(ours, x, coef),
         "expansion_stored": _runs(plain, x, coef),
+        **_by_others("expansion_dot", ours, (x, coef), others, failed),
     }
 
 
-def _rationals(shape: tuple[int, ...], dtype: str) -> dict[str, dict[str, Run]]:
+def _rationals(
+    shape: tuple[int, ...], dtype: str, failed: dict[str, str]
+) -> dict[str, dict[str, Block]]:
     keys = jax.random.split(jax.random.key(0), 2)
     x = jax.random.normal(keys[0], shape).astype(dtype)
     start = bases.Rational(GROUPS, start="gelu").init(keys[1])
@@ -188,24 +245,43 @@ def _rationals(shape: tuple[int, ...], dtype: str) -> dict[str, dict[str, Run]]:
         q = 1 + sum(jnp.abs(term) for term in terms)
         return (p / q).reshape(x.shape).astype(x.dtype)
 
-    candidates = {
+    ours = pallas_kernels.group_rational
+    others = ["triton", "mosaic"] if dtype == "float32" else ["triton"]
+    return {
         "gelu": _runs(jax.nn.gelu, x),
-        "group_rational": _runs(pallas_kernels.group_rational, x, *coef),
+        "group_rational": _runs(ours, x, *coef),
         "plain_autodiff": _runs(plain, x, *coef),
+        **_by_others("group_rational", ours, (x, *coef), others, failed),
     }
-    if jax.default_backend() == "gpu":
-        for backend in ("triton", *(["mosaic"] if dtype == "float32" else [])):
-            run = functools.partial(pallas_kernels.group_rational, backend=backend)
-            candidates[f"group_rational_{backend}"] = _runs(run, x, *coef)
-    return candidates
+
+
+def _by_others(
+    name: str,
+    f: Callable[..., jax.Array],
+    operands: Sequence[jax.Array],
+    backends: Sequence[str],
+    failed: dict[str, str],
+) -> dict[str, dict[str, Block]]:
+    """A GPU's other kernels; of those that do not run it is kept why."""
+    found = {}
+    for backend in backends if jax.default_backend() == "gpu" else ():
+        label = f"{name}_{backend}"
+        try:
+            runs = _runs(functools.partial(f, backend=backend), *operands)
+            for block in runs.values():
+                block(0.0)
+            found[label] = runs
+        except Exception as error:
+            failed[label] = f"{type(error).__name__}: {error}"[:500]
+    return found
 
 
 def _of_copy(case: dict[str, Any], limits: dict[str, float]) -> dict[str, float]:
     """The bandwidth of what must be read and written, as a share of a copy's.
 
-    Forward that is x and y; backward x, the value and two cotangents as well.
+    Forward that is x and y, backward x and two cotangents; both together read x once.
     """
-    arrays = 2 if case["mode"] == "forward" else 4
+    arrays = {"forward": 2, "backward": 3, "forward_backward": 4}[case["mode"]]
     moved = arrays * math.prod(case["shape"]) * jnp.dtype(case["dtype"]).itemsize
     return {
         name: round(moved / (found["min_ms"] / 1e3) / limits["bytes_per_s"], 3)
@@ -213,22 +289,39 @@ def _of_copy(case: dict[str, Any], limits: dict[str, float]) -> dict[str, float]
     }
 
 
-def _runs(f: Callable[..., jax.Array], *operands: jax.Array) -> dict[str, Run]:
-    """The value, and the gradients of all operands for a given cotangent."""
+def _runs(f: Callable[..., jax.Array], *operands: jax.Array) -> dict[str, Block]:
+    """The value, the gradients of all operands for a given cotangent, and both."""
     forward = jax.jit(f)
     cotangent = jnp.ones_like(forward(*operands))
 
     @jax.jit
     def backward(cotangent: jax.Array, *operands: jax.Array) -> Any:
+        return jax.vjp(f, *operands)[1](cotangent)
+
+    @jax.jit
+    def both(cotangent: jax.Array, *operands: jax.Array) -> Any:
         y, pull = jax.vjp(f, *operands)
         return y, pull(cotangent)
 
     return {
-        "forward": lambda: jax.block_until_ready(forward(*operands)),
-        "forward_backward": lambda: jax.block_until_ready(
-            backward(cotangent, *operands)
-        ),
+        "forward": functools.partial(_block, forward, operands),
+        "backward": functools.partial(_block, backward, (cotangent, *operands)),
+        "forward_backward": functools.partial(_block, both, (cotangent, *operands)),
     }
+
+
+def _block(
+    f: Callable[..., Any], operands: Sequence[Any], seconds: float
+) -> list[float]:
+    """Mean durations of launches that follow each other; on a CPU of single ones."""
+    launches = 1 if jax.default_backend() == "cpu" else timing.LAUNCHES
+
+    def batch() -> None:
+        for _ in range(launches):
+            found = f(*operands)
+        jax.block_until_ready(found)
+
+    return [total / launches for total in timing.block(batch, seconds)]
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -241,6 +334,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--dtypes", nargs="+", default=["float32"], choices=TYPES, metavar="TYPE"
     )
     parser.add_argument("--figure", type=pathlib.Path, help="a .png to draw into")
+    parser.add_argument("--peer-python", help="a Python that has torch for CUDA")
+    parser.add_argument("--source", help="a folder that holds FlashKAT's rational_kat")
     options = parser.parse_args(argv)
     options.rounds = 2 if options.quick else 6
     options.seconds = 0.01 if options.quick else 0.3

@@ -17,6 +17,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 PACKAGES = ("kanjax", "jax", "jaxlib", "numpy", "optax")
+LAUNCHES = 32
+"""How many runs follow each other on an accelerator before they are waited for: what it
+takes to start a run hides behind the run before."""
 
 
 def block(candidate: Callable[[], Any], seconds: float) -> list[float]:

@@ -71,8 +71,9 @@ def expansion_dot(
         basis: the functions phi, a :class:`pallas_kernels.Basis`; a
             :class:`pallas_kernels.Joined` puts several side by side.
         backend: "xla", "pallas" (a kernel where the program runs on a GPU or TPU),
-            "triton" or "mosaic" (the same but for rational functions on NVIDIA GPUs,
-            which have kernels in Triton itself and for Mosaic),
+            "mosaic" (the same but on NVIDIA's Hopper GPUs, where products of half
+            precision have other kernels, for Mosaic), "triton" (the same but for
+            rational functions on NVIDIA GPUs, which have kernels in Triton itself),
             "interpret" (that kernel, emulated), or "auto", which takes what serves the
             platform, shapes and types. None asks the variable ``KANJAX_KERNELS``.
 
@@ -318,14 +319,22 @@ def _compute(*operands: Array, static: Static, platform: str) -> Array:
             from pallas_kernels import tiled
 
             if tiled.serves(basis, named, interpret):
+                kernels = "tpu" if platform == "tpu" else "gpu"
+                if _wants_mosaic(static, platform) and tiled.mosaic_serves(named):
+                    kernels = "mosaic"
                 out = static.out
-                y = tiled.product(basis, static.order, out, named, platform, interpret)
+                y = tiled.product(basis, static.order, out, named, kernels, interpret)
         if y is None:
             y = _by_xla(basis, named, static, platform, members)
         return y.astype(static.dtype)
 
     members = math.prod(levels.sizes(static.levels, operands))
     return levels.over(one, static.levels)(*operands)
+
+
+def _wants_mosaic(static: Static, platform: str) -> bool:
+    """Whether a GPU's other kernels are asked for; they take no batch axes."""
+    return static.backend == "mosaic" and platform == "cuda" and not static.levels
 
 
 def _by_xla(

@@ -230,15 +230,20 @@ def _compute(*operands: Array, static: Static, platform: str) -> list[Array]:
 def _has_another_kernel(
     static: Static, operands: Sequence[Array], platform: str
 ) -> bool:
-    """Whether the other kernels for NVIDIA GPUs serve; they have no tangent."""
+    """Whether the other kernels for NVIDIA GPUs serve.
+
+    They have no tangent, and Mosaic takes no batch axes.
+    """
     types = {
         "triton": (jnp.float32, jnp.bfloat16, jnp.float16),
         "mosaic": (jnp.float32,),
     }
     known = operands[0].dtype in types.get(static.backend, ())
+    batched = static.backend == "mosaic" and bool(static.levels)
     return (
         platform == "cuda"
         and known
+        and not batched
         and operands[0].size > 0
         and static.what != "tangent"
     )

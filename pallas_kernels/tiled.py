@@ -4,15 +4,15 @@ The expansion of a tile is made where it is used, one function of the basis afte
 other, each a matrix product of a (rows x inputs) with an (inputs x outputs) tile.
 """
 
+import importlib
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from pallas_kernels import tiled_gpu, tiled_tpu
-
-HALF_OR_SINGLE = (jnp.float32, jnp.bfloat16, jnp.float16)
+HALVES = (jnp.bfloat16, jnp.float16)
+HALF_OR_SINGLE = (jnp.float32, *HALVES)
 
 
 class Tiles(NamedTuple):
@@ -23,8 +23,11 @@ class Tiles(NamedTuple):
     outputs: int
 
 
-GPU_TILES = Tiles(64, 32, 64)
-TPU_TILES = Tiles(256, 128, 128)
+TILES = {
+    "gpu": Tiles(64, 32, 64),
+    "mosaic": Tiles(64, 64, 128),
+    "tpu": Tiles(256, 128, 128),
+}
 
 
 def serves(basis: Any, named: dict[str, Any], interpret: bool) -> bool:
@@ -37,12 +40,18 @@ def serves(basis: Any, named: dict[str, Any], interpret: bool) -> bool:
     return right and rank and all(a.size for a in arrays)
 
 
+def mosaic_serves(named: dict[str, Any]) -> bool:
+    """Whether the kernels for Mosaic on GPUs take them, too: operands of one half."""
+    types = {a.dtype for a in named.values() if a is not None}
+    return len(types) == 1 and types <= set(map(jnp.dtype, HALVES))
+
+
 def product(
     basis: Any,
     order: int,
     out: str,
     named: dict[str, Any],
-    platform: str,
+    kernels: str,
     interpret: bool,
     tiles: Tiles | None = None,
 ) -> Array:
@@ -50,34 +59,35 @@ def product(
 
     Args:
         named: "x", "s" (or None), "c" and "t" without the one that ``out`` names.
-        platform: "tpu" for the kernels made for Mosaic, anything else for Triton's.
+        kernels: "gpu" (through Triton), "mosaic" (for the same) or "tpu".
         interpret: emulate the kernel with ordinary operations.
         tiles: the tiles' sizes; powers of two for Triton, at least 16.
 
     Returns:
         The derivative in float32 (float64 for such inputs).
     """
-    on_tpu = platform == "tpu"
-    wanted = tiles or (TPU_TILES if on_tpu else GPU_TILES)
     sizes = {"rows": len(named["x"]), "inputs": named["x"].shape[1]}
     sizes["outputs"] = named["t" if out == "c" else "c"].shape[-1]
     if out == "s":
         sizes["outputs"] = named["t"].shape[1]
-    fitted = _fitted(wanted, sizes, on_tpu)
+    fitted = _fitted(tiles or TILES[kernels], sizes, kernels)
     padded = {k: a if a is None else _padded(k, a, fitted) for k, a in named.items()}
     columns = [_columns(leaf, fitted.inputs) for leaf in jax.tree.leaves(basis)]
     basis = jax.tree.unflatten(jax.tree.structure(basis), columns)
-    kernels = tiled_tpu.PRODUCTS if on_tpu else tiled_gpu.PRODUCTS
-    y = kernels[out](basis, order, **padded, tiles=fitted, interpret=interpret)
+    # Each lowering takes long to import.
+    module = importlib.import_module(f"pallas_kernels.tiled_{kernels}")
+    y = module.PRODUCTS[out](basis, order, **padded, tiles=fitted, interpret=interpret)
     axes = {"t": ("rows", "outputs"), "s": ("rows", "inputs")}
     own = [sizes[axis] for axis in axes.get(out, ("inputs", "outputs"))]
     return y[..., : own[0], : own[1]]
 
 
-def _fitted(tiles: Tiles, sizes: dict[str, int], on_tpu: bool) -> Tiles:
-    """Tiles no larger than the arrays need: a power of two, or what Mosaic asks for."""
-    if not on_tpu:
+def _fitted(tiles: Tiles, sizes: dict[str, int], kernels: str) -> Tiles:
+    """Tiles no larger than the arrays need: powers of two, or what Mosaic asks for."""
+    if kernels == "gpu":
         own = [max(16, 1 << (n - 1).bit_length()) for n in sizes.values()]
+    elif kernels == "mosaic":
+        own = [-(-n // 64) * 64 for n in sizes.values()]
     else:
         # Blocks are multiples of (8, 128) or span the axis.
         own = [-(-sizes["rows"] // 8) * 8, *(sizes[k] for k in ("inputs", "outputs"))]

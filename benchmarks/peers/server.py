@@ -22,6 +22,7 @@ def main(
     make: Callable[[tuple[int, ...]], Runs],
     packages: Iterable[str],
     toy: tuple[int, ...] = (2, 2, 2),
+    block: Callable[[Callable[[], Any], float], list[float]] = timing.block,
 ) -> None:
     """Serve until the input ends; say first that the peer is there, or why not.
 
@@ -29,6 +30,7 @@ def main(
         make: maps a shape, (batch, in, out), to what one repeat of each mode calls.
         packages: those whose versions are told.
         toy: a shape that is made at once, to see that the peer is there.
+        block: what takes the durations of a block of repeats.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--source", help="a folder that the peer is imported from")
@@ -54,7 +56,7 @@ def main(
                 run()
             _reply(replies, {"durations": []})
         else:
-            _reply(replies, {"durations": timing.block(run, request["seconds"])})
+            _reply(replies, {"durations": block(run, request["seconds"])})
 
 
 def answer(answers: Callable[..., dict[str, Any]], packages: Iterable[str]) -> None:

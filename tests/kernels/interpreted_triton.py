@@ -1,7 +1,7 @@
 """Run the rational function's Triton kernels by Triton's interpreter.
 
 A process of its own: whether Triton interprets is decided where it is first imported.
-Called as ``interpreted_triton.py FORM OPERANDS.npz RESULTS.npz``.
+Called as ``interpreted_triton.py OPERANDS.npz RESULTS.npz``; has both forms.
 """
 
 import os
@@ -46,9 +46,18 @@ class Tensor:
     stride = size
 
 
-def main(form, operands, results):
+def main(operands, results):
     stored = np.load(operands)
-    x, a, b, g = (stored[name] for name in "xabg")
+    given = [stored[name] for name in "xabg"]
+    found = {
+        f"{form} {name}": value
+        for form in "AB"
+        for name, value in run(form, *given).items()
+    }
+    np.savez(results, **found)
+
+
+def run(form, x, a, b, g):
     (rows, channels), m, n = x.shape, len(a), len(b)
     grid = -(-rows // rational_triton.ROWS), -(-channels // rational_triton.CHANNELS)
     options = {
@@ -65,7 +74,7 @@ def main(form, operands, results):
     rational_triton.value_kernel[grid](*given[:3], rows, channels, y, **options)
     rational_triton.cotangent_kernel[grid](*given, rows, channels, *slopes, **options)
     gx, ga, gb = (slope.array for slope in slopes)
-    np.savez(results, y=y.array, gx=gx, ga=ga.sum(axis=0), gb=gb.sum(axis=0))
+    return {"y": y.array, "gx": gx, "ga": ga.sum(axis=0), "gb": gb.sum(axis=0)}
 
 
 if __name__ == "__main__":

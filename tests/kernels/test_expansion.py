@@ -11,14 +11,15 @@ from jax.sharding import Mesh, PartitionSpec
 
 import pallas_kernels
 from kanjax import bases
-from pallas_kernels import blocked, reference, tiled
+from pallas_kernels import blocked, elementary, reference, tiled
+from pallas_kernels.basis import derivative
 from tests.kernels import transformations
 
 KNOTS = np.sort(np.random.default_rng(0).uniform(-1.3, 1.3, (3, 10)), axis=1)
 BASES = {
     "spline": bases.BSpline(2),
-    "own knots": bases.BSpline(3, knots=jnp.asarray(KNOTS)),
-    "shared knots": bases.BSpline(3, knots=jnp.asarray(KNOTS[0])),
+    "own knots": bases.BSpline(5, degree=2, knots=jnp.asarray(KNOTS)),
+    "shared knots": bases.BSpline(5, degree=2, knots=jnp.asarray(KNOTS[0])),
     "rbf": bases.GaussianRBF(3),
     "chebyshev": bases.Chebyshev(3),
     "legendre": bases.Legendre(3),
@@ -43,14 +44,28 @@ def operands(key, basis, shape, dtype=jnp.float64):
     return x, jax.random.normal(b, (basis.size, inputs, outputs), dtype)
 
 
-def assert_agree(f, plain, arguments, rtol=1e-10, atol=1e-11):
+def assert_agree(f, plain, arguments):
+    assert_same(f, arguments, jax.jit(plain)(*arguments))
+
+
+def assert_same(f, arguments, expected):
+    found = jax.jit(f)(*arguments)
     for ours, theirs in zip(
-        jax.tree.leaves(jax.jit(f)(*arguments)),
-        jax.tree.leaves(jax.jit(plain)(*arguments)),
-        strict=True,
+        jax.tree.leaves(found), jax.tree.leaves(expected), strict=True
     ):
         assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
-        np.testing.assert_allclose(ours, theirs, rtol=rtol, atol=atol)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-11)
+
+
+def assert_both_agree(change, basis, arguments):
+    """What ``change`` makes of the product, by XLA and by emulated kernels."""
+    plain = functools.partial(reference.expansion_dot, basis=basis)
+    expected = jax.jit(change(plain))(*arguments)
+    for backend in ("xla", "interpret"):
+        f = functools.partial(
+            pallas_kernels.expansion_dot, basis=basis, backend=backend
+        )
+        assert_same(change(f), arguments, expected)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -68,29 +83,22 @@ def test_equals_the_plain_sum(shape, key):
 
 
 @pytest.mark.parametrize("name", BASES)
-@pytest.mark.parametrize("backend", ["xla", "interpret"])
-def test_every_basis_and_its_gradients(name, backend, key, x64):
+def test_every_basis_and_its_gradients(name, key, x64):
     basis = BASES[name]
-    x, coef = operands(key, basis, (5, 3, 2))
-    f = functools.partial(pallas_kernels.expansion_dot, basis=basis, backend=backend)
-    plain = functools.partial(reference.expansion_dot, basis=basis)
-    assert_agree(transformations.hvp(f), transformations.hvp(plain), (x, coef))
+    given = operands(key, basis, (5, 3, 2))
+    assert_both_agree(transformations.hvp, basis, given)
 
 
 @pytest.mark.parametrize("name", transformations.ALONE)
-@pytest.mark.parametrize("backend", ["xla", "interpret"])
-def test_every_transformation(name, backend, key, x64):
-    basis, change = BASES["with residual"], transformations.ALONE[name]
-    x, coef = operands(key, basis, (5, 3, 2))
-    f = functools.partial(pallas_kernels.expansion_dot, basis=basis, backend=backend)
-    plain = functools.partial(reference.expansion_dot, basis=basis)
-    assert_agree(change(f), change(plain), (x, coef))
+def test_every_transformation(name, key, x64):
+    basis = BASES["with residual"]
+    given = operands(key, basis, (5, 3, 2))
+    assert_both_agree(transformations.ALONE[name], basis, given)
 
 
 @pytest.mark.parametrize("name", transformations.ENSEMBLE)
 @pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)], ids=str)
-@pytest.mark.parametrize("backend", ["xla", "interpret"])
-def test_ensembles(name, axes, backend, key, x64):
+def test_ensembles(name, axes, key, x64):
     basis = bases.BSpline(2)
     x, coef = operands(key, basis, (4, 3, 2))
     stacked = (jnp.stack([x, 0.5 * x]), jnp.stack([coef, coef + 1]))
@@ -98,13 +106,8 @@ def test_ensembles(name, axes, backend, key, x64):
         s if axis == 0 else a
         for s, a, axis in zip(stacked, (x, coef), axes, strict=True)
     )
-    f = functools.partial(pallas_kernels.expansion_dot, basis=basis, backend=backend)
-    plain = functools.partial(reference.expansion_dot, basis=basis)
-    assert_agree(
-        transformations.batched(name, f, axes),
-        transformations.batched(name, plain, axes),
-        arguments,
-    )
+    change = functools.partial(transformations.batched, name, in_axes=axes)
+    assert_both_agree(change, basis, arguments)
 
 
 def test_gradients_of_examples_in_an_ensemble(key, x64):
@@ -144,11 +147,19 @@ def test_members_with_knots_of_their_own(key, x64):
     )
 
 
-@pytest.mark.parametrize("order", [0, 1])
-@pytest.mark.parametrize("out", ["t", "c", "s"])
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
-@pytest.mark.parametrize("name", ["with residual", "own knots"])
-def test_kernels_on_many_ragged_tiles(name, platform, out, order, key):
+@pytest.mark.parametrize("kernels", ["gpu", "mosaic", "tpu"])
+@pytest.mark.parametrize(
+    "name, out, order",
+    [
+        ("with residual", "t", 1),
+        ("with residual", "c", 0),
+        ("with residual", "s", 0),
+        ("own knots", "t", 0),
+        ("own knots", "c", 1),
+        ("own knots", "s", 1),
+    ],
+)
+def test_kernels_on_many_ragged_tiles(name, kernels, out, order, key):
     basis = BASES[name]
     if name == "own knots":
         basis = jax.tree.map(lambda k: jnp.tile(k, (7, 1))[:19], basis)
@@ -156,11 +167,11 @@ def test_kernels_on_many_ragged_tiles(name, platform, out, order, key):
     s, t = jnp.cos(x), jnp.ones((37, 35)) - jnp.arange(35) / 10
     named = {"x": x, "s": s if order else None, "c": c, "t": t}
     named = {k: v for k, v in named.items() if k != out}
-    tiles = tiled.Tiles(16, 16, 16) if platform == "cuda" else tiled.Tiles(16, 128, 128)
+    tiles = tiled.Tiles(16, 128, 128) if kernels == "tpu" else tiled.Tiles(16, 16, 16)
 
     @jax.jit
     def run(basis, named):
-        return tiled.product(basis, order, out, named, platform, True, tiles)
+        return tiled.product(basis, order, out, named, kernels, True, tiles)
 
     expected = reference.form(basis, order, out, **named)
     scale = float(jnp.max(jnp.abs(expected)))
@@ -168,7 +179,7 @@ def test_kernels_on_many_ragged_tiles(name, platform, out, order, key):
 
 
 @pytest.mark.parametrize("out", ["t", "c", "s"])
-@pytest.mark.parametrize("blocks", [1, 3, 8])
+@pytest.mark.parametrize("blocks", [3, 8])
 def test_blocks_of_rows_change_nothing(out, blocks, key, x64):
     basis = BASES["with residual"]
     x, c = operands(key, basis, (16, 3, 2))
@@ -272,12 +283,20 @@ def test_gradients_inside_shard_map(key, x64):
     )
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize("platform, kernel", [("cuda", "triton"), ("tpu", "tpu_cus")])
+@pytest.mark.parametrize(
+    "platform, backend, dtype, kernel",
+    [
+        ("cuda", "auto", jnp.float32, "triton"),
+        ("cuda", "auto", jnp.bfloat16, "triton"),
+        ("cuda", "mosaic", jnp.bfloat16, "mosaic_gpu"),
+        ("tpu", "auto", jnp.float32, "tpu_cus"),
+        ("tpu", "auto", jnp.bfloat16, "tpu_cus"),
+    ],
+)
 @pytest.mark.parametrize(
     "shape", [(1024, 64, 64, 5), (4096, 256, 256, 5), (8192, 784, 64, 32), (9, 5, 3, 2)]
 )
-def test_lowers_for_accelerators(shape, platform, kernel, dtype):
+def test_lowers_for_accelerators(shape, platform, backend, dtype, kernel):
     *sizes, intervals = shape
     batch, inputs, outputs = sizes
     edges = pallas_kernels.Joined(
@@ -285,7 +304,8 @@ def test_lowers_for_accelerators(shape, platform, kernel, dtype):
     )
 
     def loss(x, coef):
-        return jnp.sum(pallas_kernels.expansion_dot(x, coef, edges) ** 2)
+        y = pallas_kernels.expansion_dot(x, coef, edges, backend=backend)
+        return jnp.sum(y**2)
 
     x = jax.ShapeDtypeStruct((batch, inputs), dtype)
     coef = jax.ShapeDtypeStruct((edges.size, inputs, outputs), dtype)
@@ -312,6 +332,63 @@ def test_every_basis_lowers_for_accelerators(name, platform):
         .as_text()
     )
     assert "triton" in text or "tpu_custom_call" in text
+
+
+# Arrays, loops, and operations for which Mosaic needs others in their place.
+@pytest.mark.parametrize(
+    "basis",
+    [
+        bases.BSpline(7, degree=1, knots=jnp.asarray(KNOTS)),
+        bases.BSpline(7, degree=1, knots=jnp.asarray(KNOTS[0])),
+        BASES["jacobi"],
+        BASES["shannon"],
+    ],
+    ids=["own knots", "shared knots", "jacobi", "shannon"],
+)
+def test_bases_lower_for_mosaic_on_gpus(basis):
+    x = jnp.zeros((8, 3), jnp.float16)
+    coef = jnp.zeros((basis.size, 3, 2), jnp.float16)
+
+    def loss(x, coef):
+        y = pallas_kernels.expansion_dot(x, coef, basis, backend="mosaic")
+        return jnp.sum(y**2)
+
+    traced = jax.jit(jax.grad(loss, (0, 1))).trace(x, coef)
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert len(re.findall(r"custom_call @\S*mosaic_gpu", text)) == 3
+
+
+@pytest.mark.parametrize("dtype, coef_axis", [("float32", None), ("bfloat16", 0)])
+def test_what_mosaic_does_not_take_goes_through_triton(dtype, coef_axis):
+    """Single precision, and members of an ensemble that share nothing."""
+    basis = bases.BSpline(2)
+    x, coef = jnp.zeros((2, 8, 3), dtype), jnp.zeros((2, basis.size, 3, 2), dtype)
+    product = functools.partial(
+        pallas_kernels.expansion_dot, basis=basis, backend="mosaic"
+    )
+    given = x, coef if coef_axis == 0 else coef[0]
+    traced = jax.jit(jax.vmap(product, (0, coef_axis))).trace(*given)
+    text = traced.lower(lowering_platforms=("cuda",)).as_text()
+    assert set(re.findall(r"custom_call @\S*(triton|mosaic)", text)) == {"triton"}
+
+
+def test_what_stands_in_for_operations_is_as_good(key):
+    x = jax.random.uniform(key, (20, 3), minval=-1)
+    parts = [BASES[name] for name in ("spline", "jacobi", "sech", "shannon")]
+
+    def slope(basis, index):
+        return derivative(lambda v: basis.function(index, v), 2)
+
+    @jax.jit
+    def both(index):
+        return [
+            (elementary.rewritten(slope(basis, index), x), slope(basis, index)(x))
+            for basis in parts
+        ]
+
+    for found, expected in both(1):
+        scale = jnp.max(jnp.abs(expected))
+        np.testing.assert_allclose(found, expected, atol=3e-6 * scale)
 
 
 def _product(x, coef, basis):
