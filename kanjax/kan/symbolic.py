@@ -228,8 +228,10 @@ def auto_symbolic(
 ) -> Symbolic:
     """Give every edge a formula, then train all that is left to train.
 
-    Where each edge has an adequate function, functions are chosen together: see
-    :mod:`kanjax.kan.formula_search`. One of them may be "0", which drops an edge.
+    Where each edge has an adequate function, functions are chosen together, see
+    :mod:`kanjax.kan.formula_search`, by their squared error: from y where the loss is
+    ``training.regression``, else from what the network gave before. One of them may be
+    "0", which drops an edge.
 
     Args:
         model: a KAN, usually pruned.
@@ -242,29 +244,33 @@ def auto_symbolic(
         points: number of samples an edge.
         patience: how many combinations of functions in a row may be no better before
             the search ends; 0 gives each edge the one that is most plausible there.
-        steps: of L-BFGS on all of x; 0 for no training.
+        steps: of L-BFGS on all of x, if the squared error was not minimised already.
         loss: makes the loss from ``model.apply``.
 
     Raises:
-        ValueError: for an unknown name or an empty library.
+        ValueError: for an unknown name, an empty library, or y that the loss does not
+            take.
     """
     names = check_names(library)
+    outputs = jax.jit(model.apply)(params, x)
+    targets = outputs if y is None else y
+    jax.eval_shape(lambda p: loss(model.apply)(p, (x, targets), None), params)
     ranked = _candidates(model, params, x, names, points, complexity_weight)
     adequate = {
         place: [fit for fit in fits if fit.r2 >= minimum_r2]
         for place, fits in ranked.items()
     }
     new = [Edge(*place, fits[0]) for place, fits in adequate.items() if fits]
-    targets = jax.jit(model.apply)(params, x) if y is None else y
     frozen, start = freeze(model, params, new)
     known = {(i, *e[:2]) for i, o in enumerate(model.layers) for e in units.formulas(o)}
     if patience and all(units.learned(one) is None for one in frozen.layers):
+        is_squared = loss is training.regression
+        aims = targets if is_squared else outputs
         new, start = _chosen_together(
-            frozen, start, x, targets, adequate, known, patience, complexity_weight
+            frozen, start, x, aims, adequate, known, patience, complexity_weight
         )
         frozen, _ = freeze(model, params, new)
-        # They have been fitted by least squares; another loss has another minimum.
-        steps = 0 if loss is training.regression else steps
+        steps = 0 if is_squared else steps
     start = training.minimise(loss(frozen.apply), start, (x, targets), steps=steps)
     unfit = [Edge(*p, _best(f)) for p, f in ranked.items() if not adequate[p]]
     return Symbolic(frozen, start, sorted(new + unfit, key=lambda edge: edge[:3]))

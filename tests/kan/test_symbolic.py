@@ -184,6 +184,21 @@ def test_auto_symbolic_finds_and_refits_the_planted_formula(key, x64):
     assert found.model.basis is None
 
 
+def test_another_loss_has_targets_of_its_own(key):
+    """They are not what functions are chosen by, but what is trained for then."""
+    net, params, x = planted(key)
+    y = 1 + net.apply(params, x)[:, 0]
+
+    def loss(apply):
+        return lambda p, b, key: jnp.mean((apply(p, b[0])[:, 0] - b[1]) ** 2)
+
+    found = symbolic.auto_symbolic(net, params, x, y, steps=50, loss=loss)
+    assert {edge.fit.name for edge in found.edges} == {"sin", "x^2", "x"}
+    np.testing.assert_allclose(found.model.apply(found.params, x)[:, 0], y, atol=1e-2)
+    with pytest.raises(ValueError, match="the targets .*must be equal"):
+        symbolic.auto_symbolic(net, params, x, y)
+
+
 def test_an_edge_that_nothing_fits_stays_learned(key):
     net, params, x = planted(key)
     noisy = params[0]["coef"].at[:, 1].set(0.1 * jax.random.normal(key, (23, 1)))
