@@ -21,16 +21,13 @@ def rectangle(
     if list(blocks) == list(sizes):
         return kernel(x1, x2, False)
     rows, columns = (indices(n, b) for n, b in zip(sizes, blocks, strict=True))
-    columns_of = len(columns)
 
-    def tile(k: Any, found: Any) -> Any:
-        i, j = k // columns_of, k % columns_of
-        part = kernel(take(x1, rows[i]), take(x2, columns[j]), False)
-        return _placed(found, part, i, j)
+    def row(i: Array) -> Any:
+        part = take(x1, i)
+        return jax.lax.map(lambda j: kernel(part, take(x2, j), False), columns)
 
-    start = _zeros(kernel, (take(x1, rows[0]), take(x2, columns[0])), rows, columns)
-    found = jax.lax.fori_loop(0, len(rows) * columns_of, tile, start)
-    return jax.tree.map(lambda k: k[: sizes[0], : sizes[1]], found)
+    tiles = jax.lax.map(row, rows)
+    return jax.tree.map(lambda t: _join(t)[: sizes[0], : sizes[1]], tiles)
 
 
 def symmetric(kernel: Block, x: Any, size: int, block: int) -> Any:
@@ -38,23 +35,25 @@ def symmetric(kernel: Block, x: Any, size: int, block: int) -> Any:
     if block == size:
         return symmetrized(kernel(x, x, True))
     each = indices(size, block)
-    i, j = map(jnp.asarray, np.triu_indices(len(each), k=1))
+    count = each.shape[0]
+    # Symmetrised behind the loop: within, blocks would be computed again for their
+    # transposes.
+    diagonal = jax.lax.map(lambda i: kernel(take(x, i), take(x, i), True), each)
+    diagonal = jax.vmap(symmetrized)(diagonal)
+    i, j = np.triu_indices(count, k=1)
+    above = jax.lax.map(
+        lambda pair: kernel(take(x, pair[0]), take(x, pair[1]), False),
+        (each[i], each[j]),
+    )
 
-    def diagonal(k: Any, found: Any) -> Any:
-        part = take(x, each[k])
-        return _placed(found, symmetrized(kernel(part, part, True)), k, k)
+    def assemble(diagonal: Array, above: Array) -> Array:
+        tiles = jnp.zeros((count, *diagonal.shape), diagonal.dtype)
+        every = np.arange(count)
+        tiles = tiles.at[every, every].set(diagonal).at[i, j].set(above)
+        tiles = tiles.at[j, i].set(jax.vmap(_transpose)(above))
+        return _join(tiles)[:size, :size]
 
-    def above(k: Any, found: Any) -> Any:
-        tile = kernel(take(x, each[i[k]]), take(x, each[j[k]]), False)
-        # Or it would be computed again for its transpose.
-        tile = jax.lax.optimization_barrier(tile)
-        found = _placed(found, tile, i[k], j[k])
-        return _placed(found, jax.tree.map(_transpose, tile), j[k], i[k])
-
-    found = _zeros(kernel, (take(x, each[0]),) * 2, each, each)
-    found = jax.lax.fori_loop(0, len(each), diagonal, found)
-    found = jax.lax.fori_loop(0, len(i), above, found)
-    return jax.tree.map(lambda k: k[:size, :size], found)
+    return jax.tree.map(assemble, diagonal, above)
 
 
 def spread(
@@ -130,18 +129,8 @@ def _transpose(kernel: Array) -> Array:
     return jnp.swapaxes(swapped, 2, 3) if kernel.ndim == 4 else swapped
 
 
-def _zeros(kernel: Block, parts: Any, rows: Array, columns: Array) -> Any:
-    """Of the whole kernel, with full blocks; they are filled in place."""
-    tiles = jax.eval_shape(lambda a, b: kernel(a, b, False), *parts)
-    shape = rows.size, columns.size
-    return jax.tree.map(lambda t: jnp.zeros((*shape, *t.shape[2:]), t.dtype), tiles)
-
-
-def _placed(kernel: Any, tile: Any, i: Any, j: Any) -> Any:
-    """The kernel with the tile of row i and column j of tiles."""
-
-    def place(whole: Array, part: Array) -> Array:
-        start = i * part.shape[0], j * part.shape[1], *(0,) * (part.ndim - 2)
-        return jax.lax.dynamic_update_slice(whole, part, start)
-
-    return jax.tree.map(place, kernel, tile)
+def _join(tiles: Array) -> Array:
+    """(row blocks, column blocks, rows, columns, ...) to (rows, columns, ...)."""
+    tiles = jnp.swapaxes(tiles, 1, 2)
+    i, a, j, b = tiles.shape[:4]
+    return tiles.reshape(i * a, j * b, *tiles.shape[4:])
