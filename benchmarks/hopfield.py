@@ -60,8 +60,7 @@ def _layer_case(options: argparse.Namespace, peers: dict[str, Any]) -> dict[str,
             peer = stack.enter_context(
                 client.start(PEER, options.peer_python, options.source)
             )
-            absent = {"absent": peer.absent}
-            peers[PEER] = absent if peer.absent else {"versions": peer.versions}
+            peers[PEER] = peer.entry
             peer = None if peer.absent else peer
         for mode in MODES:
             ours[mode]()

@@ -45,9 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             peer = stack.enter_context(
                 client.start(name, options.peer_python, sources.get(name))
             )
-            result["peers"][name] = (
-                {"absent": peer.absent} if peer.absent else {"versions": peer.versions}
-            )
+            result["peers"][name] = peer.entry
             if peer.absent is None:
                 peers.append(peer)
         shapes = QUICK_SHAPES if options.quick else SHAPES

@@ -57,8 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 peer = stack.enter_context(
                     client.start(PEER, options.peer_python, source)
                 )
-                absent = {"absent": peer.absent}
-                result["peers"][name] = absent if peer.absent else peer.versions
+                result["peers"][name] = peer.entry
                 if peer.absent is None:
                     peers.append((name, peer))
         for mode in MODES:

@@ -68,8 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             peer = stack.enter_context(
                 client.start(PEER, options.peer_python, options.source)
             )
-            absent = {"absent": peer.absent}
-            result["peers"][PEER] = absent if peer.absent else peer.versions
+            result["peers"][PEER] = peer.entry
         for name in options.dtypes:
             # Nothing is multiplied as matrices in them.
             if name != "tf32":

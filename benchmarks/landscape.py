@@ -40,9 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         peers = {}
         for mode, name in PEERS.items() if options.peer_python else ():
             peer = stack.enter_context(client.start(name, options.peer_python))
-            result["peers"][name] = (
-                {"absent": peer.absent} if peer.absent else {"versions": peer.versions}
-            )
+            result["peers"][name] = peer.entry
             if peer.absent is None:
                 peers[mode] = peer
         for shape in QUICK_NETWORKS if options.quick else NETWORKS:

@@ -48,9 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             peer = stack.enter_context(
                 client.start("pykan_symbolic", options.peer_python)
             )
-            result["peers"]["pykan"] = (
-                {"absent": peer.absent} if peer.absent else {"versions": peer.versions}
-            )
+            result["peers"]["pykan"] = peer.entry
         for index, one in chosen:
             entry = {
                 "name": one.name,

@@ -62,13 +62,7 @@ def forward(
     shape = (tiles.rows, tiles.outputs)
 
     def step(tile: "_Tile", y: Any, total: Any) -> None:
-        weights = tile.refs["c"]
-        values = tile.values(order, tile.at[3]).astype(weights.dtype)
-        _add_product(total, values, weights, tile.first, interpret)
-
-        @pl.when(tile.last)
-        def _() -> None:
-            y[...] = total[...]
+        _sum_products(tile, order, tile.at[3], tile.refs["c"], y, total, interpret)
 
     by_rows = (tiles.rows, tiles.inputs), lambda b, o, i, g: (b, i)
     weights = (None, tiles.inputs, tiles.outputs), lambda b, o, i, g: (g, i, o)
@@ -111,13 +105,7 @@ def coefficients(
     per = steps // cuts
 
     def step(tile: "_Tile", y: Any, total: Any) -> None:
-        cotangents = tile.refs["t"]
-        values = tile.values(order, tile.at[1]).astype(cotangents.dtype)
-        _add_product(total, values, cotangents, tile.first, interpret)
-
-        @pl.when(tile.last)
-        def _() -> None:
-            y[...] = total[...]
+        _sum_products(tile, order, tile.at[1], tile.refs["t"], y, total, interpret)
 
     turned = (
         (tiles.inputs, tiles.rows),
@@ -310,20 +298,25 @@ def _accumulator(shape: tuple[int, int], dtype: Any, interpret: bool) -> Any:
     )
 
 
-def _add_product(
-    total: Any, values: Array, right: Any, first: Array, interpret: bool
+def _sum_products(
+    tile: _Tile, order: int, g: Array, right: Any, y: Any, total: Any, interpret: bool
 ) -> None:
-    """``total += values @ right``."""
-    if not interpret:
+    """Add the tile of function ``g`` times ``right``; after the last step, give y."""
+    values = tile.values(order, g).astype(right.dtype)
+    if interpret:
+
+        @pl.when(tile.first)
+        def _() -> None:
+            total[...] = jnp.zeros(total.shape, total.dtype)
+
+        total[...] += jnp.dot(values, right[...], preferred_element_type=total.dtype)
+    else:
         plgpu.wgmma(total, values, right)
         plgpu.wgmma_wait(0)
-        return
 
-    @pl.when(first)
+    @pl.when(tile.last)
     def _() -> None:
-        total[...] = jnp.zeros(total.shape, total.dtype)
-
-    total[...] += jnp.dot(values, right[...], preferred_element_type=total.dtype)
+        y[...] = total[...]
 
 
 def _product(left: Any, right: Any, interpret: bool) -> Array:

@@ -1,6 +1,7 @@
 """Four simulated CPU devices, quick compilation, and keys and precision by fixture."""
 
 import os
+import pathlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -16,6 +17,16 @@ if jax.__version_info__ < (0, 11):
     FLAGS.append("--xla_cpu_parallel_codegen_split_count=1")
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
 jax.config.update("jax_disable_most_optimizations", True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole runs first, so that no worker is left alone with one in the end."""
+    here = pathlib.Path(__file__).parent
+
+    def order(item: pytest.Item) -> tuple[bool, bool]:
+        return not item.get_closest_marker("slow"), item.path.parent != here
+
+    items.sort(key=order)
 
 
 @pytest.fixture

@@ -27,6 +27,11 @@ class Peer:
         self.absent: str | None = greeting.get("absent")
         self.versions: dict[str, str] = greeting.get("versions", {})
 
+    @property
+    def entry(self) -> dict[str, Any]:
+        """What a result says of it: its versions, or why it is absent."""
+        return {"absent": self.absent} if self.absent else {"versions": self.versions}
+
     def warm_up(self, shape: tuple[int, ...], mode: str) -> None:
         """Build the layer of that shape (batch, in, out) and run it twice."""
         self._ask(shape, mode, None)

@@ -13,7 +13,8 @@ import json
 import pathlib
 import warnings
 
-from benchmarks.peers.neural_tangents_networks import WEIGHTS, networks
+from benchmarks.peers.neural_tangents_networks import networks
+from benchmarks.peers.neural_tangents_positions import WEIGHTS
 
 SHAPES = {
     "vectors": (5,),

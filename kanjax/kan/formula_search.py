@@ -26,7 +26,7 @@ _SMALLEST_GAIN = 1e-6
 _EXACT = 1e-12
 _STEP = 1e-7
 
-Layers = Sequence[Any]
+Layers = Sequence[units.UnitLayer]
 
 
 def search(
@@ -38,7 +38,7 @@ def search(
     *,
     patience: int,
     complexity_weight: float,
-) -> tuple[tuple[int, ...], Any]:
+) -> tuple[tuple[int, ...], Any] | None:
     """The best combination of functions, and the parameters fitted with it.
 
     A combination's implausibility is that of ``affine_fit.implausibility``, with the
@@ -50,36 +50,44 @@ def search(
     Args:
         layers: of a network all of whose edges are formulas.
         params: its parameters.
-        x: (batch, in), samples; at most 300 of them are used.
+        x: (batch, in), samples; combinations are compared on at most 300 of them, and
+            the best one is fitted to all.
         y: (batch, out), the targets.
         candidates: for every edge, layer by layer, what it may be.
         patience: after how many combinations in a row that are no better it ends.
         complexity_weight: as for ``affine_fit.implausibility``.
 
     Returns:
-        Each edge's index in its candidates, and the parameters, as numpy arrays. They
-        are (0, 0, ...) and ``params`` if nothing could be fitted.
+        Each edge's index in its candidates, and the parameters, as numpy arrays; None
+        if no combination could be fitted, as with fewer samples than parameters.
     """
     rows = np.linspace(0, len(x) - 1, min(len(x), _MOST_ROWS)).astype(int)
-    inputs, targets = (np.asarray(v, float)[rows] for v in (x, y))
-    power = np.sum((targets - np.mean(targets, axis=0)) ** 2) or 1.0
+    inputs, targets = (np.asarray(v, float) for v in (x, y))
+    few = inputs[rows], targets[rows]
+    power = np.sum((few[1] - np.mean(few[1], axis=0)) ** 2) or 1.0
+    best, least, left = None, np.inf, patience
     order = _interleaved(candidates, (complexity_weight, complexity_weight / 4))
-    best, least, left = ((0,) * len(candidates), params), np.inf, patience
     for choice in order:
         picked = [each[i] for each, i in zip(candidates, choice, strict=True)]
-        found, error = _fitted(*_with(layers, params, picked), inputs, targets)
+        changed, start = _with(layers, params, picked)
+        found, error = _fitted(changed, start, *few)
         misfit = error / power
         complexity = float(np.mean([LIBRARY[fit.name].complexity for fit in picked]))
         value = affine_fit.implausibility(
             complexity, misfit + _EXACT, complexity_weight
         )
         if value < least:
-            best, least, left = (choice, found), value, patience
+            best, least, left = (choice, changed, found), value, patience
         else:
             left -= 1
         if misfit < _EXACT or not left:
             break
-    return best
+    if best is None:
+        return None
+    choice, changed, found = best
+    if len(rows) < len(inputs):
+        found, _ = _fitted(changed, found, inputs, targets)
+    return choice, found
 
 
 def _interleaved(
@@ -128,7 +136,8 @@ def _with(
         own = list(itertools.islice(rest, len(old)))
         new = (e._replace(function=f.name) for e, f in zip(old, own, strict=True))
         changed.append(dataclasses.replace(one, formulas=tuple(new)))
-        start.append({**p, "formulas": np.array([fit.coefficients for fit in own])})
+        constants = np.array([fit.coefficients for fit in own]).reshape(-1, 4)
+        start.append({**p, "formulas": constants})
     return changed, tuple(start)
 
 
@@ -176,5 +185,5 @@ def _apply(layers: Layers, params: Sequence[Any], x: np.ndarray) -> np.ndarray:
             value = LIBRARY[edge.function].finite(np, a * x[..., edge.source] + b)
             sums[..., edge.target] += c * value + d
         rest = {name: v[..., None, :] for name, v in p.items() if name != "formulas"}
-        x = np.asarray(one.units(rest, sums))
+        x = one.units(rest, sums)
     return x

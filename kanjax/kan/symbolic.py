@@ -6,9 +6,8 @@ section 2.5.1; the choice between functions weighs fit against complexity as in 
 arXiv 2408.10205.
 """
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +16,9 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import training
-from kanjax.kan import affine_fit, attribution, formula_search, layer, units
+from kanjax.kan import affine_fit, attribution, formula_search, units
 from kanjax.kan.affine_fit import Fit
+from kanjax.kan.freezing import Edge, freeze, frozen_edges
 from kanjax.kan.library import LIBRARY, Function, check_names
 from kanjax.kan.network import KAN, Params
 from kanjax.training import losses
@@ -38,13 +38,7 @@ __all__ = [
 ]
 
 
-class Edge(NamedTuple):
-    """One edge of a network and what it looks like."""
-
-    layer: int
-    source: int
-    target: int
-    fit: Fit
+_NOTHING = Fit("0", (0.0, 0.0, 0.0, 0.0), 0.0)
 
 
 class Symbolic(NamedTuple):
@@ -145,10 +139,9 @@ def _candidates(
     """
     sampled = _sampled(model, params, x, points)
     places: list[tuple[int, int, int]] = []
-    known: dict[tuple[int, int, int], list[Fit]] = {}
+    known = {edge[:3]: [edge.fit] for edge in _all_frozen(model, params)}
     points_of, values_of = [], []
     for i, one in enumerate(model.layers):
-        known |= {e[:3]: [e.fit] for e in _frozen_edges(i, one, params[i])}
         is_open = units.alive(one)
         for edge in units.formulas(one):
             is_open[edge.source, edge.target] = False
@@ -177,39 +170,6 @@ def _sampled(
         return found
 
     return jax.device_get(every(model, params, x))
-
-
-def freeze(
-    model: KAN, params: Sequence[Any], edges: Sequence[Edge]
-) -> tuple[KAN, Params]:
-    """Put formulas in the place of edges, and leave the rest as it is.
-
-    The formulas' a, b, c and d are parameters, trained like all others. A layer without
-    a learned edge left loses the arrays of its expansion.
-
-    Args:
-        model: a KAN.
-        params: its parameters.
-        edges: what takes the place of which edge, from :func:`fit_edges`, or e.g.
-            ``Edge(0, 1, 0, Fit("sin", (1.0, 0.0, 1.0, 0.0), 1.0))``.
-
-    Raises:
-        ValueError: for an edge that the model does not have, an unknown function, or
-            two formulas for one edge.
-    """
-    check_names([edge.fit.name for edge in edges] or None)
-    for edge in edges:
-        if not 0 <= edge.layer < len(model.layers):
-            raise ValueError(
-                f"there is no layer {edge.layer}; the model has {len(model.layers)}."
-            )
-    layers, frozen = [], []
-    for i, (one, p) in enumerate(zip(model.layers, params, strict=True)):
-        chosen = [edge for edge in edges if edge.layer == i]
-        smaller, q = _freeze_layer(one, p, chosen, i) if chosen else (one, p)
-        layers.append(smaller)
-        frozen.append(q)
-    return model.with_layers(layers), tuple(frozen)
 
 
 def auto_symbolic(
@@ -262,16 +222,22 @@ def auto_symbolic(
     }
     new = [Edge(*place, fits[0]) for place, fits in adequate.items() if fits]
     frozen, start = freeze(model, params, new)
-    known = {(i, *e[:2]) for i, o in enumerate(model.layers) for e in units.formulas(o)}
-    if patience and all(units.learned(one) is None for one in frozen.layers):
-        is_squared = loss is training.regression
-        aims = targets if is_squared else outputs
-        new, start = _chosen_together(
-            frozen, start, x, aims, adequate, known, patience, complexity_weight
+    together = None
+    if patience and new and all(units.learned(one) is None for one in frozen.layers):
+        known = [e[:3] for e in _all_frozen(model, params)]
+        choices = {
+            place: fits if place in known else [*fits, _NOTHING]
+            for place, fits in adequate.items()
+        }
+        aims = targets if loss is training.regression else outputs
+        together = _chosen_together(
+            frozen, start, x, aims, choices, patience, complexity_weight
         )
+    if together is not None:
+        new, start = together
         frozen, _ = freeze(model, params, new)
-        steps = 0 if is_squared else steps
-    start = training.minimise(loss(frozen.apply), start, (x, targets), steps=steps)
+    if together is None or loss is not training.regression:
+        start = training.minimise(loss(frozen.apply), start, (x, targets), steps=steps)
     unfit = [Edge(*p, _best(f)) for p, f in ranked.items() if not adequate[p]]
     return Symbolic(frozen, start, sorted(new + unfit, key=lambda edge: edge[:3]))
 
@@ -281,34 +247,32 @@ def _chosen_together(
     params: Params,
     x: Array,
     y: Array,
-    candidates: dict[tuple[int, int, int], list[Fit]],
-    known: set[tuple[int, int, int]],
+    choices: dict[tuple[int, int, int], list[Fit]],
     patience: int,
     complexity_weight: float,
-) -> tuple[list[Edge], Params]:
-    """The formulas of all edges, and the parameters fitted with them."""
-    places = [
-        (i, edge.source, edge.target)
-        for i, one in enumerate(model.layers)
-        for edge in units.formulas(one)
-    ]
-    nothing = Fit("0", (0.0, 0.0, 0.0, 0.0), 0.0)
-    each = [
-        candidates[place] if place in known else [*candidates[place], nothing]
-        for place in places
-    ]
-    choice, found = formula_search.search(
-        model.layers,
+) -> tuple[list[Edge], Params] | None:
+    """The formulas of all edges, and the parameters; None if nothing can be fitted."""
+    places = [edge[:3] for edge in _all_frozen(model, params)]
+    found = formula_search.search(
+        cast(Sequence[units.UnitLayer], model.layers),
         params,
         x,
         y,
-        each,
+        [choices[place] for place in places],
         patience=patience,
         complexity_weight=complexity_weight,
     )
-    edges = [Edge(*p, fits[i]) for p, fits, i in zip(places, each, choice, strict=True)]
-    typed = jax.tree.map(lambda v, like: jnp.asarray(v, like.dtype), found, params)
+    if found is None:
+        return None
+    choice, fitted = found
+    edges = [Edge(*p, choices[p][i]) for p, i in zip(places, choice, strict=True)]
+    typed = jax.tree.map(lambda v, like: jnp.asarray(v, like.dtype), fitted, params)
     return edges, typed
+
+
+def _all_frozen(model: KAN, params: Sequence[Any]) -> list[Edge]:
+    both = enumerate(zip(model.layers, params, strict=True))
+    return [edge for i, (one, p) in both for edge in frozen_edges(i, one, p)]
 
 
 def formula(
@@ -339,8 +303,7 @@ def formula(
     import sympy
 
     if edges is None and all(units.learned(one) is None for one in model.layers):
-        both = enumerate(zip(model.layers, params, strict=True))
-        edges = [e for i, (one, p) in both for e in _frozen_edges(i, one, p)]
+        edges = _all_frozen(model, params)
     elif edges is None:
         edges = fit_edges(model, params, x, minimum_r2=minimum_r2)
     worst = min(edges, key=lambda edge: edge.fit.r2, default=None)
@@ -397,48 +360,3 @@ def _constants(values: Any, digits: int) -> list[Any]:
     import sympy
 
     return [sympy.Float(v, digits) if v else sympy.S.Zero for v in map(float, values)]
-
-
-def _frozen_edges(index: int, one: units.Layer, params: Any) -> list[Edge]:
-    found = []
-    for edge, row in zip(units.formulas(one), params.get("formulas", ()), strict=True):
-        a, b, c, d = map(float, row)
-        fit = Fit(edge.function, (a, b, c, d), 1.0)
-        found.append(Edge(index, edge.source, edge.target, fit))
-    return found
-
-
-def _freeze_layer(
-    one: units.Layer, params: Any, edges: Sequence[Edge], index: int
-) -> tuple[units.UnitLayer, dict[str, Array]]:
-    chosen = {(edge.source, edge.target): edge.fit for edge in edges}
-    new = [units.FormulaEdge(e.source, e.target, e.fit.name) for e in edges]
-    units.check_formulas(new, one.in_features, units.sums(one), f"layer {index}")
-    kept = [
-        (edge, row)
-        for edge, row in zip(
-            units.formulas(one), params.get("formulas", ()), strict=True
-        )
-        if edge[:2] not in chosen
-    ]
-    inner, q = units.learned(one), dict(params)
-    dtype = jax.tree.leaves(params)[0].dtype
-    coefficients = [jnp.asarray(fit.coefficients, dtype) for fit in chosen.values()]
-    if inner is not None:
-        is_learned = units.alive(inner)
-        for source, target in (*chosen, *(edge[:2] for edge, _ in kept)):
-            is_learned[source, target] = False
-        inner = dataclasses.replace(inner, mask=jnp.asarray(is_learned, dtype))
-        if not is_learned.any() and isinstance(inner, layer.KANLayer):
-            inner = None
-            q.pop("coef")
-            q.pop("residual", None)
-    q["formulas"] = jnp.stack([*(row for _, row in kept), *coefficients])
-    unit_layer = units.UnitLayer(
-        one.in_features, units.sums(one), inner, (*(e for e, _ in kept), *new)
-    )
-    if isinstance(one, units.UnitLayer):
-        unit_layer = dataclasses.replace(
-            unit_layer, products=one.products, arity=one.arity, affine=one.affine
-        )
-    return unit_layer, q

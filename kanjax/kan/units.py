@@ -83,10 +83,8 @@ class UnitLayer:
         layer.check_inputs(x, self.in_features)
         return self.units(params, self.sum_values(params, x))
 
-    def units(
-        self, params: dict[str, Array], sums: Float[Array, "*batch sums"]
-    ) -> Float[Array, "*batch out"]:
-        """The units' values from those of the sums; numpy arrays stay numpy's."""
+    def units(self, params: dict[str, Array], sums: Any) -> Any:
+        """The values (..., out) for sums (..., sums); numpy arrays stay numpy's."""
         xp = sums.__array_namespace__()
         if self.affine:
             sums = params["sum_scale"] * sums + params["sum_shift"]

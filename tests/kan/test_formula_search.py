@@ -10,6 +10,7 @@ import pytest
 from kanjax import kan
 from kanjax.kan import formula_search, symbolic
 from kanjax.kan.symbolic import Fit
+from tests.kan import networks
 
 
 def test_combinations_come_in_the_order_of_their_sums():
@@ -23,20 +24,7 @@ def test_combinations_come_in_the_order_of_their_sums():
 
 def test_what_numpy_computes_is_the_network(key):
     """Products, scales and shifts too; leading axes are several parameters at once."""
-    net = kan.KAN(
-        (2, 2, 1),
-        None,
-        products=(1, 0),
-        affine=True,
-        formulas=(
-            ((0, 0, "sin"), (1, 1, "exp"), (0, 2, "log")),
-            ((0, 0, "x^2"), (1, 0, "tanh")),
-        ),
-    )
-    draws = iter(jax.random.split(key, 20))
-    params = jax.tree.map(
-        lambda p: p + 0.1 * jax.random.normal(next(draws), p.shape), net.init(key)
-    )
+    net, params = networks.products_of_formulas(key)
     x = np.asarray(jax.random.uniform(key, (7, 2)))
     found = formula_search._apply(net.layers, jax.device_get(params), x)
     np.testing.assert_allclose(found, net.apply(params, x), rtol=1e-5, atol=1e-6)

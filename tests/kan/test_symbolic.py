@@ -8,6 +8,7 @@ import sympy
 
 from kanjax import bases, kan
 from kanjax.kan import symbolic
+from tests.kan import networks
 
 X = jnp.linspace(-1, 1, 100)
 
@@ -154,20 +155,7 @@ def test_frozen_edges_keep_the_network_and_are_parameters(key):
 
 
 def test_formulas_of_products_and_affine_units(key):
-    net = kan.KAN(
-        (2, 2, 1),
-        None,
-        products=(1, 0),
-        affine=True,
-        formulas=(
-            ((0, 0, "sin"), (1, 1, "x"), (0, 2, "x^2")),
-            ((0, 0, "x"), (1, 0, "exp")),
-        ),
-    )
-    noise = iter(jax.random.split(key, 20))
-    params = jax.tree.map(
-        lambda p: p + 0.3 * jax.random.normal(next(noise), p.shape), net.init(key)
-    )
+    net, params = networks.products_of_formulas(key)
     x = jax.random.uniform(key, (20, 2), minval=-1)
     (expression,) = symbolic.formula(net, params, x, digits=9)
     values = sympy.lambdify(sympy.symbols("x1 x2"), expression)(*np.asarray(x).T)
@@ -197,6 +185,21 @@ def test_another_loss_has_targets_of_its_own(key):
     np.testing.assert_allclose(found.model.apply(found.params, x)[:, 0], y, atol=1e-2)
     with pytest.raises(ValueError, match="the targets .*must be equal"):
         symbolic.auto_symbolic(net, params, x, y)
+
+
+def test_constants_are_fitted_to_all_samples(key):
+    """More of them than what functions are compared on, and fewer than constants."""
+    net = kan.KAN((1, 1), None, formulas=(((0, 0, "exp"),),))
+    params = ({"formulas": jnp.array([[0.9, 0.0, 1.1, 0.0]])},)
+    x = jax.random.uniform(key, (2000, 1), minval=-1)
+    y = jnp.exp(x + jax.random.normal(key, (2000, 1)))
+    for few in (slice(None), slice(3)):
+        found = symbolic.auto_symbolic(net, params, x[few], y[few])
+        error = found.model.apply(found.params, x[few]) - y[few]
+        before = net.apply(params, x[few]) - y[few]
+        # At the minimum nothing is left in the direction of the constant d.
+        assert abs(float(jnp.mean(error))) < 1e-3 * float(jnp.std(before))
+        assert float(jnp.mean(error**2)) < float(jnp.mean(before**2))
 
 
 def test_an_edge_that_nothing_fits_stays_learned(key):

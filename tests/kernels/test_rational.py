@@ -220,9 +220,8 @@ def test_inside_shard_map(key):
         ("tpu", "auto", jnp.bfloat16, "tpu_custom"),
     ],
 )
-@pytest.mark.parametrize(
-    "shape, form", [((64, 1000, 512), "A"), ((8192, 768), "A"), ((9, 16), "B")]
-)
+@pytest.mark.parametrize("form", ["A", "B"])
+@pytest.mark.parametrize("shape", [(64, 1000, 512), (8192, 768), (9, 16)])
 def test_lowers_for_accelerators(shape, platform, backend, dtype, kernel, form):
     def loss(*v):
         y = pallas_kernels.group_rational(*v, form, backend=backend)

@@ -1,0 +1,107 @@
+"""Formulas in the place of a network's edges.
+
+Source: Liu et al. (2024), KAN 2.0, arXiv 2408.10205: edges that a symbolic function has
+taken the place of.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from kanjax.kan import layer, units
+from kanjax.kan.affine_fit import Fit
+from kanjax.kan.library import check_names
+from kanjax.kan.network import KAN, Params
+
+
+class Edge(NamedTuple):
+    """One edge of a network and what it looks like."""
+
+    layer: int
+    source: int
+    target: int
+    fit: Fit
+
+
+def freeze(
+    model: KAN, params: Sequence[Any], edges: Sequence[Edge]
+) -> tuple[KAN, Params]:
+    """Put formulas in the place of edges, and leave the rest as it is.
+
+    The formulas' a, b, c and d are parameters, trained like all others. A layer without
+    a learned edge left loses the arrays of its expansion.
+
+    Args:
+        model: a KAN.
+        params: its parameters.
+        edges: what takes the place of which edge, from
+            :func:`kanjax.kan.symbolic.fit_edges`, or e.g.
+            ``Edge(0, 1, 0, Fit("sin", (1.0, 0.0, 1.0, 0.0), 1.0))``.
+
+    Raises:
+        ValueError: for an edge that the model does not have, an unknown function, or
+            two formulas for one edge.
+    """
+    check_names([edge.fit.name for edge in edges] or None)
+    for edge in edges:
+        if not 0 <= edge.layer < len(model.layers):
+            raise ValueError(
+                f"there is no layer {edge.layer}; the model has {len(model.layers)}."
+            )
+    layers, frozen = [], []
+    for i, (one, p) in enumerate(zip(model.layers, params, strict=True)):
+        chosen = [edge for edge in edges if edge.layer == i]
+        smaller, q = _freeze_layer(one, p, chosen, i) if chosen else (one, p)
+        layers.append(smaller)
+        frozen.append(q)
+    return model.with_layers(layers), tuple(frozen)
+
+
+def frozen_edges(index: int, one: units.Layer, params: Any) -> list[Edge]:
+    """A layer's edges that are formulas, with their trained constants."""
+    found = []
+    for edge, row in zip(units.formulas(one), params.get("formulas", ()), strict=True):
+        a, b, c, d = map(float, row)
+        fit = Fit(edge.function, (a, b, c, d), 1.0)
+        found.append(Edge(index, edge.source, edge.target, fit))
+    return found
+
+
+def _freeze_layer(
+    one: units.Layer, params: Any, edges: Sequence[Edge], index: int
+) -> tuple[units.UnitLayer, dict[str, Array]]:
+    chosen = {(edge.source, edge.target): edge.fit for edge in edges}
+    new = [units.FormulaEdge(e.source, e.target, e.fit.name) for e in edges]
+    units.check_formulas(new, one.in_features, units.sums(one), f"layer {index}")
+    kept = [
+        (edge, row)
+        for edge, row in zip(
+            units.formulas(one), params.get("formulas", ()), strict=True
+        )
+        if edge[:2] not in chosen
+    ]
+    inner, q = units.learned(one), dict(params)
+    dtype = jax.tree.leaves(params)[0].dtype
+    coefficients = [jnp.asarray(fit.coefficients, dtype) for fit in chosen.values()]
+    if inner is not None:
+        is_learned = units.alive(inner)
+        for source, target in (*chosen, *(edge[:2] for edge, _ in kept)):
+            is_learned[source, target] = False
+        inner = dataclasses.replace(inner, mask=jnp.asarray(is_learned, dtype))
+        if not is_learned.any() and isinstance(inner, layer.KANLayer):
+            inner = None
+            q.pop("coef")
+            q.pop("residual", None)
+    q["formulas"] = jnp.stack([*(row for _, row in kept), *coefficients])
+    unit_layer = units.UnitLayer(
+        one.in_features, units.sums(one), inner, (*(e for e, _ in kept), *new)
+    )
+    if isinstance(one, units.UnitLayer):
+        unit_layer = dataclasses.replace(
+            unit_layer, products=one.products, arity=one.arity, affine=one.affine
+        )
+    return unit_layer, q
