@@ -1,5 +1,6 @@
 """Kernels of pairs of examples, block by block, so that memory stays bounded."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,6 +13,10 @@ from jax.sharding import Mesh, PartitionSpec
 
 Block = Callable[[Any, Any, bool], Any]
 """``block(x1, x2, same)``: a pytree of (rows, columns, ...); whether x2 is x1."""
+
+
+# Elements of an array.
+_PART = 2**14
 
 
 def rectangle(
@@ -27,7 +32,9 @@ def rectangle(
         return jax.lax.map(lambda j: kernel(part, take(x2, j), False), columns)
 
     tiles = jax.lax.map(row, rows)
-    return jax.tree.map(lambda t: _join(t)[: sizes[0], : sizes[1]], tiles)
+    return jax.tree.map(
+        lambda t: _join(jnp.swapaxes(t, 1, 2))[: sizes[0], : sizes[1]], tiles
+    )
 
 
 def symmetric(kernel: Block, x: Any, size: int, block: int) -> Any:
@@ -46,14 +53,71 @@ def symmetric(kernel: Block, x: Any, size: int, block: int) -> Any:
         (each[i], each[j]),
     )
 
+    place = np.zeros((count, count), int)
+    place[i, j] = place[j, i] = np.arange(len(i))
+
     def assemble(diagonal: Array, above: Array) -> Array:
-        tiles = jnp.zeros((count, *diagonal.shape), diagonal.dtype)
-        every = np.arange(count)
-        tiles = tiles.at[every, every].set(diagonal).at[i, j].set(above)
-        tiles = tiles.at[j, i].set(jax.vmap(_transpose)(above))
-        return _join(tiles)[:size, :size]
+        def row(b: Array) -> Array:
+            tiles = above[jnp.asarray(place)[b]]
+            is_below = (jnp.arange(count) < b).reshape(-1, *(1,) * (tiles.ndim - 1))
+            tiles = jnp.where(is_below, jax.vmap(_transpose)(tiles), tiles)
+            return jnp.swapaxes(tiles.at[b].set(diagonal[b]), 0, 1)
+
+        # Row by row, so that nothing else of the kernel's size is in memory.
+        rows = jax.lax.map(row, jnp.arange(count))
+        return _join(rows)[:size, :size]
 
     return jax.tree.map(assemble, diagonal, above)
+
+
+def in_parts(function: Callable[..., Any], *arrays: Array) -> Any:
+    """``function(*arrays)`` of each element, in parts that stay in a core's cache.
+
+    On a CPU, where XLA writes most intermediate results to memory, and where each of
+    many elementwise functions in a row computes cheap ones before it again: it joins
+    no operations across the loop that is here.
+
+    Args:
+        function: of arrays that broadcast against each other, element by element.
+        arrays: of equal rank.
+
+    Returns:
+        A pytree of arrays of the arrays' common shape.
+    """
+    shape = jnp.broadcast_shapes(*(a.shape for a in arrays))
+    size = math.prod(shape)
+    if size < 2 * _PART or jax.default_backend() != "cpu":
+        return function(*arrays)
+    axis = next(a for a, n in enumerate(shape) if n > 1)
+    n = shape[axis]
+    least = min(n, -(-size // _PART))
+    count = next((c for c in range(least, min(n, 2 * least)) if n % c == 0), least)
+    rows = -(-n // count)
+    width = [(0, 0)] * len(shape)
+    width[axis] = (0, count * rows - n)
+    split = (*shape[:axis], count, rows)
+
+    def parts(array: Array) -> Array:
+        padded = jnp.pad(array, width, mode="edge")
+        return jnp.moveaxis(padded.reshape(*split, *array.shape[axis + 1 :]), axis, 0)
+
+    is_split = [a.shape[axis] == n for a in arrays]
+
+    def part(mapped: list[Array]) -> Any:
+        rest = iter(mapped)
+        own = [
+            next(rest) if one else a for one, a in zip(is_split, arrays, strict=True)
+        ]
+        return in_parts(function, *own) if rows == 1 else function(*own)
+
+    mapped = [parts(a) for one, a in zip(is_split, arrays, strict=True) if one]
+    whole = (*shape[:axis], count * rows, *shape[axis + 1 :])
+
+    def join(result: Array) -> Array:
+        joined = jnp.moveaxis(result, 0, axis).reshape(whole)
+        return jax.lax.slice_in_dim(joined, 0, n, axis=axis)
+
+    return jax.tree.map(join, jax.lax.map(part, mapped))
 
 
 def spread(
@@ -112,6 +176,11 @@ def _memory() -> int | None:
     return None
 
 
+def even(size: int, most: int) -> int:
+    """The size of the fewest blocks of at most that many that are about equal."""
+    return -(-size // -(-size // most))
+
+
 def indices(size: int, block: int) -> Array:
     """The indices of each block; the last one repeats the last example to be full."""
     count = -(-size // block)
@@ -130,7 +199,6 @@ def _transpose(kernel: Array) -> Array:
 
 
 def _join(tiles: Array) -> Array:
-    """(row blocks, column blocks, rows, columns, ...) to (rows, columns, ...)."""
-    tiles = jnp.swapaxes(tiles, 1, 2)
+    """(row blocks, rows, column blocks, columns, ...) to (rows, columns, ...)."""
     i, a, j, b = tiles.shape[:4]
     return tiles.reshape(i * a, j * b, *tiles.shape[4:])

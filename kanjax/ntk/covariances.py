@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from kanjax.gaussian import Dual
+from kanjax.ntk import blocks
 
 DualFunction = Callable[[Array, Array, Array], Dual]
 
@@ -154,16 +155,26 @@ class Covariances:
     ) -> "Covariances":
         """After a function of each value: ``K <- value``, ``Theta <- slope Theta``."""
         q11, q22 = self.variances(self.first, self.second)
-        value, slope = dual(q11, self.nngp, q22)
         first, second = self._within(dual, self.first), self._within(dual, self.second)
+        # An example with itself: the angle of its values is 0 to the last digit.
+        itself: tuple[Array, ...] = ()
         if self.same and self.examples == 2:
-            # An example with itself: the angle of its values is 0 to the last digit.
-            itself = self.diagonal_of_examples()
-            value = jnp.where(itself, first.value, value)
-            slope = jnp.where(itself, first.slope, slope)
+            itself = self.diagonal_of_examples(), first.value, first.slope
+
+        def step(
+            q11: Array, q12: Array, q22: Array, ntk: Array, *itself: Array
+        ) -> tuple[Array, Array]:
+            value, slope = dual(q11, q12, q22)
+            if itself:
+                is_itself, *own = itself
+                value = jnp.where(is_itself, own[0], value)
+                slope = jnp.where(is_itself, own[1], slope)
+            return value, slope * ntk
+
+        nngp, ntk = blocks.in_parts(step, q11, self.nngp, q22, self.ntk, *itself)
         return self.replace(
-            nngp=value,
-            ntk=slope * self.ntk,
+            nngp=nngp,
+            ntk=ntk,
             first=first.value,
             second=second.value,
             centred=centred,
@@ -178,7 +189,7 @@ class Covariances:
 
     def _within(self, dual: DualFunction, covariance: Array) -> Dual:
         left, right = self.variances(covariance, covariance)
-        return dual(left, covariance, right)
+        return blocks.in_parts(dual, left, covariance, right)
 
     def _diagonal(self, covariance: Array) -> Array:
         """Equal positions of a covariance of pairs of positions."""

@@ -20,6 +20,7 @@ from kanjax.ntk import (
     finite_width,
     graph_rules,
     inputs,
+    repetition,
     rules,
     spatial_rules,
 )
@@ -32,9 +33,6 @@ RULES: rules.Rules = {
     **graph_rules.GRAPH_RULES,
 }
 """The rule of each class of layers."""
-
-_SYMMETRIC_BLOCKS = 4
-_SYMMETRIC_FROM = 256
 
 
 class Kernel(NamedTuple):
@@ -80,7 +78,9 @@ class KernelFunction(Protocol):
             mask2: (n2, *spatial), the same of x2.
             diagonal: only the pairs (x1[i], x2[i]), as (n,).
             batch_size: rows and columns in blocks of this many examples, so that no
-                covariance of more than one block a side is in memory.
+                covariance of more than one block a side is in memory; if None as many
+                as have covariances of 2**16 entries on a CPU, 2**22 elsewhere, or all
+                where x1 is spread over devices.
             mesh: spread the rows over all its devices, each of which takes
                 ``batch_size`` of its rows at once.
 
@@ -141,7 +141,7 @@ def infinite(
 
     @functools.partial(jax.jit, static_argnames=("diagonal", "batch_size", "mesh"))
     def compute(
-        x1: Any, x2: Any, diagonal: bool, batch_size: int | None, mesh: Mesh | None
+        x1: Any, x2: Any, diagonal: bool, batch_size: int, mesh: Mesh | None
     ) -> tuple[Array, Array]:
         block = functools.partial(_block, model, table, dropout, diagonal)
         n = finite_width.examples(x1, "x1")
@@ -151,9 +151,9 @@ def infinite(
             itself = functools.partial(_block, model, table, dropout, True)
             return _spread(block, itself, x1, x2, n, batch_size, mesh)
         if x2 is None:
-            return blocks.symmetric(block, x1, n, _symmetric_block(n, batch_size))
+            return blocks.symmetric(block, x1, n, blocks.even(n, batch_size))
         sizes = [n, finite_width.examples(x2, "x2")]
-        parts = [n if batch_size is None else min(n, batch_size) for n in sizes]
+        parts = [blocks.even(n, batch_size) for n in sizes]
         return blocks.rectangle(block, x1, x2, sizes, parts)
 
     def kernel(
@@ -169,6 +169,8 @@ def infinite(
         blocks.check_batch_size(batch_size)
         first, second = inputs.read(model, x1, x2, mask1, mask2, diagonal)
         pairs = _needs_pairs(table, model, False)
+        if batch_size is None:
+            batch_size = inputs.batch_size(first, second, pairs, diagonal, mesh)
         inputs.check_memory(first, second, pairs, diagonal, batch_size)
         return Kernel(*compute(first, second, diagonal, batch_size, mesh))
 
@@ -233,12 +235,13 @@ def _propagate(
 ) -> Covariances:
     """Through one layer, when what is behind it needs pairs of positions or not."""
     if isinstance(layer, rules.model.Sequential):
-        for i, one in enumerate(layer.layers):
-            needed = behind
-            for later in reversed(layer.layers[i + 1 :]):
-                needed = _needs_pairs(table, later, needed)
-            k = _propagate(table, needed, one, k)
-        return k
+        steps: list[tuple[Any, bool]] = []
+        for one in reversed(layer.layers):
+            steps.insert(0, (one, behind))
+            behind = _needs_pairs(table, one, behind)
+        return repetition.in_turn(
+            lambda step, k: _propagate(table, step[1], step[0], k), steps, k
+        )
     rule = rules.find(table, layer)
     k = k if rule.channelwise else k.averaged()
 
@@ -255,10 +258,10 @@ def _needs_pairs(table: rules.Rules, layer: Any, behind: bool) -> bool:
     return rules.find(table, layer).needs_pairs(layer, behind, needs)
 
 
-def _in_rows(block: Any, x1: Any, x2: Any, n: int, batch_size: int | None) -> Any:
+def _in_rows(block: Any, x1: Any, x2: Any, n: int, batch_size: int) -> Any:
     """The diagonal, in blocks of examples."""
     other = x1 if x2 is None else x2
-    if batch_size is None or batch_size >= n:
+    if batch_size >= n:
         return block(x1, other, x2 is None)
     parts = blocks.indices(n, batch_size)
     tiles = jax.lax.map(
@@ -273,13 +276,13 @@ def _spread(
     x1: Any,
     x2: Any,
     n: int,
-    batch_size: int | None,
+    batch_size: int,
     mesh: Mesh,
 ) -> Any:
     """Rows over the devices of a mesh; the diagonal of one set by itself."""
     columns = x1 if x2 is None else x2
     sizes = [-(-n // mesh.size), finite_width.examples(columns, "x2")]
-    parts = [m if batch_size is None else min(m, batch_size) for m in sizes]
+    parts = [blocks.even(m, batch_size) for m in sizes]
 
     def rows(a: Any, b: Any) -> Any:
         return blocks.rectangle(block, a, b, sizes, parts)
@@ -293,10 +296,3 @@ def _spread(
         blocks.symmetrized(kernels),
         _in_rows(itself, x1, None, n, batch_size),
     )
-
-
-def _symmetric_block(n: int, batch_size: int | None) -> int:
-    if batch_size is not None:
-        return min(n, batch_size)
-    # Blocks below the diagonal are not computed; small kernels are not worth it.
-    return n if n < _SYMMETRIC_FROM else -(-n // _SYMMETRIC_BLOCKS)

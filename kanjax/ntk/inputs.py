@@ -5,12 +5,18 @@ import math
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 from jax import Array
+from jax.sharding import Mesh
 
 from kanjax import nn
 from kanjax.ntk import blocks
 from kanjax.ntk.covariances import Covariances
+
+# Of a block's covariance.
+_CPU_ENTRIES = 2**16
+_ENTRIES = 2**22
 
 
 class Examples(NamedTuple):
@@ -192,23 +198,53 @@ def _mask(name: str, mask: Any, x: Array) -> Array:
     return mask
 
 
+def batch_size(
+    first: Examples,
+    second: Examples | None,
+    pairs: bool,
+    diagonal: bool,
+    mesh: Mesh | None,
+) -> int:
+    """How many examples a side have covariances that a CPU's cache holds.
+
+    Small blocks are quick on a CPU, and of one set few of them are computed twice;
+    other devices want larger ones.
+    """
+    if mesh is None and _is_spread(first.x):
+        return max(one.x.shape[0] for one in (first, second or first))
+    entries = _CPU_ENTRIES if jax.default_backend() == "cpu" else _ENTRIES
+    most = max(1, entries // _entries(first, pairs))
+    return most if diagonal else math.isqrt(most)
+
+
+def _is_spread(x: Array) -> bool:
+    return not isinstance(x, jax.core.Tracer) and len(x.sharding.device_set) > 1
+
+
+def _entries(examples: Examples, pairs: bool) -> int:
+    """Of the covariance of two examples."""
+    return math.prod(_positions(examples.x)) ** (2 if pairs else 1)
+
+
 def check_memory(
     first: Examples,
     second: Examples | None,
     pairs: bool,
     diagonal: bool,
-    batch_size: int | None,
+    batch_size: int,
 ) -> None:
-    """Raise ``ValueError`` if two covariances of the data exceed this machine's."""
+    """Raise ``ValueError`` if kernels or a block's covariances exceed the memory."""
     sizes = [one.x.shape[0] for one in (first, second or first)]
-    rows = [n if batch_size is None else min(n, batch_size) for n in sizes]
-    examples = rows[0] if diagonal else rows[0] * rows[1]
-    positions = 1
-    for size in first.x.shape[1:-1]:
-        positions *= size**2 if pairs else size
-    needed = 2 * examples * positions * first.x.dtype.itemsize
+    rows = [min(n, batch_size) for n in sizes]
+    size = first.x.dtype.itemsize
     blocks.check_memory(
-        needed,
+        2 * (sizes[0] if diagonal else sizes[0] * sizes[1]) * size,
+        f"the kernels of {sizes[0]} by {sizes[1]} examples",
+        lambda share: "kj.ntk.rows_product multiplies with one without forming it.",
+    )
+    positions = _entries(first, pairs)
+    blocks.check_memory(
+        2 * (rows[0] if diagonal else rows[0] * rows[1]) * positions * size,
         f"the covariances of {rows[0]} by {rows[1]} examples with {positions} pairs of "
         "positions",
         lambda share: (

@@ -16,7 +16,7 @@ from jax import Array
 
 from kanjax import gaussian, model, nn
 from kanjax.gaussian import Dual
-from kanjax.ntk import expansion_rule
+from kanjax.ntk import expansion_rule, repetition
 from kanjax.ntk.covariances import Covariances
 
 Propagate = Callable[..., Covariances]
@@ -116,9 +116,9 @@ def dense(layer: nn.Dense, k: Covariances, propagate: Propagate) -> Covariances:
 def mlp(layer: nn.MLP, k: Covariances, propagate: Propagate) -> Covariances:
     """Dense layers with an activation after each but the last."""
     activation = nn.Activation(layer.activation)
-    for i, one in enumerate(layer.layers):
-        k = propagate(one, propagate(activation, k) if i else k)
-    return k
+    first, *others = layer.layers
+    steps = [first, *(one for dense in others for one in (activation, dense))]
+    return repetition.in_turn(propagate, steps, k)
 
 
 def activation(
@@ -260,7 +260,7 @@ def sequential(
     layer: model.Sequential, k: Covariances, propagate: Propagate
 ) -> Covariances:
     """One layer after the other."""
-    return functools.reduce(lambda k, one: propagate(one, k), layer.layers, k)
+    return repetition.in_turn(propagate, layer.layers, k)
 
 
 def residual(

@@ -173,12 +173,17 @@ def test_bad_input_is_named():
         gaussian.dual("relu")
 
 
-def test_the_angle_in_float32_and_its_derivatives():
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 3e-7), ("float64", 6e-15)])
+def test_the_angle_and_its_derivatives(dtype, tolerance, x64):
     angles = np.concatenate([np.linspace(0.0, np.pi, 101), [1e-5, 1e-3, np.pi - 1e-4]])
-    y, x = (np.float32(2.5 * f(angles)) for f in (np.sin, np.cos))
-    y = np.maximum(y, np.float32(0))
+    y, x = (np.asarray(2.5 * f(angles), dtype) for f in (np.sin, np.cos))
+    y = np.maximum(y, np.zeros((), dtype))
     angle = functions._upper_arctan2
-    exact = np.arctan2(np.float64(y), np.float64(x))
-    np.testing.assert_allclose(angle(jnp.asarray(y), jnp.asarray(x)), exact, 5e-7, 2e-7)
-    slopes = jax.grad(lambda v: angle(v[0], v[1]))(jnp.array([0.3, -0.4]))
+    wide = np.float64(y), np.float64(x)
+    inverse = np.asarray(1 / np.hypot(*wide), dtype)
+    found = angle(*map(jnp.asarray, (y, x, inverse)))
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, np.arctan2(*wide), tolerance, tolerance / 4)
+    at = jnp.array([0.3, -0.4], dtype)
+    slopes = jax.grad(lambda v: angle(v[0], v[1], 1 / jnp.hypot(*v)))(at)
     np.testing.assert_allclose(slopes, [-0.4 / 0.25, -0.3 / 0.25], rtol=1e-6)

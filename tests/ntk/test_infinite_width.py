@@ -475,4 +475,6 @@ def test_bad_input_is_named(monkeypatch):
     with raises(match=r"GiB, and this machine has .* Give batch_size="):
         pooled = serial(nn.Conv(3, 4, (3, 3)), RELU, nn.GlobalPool(2), flat)
         large = jax.ShapeDtypeStruct((10**4, 64, 64, 3), jnp.float32)
-        jax.eval_shape(ntk.infinite(pooled), large)
+        jax.eval_shape(lambda x: ntk.infinite(pooled)(x, batch_size=5000), large)
+    with raises(match=r"kernels of 10000000 by 10000000 .*GiB.*rows_product"):
+        jax.eval_shape(kernel, jax.ShapeDtypeStruct((10**7, 3), jnp.float32))
