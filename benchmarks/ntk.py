@@ -42,7 +42,8 @@ CASES: tuple[tuple[str, int, int], ...] = (
     ("resnet_trace", 32, 8),
     ("resnet_full", 32, 8),
 )
-# 64 images of 32 x 32 have 4 billion pairs of positions: many minutes each.
+# 64 images of 32 x 32 have 4 billion pairs of positions: many minutes with the peer,
+# so that they run once, with compilation.
 LONG_CASES = (("myrtle", 64, 32),)
 KINDS = tuple(dict.fromkeys(case[0] for case in CASES))
 QUICK_CASES = (
@@ -72,8 +73,6 @@ AUTO_CASES = (
     ("scan_100", 2, "trace"),
 )
 QUICK_AUTO_CASES = (("mlp_1", 2, "trace"),)
-# Blocks of examples of the convolutional kernel, by image size; the peer's as well.
-BATCH = {32: 4}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -127,7 +126,9 @@ def _times(
 ) -> dict[str, Any]:
     kind, n, size = case
     run = runs(kind, n, size)
-    run()
+    is_long = case in LONG_CASES
+    if not is_long:
+        run()
     blocks: dict[str, Callable[[], Sequence[float]]] = {
         "kanjax": functools.partial(timing.block, run, seconds)
     }
@@ -136,10 +137,11 @@ def _times(
         modes = {PEER: kind}
         if kind.startswith(("mlp", "resnet")):
             modes = found["peer_modes"] = _fastest(peer, case)
-        else:
+        elif not is_long:
             peer.block((n, size), kind, 0.0)
         for name, mode in modes.items():
             blocks[name] = functools.partial(peer.block, (n, size), mode, seconds)
+    rounds = 1 if is_long else rounds
     return found | _compared(f"{kind} n={n} size={size}", blocks, rounds)
 
 
@@ -272,8 +274,7 @@ def runs(kind: str, n: int, size: int) -> Callable[[], Any]:
     if kind == "myrtle":
         x = _data((n, size, size, 3))
         kernel = ntk.infinite(myrtle(size))
-        batch = BATCH.get(size)
-        return lambda: jax.block_until_ready(kernel(x, batch_size=batch))
+        return lambda: jax.block_until_ready(kernel(x))
     net, x = (mlp(size), _data((n, size)))
     if kind.startswith("resnet"):
         net, x = resnet(), _data((n, size, size, 3))

@@ -25,49 +25,92 @@ def rectangle(
     """All blocks of rows and columns, one pair after the other."""
     if list(blocks) == list(sizes):
         return kernel(x1, x2, False)
-    rows, columns = (indices(n, b) for n, b in zip(sizes, blocks, strict=True))
+    rows, columns = (_starts(n, b) for n, b in zip(sizes, blocks, strict=True))
 
-    def row(i: Array) -> Any:
-        part = take(x1, i)
-        return jax.lax.map(lambda j: kernel(part, take(x2, j), False), columns)
+    def row(whole: Any, i: Array) -> tuple[Any, None]:
+        part = _stretch(x1, i, blocks[0])
 
-    tiles = jax.lax.map(row, rows)
-    return jax.tree.map(
-        lambda t: _join(jnp.swapaxes(t, 1, 2))[: sizes[0], : sizes[1]], tiles
-    )
+        def place(whole: Any, j: Array) -> tuple[Any, None]:
+            tile = kernel(part, _stretch(x2, j, blocks[1]), False)
+            return _placed(whole, tile, i, j), None
+
+        return jax.lax.scan(place, whole, columns)
+
+    return jax.lax.scan(row, _empty(kernel, x1, x2, sizes, blocks), rows)[0]
 
 
-def symmetric(kernel: Block, x: Any, size: int, block: int) -> Any:
-    """The blocks on and above the diagonal, mirrored."""
+def symmetric(
+    kernel: Block, x: Any, size: int, block: int, *, apart: bool = False
+) -> Any:
+    """The blocks on and above the diagonal, mirrored.
+
+    Args:
+        kernel: of two blocks.
+        x: (size, ...).
+        size: the number of examples.
+        block: how many of them are in a block.
+        apart: whether those on the diagonal are computed with ``same=True``, by a
+            program of their own.
+    """
     if block == size:
         return symmetrized(kernel(x, x, True))
-    each = indices(size, block)
-    count = each.shape[0]
-    # Symmetrised behind the loop: within, blocks would be computed again for their
-    # transposes.
-    diagonal = jax.lax.map(lambda i: kernel(take(x, i), take(x, i), True), each)
-    diagonal = jax.vmap(symmetrized)(diagonal)
-    i, j = np.triu_indices(count, k=1)
-    above = jax.lax.map(
-        lambda pair: kernel(take(x, pair[0]), take(x, pair[1]), False),
-        (each[i], each[j]),
+    starts = _starts(size, block)
+    i, j = (starts[v] for v in np.triu_indices(len(starts), k=int(apart)))
+    whole = _empty(kernel, x, x, (size, size), (block, block))
+
+    def place(whole: Any, at: tuple[Array, Array]) -> tuple[Any, None]:
+        first, second = (_stretch(x, start, block) for start in at)
+        return _placed(whole, kernel(first, second, False), *at), None
+
+    def place_same(whole: Any, at: Array) -> tuple[Any, None]:
+        own = _stretch(x, at, block)
+        return _placed(whole, symmetrized(kernel(own, own, True)), at, at), None
+
+    # Blocks may overlap: the order, the diagonal's last, makes the whole symmetric.
+    # One loop with two placings would copy the whole at each step.
+    def mirror(whole: Any, at: tuple[Array, Array]) -> tuple[Any, None]:
+        tile = jax.tree.map(lambda k: _tile(k, *at, block), whole)
+        return _placed(whole, jax.tree.map(_transpose, tile), *reversed(at)), None
+
+    def symmetrise(whole: Any, at: Array) -> tuple[Any, None]:
+        tile = symmetrized(jax.tree.map(lambda k: _tile(k, at, at, block), whole))
+        return _placed(whole, tile, at, at), None
+
+    whole, _ = jax.lax.scan(place, whole, (i, j))
+    whole, _ = jax.lax.scan(place_same if apart else symmetrise, whole, starts)
+    return jax.lax.scan(mirror, whole, (i, j))[0]
+
+
+def _starts(size: int, block: int) -> Array:
+    """Where blocks begin; the last ends with the examples, and may overlap."""
+    return jnp.minimum(jnp.arange(-(-size // block)) * block, size - block)
+
+
+def _stretch(x: Any, start: Array, size: int) -> Any:
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, size), x)
+
+
+def _empty(
+    kernel: Block, x1: Any, x2: Any, sizes: Sequence[int], blocks: Sequence[int]
+) -> Any:
+    first, second = (
+        jax.tree.map(lambda leaf, n=n: leaf[:n], x)
+        for x, n in zip((x1, x2), blocks, strict=True)
     )
+    tile = jax.eval_shape(lambda a, b: kernel(a, b, False), first, second)
+    return jax.tree.map(lambda t: jnp.zeros((*sizes, *t.shape[2:]), t.dtype), tile)
 
-    place = np.zeros((count, count), int)
-    place[i, j] = place[j, i] = np.arange(len(i))
 
-    def assemble(diagonal: Array, above: Array) -> Array:
-        def row(b: Array) -> Array:
-            tiles = above[jnp.asarray(place)[b]]
-            is_below = (jnp.arange(count) < b).reshape(-1, *(1,) * (tiles.ndim - 1))
-            tiles = jnp.where(is_below, jax.vmap(_transpose)(tiles), tiles)
-            return jnp.swapaxes(tiles.at[b].set(diagonal[b]), 0, 1)
+def _placed(whole: Any, tile: Any, i: Array, j: Array) -> Any:
+    def place(k: Array, t: Array) -> Array:
+        return jax.lax.dynamic_update_slice(k, t, (i, j, *(0,) * (k.ndim - 2)))
 
-        # Row by row, so that nothing else of the kernel's size is in memory.
-        rows = jax.lax.map(row, jnp.arange(count))
-        return _join(rows)[:size, :size]
+    return jax.tree.map(place, whole, tile)
 
-    return jax.tree.map(assemble, diagonal, above)
+
+def _tile(k: Array, i: Array, j: Array, block: int) -> Array:
+    start = (i, j, *(0,) * (k.ndim - 2))
+    return jax.lax.dynamic_slice(k, start, (block, block, *k.shape[2:]))
 
 
 def in_parts(function: Callable[..., Any], *arrays: Array) -> Any:
@@ -196,9 +239,3 @@ def _transpose(kernel: Array) -> Array:
     """Exchange the two examples, and the two outputs of a full kernel."""
     swapped = jnp.swapaxes(kernel, 0, 1)
     return jnp.swapaxes(swapped, 2, 3) if kernel.ndim == 4 else swapped
-
-
-def _join(tiles: Array) -> Array:
-    """(row blocks, rows, column blocks, columns, ...) to (rows, columns, ...)."""
-    i, a, j, b = tiles.shape[:4]
-    return tiles.reshape(i * a, j * b, *tiles.shape[4:])

@@ -38,7 +38,8 @@ class Covariances:
         fresh: the same, but since the last branching of the network.
         scales: how many trained scales act on the values as they are: channel c's own
             tangent kernel is ``ntk + scales * value_c(x1) value_c(x2)``.
-        same: whether x1 and x2 are one block of examples.
+        itself: (n1, n2) or (n,), True where an example meets itself; None if x1 and
+            x2 are two sets.
         dropout: whether values are dropped.
         first_mask: (n1, 1, *positions), or (n, *positions) for pairs of examples: True
             where an example of x1 has something; None if it has everywhere.
@@ -60,7 +61,7 @@ class Covariances:
     centred: bool = False
     fresh: bool = False
     scales: int = 0
-    same: bool = False
+    itself: Array | None = None
     dropout: bool = False
     first_mask: Array | None = None
     second_mask: Array | None = None
@@ -158,8 +159,8 @@ class Covariances:
         first, second = self._within(dual, self.first), self._within(dual, self.second)
         # An example with itself: the angle of its values is 0 to the last digit.
         itself: tuple[Array, ...] = ()
-        if self.same and self.examples == 2:
-            itself = self.diagonal_of_examples(), first.value, first.slope
+        if self.itself is not None and self.examples == 2:
+            itself = self.over_examples(self.itself), first.value, first.slope
 
         def step(
             q11: Array, q12: Array, q22: Array, ntk: Array, *itself: Array
@@ -181,11 +182,9 @@ class Covariances:
             fresh=fresh,
         )
 
-    def diagonal_of_examples(self) -> Array:
-        """True where an example meets itself, in the rank of the covariances."""
-        rows, columns = self.nngp.shape[:2]
-        behind = (1,) * (self.nngp.ndim - 2)
-        return jnp.eye(rows, columns, dtype=bool).reshape(rows, columns, *behind)
+    def over_examples(self, values: Array) -> Array:
+        """Values of pairs of examples in the rank of the covariances."""
+        return values.reshape(*values.shape, *(1,) * (self.nngp.ndim - values.ndim))
 
     def _within(self, dual: DualFunction, covariance: Array) -> Dual:
         left, right = self.variances(covariance, covariance)

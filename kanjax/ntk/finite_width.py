@@ -138,7 +138,7 @@ def empirical(
             theta = blocks.spread(rows, mesh, x1, sizes[0], columns)
             return blocks.symmetrized(theta) if x2 is None else theta
         if x2 is None:
-            return blocks.symmetric(kernel, x1, sizes[0], parts[0])
+            return blocks.symmetric(kernel, x1, sizes[0], parts[0], apart=True)
         return blocks.rectangle(kernel, x1, x2, sizes, parts)
 
     return jax.jit(compute)(params, x1, x2)

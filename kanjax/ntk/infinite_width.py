@@ -145,12 +145,15 @@ def infinite(
     ) -> tuple[Array, Array]:
         block = functools.partial(_block, model, table, dropout, diagonal)
         n = finite_width.examples(x1, "x1")
+        is_one_set = x2 is None
+        if is_one_set:
+            x1 = x2 = x1._replace(index=jnp.arange(n))
         if diagonal:
             return _in_rows(block, x1, x2, n, batch_size)
         if mesh is not None:
-            itself = functools.partial(_block, model, table, dropout, True)
-            return _spread(block, itself, x1, x2, n, batch_size, mesh)
-        if x2 is None:
+            kernels = _spread(block, x1, x2, n, batch_size, mesh)
+            return blocks.symmetrized(kernels) if is_one_set else kernels
+        if is_one_set:
             return blocks.symmetric(block, x1, n, blocks.even(n, batch_size))
         sizes = [n, finite_width.examples(x2, "x2")]
         parts = [blocks.even(n, batch_size) for n in sizes]
@@ -215,10 +218,10 @@ def rows_product(
 
 
 def _block(
-    model: Any, table: rules.Rules, dropout: bool, diagonal: bool, x1, x2, same: bool
+    model: Any, table: rules.Rules, dropout: bool, diagonal: bool, x1, x2, same=False
 ) -> tuple[Array, Array]:
-    """The kernels of two blocks of examples."""
-    k = inputs.covariances(x1, x2, _needs_pairs(table, model, False), diagonal, same)
+    """The kernels of two blocks of examples, which know where they meet themselves."""
+    k = inputs.covariances(x1, x2, _needs_pairs(table, model, False), diagonal)
     k = _propagate(table, False, model, k.replace(dropout=dropout))
     k = k.averaged()
     if k.spatial:
@@ -260,39 +263,21 @@ def _needs_pairs(table: rules.Rules, layer: Any, behind: bool) -> bool:
 
 def _in_rows(block: Any, x1: Any, x2: Any, n: int, batch_size: int) -> Any:
     """The diagonal, in blocks of examples."""
-    other = x1 if x2 is None else x2
     if batch_size >= n:
-        return block(x1, other, x2 is None)
+        return block(x1, x2)
     parts = blocks.indices(n, batch_size)
-    tiles = jax.lax.map(
-        lambda i: block(blocks.take(x1, i), blocks.take(other, i), x2 is None), parts
-    )
+    tiles = jax.lax.map(lambda i: block(*(blocks.take(x, i) for x in (x1, x2))), parts)
     return jax.tree.map(lambda t: t.reshape(-1)[:n], tiles)
 
 
 def _spread(
-    block: Any,
-    itself: Any,
-    x1: Any,
-    x2: Any,
-    n: int,
-    batch_size: int,
-    mesh: Mesh,
-) -> Any:
-    """Rows over the devices of a mesh; the diagonal of one set by itself."""
-    columns = x1 if x2 is None else x2
-    sizes = [-(-n // mesh.size), finite_width.examples(columns, "x2")]
+    block: Any, x1: Any, x2: Any, n: int, batch_size: int, mesh: Mesh
+) -> tuple[Array, Array]:
+    """Rows over the devices of a mesh."""
+    sizes = [-(-n // mesh.size), finite_width.examples(x2, "x2")]
     parts = [blocks.even(m, batch_size) for m in sizes]
 
     def rows(a: Any, b: Any) -> Any:
         return blocks.rectangle(block, a, b, sizes, parts)
 
-    kernels = blocks.spread(rows, mesh, x1, n, columns)
-    if x2 is not None:
-        return kernels
-    every = jnp.arange(n)
-    return jax.tree.map(
-        lambda k, d: k.at[every, every].set(d),
-        blocks.symmetrized(kernels),
-        _in_rows(itself, x1, None, n, batch_size),
-    )
+    return blocks.spread(rows, mesh, x1, n, x2)

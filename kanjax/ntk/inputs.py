@@ -26,11 +26,13 @@ class Examples(NamedTuple):
         x: (n, features), (n, *spatial, channels) or tokens (n, *spatial).
         mask: (n, *spatial) or None.
         graph: (n, ...) or None.
+        index: (n,), which of the one set they are that both sides are from, or None.
     """
 
     x: Array
     mask: Array | None = None
     graph: Any = None
+    index: Array | None = None
 
 
 def read(
@@ -97,10 +99,10 @@ def _positions(x: Array) -> tuple[int, ...]:
 
 
 def covariances(
-    one: Examples, two: Examples, pairs: bool, diagonal: bool, same: bool
+    one: Examples, two: Examples, pairs: bool, diagonal: bool
 ) -> Covariances:
     """The covariances of the data: means over channels of products."""
-    (x1, mask1, graph1), (x2, mask2, graph2) = one, two
+    (x1, mask1, graph1, index1), (x2, mask2, graph2, index2) = one, two
     tokens = jnp.issubdtype(x1.dtype, jnp.integer)
     spatial = x1.ndim - (1 if tokens else 2)
     if tokens:
@@ -127,11 +129,10 @@ def covariances(
     if not diagonal:
         first, mask1, graph1 = _expanded((first, mask1, graph1), 1)
         second, mask2, graph2 = _expanded((second, mask2, graph2), 0)
-    if same and not diagonal:
-        # Sums in another order would differ in the last digit.
-        eye = jnp.eye(x1.shape[0], dtype=bool)
-        nngp = jnp.where(eye.reshape(*eye.shape, *(1,) * (nngp.ndim - 2)), first, nngp)
-    return Covariances(
+    itself = None
+    if index1 is not None and index2 is not None:
+        itself = (index1 if diagonal else index1[:, None]) == index2
+    k = Covariances(
         nngp=nngp,
         ntk=jnp.zeros_like(nngp),
         first=first,
@@ -140,12 +141,16 @@ def covariances(
         spatial=spatial,
         channels=x1.shape[-1],
         pairs=pairs,
-        same=same,
+        itself=itself,
         first_mask=mask1,
         second_mask=mask2,
         graphs=None if graph1 is None else (graph1, graph2),
         data=None if spatial or tokens else (x1, x2),
-    ).masked()
+    )
+    if itself is not None and not diagonal:
+        # Sums in another order would differ in the last digit.
+        k = k.replace(nngp=jnp.where(k.over_examples(itself), first, nngp))
+    return k.masked()
 
 
 def _expanded(values: Any, axis: int) -> Any:

@@ -16,7 +16,7 @@ def in_turn(
     steps: Sequence[Any],
     k: Covariances,
 ) -> Covariances:
-    """``step(s, k)`` for each s of steps; three equal stretches and more as one loop.
+    """``step(s, k)`` for each s of steps; equal stretches in a row as one loop.
 
     XLA would compile the same again for each, and a network's elementwise functions
     take it longer the more of them there are in a row.
@@ -32,7 +32,7 @@ def in_turn(
 
 def _stretch(steps: Sequence[Any]) -> tuple[int, int]:
     """How many steps from the first on repeat, and how often: (1, 1) if none do."""
-    for length in range(1, len(steps) // 3 + 1):
+    for length in range(1, len(steps) // 2 + 1):
         times = 1
         while all(
             times * length + i < len(steps)
@@ -40,7 +40,7 @@ def _stretch(steps: Sequence[Any]) -> tuple[int, int]:
             for i in range(length)
         ):
             times += 1
-        if times > 2:
+        if times > 1:
             return length, times
     return 1, 1
 
@@ -63,19 +63,18 @@ def _repeated(
         rests.append(_rest(after))
         return [getattr(after, name) for name in _ARRAYS]
 
-    # The first changes what kind of values there are, the others no more.
-    k, times = once(k), times - 1
-    before = [getattr(k, name) for name in _ARRAYS]
-    if times > 1:
-        after = jax.eval_shape(arrays, before)
-        stays = all(map(_same_type, before, after))
-        if stays and _equal(_rest(k), rests[0]):
-            values, _ = jax.lax.scan(
-                lambda values, _: (arrays(values), None), before, length=times
-            )
-            return k.replace(**dict(zip(_ARRAYS, values, strict=True)))
-    for _ in range(times):
-        k = once(k)
+    while times:
+        before = [getattr(k, name) for name in _ARRAYS]
+        # If the first changes what kind of values there are, the others do no more.
+        if times > 1 and len(rests) < 2:
+            after = jax.eval_shape(arrays, before)
+            stays = all(map(_same_type, before, after))
+            if stays and _equal(_rest(k), rests[-1]):
+                values, _ = jax.lax.scan(
+                    lambda values, _: (arrays(values), None), before, length=times
+                )
+                return k.replace(**dict(zip(_ARRAYS, values, strict=True)))
+        k, times = once(k), times - 1
     return k
 
 

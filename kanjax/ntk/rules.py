@@ -234,12 +234,10 @@ def dropout(layer: nn.Dropout, k: Covariances, propagate: Propagate) -> Covarian
         return jnp.where(same, covariance / keep, covariance)
 
     def between(covariance: Array) -> Array:
-        if not k.same:
+        if k.itself is None:
             return covariance
         dropped = with_itself(covariance, k.examples)
-        if k.examples == 1:
-            return dropped
-        return jnp.where(k.diagonal_of_examples(), dropped, covariance)
+        return jnp.where(k.over_examples(k.itself), dropped, covariance)
 
     return k.replace(
         nngp=between(k.nngp),

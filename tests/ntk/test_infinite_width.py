@@ -354,7 +354,7 @@ def test_blocks_and_diagonals_are_parts_of_the_whole(name, x64):
 
 
 def test_large_symmetric_kernels_are_computed_by_halves():
-    x = vectors(1100)
+    x = vectors(1101)
     kernel = ntk.infinite(nn.MLP((5, 8, 1), parameterization="ntk"))
     whole = kernel(x)
     np.testing.assert_array_equal(whole.ntk, whole.ntk.T)
