@@ -279,7 +279,7 @@ def runs(kind: str, n: int, size: int) -> Callable[[], Any]:
     if kind.startswith("resnet"):
         net, x = resnet(), _data((n, size, size, 3))
     params = net.init(jax.random.key(0))
-    outputs = kind.split("_")[1]
+    outputs: Any = kind.split("_")[1]
     compute = jax.jit(
         lambda params, x: ntk.empirical(net.apply, params, x, outputs=outputs)
     )

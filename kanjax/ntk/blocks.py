@@ -151,7 +151,9 @@ def in_parts(function: Callable[..., Any], *arrays: Array) -> Any:
         own = [
             next(rest) if one else a for one, a in zip(is_split, arrays, strict=True)
         ]
-        return in_parts(function, *own) if rows == 1 else function(*own)
+        found = in_parts(function, *own) if rows == 1 else function(*own)
+        common = (*shape[:axis], rows, *shape[axis + 1 :])
+        return jax.tree.map(lambda v: jnp.broadcast_to(v, common), found)
 
     mapped = [parts(a) for one, a in zip(is_split, arrays, strict=True) if one]
     whole = (*shape[:axis], count * rows, *shape[axis + 1 :])
