@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             entry = result["cases"].setdefault(f"{kind} n={n} size={size}", {})
             if "times" in options.parts:
                 entry.update(_times(case, peer, options.rounds, options.seconds))
-            if "peaks" in options.parts:
+            if "peaks" in options.parts and case not in LONG_CASES:
                 entry.update(_peaks(case, peer, options.peer_python, entry))
     if "auto" in options.parts:
         auto = QUICK_AUTO_CASES if options.quick else AUTO_CASES

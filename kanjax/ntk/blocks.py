@@ -14,8 +14,7 @@ from jax.sharding import Mesh, PartitionSpec
 Block = Callable[[Any, Any, bool], Any]
 """``block(x1, x2, same)``: a pytree of (rows, columns, ...); whether x2 is x1."""
 
-
-# Elements of an array.
+# Entries of an array that, with what is made of them, stay in a core's cache.
 _PART = 2**14
 
 
@@ -62,22 +61,19 @@ def symmetric(
         first, second = (_stretch(x, start, block) for start in at)
         return _placed(whole, kernel(first, second, False), *at), None
 
-    def place_same(whole: Any, at: Array) -> tuple[Any, None]:
+    def settle(whole: Any, at: Array) -> tuple[Any, None]:
         own = _stretch(x, at, block)
-        return _placed(whole, symmetrized(kernel(own, own, True)), at, at), None
+        tile = kernel(own, own, True) if apart else _tile(whole, at, at, block)
+        return _placed(whole, symmetrized(tile), at, at), None
+
+    def mirror(whole: Any, at: tuple[Array, Array]) -> tuple[Any, None]:
+        tile = jax.tree.map(_transpose, _tile(whole, *at, block))
+        return _placed(whole, tile, *reversed(at)), None
 
     # Blocks may overlap: the order, the diagonal's last, makes the whole symmetric.
-    # One loop with two placings would copy the whole at each step.
-    def mirror(whole: Any, at: tuple[Array, Array]) -> tuple[Any, None]:
-        tile = jax.tree.map(lambda k: _tile(k, *at, block), whole)
-        return _placed(whole, jax.tree.map(_transpose, tile), *reversed(at)), None
-
-    def symmetrise(whole: Any, at: Array) -> tuple[Any, None]:
-        tile = symmetrized(jax.tree.map(lambda k: _tile(k, at, at, block), whole))
-        return _placed(whole, tile, at, at), None
-
+    # A loop that placed two tiles at each step would copy the whole each time.
     whole, _ = jax.lax.scan(place, whole, (i, j))
-    whole, _ = jax.lax.scan(place_same if apart else symmetrise, whole, starts)
+    whole, _ = jax.lax.scan(settle, whole, starts)
     return jax.lax.scan(mirror, whole, (i, j))[0]
 
 
@@ -108,9 +104,12 @@ def _placed(whole: Any, tile: Any, i: Array, j: Array) -> Any:
     return jax.tree.map(place, whole, tile)
 
 
-def _tile(k: Array, i: Array, j: Array, block: int) -> Array:
-    start = (i, j, *(0,) * (k.ndim - 2))
-    return jax.lax.dynamic_slice(k, start, (block, block, *k.shape[2:]))
+def _tile(whole: Any, i: Array, j: Array, block: int) -> Any:
+    def cut(k: Array) -> Array:
+        start = (i, j, *(0,) * (k.ndim - 2))
+        return jax.lax.dynamic_slice(k, start, (block, block, *k.shape[2:]))
+
+    return jax.tree.map(cut, whole)
 
 
 def in_parts(function: Callable[..., Any], *arrays: Array) -> Any:

@@ -80,7 +80,7 @@ class KernelFunction(Protocol):
             batch_size: rows and columns in blocks of this many examples, so that no
                 covariance of more than one block a side is in memory; if None as many
                 as have covariances of 2**16 entries on a CPU, 2**22 elsewhere, or all
-                where x1 is spread over devices.
+                where x1 is seen, outside of jit, to be spread over devices.
             mesh: spread the rows over all its devices, each of which takes
                 ``batch_size`` of its rows at once.
 
