@@ -28,22 +28,21 @@ def tied_attention(
     weight, bias = layer.kernel_scale**2, layer.bias_scale**2
     keys = _keys(layer, k, propagate)
 
-    def looks(logits: Array, mask: Array | None) -> Array:
+    def looks(own: Covariances) -> Array:
+        mask = k.first_mask
         there = None if mask is None else mask.reshape(*mask.shape[: k.examples], -1)
-        return _looks(layer, _square(k, logits), there)
+        return _looks(layer, _square(own, own.nngp), there)
 
-    left, right = looks(keys.first, k.first_mask), looks(keys.second, k.second_mask)
+    left, right = keys.each(looks)
 
-    def seen(a: Array, covariance: Array, b: Array) -> Array:
-        values = a @ _square(k, covariance) @ jnp.swapaxes(b, -1, -2)
+    def seen(covariance: Array) -> Array:
+        values = left @ _square(k, covariance) @ jnp.swapaxes(right, -1, -2)
         return weight * values.reshape(covariance.shape)
 
-    nngp = seen(left, k.nngp, right)
+    nngp = seen(k.nngp)
     return k.replace(
         nngp=nngp + bias,
-        ntk=seen(left, k.ntk, right) + bias + 2 * nngp,
-        first=seen(left, k.first, left) + bias,
-        second=seen(right, k.second, right) + bias,
+        ntk=seen(k.ntk) + bias + 2 * nngp,
         channels=layer.out_features,
         centred=True,
         fresh=True,
@@ -102,8 +101,6 @@ def linear_attention(
     return k.replace(
         nngp=nngp + bias,
         ntk=4 * nngp + weight * below + bias,
-        first=seen(keys.first, k.first) + bias,
-        second=seen(keys.second, k.second) + bias,
         channels=layer.out_features,
         centred=True,
         fresh=True,

@@ -15,7 +15,7 @@ Block = Callable[[Any, Any, bool], Any]
 """``block(x1, x2, same)``: a pytree of (rows, columns, ...); whether x2 is x1."""
 
 # Entries of an array that, with what is made of them, stay in a core's cache.
-_PART = 2**14
+_PART = 2**15
 
 
 def rectangle(
@@ -130,38 +130,46 @@ def in_parts(function: Callable[..., Any], *arrays: Array) -> Any:
     size = math.prod(shape)
     if size < 2 * _PART or jax.default_backend() != "cpu":
         return function(*arrays)
-    axis = next(a for a, n in enumerate(shape) if n > 1)
-    n = shape[axis]
-    least = min(n, -(-size // _PART))
-    count = next((c for c in range(least, min(n, 2 * least)) if n % c == 0), least)
+    least = -(-size // _PART)
+    axis = next(a for a in range(len(shape)) if math.prod(shape[: a + 1]) >= least)
+    lead, n, rest = shape[:axis], shape[axis], shape[axis + 1 :]
+    fewest = -(-least // math.prod(lead))
+    count = next((c for c in range(fewest, min(n, 2 * fewest)) if n % c == 0), fewest)
     rows = -(-n // count)
-    width = [(0, 0)] * len(shape)
-    width[axis] = (0, count * rows - n)
-    split = (*shape[:axis], count, rows)
 
     def parts(array: Array) -> Array:
-        padded = jnp.pad(array, width, mode="edge")
-        return jnp.moveaxis(padded.reshape(*split, *array.shape[axis + 1 :]), axis, 0)
+        """(parts, rows, *rest)."""
+        behind = array.shape[axis + 1 :]
+        wide = jnp.broadcast_to(array, (*lead, n, *behind)).reshape(-1, n, *behind)
+        width = [(0, 0), (0, count * rows - n)] + [(0, 0)] * len(behind)
+        return jnp.pad(wide, width, mode="edge").reshape(-1, rows, *behind)
 
-    is_split = [a.shape[axis] == n for a in arrays]
+    is_split = [math.prod(a.shape[: axis + 1]) > 1 for a in arrays]
+    mapped = [parts(a) for a, one in zip(arrays, is_split, strict=True) if one]
 
     def part(mapped: list[Array]) -> Any:
-        rest = iter(mapped)
+        left = iter(mapped)
         own = [
-            next(rest) if one else a for one, a in zip(is_split, arrays, strict=True)
+            next(left) if one else a.reshape(a.shape[axis:])
+            for a, one in zip(arrays, is_split, strict=True)
         ]
-        found = in_parts(function, *own) if rows == 1 else function(*own)
-        common = (*shape[:axis], rows, *shape[axis + 1 :])
-        return jax.tree.map(lambda v: jnp.broadcast_to(v, common), found)
-
-    mapped = [parts(a) for one, a in zip(is_split, arrays, strict=True) if one]
-    whole = (*shape[:axis], count * rows, *shape[axis + 1 :])
+        found = function(*own)
+        return jax.tree.map(lambda v: jnp.broadcast_to(v, (rows, *rest)), found)
 
     def join(result: Array) -> Array:
-        joined = jnp.moveaxis(result, 0, axis).reshape(whole)
+        joined = result.reshape(*lead, count * rows, *rest)
         return jax.lax.slice_in_dim(joined, 0, n, axis=axis)
 
     return jax.tree.map(join, jax.lax.map(part, mapped))
+
+
+def rows(function: Callable[[Any], Any], x: Any, size: int, block: int) -> Any:
+    """``function(x)`` of all examples, a pytree of (size, ...), in blocks of them."""
+    if block >= size:
+        return function(x)
+    parts = indices(size, block)
+    tiles = jax.lax.map(lambda i: function(take(x, i)), parts)
+    return jax.tree.map(lambda t: t.reshape(-1, *t.shape[2:])[:size], tiles)
 
 
 def spread(

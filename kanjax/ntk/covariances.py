@@ -1,7 +1,9 @@
 """What a wide layer's values look like: their covariances, between positions, too."""
 
 import dataclasses
+import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +12,11 @@ from jax import Array
 
 from kanjax.gaussian import Dual
 from kanjax.ntk import blocks
+from kanjax.ntk.within import Reader, Writer
 
 DualFunction = Callable[[Array, Array, Array], Dual]
+ValueFunction = Callable[[Array, Array, Array], Array]
+PairFunction = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +31,6 @@ class Covariances:
     Attributes:
         nngp: (n1, n2, *spatial), the covariance of the values.
         ntk: the same shape, the tangent kernel of the layers so far.
-        first: (n1, 1, *spatial), the covariance within each example of x1.
-        second: (1, n2, *spatial), the same of x2.
         examples: the number of axes over examples, 1 or 2.
         spatial: the number of spatial axes of the values.
         channels: the number of channels that the model has here, which stands for
@@ -48,12 +51,11 @@ class Covariances:
             where examples have none.
         data: the two blocks (n1, features) and (n2, features) themselves, where the
             covariances are the data's and have no spatial axes.
+        within: what is known of each example by itself, see :meth:`each`.
     """
 
     nngp: Array
     ntk: Array
-    first: Array
-    second: Array
     examples: int = 2
     spatial: int = 0
     channels: int = 1
@@ -67,17 +69,11 @@ class Covariances:
     second_mask: Array | None = None
     graphs: tuple[Any, Any] | None = None
     data: tuple[Array, Array] | None = None
+    within: Writer | Reader = dataclasses.field(default_factory=Writer)
 
     def map(self, function: Callable[[Array], Array], **changes: Any) -> "Covariances":
-        """Apply one function to all four arrays."""
-        return dataclasses.replace(
-            self,
-            nngp=function(self.nngp),
-            ntk=function(self.ntk),
-            first=function(self.first),
-            second=function(self.second),
-            **changes,
-        )
+        """Apply one function to both kernels."""
+        return self.replace(nngp=function(self.nngp), ntk=function(self.ntk), **changes)
 
     def replace(self, **changes: Any) -> "Covariances":
         """A copy with other attributes."""
@@ -97,21 +93,8 @@ class Covariances:
         """Zero wherever one of the two positions has nothing."""
         if self.first_mask is None or self.second_mask is None or not self.spatial:
             return self
-        first, second = self.first_mask, self.second_mask
-
-        def keep(covariance: Array, left: Array, right: Array) -> Array:
-            if self.pairs:
-                axes = tuple(range(self.examples, self.examples + self.spatial))
-                left = jnp.expand_dims(left, tuple(a + self.spatial for a in axes))
-                right = jnp.expand_dims(right, axes)
-            return jnp.where(left & right, covariance, 0)
-
-        return self.replace(
-            nngp=keep(self.nngp, first, second),
-            ntk=keep(self.ntk, first, second),
-            first=keep(self.first, first, first),
-            second=keep(self.second, second, second),
-        )
+        left, right = self._of_positions(self.first_mask, self.second_mask)
+        return self.map(lambda c: jnp.where(left & right, c, 0))
 
     def map_masks(self, function: Callable[[Array], Array | None]) -> "Covariances":
         """Apply one function to both masks, if there are any."""
@@ -142,63 +125,103 @@ class Covariances:
 
         return self.map(spread, pairs=True)
 
-    def variances(self, first: Array, second: Array) -> tuple[Array, Array]:
-        """The variances, shaped to broadcast against covariances of those values."""
-        if not self.pairs:
-            return first, second
-        once = self._diagonal(first), self._diagonal(second)
-        axes = tuple(range(self.examples, self.examples + self.spatial))
-        behind = tuple(a + self.spatial for a in axes)
-        return jnp.expand_dims(once[0], behind), jnp.expand_dims(once[1], axes)
+    def each(self, function: Callable[["Covariances"], Array]) -> tuple[Array, Array]:
+        """What a function makes of each example of x1 by itself, and of x2.
 
-    def through(
-        self, dual: DualFunction, *, centred: bool = False, fresh: bool = False
-    ) -> "Covariances":
-        """After a function of each value: ``K <- value``, ``Theta <- slope Theta``."""
-        q11, q22 = self.variances(self.first, self.second)
-        first, second = self._within(dual, self.first), self._within(dual, self.second)
-        # An example with itself: the angle of its values is 0 to the last digit.
-        itself: tuple[Array, ...] = ()
-        if self.itself is not None and self.examples == 2:
-            itself = self.over_examples(self.itself), first.value, first.slope
+        Args:
+            function: of the covariances of examples with themselves, ``examples=1``,
+                here in the network; its result begins with the examples.
+
+        Returns:
+            (n1, 1, ...) and (1, n2, ...), or (n, ...) both for pairs of examples.
+        """
+        return self.within.ask(lambda: function(self), self.examples)
+
+    def variances(self) -> tuple[Array, Array]:
+        """Of the values of x1 and of x2, shaped to broadcast against ``nngp``."""
+        return self._of_positions(*self.each(lambda own: own.equal_positions().nngp))
+
+    def itself_where(self) -> list[Array]:
+        """Masks in the rank of ``nngp``, all True where a value meets itself.
+
+        One of the examples and, if there are pairs of positions, one of each spatial
+        axis; none if there are two sets.
+        """
+        if self.itself is None:
+            return []
+        masks = [self.over_examples(self.itself)]
+        for a in range(self.spatial if self.pairs else 0):
+            axes = (self.examples + a, self.examples + a + self.spatial)
+            others = [b for b in range(self.nngp.ndim) if b not in axes]
+            eye = jnp.eye(self.nngp.shape[axes[0]], dtype=bool)
+            masks.append(jnp.expand_dims(eye, others))
+        return masks
+
+    def elementwise(self, function: PairFunction, **changes: Any) -> "Covariances":
+        """After a function of each value.
+
+        Args:
+            function: ``(q11, q12, q22, ntk) -> (nngp, ntk)``, element by element, of
+                the variances and the covariance of two values and their tangent kernel.
+            changes: of other attributes.
+        """
+        q11, q22 = self.variances()
 
         def step(
             q11: Array, q12: Array, q22: Array, ntk: Array, *itself: Array
         ) -> tuple[Array, Array]:
-            value, slope = dual(q11, q12, q22)
             if itself:
-                is_itself, *own = itself
-                value = jnp.where(is_itself, own[0], value)
-                slope = jnp.where(is_itself, own[1], slope)
-            return value, slope * ntk
+                # The angle of a value with itself is 0 to the last digit.
+                q12 = jnp.where(functools.reduce(operator.and_, itself), q11, q12)
+            return function(q11, q12, q22, ntk)
 
-        nngp, ntk = blocks.in_parts(step, q11, self.nngp, q22, self.ntk, *itself)
-        return self.replace(
-            nngp=nngp,
-            ntk=ntk,
-            first=first.value,
-            second=second.value,
-            centred=centred,
-            fresh=fresh,
-        )
+        where = self.itself_where()
+        nngp, ntk = blocks.in_parts(step, q11, self.nngp, q22, self.ntk, *where)
+        return self.replace(nngp=nngp, ntk=ntk, **changes)
+
+    def through(
+        self,
+        dual: DualFunction,
+        share: ValueFunction | None = None,
+        *,
+        centred: bool = False,
+        fresh: bool = False,
+    ) -> "Covariances":
+        """After a function of each value: ``K <- value``, ``Theta <- slope Theta``.
+
+        Args:
+            dual: of the function.
+            share: what each trained scale adds to Theta, if there are any.
+            centred: whether values stay so.
+            fresh: the same.
+        """
+
+        def step(q11: Array, q12: Array, q22: Array, ntk: Array) -> Any:
+            value, slope = dual(q11, q12, q22)
+            after = slope * ntk
+            if share is not None and self.scales:
+                after = after + self.scales * share(q11, q12, q22)
+            return value, after
+
+        scales = self.scales if share is None else 0
+        return self.elementwise(step, centred=centred, fresh=fresh, scales=scales)
 
     def over_examples(self, values: Array) -> Array:
         """Values of pairs of examples in the rank of the covariances."""
         return values.reshape(*values.shape, *(1,) * (self.nngp.ndim - values.ndim))
 
-    def _within(self, dual: DualFunction, covariance: Array) -> Dual:
-        left, right = self.variances(covariance, covariance)
-        return blocks.in_parts(dual, left, covariance, right)
+    def _of_positions(self, first: Array, second: Array) -> tuple[Array, Array]:
+        """Arrays of each example's positions, to broadcast against ``nngp``."""
+        if not self.pairs:
+            return first, second
+        axes = tuple(range(self.examples, self.examples + self.spatial))
+        behind = tuple(a + self.spatial for a in axes)
+        return jnp.expand_dims(first, behind), jnp.expand_dims(second, axes)
 
     def _diagonal(self, covariance: Array) -> Array:
         """Equal positions of a covariance of pairs of positions."""
-        for _ in range(self.spatial):
+        for left in range(self.spatial, 0, -1):
             # Each step moves one spatial axis to the end, in their order.
-            axes = (self.examples, self.examples + self._left(covariance))
+            axes = (self.examples, self.examples + left)
             covariance = jnp.diagonal(covariance, axis1=axes[0], axis2=axes[1])
         return covariance
-
-    def _left(self, covariance: Array) -> int:
-        """How far the partner of the first spatial axis is behind it."""
-        done = 2 * self.spatial - (covariance.ndim - self.examples)
-        return self.spatial - done

@@ -22,7 +22,6 @@ from jaxtyping import Float
 
 import pallas_kernels
 from kanjax import gaussian
-from kanjax.gaussian import Dual
 from kanjax.ntk.covariances import Covariances
 
 
@@ -51,21 +50,18 @@ def propagate(layer: Expansion, k: Covariances, _: Any) -> Covariances:
     """Through the layer: of data, or of Gaussian values."""
     _check(layer, k)
     variances = jnp.square(layer.feature_scales())
-    if k.data is not None:
-        weighted, plain = _of_data(layer, variances, k)
+
+    def step(q11: Array, q12: Array, q22: Array, ntk: Array) -> tuple[Array, Array]:
+        value, slope, plain = _duals(layer, variances, q11, q12, q22)
+        return value, layer.in_features * plain + slope * ntk
+
+    if k.data is None:
+        after = k.elementwise(step)
     else:
-        q11, q22 = k.variances(k.first, k.second)
-        weighted, plain = _duals(layer, variances, q11, k.nngp, q22)
-    first, second = (_within(layer, variances, k, i) for i in range(2))
-    return k.replace(
-        nngp=weighted.value,
-        ntk=layer.in_features * plain + weighted.slope * k.ntk,
-        first=first,
-        second=second,
-        channels=layer.out_features,
-        centred=True,
-        fresh=True,
-    )
+        # Nothing before the data is trained.
+        value, plain = _of_data(layer, variances, k)
+        after = k.replace(nngp=value, ntk=layer.in_features * plain)
+    return after.replace(channels=layer.out_features, centred=True, fresh=True)
 
 
 def _check(layer: Expansion, k: Covariances) -> None:
@@ -87,36 +83,23 @@ def _check(layer: Expansion, k: Covariances) -> None:
         )
 
 
-def _of_data(layer: Expansion, variances: Array, k: Covariances) -> tuple[Dual, Array]:
+def _of_data(layer: Expansion, variances: Array, k: Covariances) -> list[Array]:
+    """The means over inputs of products, with the functions' variances and without."""
     x1, x2 = (layer.functions(x, axis=-2) for x in k.data or ())
-    examples = "n", "n" if k.examples == 1 else "m"
-    out = "n" if k.examples == 1 else "nm"
+    subscripts = "ngi,ngi->n" if k.examples == 1 else "ngi,mgi->nm"
 
     def mean(weights: Array) -> Array:
-        subscripts = f"{examples[0]}gi,{examples[1]}gi->{out}"
         shared = weights[None, :, None] * x1
         product = jnp.einsum(subscripts, shared, x2, precision="highest")
         return product / layer.in_features
 
-    # Nothing before the data is trained, so that no slope is needed.
-    value = mean(variances)
-    return Dual(value, jnp.zeros_like(value)), mean(jnp.ones_like(variances))
-
-
-def _within(layer: Expansion, variances: Array, k: Covariances, which: int) -> Array:
-    """The variance of each example by itself."""
-    if k.data is None:
-        own = (k.first, k.second)[which]
-        return _duals(layer, variances, own, own, own)[0].value
-    squares = jnp.square(layer.functions(k.data[which], axis=-2))
-    found = jnp.mean(jnp.einsum("g,ngi->ni", variances, squares), axis=-1)
-    return found if k.examples == 1 else jnp.expand_dims(found, 1 - which)
+    return [mean(weights) for weights in (variances, jnp.ones_like(variances))]
 
 
 def _duals(
     layer: Expansion, variances: Array, q11: Array, q12: Array, q22: Array
-) -> tuple[Dual, Array]:
-    """The sums over functions of their duals, with and without their variances."""
+) -> Any:
+    """The sums over functions of value and slope with their variances, and of value."""
     functions = layer.functions
     q11, q12, q22 = jnp.broadcast_arrays(q11, q12, q22)
 
@@ -130,5 +113,4 @@ def _duals(
 
     zeros = [jnp.zeros_like(q12)] * 3
     parts = (jnp.arange(functions.size), variances.astype(q12.dtype))
-    (value, slope, plain), _ = jax.lax.scan(add, zeros, parts)
-    return Dual(value, slope), plain
+    return jax.lax.scan(add, zeros, parts)[0]

@@ -22,10 +22,10 @@ def aggregate(layer: nn.Aggregate, k: Covariances, propagate: Propagate) -> Cova
     positions = k.nngp.shape[k.examples : k.examples + k.spatial]
     nodes = math.prod(positions)
 
-    def sums(one: Graph, covariance: Array, other: Graph) -> Array:
+    def sums(covariance: Array) -> Array:
         examples = covariance.shape[: k.examples]
         values = covariance.reshape(*examples, nodes, nodes)
-        for graph in (one, other):
+        for graph in (left, right):
             values = jnp.swapaxes(neighbours(graph, values, "highest"), -1, -2)
         after = layer.positions(positions, values.shape[-1])
         return values.reshape(*values.shape[:-2], *after, *after)
@@ -38,12 +38,7 @@ def aggregate(layer: nn.Aggregate, k: Covariances, propagate: Propagate) -> Cova
         there = (graph != 0).astype(int), mask[..., None].astype(int)
         return neighbours(*there)[..., 0] > 0
 
-    return k.replace(
-        nngp=sums(left, k.nngp, right),
-        ntk=sums(left, k.ntk, right),
-        first=sums(left, k.first, left),
-        second=sums(right, k.second, right),
-    ).map_masks(seen)
+    return k.map(sums).map_masks(seen)
 
 
 def _graphs(layer: nn.Aggregate, k: Covariances) -> tuple[Graph, Graph]:

@@ -25,6 +25,7 @@ from kanjax.ntk import (
     spatial_rules,
 )
 from kanjax.ntk.covariances import Covariances
+from kanjax.ntk.within import Reader, Writer
 
 RULES: rules.Rules = {
     **rules.RULES,
@@ -33,6 +34,10 @@ RULES: rules.Rules = {
     **graph_rules.GRAPH_RULES,
 }
 """The rule of each class of layers."""
+
+# Entries of what is noted of each example by itself, kept for the pairs; or as many as
+# the kernels have.
+_NOTES = 2**24
 
 
 class Kernel(NamedTuple):
@@ -143,21 +148,27 @@ def infinite(
     def compute(
         x1: Any, x2: Any, diagonal: bool, batch_size: int, mesh: Mesh | None
     ) -> tuple[Array, Array]:
-        block = functools.partial(_block, model, table, dropout, diagonal)
-        n = finite_width.examples(x1, "x1")
-        is_one_set = x2 is None
+        n, is_one_set = _size(x1), x2 is None
         if is_one_set:
             x1 = x2 = x1._replace(index=jnp.arange(n))
-        if diagonal:
-            return _in_rows(block, x1, x2, n, batch_size)
-        if mesh is not None:
-            kernels = _spread(block, x1, x2, n, batch_size, mesh)
+        through = functools.partial(_through, model, table, dropout)
+        block = functools.partial(_block, through, diagonal)
+        noted = functools.partial(
+            _noted,
+            through,
+            at_once=batch_size if diagonal else batch_size**2,
+            most=max(_NOTES, n if diagonal else n * _size(x2)),
+        )
+        if mesh is not None and not diagonal:
+            kernels = _spread(block, noted, x1, x2, batch_size, mesh)
             return blocks.symmetrized(kernels) if is_one_set else kernels
+        x1 = noted(x1)
+        x2 = x1 if is_one_set else noted(x2)
+        if diagonal:
+            return blocks.rows(lambda x: block(*x), (x1, x2), n, batch_size)
         if is_one_set:
             return blocks.symmetric(block, x1, n, blocks.even(n, batch_size))
-        sizes = [n, finite_width.examples(x2, "x2")]
-        parts = [blocks.even(n, batch_size) for n in sizes]
-        return blocks.rectangle(block, x1, x2, sizes, parts)
+        return _rectangle(block, batch_size, x1, x2)
 
     def kernel(
         x1: Any,
@@ -217,13 +228,56 @@ def rows_product(
     return product
 
 
+def _size(x: Any) -> int:
+    return finite_width.examples(x, "x")
+
+
+def _through(
+    model: Any,
+    table: rules.Rules,
+    dropout: bool,
+    diagonal: bool,
+    within: Writer | Reader,
+    x1: inputs.Examples,
+    x2: inputs.Examples,
+) -> Covariances:
+    """Two blocks of examples through the model."""
+    pairs = _needs_pairs(table, model, False)
+    k = inputs.covariances(x1, x2, pairs, diagonal, within)
+    return _propagate(table, False, model, k.replace(dropout=dropout))
+
+
+def _notes(through: Callable[..., Covariances], x: inputs.Examples) -> list[Any]:
+    """What layers need to know of each example by itself."""
+    own = x._replace(index=jnp.arange(_size(x)))
+    within = Writer()
+    through(True, within, own, own)
+    return within.notes
+
+
+def _noted(
+    through: Callable[..., Covariances], x: inputs.Examples, at_once: int, most: int
+) -> inputs.Examples:
+    """With their notes, unless these have more entries than there may be."""
+    notes = functools.partial(_notes, through)
+    shapes = jax.tree.leaves(jax.eval_shape(notes, x))
+    if sum(one.size for one in shapes) > most:
+        return x
+    return x._replace(notes=blocks.rows(notes, x, _size(x), at_once))
+
+
 def _block(
-    model: Any, table: rules.Rules, dropout: bool, diagonal: bool, x1, x2, same=False
+    through: Callable[..., Covariances],
+    diagonal: bool,
+    x1: inputs.Examples,
+    x2: inputs.Examples,
+    same: bool = False,
 ) -> tuple[Array, Array]:
     """The kernels of two blocks of examples, which know where they meet themselves."""
-    k = inputs.covariances(x1, x2, _needs_pairs(table, model, False), diagonal)
-    k = _propagate(table, False, model, k.replace(dropout=dropout))
-    k = k.averaged()
+    within = Reader(
+        *(_notes(through, x) if x.notes is None else x.notes for x in (x1, x2))
+    )
+    k = through(diagonal, within, x1, x2).averaged()
     if k.spatial:
         raise ValueError(
             f"the model's outputs have {k.spatial} spatial axes; end it with Flatten "
@@ -261,23 +315,25 @@ def _needs_pairs(table: rules.Rules, layer: Any, behind: bool) -> bool:
     return rules.find(table, layer).needs_pairs(layer, behind, needs)
 
 
-def _in_rows(block: Any, x1: Any, x2: Any, n: int, batch_size: int) -> Any:
-    """The diagonal, in blocks of examples."""
-    if batch_size >= n:
-        return block(x1, x2)
-    parts = blocks.indices(n, batch_size)
-    tiles = jax.lax.map(lambda i: block(*(blocks.take(x, i) for x in (x1, x2))), parts)
-    return jax.tree.map(lambda t: t.reshape(-1)[:n], tiles)
+def _rectangle(
+    block: blocks.Block, batch_size: int, x1: inputs.Examples, x2: inputs.Examples
+) -> tuple[Array, Array]:
+    sizes = [_size(x1), _size(x2)]
+    parts = [blocks.even(n, batch_size) for n in sizes]
+    return blocks.rectangle(block, x1, x2, sizes, parts)
 
 
 def _spread(
-    block: Any, x1: Any, x2: Any, n: int, batch_size: int, mesh: Mesh
+    block: blocks.Block,
+    noted: Callable[[inputs.Examples], inputs.Examples],
+    x1: inputs.Examples,
+    x2: inputs.Examples,
+    batch_size: int,
+    mesh: Mesh,
 ) -> tuple[Array, Array]:
     """Rows over the devices of a mesh."""
-    sizes = [-(-n // mesh.size), finite_width.examples(x2, "x2")]
-    parts = [blocks.even(m, batch_size) for m in sizes]
 
-    def rows(a: Any, b: Any) -> Any:
-        return blocks.rectangle(block, a, b, sizes, parts)
+    def rows(a: inputs.Examples, b: inputs.Examples) -> tuple[Array, Array]:
+        return _rectangle(block, batch_size, noted(a), noted(b))
 
-    return blocks.spread(rows, mesh, x1, n, x2)
+    return blocks.spread(rows, mesh, x1, _size(x1), x2)

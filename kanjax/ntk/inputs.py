@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from kanjax import nn
 from kanjax.ntk import blocks
 from kanjax.ntk.covariances import Covariances
+from kanjax.ntk.within import Reader, Writer
 
 # Of a block's covariance.
 _CPU_ENTRIES = 2**16
@@ -27,12 +28,14 @@ class Examples(NamedTuple):
         mask: (n, *spatial) or None.
         graph: (n, ...) or None.
         index: (n,), which of the one set they are that both sides are from, or None.
+        notes: of each example by itself, beginning with (n,), as a ``Writer`` has them.
     """
 
     x: Array
     mask: Array | None = None
     graph: Any = None
     index: Array | None = None
+    notes: Any = None
 
 
 def read(
@@ -99,72 +102,62 @@ def _positions(x: Array) -> tuple[int, ...]:
 
 
 def covariances(
-    one: Examples, two: Examples, pairs: bool, diagonal: bool
+    one: Examples,
+    two: Examples,
+    pairs: bool,
+    diagonal: bool,
+    within: Writer | Reader,
 ) -> Covariances:
     """The covariances of the data: means over channels of products."""
-    (x1, mask1, graph1, index1), (x2, mask2, graph2, index2) = one, two
+    x1, mask1, graph1, index1, _ = one
+    x2, mask2, graph2, index2, _ = two
     tokens = jnp.issubdtype(x1.dtype, jnp.integer)
     spatial = x1.ndim - (1 if tokens else 2)
-    if tokens:
-        x1, x2 = x1[..., None], x2[..., None]
     pairs = pairs and spatial > 0
-    if mask1 is not None and mask2 is not None:
+    if mask1 is not None and mask2 is not None and not tokens:
         x1, x2 = (
             jnp.where(mask[..., None], x, 0) for x, mask in ((x1, mask1), (x2, mask2))
         )
-
-    def product(a: Array, b: Array, cross: bool) -> Array:
-        a, b = (a[:, None], b[None, :]) if cross else (a, b)
-        if pairs:
-            behind = tuple(range(a.ndim - 1, a.ndim - 1 + spatial))
-            a = jnp.expand_dims(a, behind)
-            b = jnp.expand_dims(b, tuple(range(b.ndim - 1 - spatial, b.ndim - 1)))
-        if tokens:
-            return jnp.all(a == b, axis=-1).astype(jnp.result_type(float))
-        return jnp.mean(a * b, axis=-1)
-
-    between = product if tokens else functools.partial(_mean_product, spatial, pairs)
-    nngp = between(x1, x2, not diagonal)
-    first, second = product(x1, x1, False), product(x2, x2, False)
-    if not diagonal:
-        first, mask1, graph1 = _expanded((first, mask1, graph1), 1)
-        second, mask2, graph2 = _expanded((second, mask2, graph2), 0)
+    product = functools.partial(_product, spatial, pairs, tokens)
+    if diagonal:
+        nngp = jax.vmap(product)(x1, x2)
+    else:
+        nngp = jax.vmap(jax.vmap(product, (None, 0)), (0, None))(x1, x2)
+        mask1, graph1 = _expanded((mask1, graph1), 1)
+        mask2, graph2 = _expanded((mask2, graph2), 0)
     itself = None
     if index1 is not None and index2 is not None:
         itself = (index1 if diagonal else index1[:, None]) == index2
-    k = Covariances(
+    return Covariances(
         nngp=nngp,
         ntk=jnp.zeros_like(nngp),
-        first=first,
-        second=second,
         examples=1 if diagonal else 2,
         spatial=spatial,
-        channels=x1.shape[-1],
+        channels=1 if tokens else x1.shape[-1],
         pairs=pairs,
         itself=itself,
         first_mask=mask1,
         second_mask=mask2,
         graphs=None if graph1 is None else (graph1, graph2),
         data=None if spatial or tokens else (x1, x2),
-    )
-    if itself is not None and not diagonal:
-        # Sums in another order would differ in the last digit.
-        k = k.replace(nngp=jnp.where(k.over_examples(itself), first, nngp))
-    return k.masked()
+        within=within,
+    ).masked()
 
 
 def _expanded(values: Any, axis: int) -> Any:
     return jax.tree.map(lambda leaf: jnp.expand_dims(leaf, axis), values)
 
 
-def _mean_product(spatial: int, pairs: bool, a: Array, b: Array, cross: bool) -> Array:
-    """The mean over channels of products, as a matrix product."""
-    one = "stu"[:spatial]
-    two = "xyz"[:spatial] if pairs else one
-    rows, columns = ("n", "m") if cross else ("n", "n")
-    out = rows + (columns if cross else "") + one + (two if pairs else "")
-    subscripts = f"{rows}{one}c,{columns}{two}c->{out}"
-    return jnp.einsum(subscripts, a, b, precision="highest") / a.shape[-1]
+def _product(spatial: int, pairs: bool, tokens: bool, a: Array, b: Array) -> Array:
+    """Of two examples: 1 for equal tokens, or the mean over channels of products."""
+    if tokens:
+        left = a.reshape(*a.shape, *(1,) * spatial) if pairs else a
+        return (left == b).astype(jnp.result_type(float))
+    if pairs:
+        total = jnp.tensordot(a, b, (-1, -1), precision="highest")
+    else:
+        total = jnp.einsum("...c,...c->...", a, b, precision="highest")
+    return total / a.shape[-1]
 
 
 def _check_data(x1: Array, x2: Array | None, diagonal: bool) -> None:

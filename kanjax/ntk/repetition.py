@@ -6,9 +6,10 @@ from typing import Any
 import jax
 
 from kanjax.ntk.covariances import Covariances
+from kanjax.ntk.within import Reader, Writer
 
-_ARRAYS = ("nngp", "ntk", "first", "second")
-_REST = tuple(f for f in Covariances.__dataclass_fields__ if f not in _ARRAYS)
+_ARRAYS = ("nngp", "ntk")
+_REST = sorted({*Covariances.__dataclass_fields__} - {*_ARRAYS, "within"})
 
 
 def in_turn(
@@ -51,31 +52,41 @@ def _repeated(
     k: Covariances,
     times: int,
 ) -> Covariances:
-    rests: list[list[Any]] = []
-
     def once(k: Covariances) -> Covariances:
         for one in steps:
             k = step(one, k)
         return k
 
-    def arrays(values: list[jax.Array]) -> list[jax.Array]:
-        after = once(k.replace(**dict(zip(_ARRAYS, values, strict=True))))
-        rests.append(_rest(after))
-        return [getattr(after, name) for name in _ARRAYS]
+    def after(values: list[jax.Array], within: Writer | Reader) -> Covariances:
+        return once(k.replace(within=within, **dict(zip(_ARRAYS, values, strict=True))))
 
+    def arrays(values: list[jax.Array], within: Writer | Reader) -> list[jax.Array]:
+        return _arrays(after(values, within))
+
+    def stays() -> bool:
+        """Whether the next time leaves what kind of values there are."""
+        rests = []
+
+        def seen(values: list[jax.Array]) -> list[jax.Array]:
+            found = after(values, Writer())
+            rests.append(_rest(found))
+            return _arrays(found)
+
+        same = map(_same_type, _arrays(k), jax.eval_shape(seen, _arrays(k)))
+        return all(same) and _equal(_rest(k), rests[0])
+
+    # If the first changes the kind of values, the others do no more.
+    tries = 2
     while times:
-        before = [getattr(k, name) for name in _ARRAYS]
-        # If the first changes what kind of values there are, the others do no more.
-        if times > 1 and len(rests) < 2:
-            after = jax.eval_shape(arrays, before)
-            stays = all(map(_same_type, before, after))
-            if stays and _equal(_rest(k), rests[-1]):
-                values, _ = jax.lax.scan(
-                    lambda values, _: (arrays(values), None), before, length=times
-                )
-                return k.replace(**dict(zip(_ARRAYS, values, strict=True)))
-        k, times = once(k), times - 1
+        if tries and times > 1 and k.within.choose(stays):
+            values = k.within.loop(arrays, _arrays(k), times)
+            return k.replace(**dict(zip(_ARRAYS, values, strict=True)))
+        k, times, tries = once(k), times - 1, tries - 1
     return k
+
+
+def _arrays(k: Covariances) -> list[jax.Array]:
+    return [getattr(k, name) for name in _ARRAYS]
 
 
 def _rest(k: Covariances) -> list[Any]:

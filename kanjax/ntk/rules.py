@@ -7,6 +7,7 @@ parameterization); Novak et al. 2020, arXiv 1912.02803, appendix E (the other la
 
 import difflib
 import functools
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -100,12 +101,7 @@ def weighted(
         own = nngp
     else:
         own = fan_in * seen.nngp + float(layer.has_bias)
-    return seen.replace(
-        nngp=nngp,
-        ntk=own + weight * seen.ntk,
-        first=weight * seen.first + bias,
-        second=weight * seen.second + bias,
-    )
+    return seen.replace(nngp=nngp, ntk=own + weight * seen.ntk)
 
 
 def dense(layer: nn.Dense, k: Covariances, propagate: Propagate) -> Covariances:
@@ -132,12 +128,9 @@ def activation(
             f"{layer!r} acts on values that are not Gaussian: put a layer with weights "
             "before it, or apply the function to the data yourself."
         )
-    after = k.through(gaussian.dual(layer.function)).replace(scales=0)
-    if not k.scales:
-        return after
     # A trained scale's share is u phi'(u) in each channel, which is phi(u) of a relu.
-    share = k.through(gaussian.dual(_times_slope(layer.function))).nngp
-    return after.replace(ntk=after.ntk + k.scales * share)
+    share = gaussian.dual(_times_slope(layer.function))
+    return k.through(gaussian.dual(layer.function), lambda *q: share(*q).value)
 
 
 def _times_slope(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -164,17 +157,13 @@ def normalised_exponential(
         slope = jnp.exp(layer.gamma * (cosine + layer.shift))
         return Dual(size * slope, layer.gamma * slope)
 
-    def scaled(q11: Array, q12: Array, q22: Array) -> Dual:
+    def share(q11: Array, q12: Array, q22: Array) -> Array:
+        """``E[u phi'(u) v phi'(v)]``, as of an activation."""
         cosine = _polar(q11, q12, q22)[1]
-        value, slope = dual(q11, q12, q22)
-        share = layer.gamma * value * (cosine + layer.gamma * (1 + cosine) ** 2)
-        return Dual(share, slope)
+        value = dual(q11, q12, q22).value
+        return layer.gamma * value * (cosine + layer.gamma * (1 + cosine) ** 2)
 
-    after = k.through(dual).replace(scales=0)
-    if not k.scales:
-        return after
-    # A trained scale's share is E[u phi'(u) v phi'(v)], as of an activation.
-    return after.replace(ntk=after.ntk + k.scales * k.through(scaled).nngp)
+    return k.through(dual, share)
 
 
 def _polar(q11: Array, q12: Array, q22: Array) -> tuple[Array, Array]:
@@ -217,34 +206,11 @@ def _normalise(k: Covariances, eps: float, scale: bool, bias: bool) -> Covarianc
 
 def dropout(layer: nn.Dropout, k: Covariances, propagate: Propagate) -> Covariances:
     """Nothing, or ``1 / keep`` where a value meets itself."""
-    if not k.dropout or layer.rate == 0:
+    itself = k.itself_where()
+    if not k.dropout or layer.rate == 0 or not itself:
         return k
-    keep = 1 - layer.rate
-
-    def with_itself(covariance: Array, spread: int) -> Array:
-        if not k.pairs:
-            return covariance / keep
-        axes = covariance.shape[spread : spread + k.spatial]
-        same = jnp.ones((), bool)
-        for axis, size in enumerate(axes):
-            eye = jnp.eye(size, dtype=bool)
-            shape = [1] * (2 * k.spatial)
-            shape[axis] = shape[axis + k.spatial] = size
-            same = same & eye.reshape(shape)
-        return jnp.where(same, covariance / keep, covariance)
-
-    def between(covariance: Array) -> Array:
-        if k.itself is None:
-            return covariance
-        dropped = with_itself(covariance, k.examples)
-        return jnp.where(k.over_examples(k.itself), dropped, covariance)
-
-    return k.replace(
-        nngp=between(k.nngp),
-        ntk=between(k.ntk),
-        first=with_itself(k.first, k.examples),
-        second=with_itself(k.second, k.examples),
-    )
+    dropped = functools.reduce(operator.and_, itself)
+    return k.map(lambda c: jnp.where(dropped, c / (1 - layer.rate), c))
 
 
 def embedding(layer: nn.Embedding, k: Covariances, propagate: Propagate) -> Covariances:
@@ -285,8 +251,6 @@ def product(layer: model.Product, k: Covariances, propagate: Propagate) -> Covar
         total = _either(total, one).replace(
             ntk=total.ntk * one.nngp + total.nngp * one.ntk,
             nngp=total.nngp * one.nngp,
-            first=total.first * one.first,
-            second=total.second * one.second,
         )
     return total.replace(centred=False, fresh=False)
 
@@ -326,12 +290,7 @@ def _add(layer: Any, k: Covariances, branches: list[Covariances]) -> Covariances
 
 
 def _sum(a: Covariances, b: Covariances) -> Covariances:
-    return _either(a, b).replace(
-        nngp=a.nngp + b.nngp,
-        ntk=a.ntk + b.ntk,
-        first=a.first + b.first,
-        second=a.second + b.second,
-    )
+    return _either(a, b).replace(nngp=a.nngp + b.nngp, ntk=a.ntk + b.ntk)
 
 
 def _either(a: Covariances, b: Covariances) -> Covariances:

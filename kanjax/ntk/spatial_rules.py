@@ -30,17 +30,23 @@ def conv(layer: nn.Conv, k: Covariances, propagate: Propagate) -> Covariances:
     dilation, strides = (_each(v, k.spatial) for v in (layer.dilation, layer.strides))
 
     def mean(covariance: Array) -> Array:
+        widths = [(0, 0)] * covariance.ndim
+        offsets, counts = [], []
+        for a, window in enumerate(layer.kernel_size):
+            axes = _axes(k, a)
+            size, extent = covariance.shape[axes[0]], dilation[a] * (window - 1) + 1
+            around = _padding(layer.padding, a, size, extent, strides[a])
+            for axis in axes:
+                widths[axis] = around
+            offsets.append(range(0, extent, dilation[a]))
+            counts.append((size + sum(around) - extent) // strides[a] + 1)
+        mode = "wrap" if layer.padding == "CIRCULAR" else "constant"
+        # All axes are padded before the sums, which XLA then makes in one pass.
+        total = jnp.pad(covariance, widths, mode=mode)
         for a in range(k.spatial):
             axes = _axes(k, a)
-            size = covariance.shape[axes[0]]
-            extent = dilation[a] * (layer.kernel_size[a] - 1) + 1
-            before, after = _padding(layer.padding, a, size, extent, strides[a])
-            offsets = range(0, extent, dilation[a])
-            mode = "wrap" if layer.padding == "CIRCULAR" else "constant"
-            padded = _pad(covariance, axes, before, after, mode)
-            count = (size + before + after - extent) // strides[a] + 1
-            covariance = _shifted_sum(padded, axes, offsets, count, strides[a])
-        return covariance / points
+            total = _shifted_sum(total, axes, offsets[a], counts[a], strides[a])
+        return total / points
 
     def seen(mask: Array) -> Array:
         for a, window in enumerate(layer.kernel_size):
@@ -166,12 +172,7 @@ def global_pool(
         # Of an example with nothing in it the sum is 0, and so the mean.
         sizes = [jnp.maximum(jnp.sum(m, once), 1) for m in (first, second)]
     left, right = sizes
-    return k.replace(
-        nngp=k.nngp / (left * right),
-        ntk=k.ntk / (left * right),
-        first=k.first / left**2,
-        second=k.second / right**2,
-    )
+    return k.map(lambda c: c / (left * right))
 
 
 def pool(layer: nn.Pool, k: Covariances, propagate: Propagate) -> Covariances:
