@@ -152,7 +152,7 @@ class Sequential:
         self, params: Sequence[Params], x: Array, *, key: Array | None = None
     ) -> Array:
         """Feed each model's output to the next. x: what the first model takes."""
-        keys = _split(key, len(self.layers))
+        keys = split(key, len(self.layers))
         for layer, p, k in zip(self.layers, params, keys, strict=True):
             x = layer.apply(p, x, key=k)
         return x
@@ -197,7 +197,10 @@ class Parallel:
         self, params: Sequence[Params], x: Array, *, key: Array | None = None
     ) -> Array:
         """The sum of the branches' outputs, which must have one shape."""
-        outputs = _outputs(self, params, x, key)
+        return self.join(_outputs(self, params, x, key))
+
+    def join(self, outputs: Sequence[Array]) -> Array:
+        """What becomes of the branches' outputs."""
         _check_one_shape(self, "sums", {y.shape for y in outputs})
         return functools.reduce(operator.add, outputs)
 
@@ -216,7 +219,10 @@ class Product:
         self, params: Sequence[Params], x: Array, *, key: Array | None = None
     ) -> Array:
         """The product of the branches' outputs, which must have one shape."""
-        outputs = _outputs(self, params, x, key)
+        return self.join(_outputs(self, params, x, key))
+
+    def join(self, outputs: Sequence[Array]) -> Array:
+        """What becomes of the branches' outputs."""
         _check_one_shape(self, "multiplies", {y.shape for y in outputs})
         return functools.reduce(operator.mul, outputs)
 
@@ -235,7 +241,10 @@ class Concatenate:
         self, params: Sequence[Params], x: Array, *, key: Array | None = None
     ) -> Array:
         """The branches' outputs, joined; they must agree in all axes but the last."""
-        outputs = _outputs(self, params, x, key)
+        return self.join(_outputs(self, params, x, key))
+
+    def join(self, outputs: Sequence[Array]) -> Array:
+        """What becomes of the branches' outputs."""
         _check_one_shape(self, "joins", {y.shape[:-1] for y in outputs})
         return jnp.concatenate(outputs, axis=-1)
 
@@ -274,7 +283,7 @@ def _init_all(models: Sequence[Model], key: Array) -> tuple[Params, ...]:
 def _outputs(
     layer: Parallel | Product | Concatenate, params: Any, x: Array, key: Array | None
 ) -> list[Array]:
-    keys = _split(key, len(layer.branches))
+    keys = split(key, len(layer.branches))
     return [
         branch.apply(p, x, key=k)
         for branch, p, k in zip(layer.branches, params, keys, strict=True)
@@ -289,5 +298,6 @@ def _check_one_shape(layer: Any, verb: str, shapes: set[tuple[int, ...]]) -> Non
         )
 
 
-def _split(key: Array | None, number: int) -> Sequence[Array | None]:
+def split(key: Array | None, number: int) -> Sequence[Array | None]:
+    """A key for each of that many models, or none for any."""
     return [None] * number if key is None else list(jax.random.split(key, number))

@@ -12,6 +12,7 @@ from kanjax.nn.einsum import Einsum
 from kanjax.nn.embedding import Embedding
 from kanjax.nn.layer_scale import LayerScale
 from kanjax.nn.linear_attention import LinearAttention
+from kanjax.nn.masked import Masked
 from kanjax.nn.mlp import MLP
 from kanjax.nn.norm import LayerNorm, RMSNorm
 from kanjax.nn.normalised_exponential import NormalisedExponential
@@ -44,6 +45,7 @@ __all__ = [
     "LayerNorm",
     "LayerScale",
     "LinearAttention",
+    "Masked",
     "NormalisedExponential",
     "PatchEmbedding",
     "Pool",

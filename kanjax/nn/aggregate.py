@@ -133,15 +133,18 @@ class GraphNetwork:
                 f"a GraphNetwork takes pairs (x, graph); got {type(x).__name__}."
             )
         nodes, graph = x
+        return self.with_graph(graph).apply(params, nodes, key=key)
+
+    def with_graph(self, graph: Graph) -> model.Model:
+        """The network with the graph where it is missing."""
 
         def fill(one: Any) -> Any:
             bare = isinstance(one, Aggregate) and one.weights is None
             return dataclasses.replace(one, weights=graph) if bare else one
 
-        network = jax.tree.map(
+        return jax.tree.map(
             fill, self.network, is_leaf=lambda one: isinstance(one, Aggregate)
         )
-        return network.apply(params, nodes, key=key)
 
 
 def neighbours(

@@ -195,6 +195,25 @@ class Conv:
         return axes | {"bias": (target,)} if self.has_bias else axes
 
 
+def around(
+    padding: Padding, axis: int, size: int, extent: int, stride: int
+) -> tuple[int, int]:
+    """How many positions are put before and after a spatial axis of that size.
+
+    Args:
+        padding: of the layer.
+        axis: which of its spatial axes.
+        size: the number of positions.
+        extent: of a window, with what is between its points.
+        stride: steps between windows.
+    """
+    if padding == "CIRCULAR":
+        return (extent - 1) // 2, extent // 2
+    if isinstance(padding, str):
+        return jax.lax.padtype_to_pads((size,), (extent,), (stride,), padding)[0]
+    return padding[axis]
+
+
 def _check_padding(padding: Padding, spatial: int) -> None:
     if isinstance(padding, str) and padding in _PADDINGS:
         return

@@ -84,9 +84,28 @@ class LinearAttention:
     ) -> Float[Array, "*batch out"]:
         """The layer's outputs for x (..., *positions, features)."""
         check_tokens(x, self.features, self.spatial)
+        return self.attend(params, x, source_of_keys(self, params, x, key))
+
+    def attend(
+        self,
+        params: dict[str, model.Params],
+        x: Array,
+        source: Array,
+        mask: Array | None = None,
+    ) -> Float[Array, "*batch out"]:
+        """The outputs, given what queries and keys are taken of.
+
+        Args:
+            params: as :meth:`init` gives them.
+            x: (..., *positions, features).
+            source: (..., *positions, key_features).
+            mask: (..., *positions), True where there is a token to look at; None if
+                there is everywhere.
+        """
+        if mask is not None:
+            x = jnp.where(mask[..., None], x, 0)
         positions = x.shape[:-1]
-        source = as_tokens(source_of_keys(self, params, x, key), self.spatial)
-        x = as_tokens(x, self.spatial)
+        source, x = (as_tokens(values, self.spatial) for values in (source, x))
         queries, keys, values = (
             jnp.einsum("...tc,hcd->...htd", of, params[name])
             for name, of in (("query", source), ("key", source), ("value", x))

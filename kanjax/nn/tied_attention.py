@@ -99,17 +99,51 @@ class TiedAttention:
     ) -> Float[Array, "*batch out"]:
         """The layer's outputs for x (..., *positions, features)."""
         check_tokens(x, self.features, self.spatial)
+        return self.attend(params, x, source_of_keys(self, params, x, key))
+
+    def attend(
+        self,
+        params: dict[str, model.Params],
+        x: Array,
+        source: Array,
+        mask: Array | None = None,
+    ) -> Float[Array, "*batch out"]:
+        """The outputs, given what keys are taken of and where there are tokens.
+
+        Args:
+            params: as :meth:`init` gives them.
+            x: (..., *positions, features).
+            source: (..., *positions, key_features).
+            mask: (..., *positions), True where there is a token to look at; None if
+                there is everywhere.
+        """
         positions = x.shape[:-1]
-        source = as_tokens(source_of_keys(self, params, x, key), self.spatial)
-        x = as_tokens(x, self.spatial)
+        source, x = (as_tokens(values, self.spatial) for values in (source, x))
+        if mask is not None:
+            mask = mask.reshape(*x.shape[:-2], 1, x.shape[-2])
         keys, values = (
             jnp.einsum("...tc,hcd->...htd", of, params[name])
             for name, of in (("key", source), ("value", x))
         )
         logits = jnp.einsum("...htd,...hsd->...hts", keys, keys)
         logits = logits * (self.scale / (source.shape[-1] * self.head_features))
-        seen = jnp.einsum("...hts,...hsd->...htd", self.weights(logits), values)
+        seen = jnp.einsum("...hts,...hsd->...htd", self.looks(logits, mask), values)
         return joined(self, params, seen).reshape(*positions, self.out_features)
+
+    def looks(self, logits: Array, mask: Array | None) -> Array:
+        """How much each token takes from each, nothing from those that are not there.
+
+        Args:
+            logits: (..., tokens, tokens).
+            mask: (..., tokens) that broadcasts against a query's logits, or None.
+        """
+        if mask is None:
+            return self.weights(logits)
+        there = mask[..., None, :]
+        if self.weights is jax.nn.softmax:
+            # Finite, so that an example with nothing in it has no NaN.
+            logits = jnp.where(there, logits, jnp.finfo(logits.dtype).min)
+        return jnp.where(there, self.weights(logits), 0)
 
     def parameter_axes(self) -> dict[str, tuple[str | None, ...]]:
         """What the axes of each parameter run over.

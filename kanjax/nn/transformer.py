@@ -4,6 +4,7 @@ Source: Vaswani et al. (2017), arXiv 1706.03762; in the pre-norm form of Dosovit
 al. (2021), arXiv 2010.11929.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -68,14 +69,20 @@ class TransformerBlock:
         return params
 
     def apply(
-        self, params: Params, x: Array, *, key: Array | None = None
+        self,
+        params: Params,
+        x: Array,
+        *,
+        key: Array | None = None,
+        mask: Array | None = None,
     ) -> Float[Array, "*batch tokens features"]:
-        """The tokens x (..., tokens, features), changed."""
+        """The tokens x (..., tokens, features), changed; the mask is attention's."""
         keys = [None] * 4 if key is None else list(jax.random.split(key, 4))
-        for i, name in enumerate(("attention", "mlp")):
-            branch = getattr(self, name)
+        attention = functools.partial(self.attention.apply, mask=mask)
+        branches = {"attention": attention, "mlp": self.mlp.apply}
+        for i, (name, branch) in enumerate(branches.items()):
             y = self.norm.apply(params[f"{name}_norm"], x)
-            y = branch.apply(params[name], y, key=keys[2 * i])
+            y = branch(params[name], y, key=keys[2 * i])
             if self.scale is not None:
                 scales = LayerScale(self.attention.features, self.scale)
                 y = scales.apply(params[f"{name}_scale"], y)

@@ -6,7 +6,6 @@ Hron, Bahri, Sohl-Dickstein, Novak 2020, arXiv 2006.10540.
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -31,7 +30,7 @@ def tied_attention(
     def looks(own: Covariances) -> Array:
         mask = k.first_mask
         there = None if mask is None else mask.reshape(*mask.shape[: k.examples], -1)
-        return _looks(layer, _square(own, own.nngp), there)
+        return layer.looks(layer.scale * _square(own, own.nngp), there)
 
     left, right = keys.each(looks)
 
@@ -61,18 +60,6 @@ def _keys(layer: Any, k: Covariances, propagate: Propagate) -> Covariances:
     if layer.key_model is None:
         return k
     return propagate(layer.key_model, k, pairs=True).averaged()
-
-
-def _looks(layer: nn.TiedAttention, logits: Array, mask: Array | None) -> Array:
-    """How much each token takes from each, nothing from those that are not there."""
-    logits = layer.scale * logits
-    if mask is None:
-        return layer.weights(logits)
-    there = mask[..., None, :]
-    if layer.weights is jax.nn.softmax:
-        # Finite, so that an example with nothing in it has no NaN.
-        logits = jnp.where(there, logits, jnp.finfo(logits.dtype).min)
-    return jnp.where(there, layer.weights(logits), 0)
 
 
 def linear_attention(

@@ -30,15 +30,7 @@ def aggregate(layer: nn.Aggregate, k: Covariances, propagate: Propagate) -> Cova
         after = layer.positions(positions, values.shape[-1])
         return values.reshape(*values.shape[:-2], *after, *after)
 
-    def seen(mask: Array) -> Array:
-        """Of nodes that stay the same; of new ones, where they take anything."""
-        graph = layer.weights
-        if graph is None or isinstance(graph, nn.Edges) or graph.shape[0] == nodes:
-            return mask
-        there = (graph != 0).astype(int), mask[..., None].astype(int)
-        return neighbours(*there)[..., 0] > 0
-
-    return k.map(sums).map_masks(seen)
+    return k.map(sums)
 
 
 def _graphs(layer: nn.Aggregate, k: Covariances) -> tuple[Graph, Graph]:

@@ -14,6 +14,8 @@ from jax import Array
 from jax.sharding import Mesh
 from jaxtyping import Float
 
+from kanjax import nn
+from kanjax.nn import masked
 from kanjax.ntk import (
     attention_rules,
     blocks,
@@ -132,7 +134,8 @@ def infinite(
 
     Raises:
         ValueError: at the call, for a layer without a rule or one where its rule does
-            not hold, data that do not fit the model, or a kernel beyond the memory.
+            not hold, data that do not fit the model, or a kernel beyond the memory; at
+            once for a ``nn.Masked``, whose network has the kernel.
 
     Example:
         >>> import jax.numpy as jnp
@@ -142,6 +145,11 @@ def infinite(
         >>> kernel(x).nngp.round(4).tolist()
         [[2.0, 0.6366], [0.6366, 2.0]]
     """
+    if isinstance(model, nn.Masked):
+        raise ValueError(
+            "model is a nn.Masked: give the network inside it, and its masks at the "
+            "call, kj.ntk.infinite(model.network)(x, mask1=mask)."
+        )
     table = {**RULES, **(rules or {})}
 
     @functools.partial(jax.jit, static_argnames=("diagonal", "batch_size", "mesh"))
@@ -306,6 +314,7 @@ def _propagate(
         return _propagate(table, behind or pairs, layer, k)
 
     k = rule.propagate(layer, k, inside)
+    k = k.map_masks(lambda mask: masked.behind(layer, mask))
     k = k.replace(data=None).masked()
     return k.all_pairs() if behind else k.equal_positions()
 

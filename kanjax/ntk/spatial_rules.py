@@ -9,11 +9,10 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from kanjax import nn
-from kanjax.nn.conv import Padding
+from kanjax.nn.conv import around
 from kanjax.ntk.covariances import Covariances
 from kanjax.ntk.rules import Propagate, Rule, Rules, weighted
 
@@ -35,11 +34,11 @@ def conv(layer: nn.Conv, k: Covariances, propagate: Propagate) -> Covariances:
         for a, window in enumerate(layer.kernel_size):
             axes = _axes(k, a)
             size, extent = covariance.shape[axes[0]], dilation[a] * (window - 1) + 1
-            around = _padding(layer.padding, a, size, extent, strides[a])
+            width = around(layer.padding, a, size, extent, strides[a])
             for axis in axes:
-                widths[axis] = around
+                widths[axis] = width
             offsets.append(range(0, extent, dilation[a]))
-            counts.append((size + sum(around) - extent) // strides[a] + 1)
+            counts.append((size + sum(width) - extent) // strides[a] + 1)
         mode = "wrap" if layer.padding == "CIRCULAR" else "constant"
         # All axes are padded before the sums, which XLA then makes in one pass.
         total = jnp.pad(covariance, widths, mode=mode)
@@ -48,15 +47,8 @@ def conv(layer: nn.Conv, k: Covariances, propagate: Propagate) -> Covariances:
             total = _shifted_sum(total, axes, offsets[a], counts[a], strides[a])
         return total / points
 
-    def seen(mask: Array) -> Array:
-        for a, window in enumerate(layer.kernel_size):
-            extent = dilation[a] * (window - 1) + 1
-            mask = _centres(k, a, mask, extent, strides[a], layer.padding)
-        return mask
-
     fan_in = points * layer.in_channels
-    after = weighted(k, layer, fan_in, mean, channels=layer.out_channels)
-    return after.map_masks(seen)
+    return weighted(k, layer, fan_in, mean, channels=layer.out_channels)
 
 
 def conv_transpose(
@@ -66,33 +58,20 @@ def conv_transpose(
     check_spatial(layer, k, len(layer.kernel_size))
     points = math.prod(layer.kernel_size)
 
-    def spread(values: Array, a: int, k: Covariances) -> Array:
-        axes = _axes(k, a)
-        before, after = layer.zeros[a]
-        inside = layer.steps[a] - 1
-        config = [
-            (before, after, inside) if axis in axes else (0, 0, 0)
-            for axis in range(values.ndim)
-        ]
-        padded = jax.lax.pad(values, jnp.zeros((), values.dtype), config)
-        count = padded.shape[axes[0]] - layer.kernel_size[a] + 1
-        return _shifted_sum(padded, axes, range(layer.kernel_size[a]), count, 1)
-
     def mean(covariance: Array) -> Array:
-        for a in range(k.spatial):
-            covariance = spread(covariance, a, k)
-        return covariance / points
-
-    def seen(mask: Array) -> Array:
-        missing = (~mask).astype(k.nngp.dtype)
-        once = k.replace(pairs=False)
-        for a in range(k.spatial):
-            missing = spread(missing, a, once)
-        return missing == 0
+        widths = [(0, 0, 0)] * covariance.ndim
+        for a, (before, after) in enumerate(layer.zeros):
+            for axis in _axes(k, a):
+                widths[axis] = before, after, layer.steps[a] - 1
+        total = jax.lax.pad(covariance, jnp.zeros((), covariance.dtype), widths)
+        for a, window in enumerate(layer.kernel_size):
+            axes = _axes(k, a)
+            count = total.shape[axes[0]] - window + 1
+            total = _shifted_sum(total, axes, range(window), count, 1)
+        return total / points
 
     fan_in = points * layer.in_channels
-    after = weighted(k, layer, fan_in, mean, channels=layer.out_channels)
-    return after.map_masks(seen)
+    return weighted(k, layer, fan_in, mean, channels=layer.out_channels)
 
 
 def conv_local(
@@ -126,13 +105,8 @@ def einsum(layer: nn.Einsum, k: Covariances, propagate: Propagate) -> Covariance
         weights = layer.weights.astype(covariance.dtype)
         return jnp.einsum(subscripts, covariance, weights, weights, precision="highest")
 
-    def seen(mask: Array) -> Array:
-        once = f"...{before},{of_weights}->...{after}"
-        there = mask.astype(int), (layer.weights != 0).astype(int)
-        return jnp.einsum(once, *there) > 0
-
     pairs = k.pairs and len(after) > 0
-    return k.map(both, spatial=len(after), pairs=pairs).map_masks(seen)
+    return k.map(both, spatial=len(after), pairs=pairs)
 
 
 def _of_contraction(
@@ -148,8 +122,6 @@ def flatten(layer: nn.Flatten, k: Covariances, propagate: Propagate) -> Covarian
     k = k.equal_positions()
     axes = tuple(range(k.examples, k.examples + k.spatial))
     channels = k.channels * math.prod(k.nngp.shape[a] for a in axes)
-    # What is not there counts as zeros.
-    k = k.replace(first_mask=None, second_mask=None)
     return k.map(lambda c: jnp.mean(c, axes), spatial=0, channels=channels)
 
 
@@ -162,7 +134,6 @@ def global_pool(
     axes = tuple(range(k.examples, k.examples + 2 * k.spatial))
     first, second = k.first_mask, k.second_mask
     k = k.map(lambda c: jnp.sum(c, axes), spatial=0, pairs=False)
-    k = k.replace(first_mask=None, second_mask=None)
     if layer.total:
         return k
     once = axes[: len(axes) // 2]
@@ -185,34 +156,12 @@ def pool(layer: nn.Pool, k: Covariances, propagate: Propagate) -> Covariances:
                 covariance = _pool_axis(layer, a, axis, covariance)
         return covariance
 
-    def seen(mask: Array) -> Array:
-        for a, window in enumerate(layer.window):
-            mask = _centres(k, a, mask, window, layer.steps[a], layer.padding)
-        return mask
-
-    return k.map(reduce).map_masks(seen)
-
-
-def _centres(
-    k: Covariances,
-    a: int,
-    mask: Array,
-    extent: int,
-    stride: int,
-    padding: Padding,
-) -> Array:
-    """A window has something where the position at its centre has."""
-    axis = k.examples + a
-    size = mask.shape[axis]
-    before, after = _padding(padding, a, size, extent, stride)
-    count = (size + before + after - extent) // stride + 1
-    centres = np.arange(count) * stride + (extent - 1) // 2 - before
-    return jnp.take(mask, np.clip(centres, 0, size - 1), axis)
+    return k.map(reduce)
 
 
 def _pool_axis(layer: nn.Pool, a: int, axis: int, covariance: Array) -> Array:
     size, window, stride = covariance.shape[axis], layer.window[a], layer.steps[a]
-    before, after = _padding(layer.padding, a, size, window, stride)
+    before, after = around(layer.padding, a, size, window, stride)
     count = (size + before + after - window) // stride + 1
 
     def total(values: Array, axis: int) -> Array:
@@ -245,13 +194,7 @@ def resize(layer: nn.Resize, k: Covariances, propagate: Propagate) -> Covariance
             covariance = moved(covariance, a, _axes(k, a))
         return covariance
 
-    def seen(mask: Array) -> Array:
-        share = mask.astype(k.nngp.dtype)
-        for a in range(k.spatial):
-            share = moved(share, a, (k.examples + a,))
-        return share != 0
-
-    return k.map(all_axes).map_masks(seen)
+    return k.map(all_axes)
 
 
 def index(layer: nn.Index, k: Covariances, propagate: Propagate) -> Covariances:
@@ -262,9 +205,7 @@ def index(layer: nn.Index, k: Covariances, propagate: Propagate) -> Covariances:
     both = chosen * 2 if k.pairs else chosen
     left = sum(isinstance(one, slice) for one in chosen)
     after = k.map(lambda c: c[(*examples, *both)], spatial=left)
-    return after.replace(pairs=k.pairs and left > 0).map_masks(
-        lambda mask: mask[(*examples, *chosen)]
-    )
+    return after.replace(pairs=k.pairs and left > 0)
 
 
 def check_spatial(layer: object, k: Covariances, spatial: int) -> None:
@@ -280,16 +221,6 @@ def _axes(k: Covariances, a: int) -> tuple[int, ...]:
     """Where the a-th spatial axis is in a covariance: once or twice."""
     axis = k.examples + a
     return (axis, axis + k.spatial) if k.pairs else (axis,)
-
-
-def _padding(
-    padding: Padding, a: int, size: int, extent: int, stride: int
-) -> tuple[int, int]:
-    if padding == "CIRCULAR":
-        return (extent - 1) // 2, extent // 2
-    if isinstance(padding, str):
-        return jax.lax.padtype_to_pads((size,), (extent,), (stride,), padding)[0]
-    return padding[a]
 
 
 def _pad(
