@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,34 +19,45 @@ LEAST_ROWS = 256
 """Products of fewer rows spend much of their time on packing the coefficients."""
 
 
+class Cut(NamedTuple):
+    """How a product is computed.
+
+    Attributes:
+        blocks: how many blocks of rows there are.
+        apart: True, unknown to the compiler, to keep an expansion apart from the
+            product with it, or None.
+    """
+
+    blocks: int
+    apart: Array | None = None
+
+
 def forward(
-    basis: Any, order: int, x: Array, s: Array | None, c: Array, *, blocks: int
+    basis: Any, order: int, x: Array, s: Array | None, c: Array, *, cut: Cut
 ) -> Array:
     """``y[b, o] = sum_{g, i} s[b, i] phi_g(x[b, i]) c[g, i, o]``."""
     columns = c.reshape(c.shape[0] * c.shape[1], c.shape[2])
 
     def one(block: list[Array]) -> Array:
-        return _dot(_rows(basis, order, *block), columns)
+        return _dot(_rows(basis, order, cut.apart, *block), columns)
 
-    return _map(one, [x] if s is None else [x, s], blocks)
+    return _map(one, [x] if s is None else [x, s], cut.blocks)
 
 
 def coefficients(
-    basis: Any, order: int, x: Array, s: Array | None, t: Array, *, blocks: int
+    basis: Any, order: int, x: Array, s: Array | None, t: Array, *, cut: Cut
 ) -> Array:
     """``C[g, i, o] = sum_b s[b, i] phi_g(x[b, i]) t[b, o]``."""
 
     def one(block: list[Array]) -> Array:
         *inputs, cotangent = block
-        return _dot(_rows(basis, order, *inputs).T, cotangent)
+        return _dot(_rows(basis, order, cut.apart, *inputs).T, cotangent)
 
-    total = _sum(one, [x, t] if s is None else [x, s, t], blocks)
+    total = _sum(one, [x, t] if s is None else [x, s, t], cut.blocks)
     return total.reshape(basis.size, x.shape[1], t.shape[1])
 
 
-def scales(
-    basis: Any, order: int, x: Array, c: Array, t: Array, *, blocks: int
-) -> Array:
+def scales(basis: Any, order: int, x: Array, c: Array, t: Array, *, cut: Cut) -> Array:
     """``S[b, i] = sum_{g, o} phi_g(x[b, i]) c[g, i, o] t[b, o]``."""
     columns = c.reshape(c.shape[0] * c.shape[1], c.shape[2])
 
@@ -56,7 +67,7 @@ def scales(
         back = _dot(cotangent, columns.T).reshape(values.shape)
         return jnp.sum(back * values, axis=-2)
 
-    return _map(one, [x, t], blocks)
+    return _map(one, [x, t], cut.blocks)
 
 
 def number_of_blocks(rows: int, inner: int, itemsize: int, platform: str) -> int:
@@ -69,10 +80,33 @@ def number_of_blocks(rows: int, inner: int, itemsize: int, platform: str) -> int
     return next((n for n in near if rows % n == 0), wanted)
 
 
-def _rows(basis: Any, order: int, x: Array, s: Array | None = None) -> Array:
-    values = bases.expand(basis, x, order)
-    if s is not None:
-        values = values * s[:, None, :].astype(values.dtype)
+def apart(x: Array, platform: str) -> Array | None:
+    """For :class:`Cut`: on a CPU, that nothing is greater than infinity."""
+    return ~(jnp.sum(x.ravel()[:1]) > jnp.inf) if platform == "cpu" else None
+
+
+def _rows(
+    basis: Any, order: int, apart: Array | None, x: Array, s: Array | None = None
+) -> Array:
+    def expand(inputs: list[Array]) -> Array:
+        values = bases.expand(basis, inputs[0], order)
+        if s is not None:
+            values = values * inputs[1][:, None, :].astype(values.dtype)
+        return values
+
+    inputs = [x] if s is None else [x, s]
+    if apart is None:
+        values = expand(inputs)
+    else:
+        # XLA for CPUs would make the expansion in the shape that the product takes, in
+        # a loop that finds function and input of each entry by division: ten times
+        # slower than one over rows, functions and inputs.
+        like = jax.eval_shape(expand, inputs)
+
+        def nothing(inputs: list[Array]) -> Array:
+            return mesh.vary_like(jnp.zeros(like.shape, like.dtype), inputs)
+
+        values = lax.cond(apart, expand, nothing, inputs)
     return values.reshape(len(x), values.shape[1] * values.shape[2])
 
 

@@ -325,10 +325,11 @@ def _compute(*operands: Array, static: Static, platform: str) -> Array:
                 out = static.out
                 y = tiled.product(basis, static.order, out, named, kernels, interpret)
         if y is None:
-            y = _by_xla(basis, named, static, platform, members)
+            y = _by_xla(basis, named, static, platform, members, apart)
         return y.astype(static.dtype)
 
     members = math.prod(levels.sizes(static.levels, operands))
+    apart = blocked.apart(operands[static.roles.index("x")], platform)
     return levels.over(one, static.levels)(*operands)
 
 
@@ -338,13 +339,19 @@ def _wants_mosaic(static: Static, platform: str) -> bool:
 
 
 def _by_xla(
-    basis: Any, named: dict[str, Any], static: Static, platform: str, members: int
+    basis: Any,
+    named: dict[str, Any],
+    static: Static,
+    platform: str,
+    members: int,
+    apart: Array | None,
 ) -> Array:
     x = named["x"]
     inner = basis.size * x.shape[1] * members
     blocks = blocked.number_of_blocks(len(x), inner, x.dtype.itemsize, platform)
     product = {"t": blocked.forward, "c": blocked.coefficients, "s": blocked.scales}
-    return product[static.out](basis, static.order, **named, blocks=blocks)
+    cut = blocked.Cut(blocks, apart)
+    return product[static.out](basis, static.order, **named, cut=cut)
 
 
 def written_out(*operands: Array, static: Static) -> Array:

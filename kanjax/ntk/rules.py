@@ -44,6 +44,23 @@ class Rule(NamedTuple):
             what is needed behind it.
         channelwise: whether the rule knows of ``Covariances.scales``; if not, channels
             are averaged before it.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from kanjax import model, nn, ntk
+        >>> @model.dataclass
+        ... class Double:
+        ...     def init(self, key):
+        ...         return ()
+        ...
+        ...     def apply(self, params, x, *, key=None):
+        ...         return 2 * x
+        >>> def double(layer, k, propagate):
+        ...     return k.map(lambda covariance: 4 * covariance)
+        >>> net = model.Sequential((nn.Dense(2, 8, parameterization="ntk"), Double()))
+        >>> kernel = ntk.infinite(net, rules={Double: ntk.Rule(double)})
+        >>> kernel(jnp.ones((1, 2))).nngp.tolist()
+        [[4.0]]
     """
 
     propagate: Callable[[Any, Covariances, Propagate], Covariances]

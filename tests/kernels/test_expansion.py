@@ -172,30 +172,48 @@ def test_kernels_on_many_ragged_tiles(name, kernels, out, order, key):
 
 @pytest.mark.parametrize("out", ["t", "c", "s"])
 @pytest.mark.parametrize("blocks", [1, 3, 8])
-def test_blocks_of_rows_change_nothing(out, blocks, key, x64):
+@pytest.mark.parametrize("platform", ["cpu", "cuda"])
+def test_blocks_of_rows_change_nothing(out, blocks, platform, key, x64):
     basis = BASES["with residual"]
     x, c = operands(key, basis, (16, 3, 2))
+    apart = blocked.apart(x, platform)
     named = {"x": x, "s": jnp.cos(x), "c": c, "t": jnp.ones((16, 2)) + x[:, :1]}
     named.pop(out)
     run = {"t": blocked.forward, "c": blocked.coefficients, "s": blocked.scales}[out]
     np.testing.assert_allclose(
-        run(basis, 1, **named, blocks=blocks),
+        run(basis, 1, **named, cut=blocked.Cut(blocks, apart)),
         reference.form(basis, 1, out, **named),
         rtol=1e-12,
         atol=1e-12,
     )
 
 
+@pytest.mark.parametrize("first", [0.3, jnp.inf, -jnp.inf, jnp.nan])
+def test_an_expansion_apart_from_its_product_is_the_same(first, key):
+    """Whatever the first input, by which the compiler is kept from joining both."""
+    basis = bases.Chebyshev(3)
+    x = jax.random.uniform(key, (6, 3)).at[0, 0].set(first)
+    c = jax.random.normal(key, (basis.size, 3, 2))
+    product = jax.jit(lambda x, c: _product(x, c, basis)).lower(x, c).compile()
+    assert " conditional(" in product.as_text()
+    expected = reference.form(basis, 0, "t", x, None, c)
+    np.testing.assert_allclose(product(x, c), expected, rtol=1e-5, atol=1e-6)
+
+
 def forward_only(x, coef, t):
     return _product(x, coef, bases.BSpline(5))
 
 
-def backward_only(x, coef, t):
-    return jax.vjp(lambda *a: _product(*a, bases.BSpline(5)), x, coef)[1](t)
+def by_coefficients(x, coef, t):
+    return jax.vjp(lambda c: _product(x, c, bases.BSpline(5)), coef)[1](t)
+
+
+def by_inputs(x, coef, t):
+    return jax.vjp(lambda x: _product(x, coef, bases.BSpline(5)), x)[1](t)
 
 
 @pytest.mark.optimised
-@pytest.mark.parametrize("f", [forward_only, backward_only])
+@pytest.mark.parametrize("f", [forward_only, by_coefficients, by_inputs])
 def test_memory_is_one_block_whatever_the_batch(f):
     def temporary(batch):
         given = jnp.zeros((batch, 64)), jnp.zeros((8, 64, 64)), jnp.zeros((batch, 64))
