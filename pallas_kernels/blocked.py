@@ -17,6 +17,8 @@ memory is bounded, with few launches."""
 OTHER_BYTES = 2**28
 LEAST_ROWS = 256
 """Products of fewer rows spend much of their time on packing the coefficients."""
+LEAST_APART = 2**14
+"""Smaller expansions are not worth a branch and its compilation."""
 
 
 class Cut(NamedTuple):

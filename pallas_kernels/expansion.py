@@ -350,7 +350,8 @@ def _by_xla(
     inner = basis.size * x.shape[1] * members
     blocks = blocked.number_of_blocks(len(x), inner, x.dtype.itemsize, platform)
     product = {"t": blocked.forward, "c": blocked.coefficients, "s": blocked.scales}
-    cut = blocked.Cut(blocks, apart)
+    is_large = len(x) * inner >= blocked.LEAST_APART
+    cut = blocked.Cut(blocks, apart if is_large else None)
     return product[static.out](basis, static.order, **named, cut=cut)
 
 

@@ -192,10 +192,12 @@ def test_blocks_of_rows_change_nothing(out, blocks, platform, key, x64):
 def test_an_expansion_apart_from_its_product_is_the_same(first, key):
     """Whatever the first input, by which the compiler is kept from joining both."""
     basis = bases.Chebyshev(3)
-    x = jax.random.uniform(key, (6, 3)).at[0, 0].set(first)
-    c = jax.random.normal(key, (basis.size, 3, 2))
+    x = jax.random.uniform(key, (512, 16)).at[0, 0].set(first)
+    c = jax.random.normal(key, (basis.size, 16, 2))
     product = jax.jit(lambda x, c: _product(x, c, basis)).lower(x, c).compile()
     assert " conditional(" in product.as_text()
+    few = jax.jit(lambda x, c: _product(x, c, basis)).lower(x[:8], c).compile()
+    assert " conditional(" not in few.as_text()
     expected = reference.form(basis, 0, "t", x, None, c)
     np.testing.assert_allclose(product(x, c), expected, rtol=1e-5, atol=1e-6)
 
