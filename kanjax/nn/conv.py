@@ -102,6 +102,16 @@ class Conv:
         return linear.has_bias(self.use_bias, self.parameterization, self.bias_scale)
 
     @property
+    def steps(self) -> tuple[int, ...]:
+        """The strides, one for each spatial axis."""
+        return self._each(self.strides)
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        """The distances of the kernel's points, one for each spatial axis."""
+        return self._each(self.dilation)
+
+    @property
     def _spatial(self) -> int:
         return len(self.kernel_size)
 
@@ -151,22 +161,23 @@ class Conv:
 
     def _convolve(self, images: Array, kernel: Array) -> Array:
         dtype = jnp.result_type(images, kernel)
-        dilation = self._each(self.dilation)
         padding = self.padding
         if padding == "CIRCULAR":
-            extents = [
-                d * (k - 1) for k, d in zip(self.kernel_size, dilation, strict=True)
+            widths = [
+                around(padding, a, images.shape[a + 1], d * (k - 1) + 1, 1)
+                for a, (k, d) in enumerate(
+                    zip(self.kernel_size, self.dilations, strict=True)
+                )
             ]
-            around = [(extent // 2, (extent + 1) // 2) for extent in extents]
-            images = jnp.pad(images, [(0, 0), *around, (0, 0)], mode="wrap")
+            images = jnp.pad(images, [(0, 0), *widths, (0, 0)], mode="wrap")
             padding = "VALID"
         layout, kernel_layout = LAYOUTS[self._spatial]
         return jax.lax.conv_general_dilated(
             images.astype(dtype),
             kernel.astype(dtype),
-            window_strides=self._each(self.strides),
+            window_strides=self.steps,
             padding=padding,
-            rhs_dilation=dilation,
+            rhs_dilation=self.dilations,
             dimension_numbers=(layout, kernel_layout, layout),
             feature_group_count=self.groups,
         )

@@ -87,23 +87,12 @@ class LinearAttention:
         return self.attend(params, x, source_of_keys(self, params, x, key))
 
     def attend(
-        self,
-        params: dict[str, model.Params],
-        x: Array,
-        source: Array,
-        mask: Array | None = None,
+        self, params: dict[str, model.Params], x: Array, source: Array
     ) -> Float[Array, "*batch out"]:
-        """The outputs, given what queries and keys are taken of.
+        """The outputs, with queries and keys of (..., *positions, key_features).
 
-        Args:
-            params: as :meth:`init` gives them.
-            x: (..., *positions, features).
-            source: (..., *positions, key_features).
-            mask: (..., *positions), True where there is a token to look at; None if
-                there is everywhere.
+        A token of zeros adds nothing to any output.
         """
-        if mask is not None:
-            x = jnp.where(mask[..., None], x, 0)
         positions = x.shape[:-1]
         source, x = (as_tokens(values, self.spatial) for values in (source, x))
         queries, keys, values = (

@@ -34,18 +34,19 @@ class Masked:
 
     Its data are pairs: ``apply(params, (x, mask))``, with x (n, *positions, channels)
     or tokens (n, *positions), and a boolean mask (n, *positions), True where there is
-    something; what x has elsewhere is not read. (Of a ``GraphNetwork``, x is a pair
-    itself.) Values are zero there behind each
-    layer, ``GlobalPool`` is the mean over, and attention looks at, what is there.
-    Behind a window, of a convolution or of pooling, there is something where there was
-    at its centre; behind a transposed convolution that sees nothing else.
+    something; what x has elsewhere is not read. Of a ``GraphNetwork``, x is a pair
+    itself. Behind each layer values are zero where there is nothing, ``GlobalPool`` is
+    the mean over, and attention looks at, what is there. Behind a window, of a
+    convolution or of pooling, there is something where there was at its centre; behind
+    a transposed convolution, where it sees nothing else.
 
-    It is what ``kj.ntk.infinite(network)(x, mask1=mask)`` is the limit of.
+    ``kj.ntk.infinite(network)(x, mask1=mask)`` is the limit of it.
 
     Args:
         network: of layers of :mod:`kanjax.nn`, in ``Sequential``, ``Residual``,
-            ``Parallel``, ``Product``, ``Concatenate`` or ``GraphNetwork``; any other
-            layer must act on each position by itself, or say how in :func:`behind`.
+            ``Parallel``, ``Product``, ``Concatenate`` or ``GraphNetwork``. Any other
+            layer must take what is zero for what is not there; one that moves
+            positions must say how in :func:`behind`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -114,13 +115,10 @@ def behind(layer: Any, mask: Array) -> Mask:
 @behind.register(ConvLocal)
 def _behind_conv(layer: Any, mask: Array) -> Array:
     spatial = len(layer.kernel_size)
-    dilation, strides = (
-        value if isinstance(value, tuple) else (value,) * spatial
-        for value in (getattr(layer, "dilation", 1), layer.strides)
-    )
+    dilations = layer.dilations if isinstance(layer, Conv) else (1,) * spatial
     for a, window in enumerate(layer.kernel_size):
-        extent = dilation[a] * (window - 1) + 1
-        mask = _centres(mask, a - spatial, extent, strides[a], layer.padding, a)
+        extent = dilations[a] * (window - 1) + 1
+        mask = _centres(mask, a - spatial, extent, layer.steps[a], layer.padding, a)
     return mask
 
 
@@ -243,16 +241,27 @@ def _through_attention(
     return _zeroed(layer.apply(params, x, key=key, mask=looks), mask), mask
 
 
-@_through.register(TiedAttention)
-@_through.register(LinearAttention)
-def _through_key_model(
-    layer: Any, params: Any, x: Array, mask: Array, key: Array | None
+@_through.register
+def _through_tied_attention(
+    layer: TiedAttention, params: Any, x: Array, mask: Array, key: Array | None
 ) -> Values:
-    tied_attention.check_tokens(x, layer.features, layer.spatial)
-    source = x
-    if layer.key_model is not None:
-        source, _ = _through(layer.key_model, params["key_model"], x, mask, key)
+    source = _source(layer, params, x, mask, key)
     return _zeroed(layer.attend(params, x, source, mask), mask), mask
+
+
+@_through.register
+def _through_linear_attention(
+    layer: LinearAttention, params: Any, x: Array, mask: Array, key: Array | None
+) -> Values:
+    source = _source(layer, params, x, mask, key)
+    return _zeroed(layer.attend(params, x, source), mask), mask
+
+
+def _source(layer: Any, params: Any, x: Array, mask: Array, key: Array | None) -> Array:
+    tied_attention.check_tokens(x, layer.features, layer.spatial)
+    if layer.key_model is None:
+        return x
+    return _through(layer.key_model, params["key_model"], x, mask, key)[0]
 
 
 @_through.register

@@ -26,7 +26,7 @@ def conv(layer: nn.Conv, k: Covariances, propagate: Propagate) -> Covariances:
             "is a rule for groups=1 only."
         )
     points = math.prod(layer.kernel_size)
-    dilation, strides = (_each(v, k.spatial) for v in (layer.dilation, layer.strides))
+    dilation, strides = layer.dilations, layer.steps
 
     def mean(covariance: Array) -> Array:
         widths = [(0, 0)] * covariance.ndim
@@ -245,10 +245,6 @@ def _shifted_sum(
         total = part if total is None else total + part
     assert total is not None
     return total
-
-
-def _each(value: int | tuple[int, ...], spatial: int) -> tuple[int, ...]:
-    return value if isinstance(value, tuple) else (value,) * spatial
 
 
 def _never(layer: object, behind: bool, needs: Callable) -> bool:

@@ -176,7 +176,7 @@ def test_kernels_on_many_ragged_tiles(name, kernels, out, order, key):
 def test_blocks_of_rows_change_nothing(out, blocks, platform, key, x64):
     basis = BASES["with residual"]
     x, c = operands(key, basis, (16, 3, 2))
-    apart = blocked.apart(x, platform)
+    apart = blocked.always(x, platform)
     named = {"x": x, "s": jnp.cos(x), "c": c, "t": jnp.ones((16, 2)) + x[:, :1]}
     named.pop(out)
     run = {"t": blocked.forward, "c": blocked.coefficients, "s": blocked.scales}[out]
