@@ -18,8 +18,8 @@ OTHER_BYTES = 2**28
 LEAST_ROWS = 256
 """Products of fewer rows spend much of their time on packing the coefficients."""
 LEAST_APART = 2**13
-"""Entries of an expansion that is quicker apart (measured); for smaller ones compiling a
-branch is not worth it."""
+"""Entries of an expansion that is quicker apart (measured); for smaller ones compiling
+a branch is not worth it."""
 
 
 class Cut(NamedTuple):
