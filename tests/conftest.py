@@ -5,6 +5,8 @@ import pathlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Optimising takes longer than what it saves, in processes that tests start as well.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -16,7 +18,6 @@ if jax.__version_info__ < (0, 11):
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
     FLAGS.append("--xla_cpu_parallel_codegen_split_count=1")
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
-jax.config.update("jax_disable_most_optimizations", True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,13 +44,9 @@ def x64():
 
 @pytest.fixture(autouse=True)
 def compilation(request: pytest.FixtureRequest):
-    """Optimise what marked tests compile: long ones, or such as look at the program.
-
-    For all others optimising takes longer than what it saves.
-    """
-    names = ("slow", "optimised")
-    marked = any(request.node.get_closest_marker(name) for name in names)
-    jax.config.update("jax_disable_most_optimizations", not marked)
+    """Optimise what marked tests compile."""
+    if request.node.get_closest_marker("optimised"):
+        jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", True)
 

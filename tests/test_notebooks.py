@@ -93,8 +93,6 @@ def test_notebook_runs(name: str, tmp_path: pathlib.Path) -> None:
         "JUPYTER_PATH": str(tmp_path),
         "IPYTHONDIR": str(tmp_path / "ipython"),
         "PYTHONPATH": str(ROOT),
-        # One device, and little optimisation: a short run is mostly compilation.
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
     }
     done = subprocess.run(
         [sys.executable, "-c", EXECUTE, str(source), str(result), str(folder)],
