@@ -177,10 +177,10 @@ def test_interrupted_study_resumes_to_the_same_result(finished, tmp_path):
     [
         {"data": "breast_cancer", "model": "mlp"},
         {"data": "wine", "model": "hopfield"},
-        {"data": "wine", "basis": "rational"},
+        {"data": "wine", "basis": "rational", "widths": (13, 3, 3)},
         {"data": "feynman:sin(pi*x)+y^2", "basis": "fourier", "optimizer": "lbfgs"},
     ],
-    ids=lambda options: "-".join(options.values()),
+    ids=lambda options: "-".join(map(str, options.values())),
 )
 def test_other_models_bases_and_tasks(options, tmp_path):
     settings = {**SMALL, "members": 2, **options}
