@@ -18,8 +18,8 @@ OTHER_BYTES = 2**28
 LEAST_ROWS = 256
 """Products of fewer rows spend much of their time on packing the coefficients."""
 LEAST_APART = 2**13
-"""Entries of an expansion that is quicker apart (measured); for smaller ones compiling
-a branch is not worth it."""
+"""The fewest entries of an expansion that is kept apart from its product: as many are
+quicker so (measured), and for fewer compiling a branch is not worth it."""
 
 
 class Cut(NamedTuple):
@@ -102,8 +102,8 @@ def _rows(
         values = expand(inputs)
     else:
         # XLA for CPUs would make the expansion in the shape that the product takes, in
-        # a loop that finds function and input of each entry by division: ten times
-        # slower than one over rows, functions and inputs.
+        # a loop that finds function and input of each entry by division: nine times
+        # slower (measured) than one over rows, functions and inputs.
         like = jax.eval_shape(expand, inputs)
 
         def nothing(inputs: list[Array]) -> Array:

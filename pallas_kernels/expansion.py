@@ -329,6 +329,7 @@ def _compute(*operands: Array, static: Static, platform: str) -> Array:
         return y.astype(static.dtype)
 
     members = math.prod(levels.sizes(static.levels, operands))
+    # Outside of vmap, under which the branch would compute and select.
     apart = blocked.always(operands[static.roles.index("x")], platform)
     return levels.over(one, static.levels)(*operands)
 
