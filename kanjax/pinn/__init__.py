@@ -1,0 +1,1 @@
+"""Physics-informed networks: state a differential equation, solve it, and be told."""
