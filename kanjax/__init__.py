@@ -1,9 +1,9 @@
 """kanjax: networks as functions, in JAX.
 
 Kolmogorov-Arnold networks, tangent kernels, Hopfield memories and loss landscapes
-as pure functions on parameter pytrees. ``plotting``, ``study``, ``papers`` and
-``interop`` load on first use, since they bring matplotlib, pandas and other large
-packages with them.
+as pure functions on parameter pytrees. ``plotting``, ``study``, ``papers``,
+``interop``, ``systems`` and ``pinn`` load on first use: some bring matplotlib, pandas
+and other large packages with them.
 """
 
 import importlib
@@ -24,7 +24,7 @@ from kanjax import (
 )
 
 if TYPE_CHECKING:
-    from kanjax import interop, papers, plotting, study
+    from kanjax import interop, papers, pinn, plotting, study, systems
 
 __version__ = "0.1.0"
 
@@ -41,12 +41,14 @@ __all__ = [
     "nn",
     "ntk",
     "papers",
+    "pinn",
     "plotting",
     "study",
+    "systems",
     "training",
 ]
 
-_LAZY = ("interop", "papers", "plotting", "study")
+_LAZY = ("interop", "papers", "pinn", "plotting", "study", "systems")
 
 
 def __getattr__(name: str) -> Any:
