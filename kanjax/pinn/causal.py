@@ -34,8 +34,8 @@ def causal_weights(
         initial: the loss of the initial condition, if that is soft.
 
     Example:
-        >>> causal_weights(jnp.array([1.0, 2.0, 3.0]), 0.5).round(3)
-        Array([1.   , 0.607, 0.223], dtype=float32)
+        >>> [round(float(w), 3) for w in causal_weights(jnp.arange(1.0, 4.0), 0.5)]
+        [1.0, 0.607, 0.223]
     """
     earlier = jnp.cumsum(losses) - losses
     # A first entry of exactly 0, which rounding of the difference might miss.
@@ -127,6 +127,7 @@ class Annealing(NamedTuple):
         steps: taken at each epsilon, (epsilons,).
         losses: at the end of each block of steps, (epsilons, blocks); NaN where none.
         smallest: the smallest weight there, (epsilons, blocks); NaN where none.
+        records: what ``record`` gave there, with leading axes (epsilons, blocks).
         converged: whether the last smallest weight exceeds delta: below, the field at
             late times is not trained and not to be trusted.
     """
@@ -135,6 +136,7 @@ class Annealing(NamedTuple):
     steps: Int[Array, " epsilons"]
     losses: Float[Array, "epsilons blocks"]
     smallest: Float[Array, "epsilons blocks"]
+    records: Any
     converged: Bool[Array, ""]
 
 
@@ -147,6 +149,7 @@ def anneal(
     steps: int,
     delta: float = 0.99,
     block: int = 100,
+    record: Callable[[Params, Array], Any] | None = None,
 ) -> Annealing:
     """Train at rising epsilons, each until the smallest weight exceeds delta.
 
@@ -161,6 +164,8 @@ def anneal(
         steps: at most, for each epsilon; a multiple of block.
         delta: the bound of the stopping criterion.
         block: steps between tests of it.
+        record: ``record(params, epsilon)``, floating-point arrays to keep at the end of
+            each block, such as weights or an error; nothing by default.
 
     Raises:
         ValueError: if there is no epsilon, one is negative, or block does not divide
@@ -176,6 +181,9 @@ def anneal(
         )
     blocks = steps // block
 
+    def note(params: Params, epsilon: Array, result: Causal) -> Any:
+        return result, () if record is None else record(params, epsilon)
+
     def one_step(carry: Any, _: None) -> Any:
         params, state, epsilon, _ = carry
 
@@ -188,33 +196,43 @@ def anneal(
         return (optax.apply_updates(params, updates), state, epsilon, result), None
 
     def one_block(carry: Any) -> Any:
-        params, state, epsilon, result, i, log = carry
-        start = (params, state, epsilon, result)
-        (params, state, _, result), _ = jax.lax.scan(
-            one_step, start, None, length=block
-        )
-        log = log.at[:, i].set(jnp.stack([result.loss, result.smallest]))
-        return params, state, epsilon, result, i + 1, log
+        (params, state, epsilon, result), i, log = carry
+        training = (params, state, epsilon, result)
+        training, _ = jax.lax.scan(one_step, training, None, length=block)
+        entry = note(training[0], epsilon, training[3])
+        log = jax.tree.map(lambda rows, row: rows.at[i].set(row), log, entry)
+        return training, i + 1, log
 
     def goes_on(carry: Any) -> Array:
-        *_, result, i, _ = carry
+        (*_, result), i, _ = carry
         return (i < blocks) & ((i == 0) | (result.smallest <= delta))
 
     def stage(carry: Any, epsilon: Array) -> Any:
         params, state = carry
         first = loss(params, epsilon)
-        empty = jnp.full((2, blocks), jnp.nan, first.loss.dtype)
-        start = (params, state, epsilon, first, jnp.zeros((), int), empty)
-        params, state, _, _, i, log = jax.lax.while_loop(goes_on, one_block, start)
-        return (params, state), (i, log)
+        log = jax.tree.map(
+            lambda entry: jnp.full((blocks, *entry.shape), jnp.nan, entry.dtype),
+            jax.eval_shape(note, params, epsilon, first),
+        )
+        training = (params, state, epsilon, first)
+        start = (training, jnp.zeros((), int), log)
+        training, i, log = jax.lax.while_loop(goes_on, one_block, start)
+        return training[:2], (i, log)
 
     dtype = jnp.result_type(*jax.tree.leaves(params))
     start = (params, optimizer.init(params))
-    (params, _), (counts, logs) = jax.lax.scan(
+    (params, _), (counts, (results, records)) = jax.lax.scan(
         stage, start, jnp.asarray(epsilons, dtype)
     )
-    converged = loss(params, jnp.asarray(epsilons[-1], dtype)).smallest > delta
-    return Annealing(params, counts * block, logs[:, 0], logs[:, 1], converged)
+    last = loss(params, jnp.asarray(epsilons[-1], dtype))
+    return Annealing(
+        params,
+        counts * block,
+        results.loss,
+        results.smallest,
+        records,
+        last.smallest > delta,
+    )
 
 
 def march(
