@@ -37,9 +37,9 @@ def causal_weights(
         >>> [round(float(w), 3) for w in causal_weights(jnp.arange(1.0, 4.0), 0.5)]
         [1.0, 0.607, 0.223]
     """
-    earlier = jnp.cumsum(losses) - losses
-    # A first entry of exactly 0, which rounding of the difference might miss.
-    earlier = earlier.at[0].set(0) + initial
+    # A running sum never decreases, where a difference of two could by rounding.
+    earlier = jnp.cumsum(losses.at[-1].set(0))
+    earlier = jnp.roll(earlier, 1).at[0].set(0) + initial
     return jax.lax.stop_gradient(jnp.exp(-epsilon * earlier))
 
 

@@ -283,10 +283,10 @@ def sample(
     keys = jax.random.split(key, 1 + len(problem.conditions))
     drawn = {INTERIOR: sampler(problem.domain, points, key=keys[0])}
     for k, (name, c) in zip(keys[1:], problem.conditions.items(), strict=True):
-        if isinstance(c.place, domains.Domain):
-            drawn[name] = sampler(c.place, few, key=k)
-        else:
+        if isinstance(c.place, jax.Array):
             drawn[name] = c.place
+        else:
+            drawn[name] = sampler(c.place, few, key=k)
     return drawn
 
 
@@ -298,7 +298,7 @@ def _check_initial(problem: Problem) -> None:
     starts = [
         p for p in places if isinstance(p, domains.TimeSpace) and p.start == p.end
     ]
-    data = [p for p in places if not isinstance(p, domains.Domain)]
+    data = [p for p in places if isinstance(p, jax.Array)]
     if problem.constrain is None and not starts and not data:
         raise ValueError(
             "the domain has time, but there is no initial condition: add one at "

@@ -305,7 +305,8 @@ def _judge(
     before, _, _ = measure(params=first)
     _, rough, _ = measure(params=coarse.params)
     after, u, smallest = measure(params=fine.params)
-    sizes = {k: float(v) ** 0.5 for k, v in after.items()}
+    # A compiled program sorts the names.
+    sizes = {k: float(after[k]) ** 0.5 for k in problems.residuals(problem, net)}
     change = _distance(u, rough)
     checks = []
     for name, size in sizes.items():

@@ -213,8 +213,9 @@ def cole_hopf(
     t, x = z[:, :1], z[:, 1:]
     y = x - jnp.sqrt(4 * viscosity * t) * eta
     exponent = -jnp.cos(jnp.pi * y) / (2 * jnp.pi * viscosity)
-    # The largest exponent is taken out, or the exponentials overflow.
-    heights = weights * jnp.exp(exponent - jnp.max(exponent, axis=1, keepdims=True))
+    # The largest exponent is taken out of the ratio, or the exponentials overflow.
+    largest = jax.lax.stop_gradient(jnp.max(exponent, axis=1, keepdims=True))
+    heights = weights * jnp.exp(exponent - largest)
     slopes = jnp.sum(heights * jnp.sin(jnp.pi * y), axis=1)
     return -slopes / jnp.sum(heights, axis=1)
 
