@@ -31,6 +31,7 @@ PAPER = papers.Paper(
 EPSILONS = (0.01, 0.1, 1.0, 10.0)
 STEEP = (0.1, 1.0, 10.0, 100.0)
 TRUSTED = 0.8
+BLOCK = 250
 NEVER = 2.0
 """A bound that no weight exceeds: all steps are taken."""
 TIMES = jnp.linspace(0.0, 8.0, 128)[:, None]
@@ -100,11 +101,9 @@ def _slice_losses(params: Any) -> Array:
     return jnp.sum(residuals**2, axis=1)
 
 
-def _train(
-    epsilons: tuple[float, ...], steps: int, seeds: int, known: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Errors and weights of all seeds at the end of each block of steps."""
-    truth = jnp.asarray(known, jnp.float32)
+@functools.partial(jax.jit, static_argnames=("steps", "seeds"))
+def _run(epsilons: Array, truth: Array, *, steps: int, seeds: int) -> Any:
+    """States at the end, and errors and weights after each block of steps."""
     rate = optax.exponential_decay(3e-3, 1000, 0.85)
 
     def record(params: Any, epsilon: Array) -> tuple[Array, Array]:
@@ -119,19 +118,27 @@ def _train(
             epsilons=epsilons,
             steps=steps,
             delta=NEVER,
-            block=min(250, steps),
+            block=BLOCK,
             record=record,
         )
         return _states(result.params), result.records
 
-    keys = jax.random.split(jax.random.key(0), seeds)
-    states, (errors, weights) = jax.jit(jax.vmap(one_seed))(keys)
+    return jax.vmap(one_seed)(jax.random.split(jax.random.key(0), seeds))
+
+
+def _train(
+    epsilons: tuple[float, ...], steps: int, seeds: int, known: np.ndarray
+) -> dict[str, np.ndarray]:
+    truth = jnp.asarray(known, jnp.float32)
+    states, (errors, weights) = _run(
+        jnp.array(epsilons), truth, steps=steps, seeds=seeds
+    )
+    weights = np.asarray(weights).reshape(seeds, -1, len(TIMES))
     return {
         "states": np.asarray(states),
         "errors": np.asarray(errors).reshape(seeds, -1),
-        "all_weights": np.asarray(weights).reshape(seeds, -1, len(TIMES)),
-        "w": np.asarray(weights)[:, -1, -1].min(axis=-1),
-        "every": np.array(min(250, steps)),
+        "all_weights": weights,
+        "w": weights[:, -1].min(axis=-1),
     }
 
 
@@ -179,15 +186,14 @@ def _figure(runs: dict[str, Any], known: np.ndarray) -> Any:
     for name, color in (("plain", "tab:red"), ("causal", "tab:blue")):
         states = runs[name]["states"]
         swing.plot(t, states[0, :, 0], "--", color=color, label=name)
-        every = int(runs[name]["every"])
         errors = runs[name]["errors"]
-        steps = every * np.arange(1, errors.shape[1] + 1)
+        steps = BLOCK * np.arange(1, errors.shape[1] + 1)
         progress.semilogy(steps, errors.T, color=color, lw=1)
         progress.plot([], [], color=color, label=name)
     swing.set(xlabel="time", ylabel="angle (rad)", title="Seed 1")
     log = runs["causal"]["all_weights"][0]
     for i in np.linspace(0, len(log) - 1, 6).astype(int):
-        weights.plot(t, log[i], label=f"step {(i + 1) * int(runs['causal']['every'])}")
+        weights.plot(t, log[i], label=f"step {(i + 1) * BLOCK}")
     weights.set(xlabel="time", ylabel="causal weight", title="Weights, seed 1")
     progress.set(xlabel="step", ylabel="relative error", title="All seeds")
     for axes in (swing, weights, progress):

@@ -145,7 +145,7 @@ def anneal(
     params: Params,
     optimizer: optax.GradientTransformation,
     *,
-    epsilons: Sequence[float] = EPSILONS,
+    epsilons: Sequence[float] | Array = EPSILONS,
     steps: int,
     delta: float = 0.99,
     block: int = 100,
@@ -160,7 +160,7 @@ def anneal(
         loss: ``loss(params, epsilon)``, e.g. by :func:`causal_loss`.
         params: to start from.
         optimizer: of optax; its state goes on from epsilon to epsilon.
-        epsilons: rising.
+        epsilons: rising, (epsilons,); an array is not checked and can be traced.
         steps: at most, for each epsilon; a multiple of block.
         delta: the bound of the stopping criterion.
         block: steps between tests of it.
@@ -171,7 +171,8 @@ def anneal(
         ValueError: if there is no epsilon, one is negative, or block does not divide
             steps.
     """
-    if not epsilons or min(epsilons) < 0:
+    listed = not isinstance(epsilons, Array)
+    if len(epsilons) == 0 or (listed and min(epsilons) < 0):
         raise ValueError(
             f"epsilons must be at least one, and not negative; got {epsilons!r}."
         )
