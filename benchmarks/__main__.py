@@ -17,6 +17,7 @@ NAMES = (
     "ntk",
     "hopfield",
     "symbolic",
+    "pinn",
 )
 WITH_PEERS = ("kan_layer", "kat", "kernels", "landscape", "hopfield", "symbolic")
 OWNERS = {"hopfield_layers": "hopfield", "kat_rational": "kat", "flashkat": "kernels"}

@@ -32,6 +32,12 @@ def test_kan_layer_compares_with_the_matrix_product(tmp_path):
         assert 1 / product == pytest.approx(case["kanjax_over_matrix_product"], rel=0.1)
 
 
+def test_networks_solve_differential_equations(tmp_path):
+    (row,) = run("pinn", tmp_path)["rows"]
+    assert row["name"] == "poisson" and row["parameters"] == 501
+    assert 0 < row["error"] < 1
+
+
 def test_a_transformer_block_beside_one_with_an_mlp(tmp_path):
     block = run("kat", tmp_path)["block"]
     for mode in ("forward", "step"):
