@@ -18,6 +18,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from kanjax import files
 from kanjax.landscape import pytrees, subspaces
 
 Params = pytrees.Params
@@ -115,11 +116,8 @@ def save_description(description: Description, path: str | os.PathLike[str]) -> 
         )
     arrays["kind"] = np.array(description.kind)
     arrays["bits"] = np.array(description.bits)
-    target = pathlib.Path(path)
-    draft = target.with_name(target.name + ".draft")
-    with draft.open("wb") as file:
+    with files.replacing(path) as file:
         np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
-    os.replace(draft, target)
 
 
 def load_description(path: str | os.PathLike[str]) -> Description:

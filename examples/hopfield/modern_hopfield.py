@@ -19,6 +19,14 @@ from jax import Array
 from kanjax import cli, data, hopfield, model, nn, papers, plotting, training
 from kanjax.hopfield import mean_field, modern
 
+PAPER = papers.Paper(
+    slug="modern-hopfield",
+    title="Hopfield Networks is All You Need",
+    source="Ramsauer et al. (2020), arXiv 2008.02217",
+    room="hopfield",
+    state="in part",
+)
+
 FLIPPED = 0.1
 BETA = 1.0
 POOLS = ("Hopfield", "attention", "max", "mean")
@@ -476,4 +484,4 @@ def _overview(
 
 
 if __name__ == "__main__":
-    cli.reproduce_as_script("modern-hopfield")
+    cli.reproduce_as_script(PAPER.slug)

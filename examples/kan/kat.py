@@ -23,6 +23,14 @@ import kanjax as kj
 from kanjax import cli, papers, plotting
 from kanjax.data import augmentation, files
 
+PAPER = papers.Paper(
+    slug="kat",
+    title="Kolmogorov-Arnold Transformer",
+    source="Yang, Wang (2025), arXiv 2409.10594",
+    room="kan",
+    state="in part",
+)
+
 
 class Setting(NamedTuple):
     """Sizes of a run."""
@@ -51,7 +59,7 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
     if data is not None:
         raise ValueError(
             "data: the claims need none; to train on images of your own, run "
-            "`python examples/kat.py --config tiny --data FOLDER`."
+            "`python examples/kan/kat.py --config tiny --data FOLDER`."
         )
     setting = SETTINGS[scale]
     variances = _variances(setting)
@@ -372,4 +380,4 @@ if __name__ == "__main__":
     if "--config" in sys.argv:
         train(sys.argv[1:])
     else:
-        cli.reproduce_as_script("kat")
+        cli.reproduce_as_script(PAPER.slug)

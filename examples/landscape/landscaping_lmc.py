@@ -23,6 +23,14 @@ import kanjax as kj
 from kanjax import cli, papers, plotting
 from kanjax.plotting import style
 
+PAPER = papers.Paper(
+    slug="landscaping-lmc",
+    title="Landscaping Linear Mode Connectivity",
+    source="Singh et al. (2024), arXiv 2406.16300",
+    room="landscape",
+    state="reproduced",
+)
+
 BATCH = 128
 COMMON = (0.0, 0.02, 0.08, 0.24, 0.6)
 """The shares of training that the runs make together."""
@@ -305,4 +313,4 @@ def _figure(lines: dict[str, Any], near: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    cli.reproduce_as_script("landscaping-lmc")
+    cli.reproduce_as_script(PAPER.slug)

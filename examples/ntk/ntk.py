@@ -15,6 +15,14 @@ import kanjax as kj
 from kanjax import cli, papers
 from kanjax.plotting import style
 
+PAPER = papers.Paper(
+    slug="ntk",
+    title="Neural Tangent Kernel: Convergence and Generalization in Neural Networks",
+    source="Jacot, Gabriel, Hongler (2018), arXiv 1806.07572",
+    room="ntk",
+    state="reproduced",
+)
+
 
 class Size(NamedTuple):
     """How much is run."""
@@ -249,4 +257,4 @@ def _slope(widths, values) -> float:
 
 
 if __name__ == "__main__":
-    cli.reproduce_as_script("ntk")
+    cli.reproduce_as_script(PAPER.slug)

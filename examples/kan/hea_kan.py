@@ -21,6 +21,14 @@ from kanjax.kan import symbolic
 from kanjax.plotting import style
 from kanjax.training import metrics
 
+PAPER = papers.Paper(
+    slug="hea-kan",
+    title="Kolmogorov-Arnold Neural Networks for High-Entropy Alloys Design",
+    source="Bandyopadhyay, Avlani, Zhuang (2024), arXiv 2410.08452",
+    room="kan",
+    state="in part",
+)
+
 ELEMENTS = ("Al", "Co", "Cr", "Fe", "Ni", "Ti")
 MODULI = (180.0, 160.0, 170.0, 190.0, 137.0, 70.0)
 STARTS = 3
@@ -306,4 +314,4 @@ def _draw_edges(axes: Any, found: symbolic.Symbolic, x: Array) -> None:
 
 
 if __name__ == "__main__":
-    cli.reproduce_as_script("hea-kan")
+    cli.reproduce_as_script(PAPER.slug)

@@ -18,6 +18,14 @@ import optax
 import kanjax as kj
 from kanjax import cli, papers, plotting
 
+PAPER = papers.Paper(
+    slug="intrinsic-dimension",
+    title="Measuring the Intrinsic Dimension of Objective Landscapes",
+    source="Li et al. (2018), arXiv 1804.08838",
+    room="landscape",
+    state="reproduced",
+)
+
 
 class Setting(NamedTuple):
     """Sizes of a run."""
@@ -189,4 +197,4 @@ def _claims(
 
 
 if __name__ == "__main__":
-    cli.reproduce_as_script("intrinsic-dimension")
+    cli.reproduce_as_script(PAPER.slug)
