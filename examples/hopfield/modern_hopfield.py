@@ -53,14 +53,14 @@ SCALES = {
         128,
         (16, 4096),
         (12, 16, 20),
-        500,
+        300,
         (0.08, 0.22),
-        200,
+        150,
         150,
         (1 / 30,),
         1,
-        150,
-        9,
+        100,
+        7,
     ),
     "default": Scale(
         512,
@@ -335,14 +335,15 @@ def _fit(
 
     fit = training.fit_ensemble(
         loss,
-        jax.vmap(init)(jax.random.split(key, size.members)),
+        jax.jit(jax.vmap(init))(jax.random.split(key, size.members)),
         train,
         optimizer=optax.adamw(2e-3),
         steps=size.steps,
         batch_size=40,
         key=key,
     )
-    scores = jax.vmap(lambda p: logits(p, test.x, test.present))(fit.params)
+    score = jax.jit(jax.vmap(logits, (0, None, None)))
+    scores = score(fit.params, test.x, test.present)
     return [float(roc_auc_score(np.asarray(test.y), s)) for s in np.asarray(scores)]
 
 

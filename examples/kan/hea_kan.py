@@ -31,8 +31,6 @@ PAPER = papers.Paper(
 
 ELEMENTS = ("Al", "Co", "Cr", "Fe", "Ni", "Ti")
 MODULI = (180.0, 160.0, 170.0, 190.0, 137.0, 70.0)
-STARTS = 3
-"""Of which the best is taken, where a known function is learned."""
 ENTROPY = 1.3
 """The least mixing entropy of a high-entropy alloy, in units of R."""
 
@@ -43,12 +41,17 @@ class Setting(NamedTuple):
     grids: tuple[int, ...]
     steps: int
     seeds: int
+    rows: int
+    """Samples of the known function."""
+    starts: int
+    """Of which the best is taken, where that function is learned."""
+    cascade_steps: int
 
 
 SETTINGS = {
-    "short": Setting((3, 20), 200, 1),
-    "default": Setting((3, 5, 10, 20), 200, 3),
-    "full": Setting((3, 5, 10, 20, 50), 400, 10),
+    "short": Setting((3, 10), 120, 1, 300, 1, 20),
+    "default": Setting((3, 5, 10, 20), 200, 3, 1000, 3, 150),
+    "full": Setting((3, 5, 10, 20, 50), 400, 10, 1000, 3, 150),
 }
 
 
@@ -64,8 +67,10 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
     """Measure the claims; see the module's text for the data."""
     setting = SETTINGS[scale]
     errors = _grid_extension(setting)
-    found, x, y = _formula()
-    runs = [_cascade(_alloys(data, seed), seed) for seed in range(setting.seeds)]
+    found, x, y = _formula(setting)
+    runs = [
+        _cascade(_alloys(data, seed), seed, setting) for seed in range(setting.seeds)
+    ]
     scores = {
         name: float(np.mean([run["scores"][name] for run in runs]))
         for name in runs[0]["scores"]
@@ -98,7 +103,7 @@ def _known(x: Array) -> Array:
 def _grid_extension(setting: Setting) -> dict[str, float]:
     """The test error of [2, 1, 1] at every grid, each started from the one before."""
     x, new = (
-        jax.random.uniform(k, (1000, 2), minval=-1.0)
+        jax.random.uniform(k, (setting.rows, 2), minval=-1.0)
         for k in jax.random.split(jax.random.key(0))
     )
     net: Any = kj.kan.KAN((2, 1, 1), kj.bases.BSpline(setting.grids[0]))
@@ -111,7 +116,7 @@ def _grid_extension(setting: Setting) -> dict[str, float]:
 
     loss = kj.training.regression(net.apply)
     init = jax.jit(net.init)
-    keys = jax.random.split(jax.random.key(1), STARTS)
+    keys = jax.random.split(jax.random.key(1), setting.starts)
     params = min((train(loss, init(k)) for k in keys), key=lambda p: error(p, x))
     # The hidden unit has left the first grid as it learned.
     net, params = kj.kan.update_grid(net, params, x, uniform_share=0.5)
@@ -124,11 +129,20 @@ def _grid_extension(setting: Setting) -> dict[str, float]:
     return found
 
 
-def _formula() -> tuple[symbolic.Symbolic, Array, Array]:
+def _formula(
+    setting: Setting,
+) -> tuple[symbolic.Symbolic, Array, Array]:
     """From [2, 5, 1] to a formula."""
-    x = jax.random.uniform(jax.random.key(2), (1000, 2), minval=-1.0)
+    x = jax.random.uniform(jax.random.key(2), (setting.rows, 2), minval=-1.0)
     net = kj.kan.KAN((2, 5, 1), kj.bases.BSpline(5))
-    found = kj.kan.discover(net, jax.random.key(0), x, _known(x), starts=STARTS)
+    found = kj.kan.discover(
+        net,
+        jax.random.key(0),
+        x,
+        _known(x),
+        starts=setting.starts,
+        steps=setting.steps,
+    )
     return found, x, _known(x)
 
 
@@ -167,7 +181,7 @@ def _alloys(data: pathlib.Path | None, seed: int) -> Alloys:
     return Alloys(jnp.asarray(2 * c - 1), member, jnp.asarray(modulus)[:, None])
 
 
-def _cascade(alloys: Alloys, seed: int) -> dict[str, Any]:
+def _cascade(alloys: Alloys, seed: int, setting: Setting) -> dict[str, Any]:
     """KANs beside perceptrons of as many parameters, on the same rows."""
     train = 2 * len(alloys.x) // 3
     inside = alloys.modulus[:train][alloys.member[:train] == 1]
@@ -178,21 +192,23 @@ def _cascade(alloys: Alloys, seed: int) -> dict[str, Any]:
         "KAN": kj.kan.KAN((width, 3, 1), kj.bases.BSpline(5)),
         "MLP": kj.nn.MLP((width, 22, 1), jnp.tanh),
     }
-    test = Alloys(*(part[train:] for part in alloys))
+    test = Alloys(*(np.asarray(part[train:]) for part in alloys))
     scores, kept, parameters = {}, {}, {}
     for name, net in models.items():
+        apply, init = jax.jit(net.apply), jax.jit(net.init)
 
-        def logits(params: Any, x: Array, net: Any = net) -> Array:
-            one = net.apply(params, x)
-            return jnp.concatenate([jnp.zeros_like(one), one], axis=-1)
+        @jax.jit
+        def logits(params: Any, x: Array, apply: Any = apply) -> Array:
+            margin = apply(params, x)
+            return jnp.concatenate([jnp.zeros_like(margin), margin], axis=-1)
 
         key_classifier, key_regressor = jax.random.split(jax.random.key(seed))
         classifier, regressor = kj.training.fit_cascade(
             lambda loss, params, batch: kj.training.minimise(
-                loss, params, batch, steps=150
+                loss, params, batch, steps=setting.cascade_steps
             ),
-            (kj.training.classification(logits), net.init(key_classifier)),
-            (kj.training.regression(net.apply), net.init(key_regressor)),
+            (kj.training.classification(logits), init(key_classifier)),
+            (kj.training.regression(apply), init(key_regressor)),
             alloys.x[:train],
             alloys.member[:train],
             y[:train],
@@ -200,11 +216,11 @@ def _cascade(alloys: Alloys, seed: int) -> dict[str, Any]:
         parameters[name] = kj.model.count_parameters(classifier)
         said = kj.training.cascade(
             lambda x, p=classifier, f=logits: f(p, x),
-            lambda x, p=regressor, f=net.apply: mean + std * f(p, x),
+            lambda x, p=regressor, f=apply: mean + std * f(p, x),
             test.x,
         )
         taken = logits(classifier, test.x)
-        everywhere = mean + std * net.apply(regressor, test.x)
+        everywhere = np.asarray(mean + std * apply(regressor, test.x))
         scores[f"f1 {name}"] = float(metrics.f1_score(test.member, taken))
         for rows, where in (("true", test.member == 1), ("predicted", said.member)):
             r2 = metrics.r2_score(test.modulus[where], everywhere[where])

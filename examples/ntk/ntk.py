@@ -35,11 +35,11 @@ class Size(NamedTuple):
 
 
 SIZES: dict[papers.Scale, Size] = {
-    "short": Size((32, 512), 4, 512, 100, 4),
+    "short": Size((32, 256), 4, 512, 100, 4),
     "default": Size((32, 64, 128, 256, 512, 1024), 10, 2048, 200, 12),
     "full": Size((32, 64, 128, 256, 512, 1024, 2048, 4096), 10, 10_000, 500, 20),
 }
-CIRCLE_WIDTHS = {"short": 128, "default": 512, "full": 2048}
+CIRCLE_WIDTHS = {"short": 64, "default": 512, "full": 2048}
 # How far the outputs of a network of this width may be from the closed form's.
 FAR = {"short": 0.1, "default": 0.05, "full": 0.05}
 TRAIN, TEST, MODES = 30, 60, 4
