@@ -1,30 +1,32 @@
 """kanjax: networks as functions, in JAX.
 
 Kolmogorov-Arnold networks, tangent kernels, Hopfield memories and loss landscapes
-as pure functions on parameter pytrees. ``plotting``, ``study``, ``papers`` and
-``interop`` load on first use, since they bring matplotlib, pandas and other large
-packages with them.
+as pure functions on parameter pytrees. Rooms load on first use, so that a program pays
+for those that it asks for.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from kanjax import (
-    bases,
-    data,
-    gaussian,
-    hopfield,
-    kan,
-    landscape,
-    linalg,
-    model,
-    nn,
-    ntk,
-    training,
-)
-
 if TYPE_CHECKING:
-    from kanjax import interop, papers, plotting, study
+    from kanjax import (
+        bases,
+        data,
+        gaussian,
+        hopfield,
+        interop,
+        kan,
+        landscape,
+        linalg,
+        model,
+        nn,
+        ntk,
+        papers,
+        persample,
+        plotting,
+        study,
+        training,
+    )
 
 __version__ = "0.1.0"
 
@@ -41,19 +43,18 @@ __all__ = [
     "nn",
     "ntk",
     "papers",
+    "persample",
     "plotting",
     "study",
     "training",
 ]
 
-_LAZY = ("interop", "papers", "plotting", "study")
-
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
+    if name in __all__:
         return importlib.import_module(f"kanjax.{name}")
     raise AttributeError(f"module 'kanjax' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY])
+    return sorted({*globals(), *__all__})
