@@ -14,6 +14,7 @@ from jax import Array
 from kanjax import model as models
 from kanjax.nn import checks, norm
 from kanjax.nn.affine import Affine
+from kanjax.nn.aggregate import GraphNetwork
 from kanjax.nn.conv import Conv
 from kanjax.nn.dense import Dense
 
@@ -225,6 +226,12 @@ def _(
 ) -> tuple[models.Model, Params]:
     branch, params = fold_batch_norm(model.branch, params, state)
     return models.Residual(branch), params
+
+
+@fold_batch_norm.register
+def _(model: GraphNetwork, params: Params, state: Any) -> tuple[models.Model, Params]:
+    network, params = fold_batch_norm(model.network, params, state)
+    return GraphNetwork(network), params
 
 
 @fold_batch_norm.register(models.Parallel)

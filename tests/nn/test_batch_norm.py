@@ -194,6 +194,23 @@ def test_analysis_takes_the_folded_network(folding):
     np.testing.assert_allclose(line.losses[0], np.mean(np.square(y)), rtol=1e-4)
 
 
+def test_networks_of_graphs_have_statistics_too(key):
+    layers = (nn.Aggregate(), nn.Dense(4, 3), nn.BatchNorm(3), nn.GlobalPool(1))
+    net = nn.GraphNetwork(model.Sequential(layers))
+    keys = jax.random.split(key, 3)
+    graph = jax.random.uniform(keys[0], (5, 6, 6))
+    data = jax.random.normal(keys[1], (5, 6, 4)), graph
+    params, state = net.init(keys[2]), net.initial_state()
+    _, state = net.apply(params, data, state=state, train=True)
+    hidden = nn.Dense(4, 3).apply(params[1], graph @ data[0])
+    expected = 0.1 * np.mean(hidden, axis=(0, 1))
+    np.testing.assert_allclose(state[2]["mean"], expected, rtol=1e-4, atol=1e-6)
+    y, _ = net.apply(params, data, state=state)
+    plain, weights = nn.fold_batch_norm(net, params, state)
+    assert plain == nn.GraphNetwork(model.Sequential((*layers[:2], layers[3])))
+    np.testing.assert_allclose(plain.apply(weights, data), y, rtol=1e-4, atol=1e-5)
+
+
 def test_a_network_without_statistics_is_left_as_it_is(key):
     net = model.Sequential((nn.Dense(4, 3), nn.GRU(3, 2)))
     params = net.init(key)

@@ -38,6 +38,7 @@ SHAPES = {
     "transformer block": (6, 5, 4),
     "vision transformer": (6, 4, 2, 1),
     "graph network": (6, 3, 4),
+    "graph batch norm": (6, 3, 4),
     "masked": (6, 3, 4),
     "hopfield encoder": (6, 5, 4),
     "hopfield decoder": (6, 5, 4),
@@ -142,6 +143,9 @@ WITH_STATE = {
             nn.Dropout(0.5),
         )
     ),
+    "graph batch norm": nn.GraphNetwork(
+        model.Sequential((nn.Aggregate(), nn.Dense(4, 3), nn.BatchNorm(3)))
+    ),
     **{name: m for name, m in MODELS.items() if isinstance(m, model.StatefulModel)},
 }
 NAMES = {name: getattr(nn, name) for name in nn.__all__}
@@ -160,7 +164,7 @@ def inputs(name: str):
     if name == "embedding":
         return jnp.array([0, 3, 6, 3, 1, 2])
     x = jax.random.normal(jax.random.key(1), SHAPES.get(name, (6, 4)))
-    if name == "graph network":
+    if name in ("graph network", "graph batch norm"):
         return x, jnp.abs(x[..., :3])
     if name == "masked":
         return x, x[..., 0] > -1
@@ -309,15 +313,19 @@ def test_parameter_axes_have_the_structure_of_the_parameters(name, key):
             assert kind == "block" and size % number == 0
 
 
+def batch_shape(name: str) -> tuple[int, ...]:
+    """The leading axes that a memory has for the inputs of this name."""
+    return SHAPES[name][:1] if name in SHAPES else ()
+
+
 @functools.cache
 def with_state(name: str):
     """A model, the parameters and states of two members, and inputs."""
     one = WITH_STATE[name]
-    shape = SHAPES.get(name, (6, 4))
     keys = jax.random.split(jax.random.key(0), 2)
 
     def draw(key):
-        state = one.initial_state(shape[:1] if len(shape) == 3 else ())
+        state = one.initial_state(batch_shape(name))
         move = 1 + 0.5 * jax.random.uniform(key)
         return one.init(key), jax.tree.map(lambda leaf: leaf + move, state)
 
@@ -353,7 +361,7 @@ def test_the_state_is_a_fixed_point_of_apply(name):
         y, after = jax.eval_shape(call, params, x, state=state)
         chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
         assert y.dtype == jnp.float32
-    begin = one.initial_state((6,)) if x.ndim == 3 else one.initial_state()
+    begin = one.initial_state(batch_shape(name))
     chex.assert_trees_all_equal_shapes_and_dtypes(begin, state)
 
 

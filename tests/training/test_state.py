@@ -222,11 +222,13 @@ def test_members_with_states_spread_over_a_mesh(data, ensemble, key):
     params, states = ensemble
     options = dict(state=states, optimizer=adam, steps=3, batch_size=4, key=key)
     plain = training.fit_ensemble(loss, params, data, **options)
-    mesh = training.member_mesh(jax.devices()[:2])
+    # Two devices share each batch of four: its statistics are of all of it.
+    mesh = training.member_mesh(jax.devices()[:4], batch=2)
     spread = training.fit_ensemble(loss, params, data, mesh=mesh, **options)
     assert_close(spread.state, plain.state)
     leaf = spread.final_state[1]["mean"]
-    assert len(leaf.sharding.device_set) == 2
+    assert len(leaf.sharding.device_set) == 4
+    assert {shard.data.shape for shard in leaf.addressable_shards} == {(1, 6)}
 
 
 def test_ready_losses_take_models_with_a_state_and_without(data, ensemble, key):
