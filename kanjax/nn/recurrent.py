@@ -9,7 +9,7 @@ Yamashita, Tani (2008), PLoS Computational Biology 4(11): e1000220.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -108,14 +108,17 @@ class GRU:
         """
         return _run(self, params, x, state)
 
-    def move(self, params: Params, state: State, drive: Array) -> tuple[State, Array]:
-        """Take one step, given the drive ``x W + b`` of all gates (..., 3 features)."""
+    def move(
+        self, params: Params, state: State, drive: Sequence[Array]
+    ) -> tuple[State, Array]:
+        """Take one step, given the drive ``x W + b`` (..., features) of each gate.
+
+        The recurrent kernel comes as a list of that of each gate.
+        """
         h = state["hidden"]
-        drive_r, drive_z, drive_n = jnp.split(drive, 3, axis=-1)
-        recurrent = jnp.dot(h, params["recurrent_kernel"])
-        r, z, n = jnp.split(recurrent, 3, axis=-1)
-        r, z = jax.nn.sigmoid(drive_r + r), jax.nn.sigmoid(drive_z + z)
-        n = jnp.tanh(drive_n + r * (n + _along(params["recurrent_bias"], n)))
+        r, z, n = _products(h, params)
+        r, z = jax.nn.sigmoid(drive[0] + r), jax.nn.sigmoid(drive[1] + z)
+        n = jnp.tanh(drive[2] + r * (n + _along(params["recurrent_bias"], n)))
         h = (1 - z) * n + z * h
         return {"hidden": h}, h
 
@@ -176,10 +179,15 @@ class LSTM:
         """Run over the times of a sequence, as :meth:`GRU.apply`."""
         return _run(self, params, x, state)
 
-    def move(self, params: Params, state: State, drive: Array) -> tuple[State, Array]:
-        """Take one step, given the drive ``x W + b`` of all gates (..., 4 features)."""
-        drive = drive + jnp.dot(state["hidden"], params["recurrent_kernel"])
-        i, f, g, o = jnp.split(drive, 4, axis=-1)
+    def move(
+        self, params: Params, state: State, drive: Sequence[Array]
+    ) -> tuple[State, Array]:
+        """Take one step, given the drive ``x W + b`` (..., features) of each gate.
+
+        The recurrent kernel comes as a list of that of each gate.
+        """
+        products = _products(state["hidden"], params)
+        i, f, g, o = (d + p for d, p in zip(drive, products, strict=True))
         i, f, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jax.nn.sigmoid(o)
         c = f * state["cell"] + i * jnp.tanh(g)
         h = o * jnp.tanh(c)
@@ -269,13 +277,15 @@ class MultipleTimescale:
         """Run over the times of a sequence, as :meth:`GRU.apply`."""
         return _run(self, params, x, state)
 
-    def move(self, params: Params, state: State, drive: Array) -> tuple[State, Array]:
-        """Take one step, given the drive ``x W + b`` (..., features)."""
+    def move(
+        self, params: Params, state: State, drive: Sequence[Array]
+    ) -> tuple[State, Array]:
+        """Take one step, given the one drive ``x W + b`` (..., features)."""
         h = state["hidden"]
         rate = jnp.asarray(1 / np.repeat(self.tau, self.units), h.dtype)
         rate = _along(rate, h)
-        drive = drive + jnp.dot(self.activation(h), params["recurrent_kernel"])
-        h = (1 - rate) * h + rate * drive
+        (product,) = _products(self.activation(h), params)
+        h = (1 - rate) * h + rate * (drive[0] + product)
         return {"hidden": h}, self.activation(h)
 
 
@@ -285,7 +295,7 @@ class _Cell(Protocol):
     def initial_state(self, batch_shape: tuple[int, ...] = ()) -> State: ...
 
     def move(
-        self, params: Params, state: State, drive: Array
+        self, params: Params, state: State, drive: Sequence[Array]
     ) -> tuple[State, Array]: ...
 
 
@@ -303,7 +313,7 @@ def _init(key: Array, in_features: int, features: int, gates: int) -> Params:
 def _step(cell: Any, params: Params, state: State, x_t: Array) -> tuple[State, Array]:
     drive = _drive(cell, params, x_t)
     _check_state(cell, state, x_t.shape[:-1])
-    return _move(cell, params, state, drive)
+    return _move(cell, _by_gate(params), state, drive)
 
 
 def _run(cell: Any, params: Params, x: Array, state: State | None) -> Any:
@@ -312,36 +322,54 @@ def _run(cell: Any, params: Params, x: Array, state: State | None) -> Any:
             f"x must have shape (..., time, {cell.in_features}); got {jnp.shape(x)}. "
             "For one time, call step."
         )
-    # One product for all times; only what hangs on the state is left to the scan.
-    drive = _drive(cell, params, x)
     batch_shape = x.shape[:-2]
+    # One product for all times; only what hangs on the state is left to the scan.
+    drive = _drive(cell, params, jnp.moveaxis(x, -2, 0))
     start = state
     if start is None:
         fresh = cell.initial_state(batch_shape)
-        start = jax.tree.map(lambda leaf: leaf.astype(drive.dtype), fresh)
+        start = jax.tree.map(lambda leaf: leaf.astype(drive[0].dtype), fresh)
     _check_state(cell, start, batch_shape)
+    gates = _by_gate(params)
     after, y = jax.lax.scan(
-        lambda carry, d: _move(cell, params, carry, d),
-        start,
-        jnp.moveaxis(drive, -2, 0),
+        lambda carry, now: _move(cell, gates, carry, now), start, drive
     )
     y = jnp.moveaxis(y, 0, -2)
     return y if state is None else (y, after)
 
 
-def _drive(cell: _Cell, params: Params, x: Array) -> Array:
+# The gates stand side by side in the parameters but are arrays of their own in a step:
+# on CPU, XLA makes slow code of a sigmoid of a slice.
+def _drive(cell: _Cell, params: Params, x: Array) -> tuple[Array, ...]:
     checks.check_last_axis(x, cell.in_features)
     product = jnp.dot(x, params["kernel"])
-    return product + _along(params["bias"], product)
+    drive = product + _along(params["bias"], product)
+    return tuple(jnp.split(drive, _gates(params), axis=-1))
+
+
+def _products(h: Array, params: Params) -> list[Array]:
+    """``h U``, of each gate."""
+    return [jnp.dot(h, kernel) for kernel in params["recurrent_kernel"]]
+
+
+def _by_gate(params: Params) -> Any:
+    # Outside of the scan, or its gradient would join the gates again at every step.
+    kernels = jnp.split(params["recurrent_kernel"], _gates(params), axis=-1)
+    return params | {"recurrent_kernel": kernels}
+
+
+def _gates(params: Params) -> int:
+    features, columns = params["recurrent_kernel"].shape
+    return columns // features
 
 
 def _move(
-    cell: _Cell, params: Params, state: State, drive: Array
+    cell: _Cell, params: Params, state: State, drive: Sequence[Array]
 ) -> tuple[State, Array]:
     """One step that keeps the types of the state, and of the outputs those of drive."""
     after, y = cell.move(params, state, drive)
     kept = {name: leaf.astype(state[name].dtype) for name, leaf in after.items()}
-    return kept, y.astype(drive.dtype)
+    return kept, y.astype(drive[0].dtype)
 
 
 def _check_state(cell: _Cell, state: Any, batch_shape: tuple[int, ...]) -> None:
