@@ -31,7 +31,7 @@ class GRU:
 
     ``r = sigmoid(x W_r + h U_r + b_r)``, ``z = sigmoid(x W_z + h U_z + b_z)``,
     ``n = tanh(x W_n + b_n + r (h U_n + c))`` and ``h' = (1 - z) n + z h``: the reset
-    gate acts behind the product, as in cuDNN, flax and torch.
+    gate acts after the product, as in cuDNN, flax and torch.
 
     Args:
         in_features: number of inputs.
