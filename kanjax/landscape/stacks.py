@@ -61,7 +61,7 @@ def cnn_spec(
         >>> params = {"in": {"kernel": jnp.ones((2, 8))}, "a": square, "b": square}
         >>> params["out"] = {"kernel": jnp.ones((8, 3))}
         >>> cnn_spec(params, ["['in']", Skip(["['a']", "['b']"]), "['out']"]).sizes
-        (('P1', 8), ('P2', 8))
+        (('P2', 8), ('P1', 8))
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
     groups: dict[str, list[int]] = {}

@@ -142,8 +142,9 @@ def infinite(
         >>> from kanjax import nn
         >>> kernel = infinite(nn.MLP((2, 512, 1), parameterization="ntk"))
         >>> x = jnp.array([[1.0, 1.0], [1.0, -1.0]])
-        >>> kernel(x).nngp.round(4).tolist()
-        [[2.0, 0.6366], [0.6366, 2.0]]
+        >>> print(kernel(x).nngp.round(4))
+        [[2.     0.6366]
+         [0.6366 2.    ]]
     """
     if isinstance(model, nn.Masked):
         raise ValueError(
