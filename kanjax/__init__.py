@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         persample,
         plotting,
         study,
+        taps,
         training,
     )
 
@@ -46,6 +47,7 @@ __all__ = [
     "persample",
     "plotting",
     "study",
+    "taps",
     "training",
 ]
 

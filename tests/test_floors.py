@@ -17,6 +17,7 @@ FLOORS = (
         "kanjax.model",
         "kanjax.nn",
         "kanjax.persample",
+        "kanjax.taps",
         "kanjax.training",
     },
     {"kanjax.hopfield", "kanjax.kan", "kanjax.landscape", "kanjax.ntk"},

@@ -138,11 +138,11 @@ def infinite(
             once for a ``nn.Masked``, whose network has the kernel.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> import jax.numpy as jnp, numpy as np
         >>> from kanjax import nn
         >>> kernel = infinite(nn.MLP((2, 512, 1), parameterization="ntk"))
         >>> x = jnp.array([[1.0, 1.0], [1.0, -1.0]])
-        >>> print(kernel(x).nngp.round(4))
+        >>> print(np.asarray(kernel(x).nngp).round(4))
         [[2.     0.6366]
          [0.6366 2.    ]]
     """
