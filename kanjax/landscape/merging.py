@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
+from kanjax import checks
 from kanjax.landscape import matching, paths, permutations, pytrees, units
 
 Params = pytrees.Params
@@ -128,7 +129,7 @@ def repair(
     pytrees.check_same(a, b, "a", "b")
     alpha = jnp.asarray(alpha)
     leaves = jax.tree_util.tree_leaves_with_path(a)
-    place = {pytrees.path_name(path): i for i, (path, _) in enumerate(leaves)}
+    place = {checks.path_name(path): i for i, (path, _) in enumerate(leaves)}
     _check_layers(layers, place)
     merged = paths.interpolate(a, b, alpha)
     for layer in layers:

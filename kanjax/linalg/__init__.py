@@ -2,6 +2,7 @@
 
 from kanjax.linalg.eigen import Eigenpairs, Which, eigenpairs
 from kanjax.linalg.hadamard import fwht
+from kanjax.linalg.lanczos import Tridiagonal, lanczos
 from kanjax.linalg.products import (
     Directional,
     Product,
@@ -25,6 +26,7 @@ __all__ = [
     "Estimate",
     "Product",
     "Quadrature",
+    "Tridiagonal",
     "Which",
     "block_product",
     "density",
@@ -34,6 +36,7 @@ __all__ = [
     "gauss_newton_product",
     "hessian_product",
     "hutchinson_trace",
+    "lanczos",
     "lanczos_quadrature",
     "trace_of",
 ]
