@@ -19,19 +19,23 @@ from kanjax.linalg.stochastic import (
     lanczos_quadrature,
     trace_of,
 )
+from kanjax.linalg.symmetric import Eigensystem, decompose, function_product
 
 __all__ = [
     "Directional",
     "Eigenpairs",
+    "Eigensystem",
     "Estimate",
     "Product",
     "Quadrature",
     "Tridiagonal",
     "Which",
     "block_product",
+    "decompose",
     "density",
     "directional_derivatives",
     "eigenpairs",
+    "function_product",
     "fwht",
     "gauss_newton_product",
     "hessian_product",
