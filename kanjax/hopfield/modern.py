@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from kanjax.checks import as_floating
 from kanjax.hopfield import checks, sparse
 
 
@@ -38,19 +40,20 @@ def energy(
 ) -> Float[Array, "*batch"]:
     """The energy, in [0, 2 M^2] for states no longer than the longest pattern.
 
-    ``E = -(1 / beta) log sum_i exp(beta x_i . s) + s . s / 2 + (1 / beta) log N +
-    M^2 / 2`` with M the largest norm of the N patterns (eq. 2). For alpha above 1 the
-    entropy of entmax takes the place of Shannon's: its conjugate that of the
-    log-sum-exp, and its largest value that of log N. It is infinite for a state of
-    which a mask hides all patterns.
+        ``E = -(1 / beta) log sum_i exp(beta x_i . s) + s . s / 2 + (1 / beta) log N +
+        M^2 / 2`` with M the largest norm of the N patterns (eq. 2). For alpha above 1 the
+        entropy of entmax takes the place of Shannon's: its conjugate that of the
+        log-sum-exp, and its largest value that of log N. It is infinite for a state of
+        which a mask hides all patterns.
 
-    Arguments and what is raised are as for :func:`weights`.
+        Arguments and what is raised are as for :func:`weights`.
 
-    Example:
-        >>> import jax.numpy as jnp
-        >>> patterns = jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
-        >>> round(float(energy(jnp.array([0.5, 0.2]), patterns, 2.0)), 6)
-        0.947101
+        Example:
+            >>> import jax.numpy as jnp
+    import numpy as np
+            >>> patterns = jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
+            >>> round(float(energy(jnp.array([0.5, 0.2]), patterns, 2.0)), 6)
+            0.947101
     """
     state, patterns, beta, mask = prepare(state, patterns, beta, mask)
     squares = jnp.sum(jnp.square(patterns), axis=-1)
@@ -92,14 +95,15 @@ def update(
 ) -> Float[Array, "*batch features"]:
     """One update of the state, ``X^T softmax(beta X s)`` (eq. 3).
 
-    It never raises the energy, from which it differs by ``s - grad E``. Arguments and
-    what is raised are as for :func:`weights`.
+        It never raises the energy, from which it differs by ``s - grad E``. Arguments and
+        what is raised are as for :func:`weights`.
 
-    Example:
-        >>> import jax.numpy as jnp
-        >>> patterns = jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
-        >>> update(jnp.array([0.5, 0.2]), patterns, 2.0).round(6)
-        Array([0.554599, 0.279406], dtype=float32)
+        Example:
+            >>> import jax.numpy as jnp
+    import numpy as np
+            >>> patterns = jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
+            >>> update(jnp.array([0.5, 0.2]), patterns, 2.0).round(6)
+            Array([0.554599, 0.279406], dtype=float32)
     """
     p = weights(state, patterns, beta, mask=mask, alpha=alpha)
     return p @ _floating(patterns, p)
@@ -146,27 +150,28 @@ def retrieve(
 ) -> Retrieval:
     """Update each state until an update moves it by no more than the tolerance.
 
-    Each state stops by itself, so that a result does not depend on its batch.
-    The last state is differentiated as the fixed point it is near, by the implicit
-    function theorem: with respect to patterns and beta, not to where it started.
+        Each state stops by itself, so that a result does not depend on its batch.
+        The last state is differentiated as the fixed point it is near, by the implicit
+        function theorem: with respect to patterns and beta, not to where it started.
 
-    Args:
-        state: (..., features).
-        patterns: (patterns, features).
-        beta: the inverse temperature, above 0.
-        tolerance: the largest distance of two states in a row, at least 0.
-        max_steps: the most updates; ``converged`` tells whether they sufficed.
-        mask, alpha: as for :func:`weights`.
+        Args:
+            state: (..., features).
+            patterns: (patterns, features).
+            beta: the inverse temperature, above 0.
+            tolerance: the largest distance of two states in a row, at least 0.
+            max_steps: the most updates; ``converged`` tells whether they sufficed.
+            mask, alpha: as for :func:`weights`.
 
-    Raises:
-        ValueError: as :func:`weights` does, and for a negative tolerance or max_steps
-            below 1.
+        Raises:
+            ValueError: as :func:`weights` does, and for a negative tolerance or max_steps
+                below 1.
 
-    Example:
-        >>> import jax.numpy as jnp
-        >>> found = retrieve(jnp.array([0.5, 0.2]), jnp.eye(2), 8.0)
-        >>> found.state.round(3), bool(found.converged)
-        (Array([1., 0.], dtype=float32), True)
+        Example:
+            >>> import jax.numpy as jnp
+    import numpy as np
+            >>> found = retrieve(jnp.array([0.5, 0.2]), jnp.eye(2), 8.0)
+            >>> found.state.round(3), bool(found.converged)
+            (Array([1., 0.], dtype=float32), True)
     """
     checks.check_count("max_steps", max_steps, 1)
     if not tolerance >= 0:
@@ -246,11 +251,12 @@ def jacobian_product(
         state, vector: (..., features).
         patterns, beta: as for :func:`weights`.
     """
+    state, patterns, beta, _ = prepare(state, patterns, beta, None)
     p = weights(state, patterns, beta)
     X = _floating(patterns, p)
     along = jnp.asarray(vector) @ X.T
     centred = along - jnp.sum(p * along, axis=-1, keepdims=True)
-    scale = jnp.expand_dims(checks.check_beta(beta), -1).astype(p.dtype)
+    scale = jnp.expand_dims(beta, -1).astype(p.dtype)
     return scale * ((p * centred) @ X)
 
 
@@ -258,7 +264,7 @@ def prepare(
     state: Any, patterns: Any, beta: Any, mask: Any
 ) -> tuple[Array, Array, Array, Array | None]:
     """The arguments of :func:`weights` as arrays of one type, checked."""
-    state = jnp.asarray(state)
+    state = as_floating(state)
     if state.ndim == 0:
         raise ValueError("state must have shape (..., features); got a scalar.")
     patterns = checks.check_patterns(patterns, state.shape[-1])
@@ -273,7 +279,24 @@ def prepare(
                 f"mask must have shape (..., {patterns.shape[0]}), an entry for each "
                 f"pattern; got {mask.shape}."
             )
-    return state.astype(dtype), patterns.astype(dtype), beta, mask
+    state, patterns = state.astype(dtype), patterns.astype(dtype)
+    return state, patterns, _finite(beta, state, patterns), mask
+
+
+def _finite(beta: Array, state: Array, patterns: Array) -> Array:
+    """The inverse temperature; one so large that it is no other than infinity.
+
+    Then no product of state and pattern overflows, and any two that differ do so by
+    more than the exponential has room for: weights are shared by the largest.
+    """
+    known = checks.known_values(beta)
+    if known is not None and np.all(np.isfinite(known)):
+        return beta
+    lengths = jnp.sqrt(jnp.max(jnp.sum(jnp.square(patterns), axis=-1)))
+    bound = lengths * jnp.sqrt(jnp.sum(jnp.square(state), axis=-1))
+    largest = float(jnp.finfo(beta.dtype).max) / 4
+    cold = largest / jnp.where(bound > 1, bound, 1)
+    return jnp.where(jnp.isposinf(beta), jax.lax.stop_gradient(cold), beta)
 
 
 def _logits(state: Array, patterns: Array, beta: Array, mask: Array | None) -> Array:

@@ -16,6 +16,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from kanjax import checks
 from kanjax.kan.library import LIBRARY
 
 _COARSE, _FINE, _ZOOMS = 41, 11, 5
@@ -64,7 +65,8 @@ def fit_all(
     """Every function's fit on every edge, the most plausible first."""
     ranked = []
     # Edge by edge, so that one program serves any number of them.
-    for pair in zip(np.asarray(x), np.asarray(y), strict=True):
+    curves = (np.asarray(checks.as_floating(v)) for v in (x, y))
+    for pair in zip(*curves, strict=True):
         found = jax.device_get(_fit(names, *pair)).tolist()
         fits = [
             Fit(name, (a, b, c, d), r2)

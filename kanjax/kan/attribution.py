@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from kanjax import checks
 from kanjax.kan import units
 from kanjax.kan.network import KAN
 
@@ -54,7 +55,7 @@ def layer_edges(
     one: units.Layer, params: Any, x: Float[Array, "batch in"]
 ) -> Float[Array, "batch in sums"]:
     """The value of every edge of one layer at every sample."""
-    inner = units.learned(one)
+    x, inner = checks.as_floating(x), units.learned(one)
     if inner is None:
         values = jnp.zeros((*x.shape, units.sums(one)), x.dtype)
     else:
@@ -84,7 +85,7 @@ def attribute(
     if jnp.ndim(x) != 2:
         raise ValueError(f"x must be (batch, in); got shape {jnp.shape(x)}.")
     values = model.activations(params, x)
-    score = jnp.ones(model.widths[-1], x.dtype)
+    score = jnp.ones(model.widths[-1], values[0].dtype)
     nodes, edges = [score], []
     for i in reversed(range(len(model.layers))):
         one = model.layers[i]

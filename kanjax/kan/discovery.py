@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import training
+from kanjax import checks, training
 from kanjax.kan import grid, pruning, regularisation, symbolic, units
 from kanjax.kan.network import KAN, Params
 from kanjax.training import lbfgs
@@ -61,6 +61,7 @@ def discover(
     """
     if starts < 1:
         raise ValueError(f"starts must be at least 1; got {starts}.")
+    x = checks.as_floating(x)
     deviations = _deviations(y)
     y = jnp.asarray(np.asarray(y, float) / deviations, x.dtype)
     sparse = regularisation.sparse(

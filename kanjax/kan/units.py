@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import model
+from kanjax import checks, model
 from kanjax.kan import layer
 from kanjax.kan.library import LIBRARY
 
@@ -81,6 +81,7 @@ class UnitLayer:
     ) -> Float[Array, "*batch out"]:
         """The units' values for x (..., in)."""
         layer.check_inputs(x, self.in_features)
+        x = checks.as_floating(x)
         return self.units(params, self.sum_values(params, x))
 
     def units(self, params: dict[str, Array], sums: Any) -> Any:

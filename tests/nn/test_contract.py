@@ -230,3 +230,21 @@ def test_parameter_axes_have_the_structure_of_the_parameters(name, key):
         assert set(names) - blocks <= {"in", "out", "unit", None}
         for (kind, number), size in zip(blocks, leaf.shape, strict=False):
             assert kind == "block" and size % number == 0
+
+
+@every_model
+def test_integers_are_taken_as_real_numbers(name):
+    if name == "embedding":
+        return
+    params, net = first(name), MODELS[name]
+    whole = jnp.round(2 * inputs(name)).astype(int)
+    expected = net.apply(params, whole.astype(float))
+    found = net.apply(params, whole)
+    # What only moves or drops values leaves their type, as tokens need.
+    moves = name in ("flatten", "index", "dropout", "drop path")
+    assert moves or jnp.issubdtype(found.dtype, jnp.floating)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    small = jnp.abs(whole).astype(jnp.uint8)
+    np.testing.assert_allclose(
+        net.apply(params, small), net.apply(params, small.astype(float)), 1e-5, 1e-5
+    )
