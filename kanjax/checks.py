@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -20,6 +22,32 @@ def as_floating(x: ArrayLike) -> Array:
     """
     x = jnp.asarray(x)
     return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(float)
+
+
+def check_labels(labels: ArrayLike, classes: int) -> None:
+    """Let only labels from 0 to classes - 1 pass; what jax traces passes unseen.
+
+    Args:
+        labels: integers of any shape.
+        classes: how many there are.
+
+    Raises:
+        TypeError: if labels are not integers.
+        ValueError: if a label is no class.
+    """
+    array = labels if isinstance(labels, jax.Array) else np.asarray(labels)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"labels must be integers, got {array.dtype}.")
+    if isinstance(array, jax.core.Tracer):
+        return
+    known = np.asarray(array)
+    outside = (known < 0) | (known >= classes)
+    if np.any(outside):
+        raise ValueError(
+            f"labels hold {known[outside].flat[0]}, and {int(outside.sum())} of "
+            f"{known.size} are no class: the {classes} classes are numbered from 0 to "
+            f"{classes - 1}. Number them from 0, and drop rows without a label."
+        )
 
 
 def check_real(params: Any, name: str) -> None:

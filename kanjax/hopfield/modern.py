@@ -40,20 +40,19 @@ def energy(
 ) -> Float[Array, "*batch"]:
     """The energy, in [0, 2 M^2] for states no longer than the longest pattern.
 
-        ``E = -(1 / beta) log sum_i exp(beta x_i . s) + s . s / 2 + (1 / beta) log N +
-        M^2 / 2`` with M the largest norm of the N patterns (eq. 2). For alpha above 1 the
-        entropy of entmax takes the place of Shannon's: its conjugate that of the
-        log-sum-exp, and its largest value that of log N. It is infinite for a state of
-        which a mask hides all patterns.
+    ``E = -(1 / beta) log sum_i exp(beta x_i . s) + s . s / 2 + (1 / beta) log N +
+    M^2 / 2`` with M the largest norm of the N patterns (eq. 2). For alpha above 1 the
+    entropy of entmax takes the place of Shannon's: its conjugate that of the
+    log-sum-exp, and its largest value that of log N. It is infinite for a state of
+    which a mask hides all patterns.
 
-        Arguments and what is raised are as for :func:`weights`.
+    Arguments and what is raised are as for :func:`weights`.
 
-        Example:
-            >>> import jax.numpy as jnp
-    import numpy as np
-            >>> patterns = jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
-            >>> round(float(energy(jnp.array([0.5, 0.2]), patterns, 2.0)), 6)
-            0.947101
+    Example:
+        >>> import jax.numpy as jnp
+        >>> patterns = jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
+        >>> round(float(energy(jnp.array([0.5, 0.2]), patterns, 2.0)), 6)
+        0.947101
     """
     state, patterns, beta, mask = prepare(state, patterns, beta, mask)
     squares = jnp.sum(jnp.square(patterns), axis=-1)
@@ -95,15 +94,14 @@ def update(
 ) -> Float[Array, "*batch features"]:
     """One update of the state, ``X^T softmax(beta X s)`` (eq. 3).
 
-        It never raises the energy, from which it differs by ``s - grad E``. Arguments and
-        what is raised are as for :func:`weights`.
+    It never raises the energy, from which it differs by ``s - grad E``. Arguments and
+    what is raised are as for :func:`weights`.
 
-        Example:
-            >>> import jax.numpy as jnp
-    import numpy as np
-            >>> patterns = jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
-            >>> update(jnp.array([0.5, 0.2]), patterns, 2.0).round(6)
-            Array([0.554599, 0.279406], dtype=float32)
+    Example:
+        >>> import jax.numpy as jnp
+        >>> patterns = jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
+        >>> update(jnp.array([0.5, 0.2]), patterns, 2.0).round(6)
+        Array([0.554599, 0.279406], dtype=float32)
     """
     p = weights(state, patterns, beta, mask=mask, alpha=alpha)
     return p @ _floating(patterns, p)
@@ -150,28 +148,27 @@ def retrieve(
 ) -> Retrieval:
     """Update each state until an update moves it by no more than the tolerance.
 
-        Each state stops by itself, so that a result does not depend on its batch.
-        The last state is differentiated as the fixed point it is near, by the implicit
-        function theorem: with respect to patterns and beta, not to where it started.
+    Each state stops by itself, so that a result does not depend on its batch.
+    The last state is differentiated as the fixed point it is near, by the implicit
+    function theorem: with respect to patterns and beta, not to where it started.
 
-        Args:
-            state: (..., features).
-            patterns: (patterns, features).
-            beta: the inverse temperature, above 0.
-            tolerance: the largest distance of two states in a row, at least 0.
-            max_steps: the most updates; ``converged`` tells whether they sufficed.
-            mask, alpha: as for :func:`weights`.
+    Args:
+        state: (..., features).
+        patterns: (patterns, features).
+        beta: the inverse temperature, above 0.
+        tolerance: the largest distance of two states in a row, at least 0.
+        max_steps: the most updates; ``converged`` tells whether they sufficed.
+        mask, alpha: as for :func:`weights`.
 
-        Raises:
-            ValueError: as :func:`weights` does, and for a negative tolerance or max_steps
-                below 1.
+    Raises:
+        ValueError: as :func:`weights` does, and for a negative tolerance or max_steps
+            below 1.
 
-        Example:
-            >>> import jax.numpy as jnp
-    import numpy as np
-            >>> found = retrieve(jnp.array([0.5, 0.2]), jnp.eye(2), 8.0)
-            >>> found.state.round(3), bool(found.converged)
-            (Array([1., 0.], dtype=float32), True)
+    Example:
+        >>> import jax.numpy as jnp
+        >>> found = retrieve(jnp.array([0.5, 0.2]), jnp.eye(2), 8.0)
+        >>> found.state.round(3), bool(found.converged)
+        (Array([1., 0.], dtype=float32), True)
     """
     checks.check_count("max_steps", max_steps, 1)
     if not tolerance >= 0:
