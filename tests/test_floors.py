@@ -10,6 +10,7 @@ FLOORS = (
     {"pallas_kernels"},
     {
         "kanjax.bases",
+        "kanjax.checks",
         "kanjax.data",
         "kanjax.files",
         "kanjax.gaussian",

@@ -14,6 +14,7 @@ from jaxtyping import Float
 
 from kanjax import model
 from kanjax.bases.basis import Domain, all_functions, check_at_least, check_domain
+from kanjax.checks import as_floating
 
 
 @model.dataclass
@@ -62,13 +63,14 @@ class BSpline:
 
     def __call__(self, x: Array, *, axis: int = -1) -> Array:
         """Evaluate all splines at x (...,) -> (..., size), or where ``axis`` says."""
-        x = jnp.asarray(x)
+        x = as_floating(x)
         if self.knots is not None:
             return cox_de_boor(x, self.knots, self.degree, axis=axis)
         return all_functions(self, x, axis)
 
     def function(self, index: int | Array, x: Array) -> Array:
         """Evaluate one spline at x."""
+        x = as_floating(x)
         if self.knots is not None:
             number = self.degree + 2
             t = [self.knots[..., index + j].astype(x.dtype) for j in range(number)]
@@ -132,6 +134,7 @@ def cox_de_boor(x: Array, knots: Array, degree: int, *, axis: int = -1) -> Array
     Returns:
         (..., n - degree - 1) or (..., n - degree - 1, in).
     """
+    x = as_floating(x)
     t = knots.astype(x.dtype)
     if axis == -2:
         t = t[:, None] if t.ndim == 1 else t.T

@@ -12,7 +12,7 @@ import jax
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import bases, model
+from kanjax import bases, checks, model
 from kanjax.kan import layer, units
 
 Params = tuple[dict[str, Array], ...]
@@ -135,7 +135,7 @@ class KAN:
 
     def activations(self, params: Sequence[Any], x: Array) -> tuple[Array, ...]:
         """x, then each layer's outputs: the values of all units."""
-        values = [x]
+        values = [checks.as_floating(x)]
         for one, p in zip(self.layers, params, strict=True):
             values.append(one.apply(p, values[-1]))
         return tuple(values)

@@ -65,7 +65,8 @@ def suggest(
     """The library's functions fitted to samples of one curve, most plausible first.
 
     The order is by ``complexity_weight * complexity + (1 - complexity_weight) *
-    log2(1 + 1e-5 - r2)``. A constant curve fits every function with r2 = 0.
+    log2(1 + 1e-5 - r2)``. A curve that is constant but for round-off fits every
+    function with r2 = 0, and "0" with its mean comes first.
 
     Args:
         x: the points.
@@ -101,7 +102,8 @@ def fit_edges(
 
     Each edge is sampled at quantiles of its input's values. Of the functions whose r2
     is at least ``minimum_r2`` the most plausible is taken; where none is, the best.
-    Edges that are formulas already are listed with those, and r2 = 1.
+    Edges that are formulas already are listed with those, and r2 = 1, as are constant
+    edges with the function "0" and their value.
 
     Args:
         model: a KAN, usually pruned.
@@ -152,6 +154,10 @@ def _candidates(
         values_of.append(values[:, sources, targets].T)
     both = np.concatenate(points_of), np.concatenate(values_of)
     found = affine_fit.fit_all(names, *both, complexity_weight)
+    still = ~np.any(np.asarray(affine_fit.deviation(jnp.asarray(both[1]))), axis=-1)
+    for i in np.flatnonzero(still):
+        # No function explains a constant; it is one.
+        found[i] = [Fit("0", (0.0, 0.0, 0.0, float(np.mean(both[1][i]))), 1.0)]
     return dict(sorted((known | dict(zip(places, found, strict=True))).items()))
 
 

@@ -20,7 +20,6 @@ Params = pytrees.Params
 Values = Mapping[str, Float[Array, "samples units"]]
 
 # REPAIR's code adds this much to the product of two units' deviations.
-_EPS = 1e-4
 
 
 def match_activations(
@@ -163,11 +162,23 @@ def _similarity(x: Array, y: Array, mode: str) -> Float[Array, "units units"]:
     highest = jax.lax.Precision.HIGHEST
     if mode == "product":
         return jnp.matmul(x.T, y, precision=highest) / x.shape[0]
-    x, y = (v - jnp.mean(v, axis=0, keepdims=True) for v in (x, y))
-    covariance = jnp.matmul(x.T, y, precision=highest) / x.shape[0]
-    s, t = (jnp.sqrt(jnp.mean(jnp.square(v), axis=0)) for v in (x, y))
-    # A unit that never changes has no correlation: 0, by the constant added.
-    return covariance / (jnp.outer(s, t) + _EPS)
+    x, y = (_standardised(v) for v in (x, y))
+    return jnp.matmul(x.T, y, precision=highest) / x.shape[0]
+
+
+def _standardised(v: Float[Array, "batch units"]) -> Float[Array, "batch units"]:
+    """Of mean 0 and variance 1; 0 for units that differ by round-off alone.
+
+    These have no correlation with any other.
+    """
+    largest = jnp.max(jnp.abs(v), axis=0, keepdims=True)
+    # In units of its own, so that squares neither vanish nor overflow.
+    v = v / jnp.where(largest > 0, largest, 1.0)
+    v = v - jnp.mean(v, axis=0, keepdims=True)
+    variance = jnp.mean(jnp.square(v), axis=0, keepdims=True)
+    # A comparison that NaN fails would hide it.
+    still = variance <= (10 * jnp.finfo(v.dtype).eps) ** 2
+    return jnp.where(still, 0.0, v / jnp.sqrt(jnp.where(still, 1.0, variance)))
 
 
 def _straight_through(free: Params, fixed: Params) -> Params:

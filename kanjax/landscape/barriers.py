@@ -15,6 +15,7 @@ from jax import Array
 from jax.sharding import Mesh
 from jaxtyping import Float
 
+from kanjax import checks
 from kanjax.landscape import paths, pytrees, sums
 
 Params = pytrees.Params
@@ -190,15 +191,15 @@ def check_options(points: int, reference: str) -> None:
 
 
 def _members(params: Params) -> int:
-    pytrees.check_parameters(params, "params")
+    checks.check_real(params, "params")
     leaves = jax.tree_util.tree_leaves_with_path(params)
     members = jnp.shape(leaves[0][1])[:1]
     for path, leaf in leaves:
         if not jnp.shape(leaf) or jnp.shape(leaf)[:1] != members:
             raise ValueError(
                 "params must have one leading axis over members on every leaf; "
-                f"{pytrees.path_name(leaves[0][0])} has shape "
-                f"{jnp.shape(leaves[0][1])}, {pytrees.path_name(path)} has shape "
+                f"{checks.path_name(leaves[0][0])} has shape "
+                f"{jnp.shape(leaves[0][1])}, {checks.path_name(path)} has shape "
                 f"{jnp.shape(leaf)}."
             )
     return members[0]

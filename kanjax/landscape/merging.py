@@ -14,12 +14,12 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
+from kanjax import checks
 from kanjax.landscape import matching, paths, permutations, pytrees, units
 
 Params = pytrees.Params
 
 # As in the authors' code: added to the variance, as batch normalisation does.
-_EPS = 1e-5
 
 
 class Merged(NamedTuple):
@@ -116,7 +116,7 @@ def repair(
         layers: from the input on; affine_layers(model) for our models.
         a: the one network, and b the other, aligned to it.
         x: the inputs that statistics are taken on.
-        alpha: 0 gives a and 1 gives b, but for the 1e-5 that is added to variances.
+        alpha: 0 gives a and 1 gives b.
 
     For a network with batch normalisation, recompute its running statistics instead.
 
@@ -128,7 +128,7 @@ def repair(
     pytrees.check_same(a, b, "a", "b")
     alpha = jnp.asarray(alpha)
     leaves = jax.tree_util.tree_leaves_with_path(a)
-    place = {pytrees.path_name(path): i for i, (path, _) in enumerate(leaves)}
+    place = {checks.path_name(path): i for i, (path, _) in enumerate(leaves)}
     _check_layers(layers, place)
     merged = paths.interpolate(a, b, alpha)
     for layer in layers:
@@ -138,7 +138,9 @@ def repair(
             for first, last in zip(*goals, strict=True)
         )
         now, spread = _statistics(layer.values(merged, x))
-        scale = deviation / jnp.sqrt(jnp.square(spread) + _EPS)
+        # A unit that has stopped varying has nothing to be scaled up.
+        dead = spread == 0
+        scale = jnp.where(dead, 1.0, deviation / jnp.where(dead, 1.0, spread))
         values, structure = jax.tree.flatten(merged)
         w, b_ = values[place[layer.weight]], values[place[layer.bias]]
         along = [1] * w.ndim
@@ -155,11 +157,14 @@ def _statistics(values: Array) -> tuple[Array, Array]:
     flat = values.reshape(-1, values.shape[-1])
     flat = flat.astype(jnp.promote_types(flat.dtype, jnp.float32))
     mean = jnp.mean(flat, axis=0)
-    centred = flat - mean[None]
-    variance = jnp.mean(jnp.square(centred), axis=0)
-    # The root of 0 has no slope; a dead unit's deviation is 0 with slope 0.
-    safe = jnp.where(variance > 0, variance, 1.0)
-    return mean, jnp.where(variance > 0, jnp.sqrt(safe), 0.0)
+    largest = jnp.max(jnp.abs(flat), axis=0)
+    unit = jnp.where(largest > 0, largest, 1.0)
+    variance = jnp.mean(jnp.square((flat - mean) / unit), axis=0)
+    # The root of 0 has no slope; a dead unit's deviation is 0 with slope 0. So is that
+    # of one whose values differ by round-off alone.
+    still = variance <= (10 * jnp.finfo(flat.dtype).eps) ** 2
+    safe = jnp.where(still, 1.0, variance)
+    return mean, jnp.where(still, 0.0, unit * jnp.sqrt(safe))
 
 
 def _check_layers(layers: Sequence[units.Affine], place: dict[str, int]) -> None:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from kanjax import checks
 from kanjax.landscape import pytrees
 
 Params = pytrees.Params
@@ -102,7 +103,7 @@ def named_spec(names: list[AxisNames], params: Params) -> PermutationSpec:
     entries: list[tuple[str, AxisNames]] = []
     sizes: dict[str, tuple[int, str]] = {}
     for (path, leaf), axes in zip(leaves, names, strict=True):
-        where = pytrees.path_name(path)
+        where = checks.path_name(path)
         shape = tuple(getattr(leaf, "shape", ()))
         if not isinstance(axes, tuple) or len(axes) != len(shape):
             raise ValueError(
@@ -246,7 +247,7 @@ def check_fits(spec: PermutationSpec, params: Params, name: str) -> None:
     """
     leaves = jax.tree_util.tree_leaves_with_path(params)
     sizes = dict(spec.sizes)
-    paths = [pytrees.path_name(path) for path, _ in leaves]
+    paths = [checks.path_name(path) for path, _ in leaves]
     expected = [path for path, _ in spec.axes]
     if paths != expected:
         extra = [p for p in paths if p not in expected]

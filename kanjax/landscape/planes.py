@@ -12,6 +12,7 @@ from jax import Array
 from jax.sharding import Mesh
 from jaxtyping import Float
 
+from kanjax import checks
 from kanjax.landscape import paths, pytrees, sums
 
 Params = pytrees.Params
@@ -167,7 +168,7 @@ def trajectory_plane(
             number of grid points, or if the run lies on a line (checked outside of
             transformations only; the losses are NaN inside).
     """
-    pytrees.check_parameters(trajectory, "trajectory")
+    checks.check_real(trajectory, "trajectory")
     count = jax.tree.leaves(trajectory)[0].shape[0]
     if count < 3:
         raise ValueError(f"trajectory has {count} points; a plane needs at least 3.")

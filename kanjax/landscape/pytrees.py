@@ -11,50 +11,21 @@ from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 from jax.typing import ArrayLike
 
+from kanjax import checks
+
 Params = Any
 """A pytree whose leaves are all trained."""
-
-
-def path_name(path: Sequence[Any]) -> str:
-    """The path of a leaf as Python writes it, e.g. ``[0]['kernel']``."""
-    return jax.tree_util.keystr(tuple(path)) or "the root"
-
-
-def check_parameters(params: Params, name: str) -> None:
-    """Let only pytrees of floating-point arrays pass.
-
-    Raises:
-        TypeError: if a leaf is not an array, or holds integers or booleans.
-        ValueError: if there is no leaf at all.
-    """
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    if not leaves:
-        raise ValueError(f"{name} has no leaves; give a pytree with parameters in it.")
-    for path, leaf in leaves:
-        if not isinstance(leaf, jax.Array | float | complex):
-            dtype = getattr(leaf, "dtype", None)
-            if dtype is None:
-                raise TypeError(
-                    f"{name} at {path_name(path)} is {leaf!r}, not an array. Keep the "
-                    "trained arrays apart from the rest, as equinox.partition does."
-                )
-        dtype = jnp.result_type(leaf)
-        if not jnp.issubdtype(dtype, jnp.inexact):
-            raise TypeError(
-                f"{name} at {path_name(path)} has dtype {dtype}; parameters must be "
-                "floating-point. Close over whatever is not trained."
-            )
 
 
 def check_same(a: Params, b: Params, name_a: str, name_b: str) -> None:
     """Let only two pytrees of parameters with one structure and shapes pass.
 
     Raises:
-        TypeError: if either holds something else than floating-point arrays.
+        TypeError: if either holds something else than real floating-point arrays.
         ValueError: naming the first path where the two differ.
     """
-    check_parameters(a, name_a)
-    check_parameters(b, name_b)
+    checks.check_real(a, name_a)
+    checks.check_real(b, name_b)
     shapes_a, shapes_b = _shapes(a), _shapes(b)
     for here, there, x, y in (
         (shapes_a, shapes_b, name_a, name_b),
@@ -202,4 +173,4 @@ def _leaf_inner(x: ArrayLike, y: ArrayLike) -> Array:
 
 def _shapes(tree: Params) -> dict[str, tuple[int, ...]]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {path_name(path): jnp.shape(leaf) for path, leaf in leaves}
+    return {checks.path_name(path): jnp.shape(leaf) for path, leaf in leaves}

@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from kanjax import checks
 from kanjax.landscape import estimates, pytrees
 
 Params = pytrees.Params
@@ -91,7 +92,7 @@ def worst_rise(
     Raises:
         ValueError: if steps is less than 1.
     """
-    pytrees.check_parameters(params, "params")
+    checks.check_real(params, "params")
     if steps < 1:
         raise ValueError(f"steps is {steps}; it must be at least 1.")
     radius = jnp.asarray(radius, dtype=float)
@@ -143,7 +144,7 @@ def mean_rise(
     Raises:
         ValueError: if samples is odd or less than 2.
     """
-    pytrees.check_parameters(params, "params")
+    checks.check_real(params, "params")
     if samples < 2 or samples % 2:
         raise ValueError(f"samples is {samples}; it must be even, for pairs.")
 

@@ -204,8 +204,9 @@ def _reflected(layer: Any, path: str, axis: int) -> Flip:
 def _parity(function: Any, name: str) -> float:
     x = jnp.linspace(0.05, 3.0, _POINTS)
     there, back = np.asarray(function(x)), np.asarray(function(-x))
+    size = np.max(np.abs(there))
     for sign in (-1.0, 1.0):
-        if np.allclose(back, sign * there, atol=_CLOSE):
+        if np.allclose(back, sign * there, atol=_CLOSE * size):
             return sign
     raise ValueError(
         f"{name} is neither odd nor even, so units have no sign symmetry. Use "

@@ -37,6 +37,7 @@ from typing import Any, Literal
 
 import jax
 
+from kanjax import checks
 from kanjax.landscape import permutations, pytrees, units
 
 Params = pytrees.Params
@@ -112,7 +113,7 @@ def mlp_spec(
     leaves = jax.tree_util.tree_leaves_with_path(params)
     groups: dict[str, list[int]] = {}
     for i, (path, _) in enumerate(leaves):
-        groups.setdefault(pytrees.path_name(path[:-1]), []).append(i)
+        groups.setdefault(checks.path_name(path[:-1]), []).append(i)
     names: list[AxisNames] = [()] * len(leaves)
     order = sorted(groups, key=_natural)
     width, previous = None, ""
@@ -145,7 +146,7 @@ def _dense_roles(
 ) -> tuple[str, ...]:
     if len(shape) == 1:
         return ("out",)
-    where = pytrees.path_name(path)
+    where = checks.path_name(path)
     if len(shape) != 2:
         raise ValueError(
             f"{where} has shape {shape}; a stack of dense layers has matrices and "
@@ -153,7 +154,7 @@ def _dense_roles(
         )
     if layout is not None:
         return ("in", "out") if layout == "in_out" else ("out", "in")
-    name = re.sub(r"\W", "", pytrees.path_name(path[-1:]))
+    name = re.sub(r"\W", "", checks.path_name(path[-1:]))
     if name not in _LAYOUTS:
         raise ValueError(
             f"{where} is named neither 'kernel' nor 'weight', so its layout is not "

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 
+from kanjax import checks
 from kanjax import model as models
 from kanjax.landscape import permutations, pytrees, units
 
@@ -66,7 +67,7 @@ def cnn_spec(
     leaves = jax.tree_util.tree_leaves_with_path(params)
     groups: dict[str, list[int]] = {}
     for i, (path, _) in enumerate(leaves):
-        groups.setdefault(pytrees.path_name(path[:-1]), []).append(i)
+        groups.setdefault(checks.path_name(path[:-1]), []).append(i)
     names = list(_names(order))
     if sorted(names) != sorted(groups):
         raise ValueError(
@@ -154,10 +155,10 @@ def _extent(shape: tuple[int, ...]) -> int:
 
 
 def _layout(path: Any, layout: Layout | None) -> str:
-    name = re.sub(r"\W", "", pytrees.path_name(path[-1:]))
+    name = re.sub(r"\W", "", checks.path_name(path[-1:]))
     if layout is None and name not in _LAYOUTS:
         raise ValueError(
-            f"{pytrees.path_name(path)} is named neither 'kernel' nor 'weight', so its "
+            f"{checks.path_name(path)} is named neither 'kernel' nor 'weight', so its "
             "layout is not known; give layout='in_out' or layout='out_in'."
         )
     return layout or _LAYOUTS[name]
@@ -181,7 +182,7 @@ def _fitted(
             continue
         if size % known or roles[0] == "in" or axis == len(roles) - 2:
             raise ValueError(
-                f"{pytrees.path_name(path)} takes {size} inputs and the layer before "
+                f"{checks.path_name(path)} takes {size} inputs and the layer before "
                 f"it gives {known}; check order. Flattened maps with channels last are "
                 "not supported: take the mean over positions, or write the spec by "
                 "hand."

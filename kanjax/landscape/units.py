@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from kanjax import checks
 from kanjax import model as models
 from kanjax.landscape import permutations, pytrees
 
@@ -161,7 +162,7 @@ def affine_layers(model: Any) -> tuple[Affine, ...]:
     layers = []
     for number, met in enumerate(trace(model, shapes).mixing):
         roles = met.layer.parameter_axes()
-        where = pytrees.path_name(met.path)
+        where = checks.path_name(met.path)
         is_affine = isinstance(roles, dict) and set(roles) == {"kernel", "bias"}
         if not is_affine:
             raise ValueError(
@@ -172,9 +173,9 @@ def affine_layers(model: Any) -> tuple[Affine, ...]:
         ntk = getattr(met.layer, "parameterization", "standard") == "ntk"
         layers.append(
             Affine(
-                pytrees.path_name((*met.path, jax.tree_util.DictKey("kernel"))),
+                checks.path_name((*met.path, jax.tree_util.DictKey("kernel"))),
                 len(roles["kernel"]) - 1,
-                pytrees.path_name((*met.path, jax.tree_util.DictKey("bias"))),
+                checks.path_name((*met.path, jax.tree_util.DictKey("bias"))),
                 _outputs_of(model, number),
                 met.layer.bias_scale if ntk else 1.0,
             )
@@ -242,7 +243,7 @@ def _meet(
     x: Array | None,
 ) -> tuple[int, Array | None]:
     """Note the axes of one layer and what it does to the units."""
-    leaves = _leaf_roles(pytrees.path_name(path), axes, params)
+    leaves = _leaf_roles(checks.path_name(path), axes, params)
     y = None if x is None else layer.apply(params, x)
     out = unit
     if not all(leaf == () or "unit" in leaf for leaf in leaves):

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
+
+from kanjax import checks
 
 Params = Any
 Product = Callable[[Params], Params]
@@ -114,3 +117,22 @@ def directional_derivatives(
     start = jnp.zeros((), dtype)
     (value, first), (_, second) = jax.jvp(slope, (start,), (jnp.ones_like(start),))
     return Directional(value, first, second)
+
+
+def on_vectors(
+    product: Product, like: Params
+) -> tuple[Callable[[Array], Array], Array, Callable[[Array], Params]]:
+    """A product on vectors in float32 at least, ``like`` as one, and the way back.
+
+    Raises:
+        TypeError: if a leaf of like is not of real floating point.
+    """
+    checks.check_real(like, "like")
+    start, unravel = jax.flatten_util.ravel_pytree(like)
+    wide = start.astype(jnp.promote_types(start.dtype, jnp.float32))
+
+    def flat(v: Array) -> Array:
+        image = product(unravel(v.astype(start.dtype)))
+        return jax.flatten_util.ravel_pytree(image)[0].astype(wide.dtype)
+
+    return flat, wide, lambda v: unravel(v.astype(start.dtype))

@@ -14,6 +14,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
+from kanjax.checks import as_floating
 from kanjax.nn import checks, pooling
 
 
@@ -77,6 +78,7 @@ class Aggregate:
                 "GraphNetwork, which takes pairs (x, graph)."
             )
         pooling.check_spatial(x, self.spatial)
+        x = as_floating(x)
         nodes = x.shape[-self.spatial - 1 : -1]
         flat = x.reshape(*x.shape[: -self.spatial - 1], math.prod(nodes), x.shape[-1])
         y = neighbours(self.weights, flat)

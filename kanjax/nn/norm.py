@@ -10,6 +10,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
+from kanjax.checks import as_floating
 from kanjax.nn import checks
 
 Axes = dict[str, tuple[str | None, ...]]
@@ -47,6 +48,7 @@ class LayerNorm:
     ) -> Float[Array, "*batch features"]:
         """x (..., features), normalised."""
         checks.check_last_axis(x, self.features)
+        x = as_floating(x)
         wide = widen(x)
         centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
         y = _divide_by_rms(centred, self.eps)
@@ -89,6 +91,7 @@ class RMSNorm:
     ) -> Float[Array, "*batch features"]:
         """x (..., features), normalised."""
         checks.check_last_axis(x, self.features)
+        x = as_floating(x)
         y = _divide_by_rms(widen(x), self.eps) * _along(params["scale"], x)
         return y.astype(jnp.result_type(x, params["scale"]))
 

@@ -17,6 +17,9 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
+from kanjax import checks
+from kanjax.training.metrics import two_logits
+
 Params = Any
 Batch = Any
 State = Any
@@ -58,13 +61,15 @@ def classification(apply: Callable[..., Array]) -> Loss:
         apply: ``apply(params, x)`` or ``apply(params, x, key=key)``, giving logits of
             shape (..., classes) for integer labels of shape (...), or for labels that
             are probabilities of the classes, of the shape of the logits; or that of a
-            model with a state, see :class:`kanjax.model.StatefulModel`.
+            model with a state, see :class:`kanjax.model.StatefulModel`. One logit,
+            (..., 1), is that of class 1 against class 0, by a sigmoid.
 
     Returns:
         ``loss(params, (x, y), key) -> (scalar, {"accuracy": scalar})``, where the most
         probable class is the right one; with a state, ``loss(params, (x, y), key,
         state) -> (scalar, {"accuracy": scalar}, new state)``. Sums are made in float32
-        at least.
+        at least. A label that is no class raises ``ValueError`` where it is known, and
+        makes the loss NaN where it is traced.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -88,6 +93,9 @@ def classification(apply: Callable[..., Array]) -> Loss:
         logits = _at_least_float32(logits)
         labels = jnp.asarray(y)
         if labels.shape == logits.shape and jnp.issubdtype(labels.dtype, jnp.floating):
+            if logits.shape[-1] == 1:
+                labels = jnp.concatenate([1 - labels, labels], axis=-1)
+                logits = two_logits(logits)
             each = optax.softmax_cross_entropy(logits, labels)
             hits = jnp.argmax(logits, axis=-1) == jnp.argmax(labels, axis=-1)
             return jnp.mean(each), {"accuracy": jnp.mean(hits, dtype=logits.dtype)}
@@ -101,7 +109,12 @@ def classification(apply: Callable[..., Array]) -> Loss:
                 f"the logits have shape {logits.shape} and the labels {labels.shape}: "
                 "logits must be (..., classes) for labels of shape (...)."
             )
+        logits = two_logits(logits)
+        checks.check_labels(labels, logits.shape[-1])
         each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        # It would take -1 for the last class.
+        is_class = (labels >= 0) & (labels < logits.shape[-1])
+        each = jnp.where(is_class, each, jnp.nan)
         hits = jnp.argmax(logits, axis=-1) == labels
         return jnp.mean(each), {"accuracy": jnp.mean(hits, dtype=logits.dtype)}
 

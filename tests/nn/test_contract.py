@@ -433,3 +433,23 @@ def test_half_precision_with_a_state_stays_half_and_close(name):
     chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
     error = np.abs(np.asarray(rounded, dtype=np.float32) - y)
     assert np.max(error) < 0.1 * np.std(y) + 0.02
+
+
+def takes_an_array_of_numbers(name):
+    return name != "embedding" and not isinstance(inputs(name), tuple)
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if takes_an_array_of_numbers(n)])
+def test_integers_are_taken_as_real_numbers(name):
+    params, net = first(name), MODELS[name]
+    whole = jnp.round(2 * inputs(name)).astype(int)
+    expected = apply(net, params, whole.astype(float))
+    found = apply(net, params, whole)
+    # What only moves or drops values leaves their type, as tokens need.
+    moves = name in ("flatten", "index", "dropout", "drop path")
+    assert moves or jnp.issubdtype(found.dtype, jnp.floating)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    small = jnp.abs(whole).astype(jnp.uint8)
+    np.testing.assert_allclose(
+        apply(net, params, small), apply(net, params, small.astype(float)), 1e-5, 1e-5
+    )
