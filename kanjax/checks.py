@@ -24,6 +24,30 @@ def as_floating(x: ArrayLike) -> Array:
     return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(float)
 
 
+def check_finite(samples: Any, name: str) -> None:
+    """Let only numbers pass, no NaN or infinity; what jax traces passes unseen.
+
+    Args:
+        samples: (rows, ...).
+        name: what the message calls them.
+
+    Raises:
+        ValueError: with the number of rows that are not finite, and the first.
+    """
+    if isinstance(samples, jax.core.Tracer):
+        return
+    known = np.asarray(samples)
+    if not jnp.issubdtype(known.dtype, jnp.inexact) or known.ndim == 0:
+        return
+    wrong = ~np.isfinite(known.astype(np.float64)).reshape(len(known), -1).all(axis=1)
+    if np.any(wrong):
+        raise ValueError(
+            f"{name} has NaN or infinity in {int(wrong.sum())} of {len(known)} rows, "
+            f"first in row {int(np.argmax(wrong))}. Leave these rows out, e.g. "
+            f"{name}[np.isfinite({name}).all(axis=1)]."
+        )
+
+
 def check_labels(labels: ArrayLike, classes: int) -> None:
     """Let only labels from 0 to classes - 1 pass; what jax traces passes unseen.
 

@@ -8,7 +8,9 @@ import functools
 import math
 
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -39,6 +41,10 @@ class BSpline:
         domain: (low, high) of the uniform grid; not used where knots are given.
         knots: the extended knots, or None for the uniform grid.
 
+    Raises:
+        ValueError: for knots of another number, at once, or that decrease, when the
+            basis is evaluated.
+
     Example:
         >>> import jax.numpy as jnp
         >>> basis = BSpline(intervals=5)
@@ -55,6 +61,15 @@ class BSpline:
         check_at_least("intervals", self.intervals, 1)
         check_at_least("degree", self.degree, 0)
         check_domain(self.domain)
+        number = self.intervals + 2 * self.degree + 1
+        # Whatever has no shape stands in for knots while jax rebuilds the model.
+        shape = getattr(self.knots, "shape", ())
+        if shape and shape[-1] != number:
+            raise ValueError(
+                f"knots has shape {shape}; for intervals={self.intervals} and "
+                f"degree={self.degree} its last axis must have intervals + 2 degree "
+                f"+ 1 = {number} knots, {self.degree} of them beyond each end."
+            )
 
     @property
     def size(self) -> int:
@@ -65,6 +80,7 @@ class BSpline:
         """Evaluate all splines at x (...,) -> (..., size), or where ``axis`` says."""
         x = as_floating(x)
         if self.knots is not None:
+            _check_order(self.knots)
             return cox_de_boor(x, self.knots, self.degree, axis=axis)
         return all_functions(self, x, axis)
 
@@ -150,6 +166,15 @@ def cox_de_boor(x: Array, knots: Array, degree: int, *, axis: int = -1) -> Array
         falling = _ratio(cut(t, p + 1, 0) - x, cut(t, p + 1, 0) - cut(t, 1, -p))
         b = rising * cut(b, 0, -1) + falling * cut(b, 1, 0)
     return b
+
+
+def _check_order(knots: Array) -> None:
+    """Raise ``ValueError`` for knots that decrease, where they are known."""
+    if not isinstance(knots, jax.core.Tracer) and np.any(np.diff(knots, axis=-1) < 0):
+        raise ValueError(
+            "knots decrease; they must be in order, equal ones allowed: give "
+            "jnp.sort(knots)."
+        )
 
 
 def _recursion(x: Array, t: list[Array]) -> Array:

@@ -61,6 +61,8 @@ def discover(
     """
     if starts < 1:
         raise ValueError(f"starts must be at least 1; got {starts}.")
+    checks.check_finite(x, "x")
+    checks.check_finite(y, "y")
     x = checks.as_floating(x)
     deviations = _deviations(y)
     y = jnp.asarray(np.asarray(y, float) / deviations, x.dtype)

@@ -156,5 +156,6 @@ class KAN:
             basis=each[0] if is_shared else each,
             masks=None if all(mask is None for mask in masks) else masks,
             products=products if any(products) else None,
-            formulas=formulas if any(formulas) else None,
+            # A layer may have lost all edges: formulas then say that it had none left.
+            formulas=formulas if any(formulas) or None in learned else None,
         )

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import training
+from kanjax import checks, training
 from kanjax.kan import affine_fit, attribution, formula_search, units
 from kanjax.kan.affine_fit import Fit
 from kanjax.kan.freezing import Edge, freeze, frozen_edges
@@ -83,6 +83,8 @@ def suggest(
             "x and y must be samples of one curve, of one shape (points,); got "
             f"{jnp.shape(x)} and {jnp.shape(y)}."
         )
+    checks.check_finite(x, "x")
+    checks.check_finite(y, "y")
     both = jnp.asarray(x)[None], jnp.asarray(y)[None]
     (ranked,) = affine_fit.fit_all(names, *both, complexity_weight)
     return ranked
@@ -139,6 +141,7 @@ def _candidates(
 
     The one of an edge that is a formula is that formula.
     """
+    checks.check_finite(x, "x")
     sampled = _sampled(model, params, x, points)
     places: list[tuple[int, int, int]] = []
     known = {edge[:3]: [edge.fit] for edge in _all_frozen(model, params)}

@@ -10,6 +10,7 @@ from kanjax.linalg.products import (
     directional_derivatives,
     gauss_newton_product,
     hessian_product,
+    linearize,
 )
 from kanjax.linalg.stochastic import (
     Estimate,
@@ -41,6 +42,7 @@ __all__ = [
     "hessian_product",
     "hutchinson_trace",
     "lanczos",
+    "linearize",
     "lanczos_quadrature",
     "trace_of",
 ]

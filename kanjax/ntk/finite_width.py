@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from kanjax import checks
+from kanjax import checks, linalg
 from kanjax.ntk import blocks, structured
 
 Params = Any
@@ -162,7 +162,7 @@ def _product_block(
     """The kernel of two blocks of examples by products with its columns."""
     del same
     rows = jax.vmap(f, (None, 0))
-    _, push = jax.linearize(lambda p: rows(p, x1), params)
+    _, push = linalg.linearize(lambda p: rows(p, x1), params)
 
     def column(x: Any) -> Array:
         y, pull = jax.vjp(lambda p: f(p, x), params)

@@ -191,6 +191,7 @@ def infinite(
     ) -> Kernel:
         blocks.check_batch_size(batch_size)
         first, second = inputs.read(model, x1, x2, mask1, mask2, diagonal)
+        inputs.check_fits(model, first)
         pairs = _needs_pairs(table, model, False)
         if batch_size is None:
             batch_size = inputs.batch_size(first, second, pairs, diagonal, mesh)

@@ -105,7 +105,7 @@ def _push(
 
     def one(rows: Array) -> Array:
         part = blocks.take(x, rows)
-        return jax.jvp(lambda p: apply(p, part), (params,), (direction,))[1]
+        return linalg.linearize(lambda p: apply(p, part), params)[1](direction)
 
     rows = blocks.indices(n, size)
     if rows.shape[0] == 1:

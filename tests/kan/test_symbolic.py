@@ -262,3 +262,14 @@ def test_freezing_what_is_not_there(place, words, key):
     edge = symbolic.Edge(*place, symbolic.Fit("sin", (1.0, 0.0, 1.0, 0.0), 1.0))
     with pytest.raises(ValueError, match=words):
         symbolic.freeze(net, params, [edge])
+
+
+def test_a_symbolic_network_may_lose_all_edges(key):
+    net, params, x = planted(key)
+    edges = symbolic.fit_edges(net, params, x)
+    frozen, start = symbolic.freeze(net, params, edges)
+    pruned = kan.prune(frozen, start, x, edge_threshold=100.0)
+    assert pruned.edges_left == 0
+    np.testing.assert_array_equal(pruned.model.apply(pruned.params, x), 0)
+    assert symbolic.formula(pruned.model, pruned.params, x) == [0]
+    assert kan.attribute(pruned.model, pruned.params, x).inputs.sum() == 0
