@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         persample,
         plotting,
         study,
+        symmetry,
         taps,
         training,
     )
@@ -47,6 +48,7 @@ __all__ = [
     "persample",
     "plotting",
     "study",
+    "symmetry",
     "taps",
     "training",
 ]

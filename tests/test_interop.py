@@ -12,7 +12,7 @@ import optax
 import pytest
 from flax import nnx
 
-from kanjax import bases, interop, kan, landscape, model, nn, ntk, training
+from kanjax import bases, interop, kan, landscape, model, nn, ntk, symmetry, training
 
 MODELS = {
     "kan": kan.KAN((2, 5, 1), basis=bases.BSpline(5, domain=(-3.0, 3.0))),
@@ -272,8 +272,8 @@ def test_the_hidden_units_of_their_models_can_be_permuted(key, data):
         interop.from_equinox(net),
         interop.from_flax(nnx.Sequential(*linear)),
     ):
-        spec = landscape.mlp_spec(params)
-        assert landscape.verify_spec(spec, apply, params, x, key).holds
+        spec = symmetry.mlp_spec(params)
+        assert symmetry.verify_spec(spec, apply, params, x, key).holds
 
 
 def test_a_key_drives_their_dropout(key):

@@ -115,17 +115,17 @@ def _independent(
     keys = jax.random.split(jax.random.key(1), 2)
     a, b = (run(start(net.init(k)), k, setting.steps)[0] for k in keys)
     on_train = kj.training.on_batch(loss, train)
-    spec = kj.landscape.permutation_spec(net)
-    by_weights = kj.landscape.match_weights(spec, a, b)
-    values = [kj.landscape.hidden_values(net, p, train.x) for p in (a, b)]
-    by_activations = kj.landscape.match_activations(spec, *values, b)
-    layers = kj.landscape.affine_layers(net)
+    spec = kj.symmetry.permutation_spec(net)
+    by_weights = kj.symmetry.match_weights(spec, a, b)
+    values = [kj.symmetry.hidden_values(net, p, train.x) for p in (a, b)]
+    by_activations = kj.symmetry.match_activations(spec, *values, b)
+    layers = kj.symmetry.affine_layers(net)
 
     @jax.jit
     def measure(a: Any, b: Any) -> tuple[Any, dict[str, Any]]:
         wall = kj.landscape.barrier(on_train, a, b)
         middle = kj.landscape.interpolate(a, b, 0.5)
-        repaired = kj.landscape.repair(layers, a, b, train.x)
+        repaired = kj.symmetry.repair(layers, a, b, train.x)
         alone = kj.landscape.layer_barriers(on_train, a, b, points=3)
         level = (wall.losses[0] + wall.losses[-1]) / 2
         return wall, {

@@ -70,8 +70,8 @@ def adaptive_expectation(
     if tolerance is None:
         tolerance = 1e-10 if dtype == jnp.float64 else 1e-6
     fine, coarse = (
-        tuple(jnp.asarray(v, dtype) for v in np.polynomial.legendre.leggauss(n))
-        for n in (15, 7)
+        (jnp.asarray(points, dtype), jnp.asarray(weights, dtype))
+        for points, weights in map(np.polynomial.legendre.leggauss, (15, 7))
     )
     deviation = safe_sqrt(variance)
 

@@ -305,10 +305,9 @@ class Hopfield:
 
         What is not given stays None: it is the one before it.
         """
-        x, stored, values = (
-            None if v is None else as_floating(v) for v in (x, stored, values)
-        )
-        assert x is not None
+        x = as_floating(x)
+        stored = None if stored is None else as_floating(stored)
+        values = None if values is None else as_floating(values)
         met = x if stored is None else stored
         held = met if values is None else values
         options.check_inputs(self.sizes, x, met, held, own=stored is None)

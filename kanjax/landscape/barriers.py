@@ -15,8 +15,8 @@ from jax import Array
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from kanjax import checks
-from kanjax.landscape import paths, pytrees, sums
+from kanjax import checks, pytrees
+from kanjax.landscape import linear_combinations, paths
 
 Params = pytrees.Params
 Reference = Literal["linear", "mean", "max"]
@@ -137,7 +137,7 @@ def barrier_matrix(
             b = align(a, b)
             pytrees.check_same(a, b, "a", "align(a, b)")
             last = loss(b)
-        value, _ = sums.loss_of_sums(loss, (a, b))
+        value, _ = linear_combinations.loss_of_sums(loss, (a, b))
         between = jax.lax.map(lambda alpha: value((1 - alpha, alpha)), alphas[1:-1])
 
         def largest(start: Array, inside: Array, end: Array) -> Array:

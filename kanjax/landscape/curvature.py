@@ -13,8 +13,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import checks, linalg
-from kanjax.landscape import estimates, layerwise, pytrees
+from kanjax import checks, linalg, pytrees
+from kanjax.landscape import barrier_estimates, layerwise
 
 Params = pytrees.Params
 
@@ -34,7 +34,7 @@ class Spectrum(NamedTuple):
 
 
 def hessian_eigenpairs(
-    loss: estimates.ScalarLoss,
+    loss: barrier_estimates.ScalarLoss,
     params: Params,
     k: int,
     key: Array,
@@ -85,7 +85,7 @@ _with_slope_of.defjvp(lambda primals, tangents: (primals[0], tangents[1]))
 
 
 def hessian_trace(
-    loss: estimates.ScalarLoss, params: Params, key: Array, *, probes: int = 32
+    loss: barrier_estimates.ScalarLoss, params: Params, key: Array, *, probes: int = 32
 ) -> linalg.Estimate:
     """The trace of the loss' Hessian by Hutchinson's estimator, with its error."""
     checks.check_real(params, "params")
@@ -94,7 +94,7 @@ def hessian_trace(
 
 
 def layer_traces(
-    loss: estimates.ScalarLoss,
+    loss: barrier_estimates.ScalarLoss,
     params: Params,
     key: Array,
     *,
@@ -134,7 +134,7 @@ def layer_traces(
 
 
 def layer_eigenpairs(
-    loss: estimates.ScalarLoss,
+    loss: barrier_estimates.ScalarLoss,
     params: Params,
     k: int,
     key: Array,
@@ -177,7 +177,7 @@ def layer_eigenpairs(
 
 
 def hessian_spectrum(
-    loss: estimates.ScalarLoss,
+    loss: barrier_estimates.ScalarLoss,
     params: Params,
     key: Array,
     *,

@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from kanjax import checks
-from kanjax.landscape import pytrees, units
+from kanjax import checks, pytrees, unit_trace
 
 Params = pytrees.Params
 FilterAxis = int | Callable[[str, Array], int] | Any
@@ -117,7 +116,7 @@ def filter_axes(params: Params, model: Any = None) -> Any:
         {'kernel': -1, 'weight': 0}
     """
     if model is not None:
-        axes = units.trace(model, params).output_axes
+        axes = unit_trace.trace(model, params).output_axes
         return jax.tree.unflatten(jax.tree.structure(params), axes)
 
     def by_name(path: Any, leaf: Any) -> int:

@@ -2,7 +2,7 @@
 
 Adilova, Andriushchenko, Kamp, Fischer, Jaggi 2024, "Layer-wise Linear Mode
 Connectivity", arXiv 2307.06966; the prediction from curvature is the second-order
-estimate of kanjax.landscape.estimates with D zero outside of the layer.
+estimate of kanjax.landscape.barrier_estimates with D zero outside of the layer.
 """
 
 import itertools
@@ -15,8 +15,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from kanjax import checks, linalg
-from kanjax.landscape import barriers, estimates, paths, pytrees
+from kanjax import checks, linalg, pytrees
+from kanjax.landscape import barrier_estimates, barriers, paths
 
 Params = pytrees.Params
 Layers = Mapping[str, Sequence[str]]
@@ -102,7 +102,7 @@ def layer_barriers(
 
 
 def layer_barriers_predicted(
-    loss: estimates.ScalarLoss,
+    loss: barrier_estimates.ScalarLoss,
     a: Params,
     b: Params,
     *,

@@ -12,8 +12,8 @@ from jax import Array
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from kanjax import checks
-from kanjax.landscape import paths, pytrees, sums
+from kanjax import checks, pytrees
+from kanjax.landscape import linear_combinations, paths
 
 Params = pytrees.Params
 
@@ -229,7 +229,7 @@ def _grid(
     mesh: Mesh | None,
 ) -> Any:
     columns, rows = (v.ravel() for v in jnp.meshgrid(x, y))
-    losses = sums.evaluate(
+    losses = linear_combinations.evaluate(
         loss,
         (jnp.ones_like(rows), columns, rows),
         (origin, d1, d2),

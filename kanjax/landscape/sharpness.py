@@ -14,8 +14,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from kanjax import checks
-from kanjax.landscape import estimates, pytrees
+from kanjax import checks, pytrees
+from kanjax.landscape import barrier_estimates
 
 Params = pytrees.Params
 
@@ -72,7 +72,7 @@ def sam_gradient(
 
 
 def worst_rise(
-    loss: estimates.ScalarLoss,
+    loss: barrier_estimates.ScalarLoss,
     params: Params,
     key: Array,
     *,
@@ -124,7 +124,7 @@ def worst_rise(
 
 
 def mean_rise(
-    loss: estimates.ScalarLoss,
+    loss: barrier_estimates.ScalarLoss,
     params: Params,
     key: Array,
     *,

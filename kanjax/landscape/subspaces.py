@@ -16,8 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from kanjax import checks, linalg, model
-from kanjax.landscape import pytrees
+from kanjax import checks, linalg, model, pytrees
 
 Params = pytrees.Params
 Kind = Literal["dense", "regenerated", "sparse", "fastfood"]

@@ -105,10 +105,13 @@ def _duals(
     q11, q12, q22 = jnp.broadcast_arrays(q11, q12, q22)
 
     # The kinks of all functions are those of a sum with unlike weights.
-    together = lambda u: sum(  # noqa: E731
-        math.cos(i + 1) * functions.function(i, u) for i in range(functions.size)
-    )
-    kinks = gaussian.find_kinks(together)
+    def combine(u: Array) -> Array:
+        terms = (
+            math.cos(i + 1) * functions.function(i, u) for i in range(functions.size)
+        )
+        return sum(terms, start=jnp.zeros_like(u))
+
+    kinks = gaussian.find_kinks(combine)
 
     def add(total: Any, at: tuple[Array, Array]) -> tuple[Any, None]:
         index, variance = at

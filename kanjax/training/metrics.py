@@ -316,7 +316,11 @@ def _shift(y: ArrayLike) -> Any:
     if not isinstance(y, np.ndarray | np.generic | float | list | tuple):
         return 0.0
     array = np.asarray(y)
-    if array.dtype != np.float64 or array.size == 0 or jax.config.jax_enable_x64:
+    if (
+        array.dtype != np.float64
+        or array.size == 0
+        or jax.config.read("jax_enable_x64")
+    ):
         return 0.0
     return np.mean(array, axis=0, keepdims=True) if array.ndim else array
 

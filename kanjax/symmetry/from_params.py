@@ -6,9 +6,9 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 
-from kanjax import checks
+from kanjax import checks, pytrees, unit_trace
 from kanjax import model as models
-from kanjax.landscape import permutations, pytrees, units
+from kanjax.symmetry import specs
 
 Params = pytrees.Params
 Layout = Literal["in_out", "out_in"]
@@ -33,7 +33,7 @@ def cnn_spec(
     order: Sequence[str | Skip],
     *,
     layout: Layout | None = None,
-) -> permutations.PermutationSpec:
+) -> specs.PermutationSpec:
     """The spec of a chain of convolutions, dense layers and normalisations.
 
     Args:
@@ -76,14 +76,14 @@ def cnn_spec(
         )
     axes = {name: _roles(name, groups[name], leaves, layout) for name in names}
     shapes = {name: {i: leaves[i][1] for i in groups[name]} for name in names}
-    traced = units.trace(*_chain(order, axes, shapes)).leaf_names()
+    traced = unit_trace.trace(*_chain(order, axes, shapes)).leaf_names()
     places = [i for name in names for i in groups[name]]
     by_leaf = dict(zip(places, traced, strict=True))
     sizes: dict[str, int] = {}
     for name in names:
         for i in groups[name]:
             by_leaf[i] = _fitted(leaves[i], axes[name][i], by_leaf[i], sizes)
-    return permutations.named_spec([by_leaf[i] for i in range(len(leaves))], params)
+    return specs.named_spec([by_leaf[i] for i in range(len(leaves))], params)
 
 
 class _Layer(NamedTuple):
@@ -167,9 +167,9 @@ def _layout(path: Any, layout: Layout | None) -> str:
 def _fitted(
     leaf: Any,
     roles: tuple[str | None, ...],
-    names: permutations.AxisNames,
+    names: specs.AxisNames,
     sizes: dict[str, int],
-) -> permutations.AxisNames:
+) -> specs.AxisNames:
     """The names with blocks where inputs are flattened maps of several positions."""
     path, array = leaf
     fitted: list[Any] = list(names)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from kanjax import interop, landscape
+from kanjax import interop, landscape, symmetry
 
 NNX_WORDS = ("conv", "dense", "norm")
 
@@ -42,12 +42,12 @@ def test_a_flax_convolutional_network(key):
     a = jax.tree.map(
         lambda v: v + 0.1 * jax.random.normal(key, v.shape), net.init(key, x)
     )
-    spec = landscape.cnn_spec(a, FLAX_ORDER)
+    spec = symmetry.cnn_spec(a, FLAX_ORDER)
     assert dict(spec.sizes) == {"P1": 6, "P2": 5}
-    assert landscape.verify_spec(spec, net.apply, a, x, key).holds
-    planted = landscape.random_permutation(spec, key)
-    b = landscape.apply_permutation(spec, planted, a)
-    found = landscape.match_weights(spec, a, b)
+    assert symmetry.verify_spec(spec, net.apply, a, x, key).holds
+    planted = symmetry.random_permutation(spec, key)
+    b = symmetry.apply_permutation(spec, planted, a)
+    found = symmetry.match_weights(spec, a, b)
     jax.tree.map(np.testing.assert_array_equal, found.permuted, a)
     loss = lambda p: jnp.mean(net.apply(p, x) ** 2)  # noqa: E731
     assert landscape.barrier(loss, a, found.permuted, points=3).height < 1e-6
@@ -56,13 +56,13 @@ def test_a_flax_convolutional_network(key):
 def test_an_equinox_network_that_flattens_its_channels(key):
     params, static = eqx.partition(EquinoxNet(key), eqx.is_array)
     apply = lambda p, x: jax.vmap(eqx.combine(p, static))(x)  # noqa: E731
-    spec = landscape.cnn_spec(params, [".conv", ".dense"])
+    spec = symmetry.cnn_spec(params, [".conv", ".dense"])
     assert dict(spec.axes)[".dense.weight"] == (None, ("P1", 4))
     x = jax.random.normal(key, (3, 2, 5, 5))
-    assert landscape.verify_spec(spec, apply, params, x, key).holds
-    planted = landscape.random_permutation(spec, key)
-    moved = landscape.apply_permutation(spec, planted, params)
-    found = landscape.match_weights(spec, params, moved)
+    assert symmetry.verify_spec(spec, apply, params, x, key).holds
+    planted = symmetry.random_permutation(spec, key)
+    moved = symmetry.apply_permutation(spec, planted, params)
+    found = symmetry.match_weights(spec, params, moved)
     jax.tree.map(np.testing.assert_array_equal, found.permuted, params)
 
 
@@ -92,17 +92,17 @@ def test_a_flax_residual_network_with_running_statistics(key):
 
     order = [
         conv(0),
-        landscape.Skip([conv(1), *norm(0), conv(2)]),
-        landscape.Skip([*norm(1), conv(4)], shortcut=[conv(3)]),
+        symmetry.Skip([conv(1), *norm(0), conv(2)]),
+        symmetry.Skip([*norm(1), conv(4)], shortcut=[conv(3)]),
         "['params']['Dense_0']",
     ]
-    spec = landscape.cnn_spec(params, order)
+    spec = symmetry.cnn_spec(params, order)
     # Two streams, before and after the projection, and the middle of the first block.
     assert sorted(size for _, size in spec.sizes) == [3, 4, 6]
-    assert landscape.verify_spec(spec, net.apply, params, x, key).holds
-    planted = landscape.random_permutation(spec, key)
-    moved = landscape.apply_permutation(spec, planted, params)
-    found = landscape.match_weights(spec, params, moved)
+    assert symmetry.verify_spec(spec, net.apply, params, x, key).holds
+    planted = symmetry.random_permutation(spec, key)
+    moved = symmetry.apply_permutation(spec, planted, params)
+    found = symmetry.match_weights(spec, params, moved)
     jax.tree.map(np.testing.assert_array_equal, found.permuted, params)
 
 
@@ -128,11 +128,11 @@ def test_an_equinox_residual_network(key):
     params, static = eqx.partition(EquinoxResNet(key), eqx.is_array)
     params = jax.tree.map(lambda v: v + jax.random.normal(key, v.shape), params)
     apply = lambda p, x: jax.vmap(eqx.combine(p, static))(x)  # noqa: E731
-    block = landscape.Skip([f".blocks[0][{i}]" for i in range(3)])
-    spec = landscape.cnn_spec(params, [".first", block, ".last"])
+    block = symmetry.Skip([f".blocks[0][{i}]" for i in range(3)])
+    spec = symmetry.cnn_spec(params, [".first", block, ".last"])
     assert sorted(size for _, size in spec.sizes) == [4, 5]
     x = jax.random.normal(key, (3, 2, 5, 5))
-    assert landscape.verify_spec(spec, apply, params, x, key).holds
+    assert symmetry.verify_spec(spec, apply, params, x, key).holds
 
 
 class NnxNet(nnx.Module):
@@ -149,17 +149,17 @@ def test_a_network_of_nnx(key):
     apply, params = interop.from_flax(NnxNet(nnx.Rngs(0)))
     order = list(landscape.layer_leaves(params))
     conv, dense, norm = (next(n for n in order if w in n) for w in NNX_WORDS)
-    spec = landscape.cnn_spec(params, [conv, norm, dense])
+    spec = symmetry.cnn_spec(params, [conv, norm, dense])
     x = jax.random.normal(key, (3, 4, 4, 2))
     assert dict(spec.sizes) == {"P1": 4}
-    assert landscape.verify_spec(spec, apply, params, x, key).holds
+    assert symmetry.verify_spec(spec, apply, params, x, key).holds
 
     def loss(params):
         return jnp.mean(apply(params, x) ** 2)
 
-    planted = landscape.random_permutation(spec, key)
-    moved = landscape.apply_permutation(spec, planted, params)
-    found = landscape.match_weights(spec, params, moved).permuted
+    planted = symmetry.random_permutation(spec, key)
+    moved = symmetry.apply_permutation(spec, planted, params)
+    found = symmetry.match_weights(spec, params, moved).permuted
     assert landscape.barrier(loss, params, found, points=3).height < 1e-6
     directions = landscape.random_directions(key, params)
     plane = landscape.plane(loss, params, *directions, points=3)
@@ -169,16 +169,16 @@ def test_a_network_of_nnx(key):
 def test_bad_input_is_named(key):
     shapes = jax.eval_shape(FlaxNet().init, key, jnp.ones((1, 5, 5, 2)))
     with pytest.raises(ValueError, match="order has .* in the order of application"):
-        landscape.cnn_spec(shapes, FLAX_ORDER[:2])
+        symmetry.cnn_spec(shapes, FLAX_ORDER[:2])
     wrong = [FLAX_ORDER[i] for i in (2, 1, 0, 3)]
     with pytest.raises(ValueError, match="check order"):
-        landscape.cnn_spec(shapes, wrong)
+        symmetry.cnn_spec(shapes, wrong)
     with pytest.raises(ValueError, match="has 2 matrices"):
-        landscape.cnn_spec(
+        symmetry.cnn_spec(
             {"a": {"u": jnp.ones((2, 2)), "v": jnp.ones((2, 2))}}, ["['a']"]
         )
     flat = {"a": {"kernel": jnp.ones((3, 3, 1, 2))}, "b": {"kernel": jnp.ones((18, 2))}}
     with pytest.raises(ValueError, match="channels last are not supported"):
-        landscape.cnn_spec(flat, ["['a']", "['b']"])
+        symmetry.cnn_spec(flat, ["['a']", "['b']"])
     with pytest.raises(ValueError, match="named neither"):
-        landscape.cnn_spec({"a": {"w": jnp.ones((2, 2))}}, ["['a']"])
+        symmetry.cnn_spec({"a": {"w": jnp.ones((2, 2))}}, ["['a']"])

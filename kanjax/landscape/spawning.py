@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import linalg
-from kanjax.landscape import estimates, paths, pytrees
+from kanjax import linalg, pytrees
+from kanjax.landscape import barrier_estimates, paths
 
 Params = pytrees.Params
 State = Any
@@ -75,7 +75,7 @@ def displacement_angle(a: Params, b: Params, base: Params) -> Float[Array, ""]:
 
 
 def mountainside(
-    loss: estimates.ScalarLoss, a: Params, b: Params, base: Params
+    loss: barrier_estimates.ScalarLoss, a: Params, b: Params, base: Params
 ) -> Mountainside:
     """Angle, distances, losses and curvatures of two solutions seen from a base.
 

@@ -15,7 +15,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from kanjax.landscape import assignment, matching, permutations, pytrees, specs
+from kanjax import pytrees
+from kanjax.symmetry import assignment, from_models, matching, specs
 
 Params = pytrees.Params
 
@@ -80,8 +81,8 @@ def match_signed_weights(
         ValueError: if the model has no such symmetry, or a and b do not fit it.
     """
     pytrees.check_same(a, b, "a", "b")
-    spec = specs.permutation_spec(model)
-    permutations.check_fits(spec, a, "a")
+    spec = from_models.permutation_spec(model)
+    specs.check_fits(spec, a, "a")
     # What the functions of the model are like is known before anything is traced.
     with jax.ensure_compile_time_eval():
         flips = _flips(model, spec)
@@ -129,7 +130,7 @@ def match_signed_weights(
     for name in spec.names:
         leaves = _turn(leaves, flips[name], turned[name])
     moved = jax.tree.unflatten(structure, leaves)
-    permuted = permutations.apply_permutation(spec, found, moved)
+    permuted = specs.apply_permutation(spec, found, moved)
     objective = pytrees.inner(a, permuted)
     signs = {n: 1 - 2 * turned[n][found[n]].astype(jnp.int32) for n in spec.names}
     converged = ~improved & jnp.isfinite(objective)
@@ -156,9 +157,7 @@ def _turn(
     return turned
 
 
-def _flips(
-    model: Any, spec: permutations.PermutationSpec
-) -> dict[str, list[Flip | None]]:
+def _flips(model: Any, spec: specs.PermutationSpec) -> dict[str, list[Flip | None]]:
     """For every name, what turning its units does to each leaf."""
     if not hasattr(model, "layers") or not hasattr(model, "activations"):
         raise ValueError(
@@ -175,7 +174,7 @@ def _flips(
     for name in spec.names:
         flips: list[Flip | None] = []
         for path, axes in spec.axes:
-            axis = permutations.index_of(axes, name)
+            axis = specs.index_of(axes, name)
             if axis is None:
                 flips.append(None)
             elif axis == len(axes) - 1:

@@ -1,104 +1,83 @@
-"""Merging networks into one, and repairing what averaging does to their activations.
+"""Repairing what averaging two networks does to their activations.
 
-Ainsworth, Hayase, Srinivasa 2022, "Git Re-Basin", arXiv 2209.04836, algorithm 3 (many
-models); Jordan, Sedghi, Saukh, Entezari, Neyshabur 2022, "REPAIR: REnormalizing
-Permuted Activations for Interpolation Repair", arXiv 2211.08403.
+Jordan, Sedghi, Saukh, Entezari, Neyshabur 2022, "REPAIR: REnormalizing Permuted
+Activations for Interpolation Repair", arXiv 2211.08403.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, Int
 
-from kanjax import checks
-from kanjax.landscape import matching, paths, permutations, pytrees, units
+from kanjax import checks, pytrees, unit_trace
 
 Params = pytrees.Params
 
-# As in the authors' code: added to the variance, as batch normalisation does.
 
-
-class Merged(NamedTuple):
-    """Networks aligned to one another.
+class Affine(NamedTuple):
+    """A layer whose outputs are ``weight . input + factor * bias``, for repair.
 
     Attributes:
-        params: their mean after alignment.
-        members: the aligned networks, with a leading axis.
-        spread: the sum of their squared distances from the mean.
-        rounds: passes over all networks.
-        converged: whether the last pass changed nothing.
+        weight: the path of its weights' leaf, as Python writes it.
+        axis: the axis of the weights that counts the layer's outputs.
+        bias: the path of its biases' leaf, which has this axis alone.
+        values: ``values(params, x)``, the layer's outputs (..., units), before any
+            activation, when the network with these parameters is given x.
+        factor: what multiplies the biases.
     """
 
-    params: Params
-    members: Params
-    spread: Float[Array, ""]
-    rounds: Int[Array, ""]
-    converged: Bool[Array, ""]
+    weight: str
+    axis: int
+    bias: str
+    values: Callable[[Params, Array], Array]
+    factor: float = 1.0
 
 
-def merge(
-    spec: permutations.PermutationSpec,
-    members: Params,
-    *,
-    max_rounds: int = 50,
-    max_sweeps: int = 100,
-    solver: Literal["host", "device"] = "host",
-) -> Merged:
-    """Align many networks to one another and take their mean.
-
-    In turn, each network's units are matched to the mean of all others, until a round
-    improves nothing. Each step lowers the spread or leaves it, so it ends.
-
-    Args:
-        members: a pytree with a leading axis over networks, at least 2.
-        max_rounds: passes over all networks.
-        max_sweeps: of each matching.
-
-    Works under jit and vmap.
+def affine_layers(model: Any) -> tuple[Affine, ...]:
+    """The dense and convolution layers of a model, in order, for repair.
 
     Raises:
-        ValueError: if there are fewer than 2 networks, or the spec does not fit them.
+        ValueError: if a layer that mixes is neither, or has no bias to shift.
     """
-    count = jax.tree.leaves(members)[0].shape[0]
-    if count < 2:
-        raise ValueError(f"members holds {count} network; merging needs at least 2.")
-
-    def align(i: Array, carry: Any) -> Any:
-        members, changed = carry
-        own = jax.tree.map(lambda v: v[i], members)
-        others = jax.tree.map(
-            lambda v: (jnp.sum(v, axis=0) - v[i]) / (count - 1), members
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    layers = []
+    for number, met in enumerate(unit_trace.trace(model, shapes).mixing):
+        roles = met.layer.parameter_axes()
+        where = checks.path_name(met.path)
+        is_affine = isinstance(roles, dict) and set(roles) == {"kernel", "bias"}
+        if not is_affine:
+            raise ValueError(
+                f"the layer at {where}, {met.layer!r}, is not affine with a kernel and "
+                "a bias, so its outputs cannot be rescaled and shifted. List the "
+                "layers to repair by hand as Affine."
+            )
+        ntk = getattr(met.layer, "parameterization", "standard") == "ntk"
+        layers.append(
+            Affine(
+                checks.path_name((*met.path, jax.tree_util.DictKey("kernel"))),
+                len(roles["kernel"]) - 1,
+                checks.path_name((*met.path, jax.tree_util.DictKey("bias"))),
+                _outputs_of(model, number),
+                met.layer.bias_scale if ntk else 1.0,
+            )
         )
-        found = matching.match_weights(
-            spec, others, own, max_sweeps=max_sweeps, solver=solver
-        )
-        members = jax.tree.map(lambda v, new: v.at[i].set(new), members, found.permuted)
-        moved = [jnp.any(p != jnp.arange(p.size)) for p in found.permutation.values()]
-        return members, changed | jnp.any(jnp.stack(moved)) if moved else changed
+    return tuple(layers)
 
-    def round_(carry: Any) -> Any:
-        members, rounds, _ = carry
-        first = (members, jnp.array(False))
-        members, changed = jax.lax.fori_loop(0, count, align, first)
-        return members, rounds + 1, changed
 
-    members, rounds, changed = jax.lax.while_loop(
-        lambda carry: carry[2] & (carry[1] < max_rounds),
-        round_,
-        (members, jnp.array(0, jnp.int32), jnp.array(True)),
-    )
-    mean = jax.tree.map(lambda v: jnp.mean(v, axis=0), members)
-    apart = jax.tree.map(lambda v, m: v - m, members, mean)
-    spread = pytrees.inner(apart, apart)
-    return Merged(mean, members, spread, rounds, ~changed)
+def _outputs_of(model: Any, number: int) -> Callable[[Params, Array], Array]:
+    def values(params: Params, x: Array) -> Array:
+        outputs = unit_trace.trace(model, params, x).mixing[number].outputs
+        assert outputs is not None
+        return outputs
+
+    return values
 
 
 def repair(
-    layers: Sequence[units.Affine],
+    layers: Sequence[Affine],
     a: Params,
     b: Params,
     x: Array,
@@ -130,7 +109,7 @@ def repair(
     leaves = jax.tree_util.tree_leaves_with_path(a)
     place = {checks.path_name(path): i for i, (path, _) in enumerate(leaves)}
     _check_layers(layers, place)
-    merged = paths.interpolate(a, b, alpha)
+    merged = pytrees.combine((1 - alpha, alpha), (a, b))
     for layer in layers:
         goals = [_statistics(layer.values(p, x)) for p in (a, b)]
         mean, deviation = (
@@ -167,7 +146,7 @@ def _statistics(values: Array) -> tuple[Array, Array]:
     return mean, jnp.where(still, 0.0, unit * jnp.sqrt(safe))
 
 
-def _check_layers(layers: Sequence[units.Affine], place: dict[str, int]) -> None:
+def _check_layers(layers: Sequence[Affine], place: dict[str, int]) -> None:
     for layer in layers:
         for leaf in (layer.weight, layer.bias):
             if leaf not in place:

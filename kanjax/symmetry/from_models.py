@@ -37,15 +37,15 @@ from typing import Any, Literal
 
 import jax
 
-from kanjax import checks
-from kanjax.landscape import permutations, pytrees, units
+from kanjax import checks, pytrees, unit_trace
+from kanjax.symmetry import specs
 
 Params = pytrees.Params
-AxisNames = permutations.AxisNames
+AxisNames = specs.AxisNames
 _LAYOUTS = {"kernel": ("in", "out"), "weight": ("out", "in")}
 
 
-def permutation_spec(model: Any) -> permutations.PermutationSpec:
+def permutation_spec(model: Any) -> specs.PermutationSpec:
     """The permutation symmetry of a model's hidden units.
 
     Args:
@@ -64,12 +64,10 @@ def permutation_spec(model: Any) -> permutations.PermutationSpec:
         (('P1', 8), ('P2', 8))
     """
     params = jax.eval_shape(model.init, jax.random.key(0))
-    return permutations.named_spec(units.trace(model, params).leaf_names(), params)
+    return specs.named_spec(unit_trace.trace(model, params).leaf_names(), params)
 
 
-def chain_spec(
-    axes: Sequence[Any], params: Sequence[Params]
-) -> permutations.PermutationSpec:
+def chain_spec(axes: Sequence[Any], params: Sequence[Params]) -> specs.PermutationSpec:
     """The spec of a chain of layers.
 
     Args:
@@ -86,13 +84,13 @@ def chain_spec(
             f"axes is for {len(axes)} layers and params for {len(params)}; give one "
             "entry for each layer in both."
         )
-    traced = units.trace_layers(axes, params)
-    return permutations.named_spec(traced.leaf_names(), params)
+    traced = unit_trace.trace_layers(axes, params)
+    return specs.named_spec(traced.leaf_names(), params)
 
 
 def mlp_spec(
     params: Params, *, layout: Literal["in_out", "out_in"] | None = None
-) -> permutations.PermutationSpec:
+) -> specs.PermutationSpec:
     """The spec of a plain stack of dense layers, from any library's parameters.
 
     Args:
@@ -138,7 +136,7 @@ def mlp_spec(
                 "by hand with spec_from_axes."
             )
         width, previous = sizes["out"], group
-    return permutations.named_spec(names, params)
+    return specs.named_spec(names, params)
 
 
 def _dense_roles(

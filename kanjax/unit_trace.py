@@ -5,7 +5,7 @@ of one set of units share its name, and so do all places along a residual stream
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,34 +13,15 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import checks
+from kanjax import checks, pytrees
 from kanjax import model as models
-from kanjax.landscape import permutations, pytrees
 
 Params = pytrees.Params
-AxisNames = permutations.AxisNames
+AxisNames = tuple[str | tuple[str, int] | None, ...]
+"""The name of the units along each axis of a leaf, with a number of blocks or not."""
 ROLES = ("in", "out", "unit", None)
 
 _PINNED = 0
-
-
-class Affine(NamedTuple):
-    """A layer whose outputs are ``weight . input + factor * bias``, for repair.
-
-    Attributes:
-        weight: the path of its weights' leaf, as Python writes it.
-        axis: the axis of the weights that counts the layer's outputs.
-        bias: the path of its biases' leaf, which has this axis alone.
-        values: ``values(params, x)``, the layer's outputs (..., units), before any
-            activation, when the network with these parameters is given x.
-        factor: what multiplies the biases.
-    """
-
-    weight: str
-    axis: int
-    bias: str
-    values: Callable[[Params, Array], Array]
-    factor: float = 1.0
 
 
 class Mixing(NamedTuple):
@@ -150,46 +131,6 @@ def hidden_values(
             flat = layer.inputs.reshape(-1, layer.inputs.shape[-1])
             values.setdefault(name, []).append(flat)
     return {name: jnp.concatenate(parts) for name, parts in values.items()}
-
-
-def affine_layers(model: Any) -> tuple[Affine, ...]:
-    """The dense and convolution layers of a model, in order, for repair.
-
-    Raises:
-        ValueError: if a layer that mixes is neither, or has no bias to shift.
-    """
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    layers = []
-    for number, met in enumerate(trace(model, shapes).mixing):
-        roles = met.layer.parameter_axes()
-        where = checks.path_name(met.path)
-        is_affine = isinstance(roles, dict) and set(roles) == {"kernel", "bias"}
-        if not is_affine:
-            raise ValueError(
-                f"the layer at {where}, {met.layer!r}, is not affine with a kernel and "
-                "a bias, so its outputs cannot be rescaled and shifted. List the "
-                "layers to repair by hand as Affine."
-            )
-        ntk = getattr(met.layer, "parameterization", "standard") == "ntk"
-        layers.append(
-            Affine(
-                checks.path_name((*met.path, jax.tree_util.DictKey("kernel"))),
-                len(roles["kernel"]) - 1,
-                checks.path_name((*met.path, jax.tree_util.DictKey("bias"))),
-                _outputs_of(model, number),
-                met.layer.bias_scale if ntk else 1.0,
-            )
-        )
-    return tuple(layers)
-
-
-def _outputs_of(model: Any, number: int) -> Callable[[Params, Array], Array]:
-    def values(params: Params, x: Array) -> Array:
-        outputs = trace(model, params, x).mixing[number].outputs
-        assert outputs is not None
-        return outputs
-
-    return values
 
 
 def _walk(

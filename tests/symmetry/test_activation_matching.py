@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import bases, kan, landscape, model, nn
+from kanjax import bases, kan, landscape, model, nn, symmetry
 
 NETS = {
     "mlp": nn.MLP((4, 9, 7, 3), jnp.tanh),
@@ -27,14 +27,14 @@ SHAPES = {"mlp": (50, 4), "kan": (50, 4), "conv": (6, 5, 5, 2)}
 def test_a_planted_permutation_is_recovered(key, name, mode):
     net = NETS[name]
     a, x = net.init(key), jax.random.normal(key, SHAPES[name])
-    spec = landscape.permutation_spec(net)
-    planted = landscape.random_permutation(spec, jax.random.key(3))
-    b = landscape.apply_permutation(spec, planted, a)
-    values = [landscape.hidden_values(net, p, x) for p in (a, b)]
+    spec = symmetry.permutation_spec(net)
+    planted = symmetry.random_permutation(spec, jax.random.key(3))
+    b = symmetry.apply_permutation(spec, planted, a)
+    values = [symmetry.hidden_values(net, p, x) for p in (a, b)]
     assert set(values[0]) == set(spec.names)
-    found = landscape.match_activations(spec, *values, b, mode=mode)
+    found = symmetry.match_activations(spec, *values, b, mode=mode)
     if mode == "correlation":
-        inverse = landscape.invert_permutation(planted)
+        inverse = symmetry.invert_permutation(planted)
         jax.tree.map(np.testing.assert_array_equal, found.permutation, inverse)
         np.testing.assert_allclose(found.objective, 1.0, atol=1e-2)
     np.testing.assert_allclose(
@@ -44,12 +44,10 @@ def test_a_planted_permutation_is_recovered(key, name, mode):
 
 
 def test_scores_are_those_of_numpy(key):
-    spec = landscape.spec_from_axes({"w": ("P",)}, {"w": jnp.zeros(4)})
+    spec = symmetry.spec_from_axes({"w": ("P",)}, {"w": jnp.zeros(4)})
     x, y = jax.random.normal(key, (2, 30, 4))
     y = y + x[:, ::-1]
-    found = landscape.match_activations(
-        spec, {"P": x}, {"P": y}, {"w": jnp.arange(4.0)}
-    )
+    found = symmetry.match_activations(spec, {"P": x}, {"P": y}, {"w": jnp.arange(4.0)})
     table = np.corrcoef(np.asarray(x).T, np.asarray(y).T)[:4, 4:]
     np.testing.assert_array_equal(found.permutation["P"], [3, 2, 1, 0])
     expected = table[np.arange(4), [3, 2, 1, 0]].mean()
@@ -57,14 +55,14 @@ def test_scores_are_those_of_numpy(key):
 
 
 def test_dead_units_and_names_without_values(key):
-    spec = landscape.spec_from_axes({"w": ("P", "Q")}, {"w": jnp.zeros((3, 2))})
+    spec = symmetry.spec_from_axes({"w": ("P", "Q")}, {"w": jnp.zeros((3, 2))})
     x = jax.random.normal(key, (20, 3)).at[:, 1].set(0)
-    found = landscape.match_activations(
+    found = symmetry.match_activations(
         spec, {"P": x}, {"P": x[:, ::-1]}, {"w": jnp.zeros((3, 2))}
     )
     np.testing.assert_array_equal(found.permutation["P"], [2, 1, 0])
     np.testing.assert_array_equal(found.permutation["Q"], [0, 1])
-    broken = landscape.match_activations(
+    broken = symmetry.match_activations(
         spec, {"P": x * jnp.nan}, {"P": x}, {"w": jnp.zeros((3, 2))}
     )
     assert not broken.converged
@@ -81,27 +79,27 @@ def test_a_flax_network_with_captured_activations(key):
 
     net, x = Net(), jax.random.normal(key, (40, 3))
     a = {"params": net.init(key, x)["params"]}
-    spec = landscape.mlp_spec(a)
-    planted = landscape.random_permutation(spec, key)
-    b = landscape.apply_permutation(spec, planted, a)
+    spec = symmetry.mlp_spec(a)
+    planted = symmetry.random_permutation(spec, key)
+    b = symmetry.apply_permutation(spec, planted, a)
 
     def values(p):
         kept = net.apply(p, x, mutable="intermediates")[1]["intermediates"]
         return {"P1": kept["P1"][0]}
 
-    found = landscape.match_activations(spec, values(a), values(b), b)
+    found = symmetry.match_activations(spec, values(a), values(b), b)
     jax.tree.map(np.testing.assert_array_equal, found.permuted, a)
 
 
 def test_jit_and_vmap_over_members(key):
     net = nn.MLP((3, 5, 2), jnp.tanh)
-    spec, x = landscape.permutation_spec(net), jax.random.normal(key, (20, 3))
+    spec, x = symmetry.permutation_spec(net), jax.random.normal(key, (20, 3))
     a = net.init(key)
     stack = jax.vmap(net.init)(jax.random.split(key, 2))
 
     def match(b):
-        values = [landscape.hidden_values(net, p, x) for p in (a, b)]
-        return landscape.match_activations(spec, *values, b)
+        values = [symmetry.hidden_values(net, p, x) for p in (a, b)]
+        return symmetry.match_activations(spec, *values, b)
 
     together = jax.jit(jax.vmap(match))(stack)
     alone = match(jax.tree.map(lambda v: v[1], stack))
@@ -115,18 +113,18 @@ def test_straight_through_lowers_the_midpoint(key):
     x = jax.random.normal(key, (64, 3))
     y = net.apply(net.init(jax.random.key(9)), x)
     loss = lambda p, batch: jnp.mean((net.apply(p, batch[0]) - batch[1]) ** 2)  # noqa: E731
-    spec, a = landscape.permutation_spec(net), net.init(key)
-    planted = landscape.random_permutation(spec, key)
-    b = landscape.apply_permutation(spec, planted, a)
+    spec, a = symmetry.permutation_spec(net), net.init(key)
+    planted = symmetry.random_permutation(spec, key)
+    b = symmetry.apply_permutation(spec, planted, a)
     batches = (jnp.stack([x] * 4), jnp.stack([y] * 4))
     found = jax.jit(
-        lambda a, b: landscape.match_straight_through(spec, loss, a, b, batches)
+        lambda a, b: symmetry.match_straight_through(spec, loss, a, b, batches)
     )(a, b)
     jax.tree.map(np.testing.assert_array_equal, found.permuted, a)
     np.testing.assert_allclose(found.objective, loss(a, (x, y)), rtol=1e-5)
     other = net.init(jax.random.key(4))
-    start = landscape.match_weights(spec, a, other)
-    found = landscape.match_straight_through(
+    start = symmetry.match_weights(spec, a, other)
+    found = symmetry.match_straight_through(
         spec, loss, a, other, batches, learning_rate=0.3
     )
     midway = lambda p: loss(landscape.interpolate(a, p, 0.5), (x, y))  # noqa: E731
@@ -135,13 +133,13 @@ def test_straight_through_lowers_the_midpoint(key):
 
 
 def test_bad_input_is_named(key):
-    spec = landscape.spec_from_axes({"w": ("P",)}, {"w": jnp.zeros(4)})
+    spec = symmetry.spec_from_axes({"w": ("P",)}, {"w": jnp.zeros(4)})
     w, x = {"w": jnp.zeros(4)}, jnp.zeros((5, 4))
     with pytest.raises(ValueError, match="mode is 'cosine'"):
-        landscape.match_activations(spec, {"P": x}, {"P": x}, w, mode="cosine")
+        symmetry.match_activations(spec, {"P": x}, {"P": x}, w, mode="cosine")
     with pytest.raises(ValueError, match=r"values for 'Q'; .*\('P',\)"):
-        landscape.match_activations(spec, {"Q": x}, {"Q": x}, w)
+        symmetry.match_activations(spec, {"Q": x}, {"Q": x}, w)
     with pytest.raises(ValueError, match="values_b lacks 'P'"):
-        landscape.match_activations(spec, {"P": x}, {}, w)
+        symmetry.match_activations(spec, {"P": x}, {}, w)
     with pytest.raises(ValueError, match=r"must be \(samples, 4\)"):
-        landscape.match_activations(spec, {"P": x[:, :3]}, {"P": x[:, :3]}, w)
+        symmetry.match_activations(spec, {"P": x[:, :3]}, {"P": x[:, :3]}, w)

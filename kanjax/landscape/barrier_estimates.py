@@ -13,8 +13,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from kanjax import linalg
-from kanjax.landscape import paths, pytrees
+from kanjax import linalg, pytrees
+from kanjax.landscape import paths
 
 Params = pytrees.Params
 ScalarLoss = Callable[[Params], Array]

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import bases, kan, nn, training
-from kanjax.landscape import pytrees, sums
+from kanjax import bases, kan, nn, pytrees, training
+from kanjax.landscape import linear_combinations
 
 X = jax.random.normal(jax.random.key(1), (6, 16))
 WEIGHTS = (1.0, -0.6, 0.35)
@@ -82,7 +82,7 @@ def test_equals_the_loss_of_the_sum(case):
 
     @jax.jit
     def both(weights, trees):
-        value, _ = sums.loss_of_sums(loss, trees)
+        value, _ = linear_combinations.loss_of_sums(loss, trees)
         return value(weights), loss(pytrees.combine(weights, trees))
 
     found, expected = both(WEIGHTS, trees)
@@ -93,7 +93,7 @@ def test_equals_the_loss_of_the_sum(case):
 
 
 def at_a_point(loss, trees):
-    value, _ = sums.loss_of_sums(loss, trees)
+    value, _ = linear_combinations.loss_of_sums(loss, trees)
     return str(jax.make_jaxpr(value)(WEIGHTS))
 
 
@@ -114,7 +114,7 @@ def test_differentiable_in_weights_and_trees():
     loss, trees = splines()
 
     def prepared(weights, trees):
-        return sums.loss_of_sums(loss, trees)[0](weights)
+        return linear_combinations.loss_of_sums(loss, trees)[0](weights)
 
     def plain(weights, trees):
         return loss(pytrees.combine(weights, trees))
@@ -132,7 +132,7 @@ def test_differentiable_in_weights_and_trees():
 def test_blocks_shrink_as_points_grow():
     def block(width):
         trees = (jnp.ones(width), jnp.zeros(width))
-        return sums.loss_of_sums(lambda p: jnp.sum(jnp.sin(p)), trees)[1]
+        return linear_combinations.loss_of_sums(lambda p: jnp.sum(jnp.sin(p)), trees)[1]
 
     assert block(10) > block(10_000) > block(100_000) >= 1
     # Parameters, their sines and the sum, in float32.

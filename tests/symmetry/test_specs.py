@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import landscape
+from kanjax import symmetry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,19 +154,19 @@ SIZES = {
 @pytest.mark.parametrize("name", CHAINS)
 def test_outputs_are_unchanged_by_the_permutations_of_the_spec(key, name):
     model = CHAINS[name]
-    spec = landscape.permutation_spec(model)
+    spec = symmetry.permutation_spec(model)
     assert spec.sizes == SIZES[name]
     params, x = model.init(key), jax.random.normal(key, (7, 3))
-    permutation = landscape.random_permutation(spec, jax.random.key(3))
-    moved = landscape.apply_permutation(spec, permutation, params)
+    permutation = symmetry.random_permutation(spec, jax.random.key(3))
+    moved = symmetry.apply_permutation(spec, permutation, params)
     changes = jax.tree.map(lambda u, v: bool(jnp.any(u != v)), params, moved)
     assert any(jax.tree.leaves(changes))
     np.testing.assert_allclose(
         model.apply(moved, x), model.apply(params, x), rtol=1e-4, atol=1e-5
     )
-    assert landscape.verify_spec(spec, model.apply, params, x, key).holds
-    back = landscape.apply_permutation(
-        spec, landscape.invert_permutation(permutation), moved
+    assert symmetry.verify_spec(spec, model.apply, params, x, key).holds
+    back = symmetry.apply_permutation(
+        spec, symmetry.invert_permutation(permutation), moved
     )
     jax.tree.map(np.testing.assert_array_equal, back, params)
 
@@ -181,7 +181,7 @@ class Pinned(Dense):
 
 def test_a_pinned_layer_in_the_middle_pins_both_of_its_sides():
     layers = (Dense(3, 6), Pinned(6, 6), Dense(6, 6), Tanh(), Dense(6, 2))
-    spec = landscape.permutation_spec(Chain(layers))
+    spec = symmetry.permutation_spec(Chain(layers))
     assert spec.sizes == (("P3", 6),)
     assert [axes for path, axes in spec.axes if "kernel" in path] == [
         (None, None),
@@ -192,7 +192,7 @@ def test_a_pinned_layer_in_the_middle_pins_both_of_its_sides():
 
 
 def test_a_spec_names_the_axes_of_every_leaf():
-    spec = landscape.permutation_spec(CHAINS["kan"])
+    spec = symmetry.permutation_spec(CHAINS["kan"])
     assert spec.axes == (
         ("[0]['coef']", (None, None, "P1")),
         ("[0]['residual']", (None, "P1")),
@@ -201,14 +201,14 @@ def test_a_spec_names_the_axes_of_every_leaf():
         ("[2]['coef']", (None, "P2", None)),
         ("[2]['residual']", ("P2", None)),
     )
-    assert hash(spec) == hash(landscape.permutation_spec(CHAINS["kan"]))
+    assert hash(spec) == hash(symmetry.permutation_spec(CHAINS["kan"]))
 
 
 def test_chain_spec_from_axes_and_shapes():
     axes = [layer.parameter_axes() for layer in CHAINS["dense"].layers]
     shapes = jax.eval_shape(CHAINS["dense"].init, jax.random.key(0))
-    spec = landscape.chain_spec(axes, shapes)
-    assert spec == landscape.permutation_spec(CHAINS["dense"])
+    spec = symmetry.chain_spec(axes, shapes)
+    assert spec == symmetry.permutation_spec(CHAINS["dense"])
 
 
 def test_a_wrong_spec_is_found_out(key):
@@ -221,9 +221,9 @@ def test_a_wrong_spec_is_found_out(key):
         (),
         {"kernel": ("P2", None), "bias": (None,)},
     )
-    spec = landscape.spec_from_axes(axes, params)
+    spec = symmetry.spec_from_axes(axes, params)
     found = jax.jit(
-        lambda p: landscape.verify_spec(spec, model.apply, p, x, jax.random.key(5))
+        lambda p: symmetry.verify_spec(spec, model.apply, p, x, jax.random.key(5))
     )(params)
     assert not found.holds
     assert found.deviations["P1"] > 1e-2 > 1e-4 > found.deviations["P2"]
@@ -238,22 +238,22 @@ def test_a_wrong_spec_is_found_out(key):
 )
 def test_hidden_units_that_are_all_pinned_are_an_error(chain):
     with pytest.raises(ValueError, match="no hidden unit.*same knots"):
-        landscape.permutation_spec(chain)
+        symmetry.permutation_spec(chain)
 
 
 def test_a_chain_without_hidden_units_has_nothing_to_permute(key):
     model = Chain((Dense(3, 2),))
-    spec = landscape.permutation_spec(model)
+    spec = symmetry.permutation_spec(model)
     assert spec.sizes == ()
     params = model.init(key)
     jax.tree.map(
         np.testing.assert_array_equal,
-        landscape.apply_permutation(
-            spec, landscape.random_permutation(spec, key), params
+        symmetry.apply_permutation(
+            spec, symmetry.random_permutation(spec, key), params
         ),
         params,
     )
-    found = landscape.match_weights(spec, params, model.init(jax.random.key(1)))
+    found = symmetry.match_weights(spec, params, model.init(jax.random.key(1)))
     assert found.converged and found.sweeps == 0
 
 
@@ -267,11 +267,11 @@ def test_flax_dense_stacks(key):
 
     net, x = Deep(), jax.random.normal(key, (5, 3))
     params = net.init(key, x)
-    spec = landscape.mlp_spec(params)
+    spec = symmetry.mlp_spec(params)
     assert spec.names[0] == "P1" and len(spec.names) == 11
     assert dict(spec.axes)["['params']['Dense_10']['kernel']"] == ("P10", "P11")
-    permutation = landscape.random_permutation(spec, key)
-    moved = landscape.apply_permutation(spec, permutation, params)
+    permutation = symmetry.random_permutation(spec, key)
+    moved = symmetry.apply_permutation(spec, permutation, params)
     np.testing.assert_allclose(
         net.apply(moved, x), net.apply(params, x), rtol=1e-4, atol=1e-5
     )
@@ -281,12 +281,12 @@ def test_equinox_mlps(key):
     net = eqx.nn.MLP(3, 2, 6, 3, key=key)
     params, static = eqx.partition(net, eqx.is_array)
     apply = lambda p, x: jax.vmap(eqx.combine(p, static))(x)  # noqa: E731
-    spec = landscape.mlp_spec(params)
+    spec = symmetry.mlp_spec(params)
     assert dict(spec.axes)[".layers[1].weight"] == ("P2", "P1")
     x = jax.random.normal(key, (5, 3))
-    assert landscape.verify_spec(spec, apply, params, x, key).holds
+    assert symmetry.verify_spec(spec, apply, params, x, key).holds
     other = eqx.filter(eqx.nn.MLP(3, 2, 6, 3, key=jax.random.key(9)), eqx.is_array)
-    found = landscape.match_weights(spec, params, other)
+    found = symmetry.match_weights(spec, params, other)
     assert found.converged
     np.testing.assert_allclose(
         apply(found.permuted, x), apply(other, x), rtol=1e-4, atol=1e-5
@@ -295,75 +295,75 @@ def test_equinox_mlps(key):
 
 def test_jit_and_vmap_over_members(key):
     model = CHAINS["kan"]
-    spec = landscape.permutation_spec(model)
+    spec = symmetry.permutation_spec(model)
     keys = jax.random.split(key, 3)
     stack = jax.vmap(model.init)(keys)
-    drawn = jax.jit(jax.vmap(lambda k: landscape.random_permutation(spec, k)))(keys)
-    moved = jax.vmap(lambda p, s: landscape.apply_permutation(spec, p, s))(drawn, stack)
+    drawn = jax.jit(jax.vmap(lambda k: symmetry.random_permutation(spec, k)))(keys)
+    moved = jax.vmap(lambda p, s: symmetry.apply_permutation(spec, p, s))(drawn, stack)
     for i in range(3):
         one = lambda tree, i=i: jax.tree.map(lambda v: v[i], tree)  # noqa: E731
         jax.tree.map(
             np.testing.assert_array_equal,
             one(moved),
-            landscape.apply_permutation(spec, one(drawn), one(stack)),
+            symmetry.apply_permutation(spec, one(drawn), one(stack)),
         )
 
 
 def test_apply_permutation_is_differentiable(key):
     model = CHAINS["dense"]
-    spec, params = landscape.permutation_spec(model), model.init(key)
-    permutation = landscape.random_permutation(spec, key)
-    inverse = landscape.invert_permutation(permutation)
+    spec, params = symmetry.permutation_spec(model), model.init(key)
+    permutation = symmetry.random_permutation(spec, key)
+    inverse = symmetry.invert_permutation(permutation)
     weight = lambda p: sum(  # noqa: E731
         jnp.sum(u * v)
         for u, v in zip(jax.tree.leaves(p), jax.tree.leaves(params), strict=True)
     )
     gradient = jax.grad(
-        lambda p: weight(landscape.apply_permutation(spec, permutation, p))
+        lambda p: weight(symmetry.apply_permutation(spec, permutation, p))
     )(params)
-    expected = landscape.apply_permutation(spec, inverse, params)
+    expected = symmetry.apply_permutation(spec, inverse, params)
     jax.tree.map(np.testing.assert_allclose, gradient, expected)
 
 
 def test_bad_input_is_named(key):
     model = CHAINS["dense"]
-    spec, params = landscape.permutation_spec(model), model.init(key)
-    identity = landscape.identity_permutation(spec)
+    spec, params = symmetry.permutation_spec(model), model.init(key)
+    identity = symmetry.identity_permutation(spec)
     with pytest.raises(ValueError, match=r"permutation\['P2'\] is missing"):
-        landscape.apply_permutation(spec, {"P1": identity["P1"]}, params)
+        symmetry.apply_permutation(spec, {"P1": identity["P1"]}, params)
     with pytest.raises(ValueError, match=r"permutation\['P1'\] has shape \(3,\)"):
-        landscape.apply_permutation(spec, {**identity, "P1": jnp.arange(3)}, params)
+        symmetry.apply_permutation(spec, {**identity, "P1": jnp.arange(3)}, params)
     with pytest.raises(ValueError, match=r"does not fit params at \[0\]\['bias'\]"):
         small = Chain((Dense(3, 4), Tanh(), Dense(4, 5), Tanh(), Dense(5, 2)))
-        landscape.apply_permutation(spec, identity, small.init(key))
+        symmetry.apply_permutation(spec, identity, small.init(key))
     with pytest.raises(ValueError, match=r"lacks .*\[4\]\['bias'\]"):
-        landscape.apply_permutation(spec, identity, params[:3])
+        symmetry.apply_permutation(spec, identity, params[:3])
     with pytest.raises(ValueError, match="'P' has 2 units.* and 3 at"):
-        landscape.spec_from_axes({"w": ("P", "P")}, {"w": jnp.ones((2, 3))})
+        symmetry.spec_from_axes({"w": ("P", "P")}, {"w": jnp.ones((2, 3))})
     with pytest.raises(ValueError, match=r"\['w'\] are \('P',\).*\(2, 3\)"):
-        landscape.spec_from_axes({"w": ("P",)}, {"w": jnp.ones((2, 3))})
+        symmetry.spec_from_axes({"w": ("P",)}, {"w": jnp.ones((2, 3))})
     with pytest.raises(ValueError, match="axes must be a pytree like params"):
-        landscape.spec_from_axes({"v": ("P",)}, {"w": jnp.ones(2)})
+        symmetry.spec_from_axes({"v": ("P",)}, {"w": jnp.ones(2)})
     with pytest.raises(ValueError, match="Plain does not say"):
-        landscape.permutation_spec(Chain((Dense(2, 2), Plain(), Dense(2, 2))))
+        symmetry.permutation_spec(Chain((Dense(2, 2), Plain(), Dense(2, 2))))
     with pytest.raises(ValueError, match=r"axes of layer \[0\] hold"):
-        landscape.chain_spec([{"w": ("input", "out")}], [{"w": jnp.ones((2, 2))}])
+        symmetry.chain_spec([{"w": ("input", "out")}], [{"w": jnp.ones((2, 2))}])
     with pytest.raises(ValueError, match="axes is for 1 layers and params for 2"):
-        landscape.chain_spec([()], [(), ()])
+        symmetry.chain_spec([()], [(), ()])
 
 
 def test_bad_stacks_are_named():
     matrix = jnp.ones((3, 2))
     with pytest.raises(ValueError, match="named neither 'kernel' nor 'weight'"):
-        landscape.mlp_spec([{"w": matrix}])
+        symmetry.mlp_spec([{"w": matrix}])
     with pytest.raises(ValueError, match="gives 2 outputs.* takes 3 inputs"):
-        landscape.mlp_spec([{"kernel": matrix}, {"kernel": matrix}])
+        symmetry.mlp_spec([{"kernel": matrix}, {"kernel": matrix}])
     with pytest.raises(ValueError, match=r"shape \(3, 3, 1, 2\)"):
-        landscape.mlp_spec({"Conv_0": {"kernel": jnp.ones((3, 3, 1, 2))}})
+        symmetry.mlp_spec({"Conv_0": {"kernel": jnp.ones((3, 3, 1, 2))}})
     with pytest.raises(ValueError, match="layout is 'oi'"):
-        landscape.mlp_spec([matrix], layout="oi")
+        symmetry.mlp_spec([matrix], layout="oi")
     square = {"a": {"w": jnp.ones((2, 3))}, "b": {"w": jnp.ones((3, 2))}}
-    assert landscape.mlp_spec(square, layout="in_out").sizes == (("P1", 3),)
+    assert symmetry.mlp_spec(square, layout="in_out").sizes == (("P1", 3),)
 
 
 class Plain:

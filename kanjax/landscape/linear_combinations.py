@@ -15,7 +15,7 @@ from jax.extend import core
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from kanjax.landscape import pytrees
+from kanjax import pytrees
 
 Params = pytrees.Params
 

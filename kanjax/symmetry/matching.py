@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from kanjax.landscape import assignment, permutations, pytrees
+from kanjax import pytrees
+from kanjax.symmetry import assignment, specs
 
 Params = pytrees.Params
 
@@ -36,12 +37,12 @@ class Matching(NamedTuple):
 
 
 def match_weights(
-    spec: permutations.PermutationSpec,
+    spec: specs.PermutationSpec,
     a: Params,
     b: Params,
     *,
     key: Array | None = None,
-    start: permutations.Permutation | None = None,
+    start: specs.Permutation | None = None,
     max_sweeps: int = 100,
     solver: Literal["host", "device"] = "host",
 ) -> Matching:
@@ -71,7 +72,7 @@ def match_weights(
             permutation on two axes, or if max_sweeps is less than 1.
     """
     pytrees.check_same(a, b, "a", "b")
-    permutations.check_fits(spec, a, "a")
+    specs.check_fits(spec, a, "a")
     _check_spec(spec)
     if max_sweeps < 1:
         raise ValueError(f"max_sweeps is {max_sweeps}; it must be at least 1.")
@@ -104,7 +105,7 @@ def match_weights(
         state = jax.lax.fori_loop(0, len(updates), step, (found, improved))
         return state[0], count + 1, state[1]
 
-    first = permutations.identity_permutation(spec) if start is None else start
+    first = specs.identity_permutation(spec) if start is None else start
     found, sweeps, improved = jax.lax.while_loop(
         lambda state: state[2] & (state[1] < max_sweeps),
         sweep,
@@ -114,14 +115,14 @@ def match_weights(
             jnp.array(bool(spec.names)),
         ),
     )
-    permuted = permutations.apply_permutation(spec, found, b)
+    permuted = specs.apply_permutation(spec, found, b)
     objective = pytrees.inner(a, permuted)
     converged = ~improved & jnp.isfinite(objective)
     return Matching(found, permuted, objective, sweeps, converged)
 
 
 def scores(
-    spec: permutations.PermutationSpec,
+    spec: specs.PermutationSpec,
     name: str,
     ours: list[Array],
     theirs: list[Array],
@@ -130,11 +131,11 @@ def scores(
     """<a, pi(b)> as a function of one permutation: the scores of its assignment."""
     total = None
     for x, y, (_, axes) in zip(ours, theirs, spec.axes, strict=True):
-        axis = permutations.index_of(axes, name)
+        axis = specs.index_of(axes, name)
         if axis is None:
             continue
-        y = permutations.permute_leaf(y, axes, found, skip=axis)
-        units = permutations.name_and_blocks(axes[axis])[1] or x.shape[axis]
+        y = specs.permute_leaf(y, axes, found, skip=axis)
+        units = specs.name_and_blocks(axes[axis])[1] or x.shape[axis]
         x, y = (jnp.moveaxis(w, axis, 0).reshape(units, -1) for w in (x, y))
         # Rounded products (TF32, bfloat16 passes) would make the ascent cycle.
         term = jnp.matmul(x, y.T, precision=jax.lax.Precision.HIGHEST)
@@ -158,9 +159,9 @@ def wide_leaves(params: Params) -> list[Array]:
     return [jax.lax.stop_gradient(leaf.astype(dtype)) for leaf in leaves]
 
 
-def _check_spec(spec: permutations.PermutationSpec) -> None:
+def _check_spec(spec: specs.PermutationSpec) -> None:
     for path, axes in spec.axes:
-        entries = [permutations.name_and_blocks(entry)[0] for entry in axes]
+        entries = [specs.name_and_blocks(entry)[0] for entry in axes]
         named = [name for name in entries if name is not None]
         if len(set(named)) != len(named):
             raise ValueError(

@@ -18,8 +18,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import files
-from kanjax.landscape import pytrees, subspaces
+from kanjax import files, pytrees
+from kanjax.landscape import subspaces
 
 Params = pytrees.Params
 

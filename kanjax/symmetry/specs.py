@@ -13,11 +13,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from kanjax import checks
-from kanjax.landscape import pytrees
+from kanjax import checks, pytrees, unit_trace
 
 Params = pytrees.Params
-AxisNames = tuple[str | tuple[str, int] | None, ...]
+AxisNames = unit_trace.AxisNames
 """One entry for each axis of a leaf: the name of the permutation of its units; a name
 and a number n if it is made of n equal blocks that are permuted as wholes, as the heads
 of attention; None if it stays as it is."""

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import kan, landscape, model, nn
+from kanjax import kan, model, nn, symmetry
 
 NETS = {
     "mlp": (nn.MLP((4, 9, 7, 3)), (60, 4)),
@@ -27,8 +27,8 @@ def test_repaired_units_have_the_statistics_between(key, name):
     net, shape = NETS[name]
     a, b = (net.init(k) for k in jax.random.split(key))
     x = jax.random.normal(key, shape)
-    layers = landscape.affine_layers(net)
-    fixed = jax.jit(lambda a, b: landscape.repair(layers, a, b, x, alpha=0.25))(a, b)
+    layers = symmetry.affine_layers(net)
+    fixed = jax.jit(lambda a, b: symmetry.repair(layers, a, b, x, alpha=0.25))(a, b)
     for layer in layers:
         goals = [statistics(layer.values(p, x)) for p in (a, b)]
         for found, (one, other) in zip(
@@ -42,7 +42,7 @@ def test_repaired_units_have_the_statistics_between(key, name):
 def test_layers_are_found_with_their_outputs(key):
     net = nn.MLP((4, 9, 3))
     params, x = net.init(key), jax.random.normal(key, (6, 4))
-    first, last = landscape.affine_layers(net)
+    first, last = symmetry.affine_layers(net)
     assert (first.weight, first.axis, first.bias) == ("[0]['kernel']", 1, "[0]['bias']")
     np.testing.assert_allclose(
         first.values(params, x), x @ params[0]["kernel"] + params[0]["bias"], rtol=1e-5
@@ -55,8 +55,8 @@ def test_repair_changes_nothing_at_the_ends(key, alpha):
     net, shape = NETS["mlp"]
     a, b = (net.init(k) for k in jax.random.split(key))
     x = jax.random.normal(key, shape)
-    layers = landscape.affine_layers(net)
-    fixed = landscape.repair(layers, a, b, x, alpha=alpha)
+    layers = symmetry.affine_layers(net)
+    fixed = symmetry.repair(layers, a, b, x, alpha=alpha)
     jax.tree.map(
         lambda u, v: np.testing.assert_allclose(u, v, rtol=1e-3, atol=1e-4),
         fixed,
@@ -70,9 +70,9 @@ def test_repair_of_dead_units_is_finite_and_differentiable(key):
     x = jax.random.normal(key, shape)
     a[0]["kernel"] = a[0]["kernel"].at[:, 0].set(0)
     b[0]["kernel"] = b[0]["kernel"].at[:, 0].set(0)
-    layers = landscape.affine_layers(net)
+    layers = symmetry.affine_layers(net)
     total = lambda a: jnp.sum(  # noqa: E731
-        net.apply(landscape.repair(layers, a, b, x), x) ** 2
+        net.apply(symmetry.repair(layers, a, b, x), x) ** 2
     )
     value, slope = jax.value_and_grad(total)(a)
     assert jnp.isfinite(value)
@@ -81,13 +81,13 @@ def test_repair_of_dead_units_is_finite_and_differentiable(key):
 
 def test_merging_copies_gives_one_of_them(key):
     net = nn.MLP((4, 8, 6, 2))
-    params, spec = net.init(key), landscape.permutation_spec(net)
+    params, spec = net.init(key), symmetry.permutation_spec(net)
     copies = [
-        landscape.apply_permutation(spec, landscape.random_permutation(spec, k), params)
+        symmetry.apply_permutation(spec, symmetry.random_permutation(spec, k), params)
         for k in jax.random.split(key, 4)
     ]
     stack = jax.tree.map(lambda *v: jnp.stack(v), *copies)
-    found = jax.jit(lambda s: landscape.merge(spec, s))(stack)
+    found = jax.jit(lambda s: symmetry.merge(spec, s))(stack)
     assert found.converged
     x = jax.random.normal(key, (5, 4))
     outputs = jax.vmap(lambda p: net.apply(p, x))(found.members)
@@ -102,9 +102,9 @@ def test_merging_copies_gives_one_of_them(key):
 
 def test_each_round_brings_networks_closer(key):
     net = nn.MLP((4, 8, 2))
-    spec = landscape.permutation_spec(net)
+    spec = symmetry.permutation_spec(net)
     stack = jax.vmap(net.init)(jax.random.split(key, 3))
-    spreads = [landscape.merge(spec, stack, max_rounds=n).spread for n in (1, 2, 50)]
+    spreads = [symmetry.merge(spec, stack, max_rounds=n).spread for n in (1, 2, 50)]
     centred = jax.tree.map(lambda v: v - v.mean(0), stack)
     start = sum(float(jnp.sum(v**2)) for v in jax.tree.leaves(centred))
     assert start > spreads[0] >= spreads[1] * (1 - 1e-6)
@@ -113,14 +113,14 @@ def test_each_round_brings_networks_closer(key):
 
 def test_bad_input_is_named(key):
     net = nn.MLP((4, 8, 2))
-    spec, params = landscape.permutation_spec(net), net.init(key)
+    spec, params = symmetry.permutation_spec(net), net.init(key)
     one = jax.tree.map(lambda v: v[None], params)
     with pytest.raises(ValueError, match="members holds 1 network"):
-        landscape.merge(spec, one)
+        symmetry.merge(spec, one)
     with pytest.raises(ValueError, match=r"layer at \[0\].*KANLayer.*not affine"):
-        landscape.affine_layers(kan.KAN((2, 3, 1)))
+        symmetry.affine_layers(kan.KAN((2, 3, 1)))
     with pytest.raises(ValueError, match="bias"):
-        landscape.affine_layers(nn.MLP((2, 3, 1), use_bias=False))
-    layer = landscape.Affine("w", 0, "b", lambda p, x: x)
+        symmetry.affine_layers(nn.MLP((2, 3, 1), use_bias=False))
+    layer = symmetry.Affine("w", 0, "b", lambda p, x: x)
     with pytest.raises(ValueError, match="names the leaf 'w'"):
-        landscape.repair([layer], params, params, jnp.ones((2, 4)))
+        symmetry.repair([layer], params, params, jnp.ones((2, 4)))

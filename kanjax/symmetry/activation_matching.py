@@ -14,7 +14,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from kanjax.landscape import assignment, matching, permutations, pytrees
+from kanjax import pytrees
+from kanjax.symmetry import assignment, matching, specs
 
 Params = pytrees.Params
 Values = Mapping[str, Float[Array, "samples units"]]
@@ -23,7 +24,7 @@ Values = Mapping[str, Float[Array, "samples units"]]
 
 
 def match_activations(
-    spec: permutations.PermutationSpec,
+    spec: specs.PermutationSpec,
     values_a: Values,
     values_b: Values,
     b: Params,
@@ -56,11 +57,11 @@ def match_activations(
     Raises:
         ValueError: if values and spec do not fit each other, or for an unknown mode.
     """
-    permutations.check_fits(spec, b, "b")
+    specs.check_fits(spec, b, "b")
     if mode not in ("correlation", "product"):
         raise ValueError(f"mode is {mode!r}; it must be 'correlation' or 'product'.")
     _check_values(spec, values_a, values_b)
-    found = permutations.identity_permutation(spec)
+    found = specs.identity_permutation(spec)
     scores = []
     for name, size in spec.sizes:
         if name not in values_a:
@@ -71,7 +72,7 @@ def match_activations(
         scores.append(jnp.sum(table[jnp.arange(size), chosen]))
     matched = sum(size for name, size in spec.sizes if name in values_a)
     objective = jnp.sum(jnp.stack(scores)) / matched if scores else jnp.zeros(())
-    permuted = permutations.apply_permutation(spec, found, b)
+    permuted = specs.apply_permutation(spec, found, b)
     return matching.Matching(
         found,
         permuted,
@@ -82,7 +83,7 @@ def match_activations(
 
 
 def match_straight_through(
-    spec: permutations.PermutationSpec,
+    spec: specs.PermutationSpec,
     loss: Callable[[Params, Any], Array],
     a: Params,
     b: Params,
@@ -113,7 +114,7 @@ def match_straight_through(
         ValueError: if a, b and the spec do not fit each other.
     """
     pytrees.check_same(a, b, "a", "b")
-    permutations.check_fits(spec, a, "a")
+    specs.check_fits(spec, a, "a")
 
     def step(carry: Any, batch: Any) -> Any:
         free, velocity, last, best, lowest = carry
@@ -135,7 +136,7 @@ def match_straight_through(
         lowest = jnp.where(better, value, lowest)
         return (free, velocity, found.permutation, best, lowest), None
 
-    identity = permutations.identity_permutation(spec)
+    identity = specs.identity_permutation(spec)
     identity = {name: p.astype(jnp.int32) for name, p in identity.items()}
     dtype = jax.eval_shape(loss, a, jax.tree.map(lambda x: x[0], batches)).dtype
     start = (
@@ -149,7 +150,7 @@ def match_straight_through(
     steps = jax.tree.leaves(batches)[0].shape[0]
     return matching.Matching(
         best,
-        permutations.apply_permutation(spec, best, b),
+        specs.apply_permutation(spec, best, b),
         lowest,
         jnp.array(steps, jnp.int32),
         jnp.isfinite(lowest),
@@ -191,7 +192,7 @@ def _midpoint(a: Params, b: Params) -> Params:
 
 
 def _check_values(
-    spec: permutations.PermutationSpec, values_a: Values, values_b: Values
+    spec: specs.PermutationSpec, values_a: Values, values_b: Values
 ) -> None:
     sizes = dict(spec.sizes)
     for name in {**values_a, **values_b}:

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import kan, landscape, model, nn
+from kanjax import kan, model, nn, symmetry
 
 relu = nn.Activation(jax.nn.relu)
 BLOCK = model.Residual(model.Sequential((nn.Dense(6, 9), relu, nn.Dense(9, 6))))
@@ -53,16 +53,14 @@ def test_specs_hold(key, name):
         lambda v: v + 0.1 * jax.random.normal(key, v.shape), net.init(key)
     )
     x = jax.random.normal(key, (4, 8, 3))
-    spec = landscape.permutation_spec(net)
+    spec = symmetry.permutation_spec(net)
     assert dict(spec.sizes) == SIZES[name]
-    assert landscape.verify_spec(spec, net.apply, params, x, key).holds
-    planted = landscape.random_permutation(spec, jax.random.key(1))
-    moved = landscape.apply_permutation(spec, planted, params)
+    assert symmetry.verify_spec(spec, net.apply, params, x, key).holds
+    planted = symmetry.random_permutation(spec, jax.random.key(1))
+    moved = symmetry.apply_permutation(spec, planted, params)
     changed = jax.tree.map(lambda u, v: bool(jnp.any(u != v)), moved, params)
     assert any(jax.tree.leaves(changed))
-    back = landscape.apply_permutation(
-        spec, landscape.invert_permutation(planted), moved
-    )
+    back = symmetry.apply_permutation(spec, symmetry.invert_permutation(planted), moved)
     jax.tree.map(np.testing.assert_array_equal, back, params)
 
 
@@ -70,20 +68,20 @@ def test_specs_hold(key, name):
 def test_weight_matching_recovers_a_planted_permutation(key, name):
     net = NETS[name]
     a = net.init(key)
-    spec = landscape.permutation_spec(net)
-    planted = landscape.random_permutation(spec, jax.random.key(2))
-    b = landscape.apply_permutation(spec, planted, a)
-    found = landscape.match_weights(spec, a, b)
+    spec = symmetry.permutation_spec(net)
+    planted = symmetry.random_permutation(spec, jax.random.key(2))
+    b = symmetry.apply_permutation(spec, planted, a)
+    found = symmetry.match_weights(spec, a, b)
     jax.tree.map(np.testing.assert_array_equal, found.permuted, a)
 
 
 def test_values_of_units_move_with_them(key):
     net = NETS["residual"]
     a, x = net.init(key), jax.random.normal(key, (10, 3))
-    spec = landscape.permutation_spec(net)
-    planted = landscape.random_permutation(spec, key)
-    b = landscape.apply_permutation(spec, planted, a)
-    before, after = (landscape.hidden_values(net, p, x) for p in (a, b))
+    spec = symmetry.permutation_spec(net)
+    planted = symmetry.random_permutation(spec, key)
+    b = symmetry.apply_permutation(spec, planted, a)
+    before, after = (symmetry.hidden_values(net, p, x) for p in (a, b))
     # The stream is read by both branches and by the last layer.
     assert before["P1"].shape == (30, 6) and before["P2"].shape == (10, 9)
     for name, units in planted.items():
@@ -95,7 +93,7 @@ def test_values_of_units_move_with_them(key):
 def test_values_are_the_inputs_of_the_next_layer(key):
     net = nn.MLP((3, 5, 4, 2), jnp.tanh)
     params, x = net.init(key), jax.random.normal(key, (7, 3))
-    found = landscape.hidden_values(net, params, x)
+    found = symmetry.hidden_values(net, params, x)
     first = jnp.tanh(x @ params[0]["kernel"] + params[0]["bias"])
     np.testing.assert_allclose(found["P1"], first, rtol=1e-5)
     np.testing.assert_allclose(found["P2"], net.activations(params, x)[2], rtol=1e-6)
@@ -103,9 +101,9 @@ def test_values_are_the_inputs_of_the_next_layer(key):
 
 def test_blocks_by_hand(key):
     params = {"w": jax.random.normal(key, (3, 6))}
-    spec = landscape.spec_from_axes({"w": (None, ("H", 3))}, params)
+    spec = symmetry.spec_from_axes({"w": (None, ("H", 3))}, params)
     assert spec.sizes == (("H", 3),)
-    moved = landscape.apply_permutation(spec, {"H": jnp.array([2, 0, 1])}, params)
+    moved = symmetry.apply_permutation(spec, {"H": jnp.array([2, 0, 1])}, params)
     np.testing.assert_array_equal(moved["w"], params["w"][:, [4, 5, 0, 1, 2, 3]])
     with pytest.raises(ValueError, match="4 blocks of permutation 'H'"):
-        landscape.spec_from_axes({"w": (None, ("H", 4))}, params)
+        symmetry.spec_from_axes({"w": (None, ("H", 4))}, params)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import bases, kan, landscape, nn
+from kanjax import bases, kan, nn, symmetry
 
 NETS = {
     "mlp": nn.MLP((3, 8, 6, 2), jnp.tanh),
@@ -21,11 +21,13 @@ def noisy(net, key):
 
 def turned(net, params, name, unit):
     """One hidden unit's sign turned, by the definition of the symmetry alone."""
-    spec = landscape.permutation_spec(net)
-    flips = landscape.signs._flips(net, spec)[name]
+    spec = symmetry.permutation_spec(net)
+    flips = symmetry.sign_matching._flips(net, spec)[name]
     leaves, structure = jax.tree.flatten(params)
     which = jnp.arange(dict(spec.sizes)[name]) == unit
-    return jax.tree.unflatten(structure, landscape.signs._turn(leaves, flips, which))
+    return jax.tree.unflatten(
+        structure, symmetry.sign_matching._turn(leaves, flips, which)
+    )
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -39,9 +41,9 @@ def test_planted_signs_and_permutations_are_found(key, name):
     )
     # The network computes the same: the flip is a symmetry of it.
     np.testing.assert_allclose(net.apply(b, x), net.apply(a, x), rtol=1e-3, atol=1e-4)
-    spec = landscape.permutation_spec(net)
-    b = landscape.apply_permutation(spec, landscape.random_permutation(spec, key), b)
-    found = jax.jit(lambda a, b: landscape.match_signed_weights(net, a, b))(a, b)
+    spec = symmetry.permutation_spec(net)
+    b = symmetry.apply_permutation(spec, symmetry.random_permutation(spec, key), b)
+    found = jax.jit(lambda a, b: symmetry.match_signed_weights(net, a, b))(a, b)
     jax.tree.map(
         lambda u, v: np.testing.assert_allclose(u, v, rtol=1e-5, atol=1e-6),
         found.permuted,
@@ -53,9 +55,9 @@ def test_planted_signs_and_permutations_are_found(key, name):
 def test_signs_bring_networks_closer_than_permutations_alone(key):
     net = NETS["mlp"]
     a, b = (noisy(net, k) for k in jax.random.split(key))
-    spec, x = landscape.permutation_spec(net), jax.random.normal(key, (9, 3))
-    plain = landscape.match_weights(spec, a, b)
-    signed = landscape.match_signed_weights(net, a, b)
+    spec, x = symmetry.permutation_spec(net), jax.random.normal(key, (9, 3))
+    plain = symmetry.match_weights(spec, a, b)
+    signed = symmetry.match_signed_weights(net, a, b)
     assert signed.objective > plain.objective
     np.testing.assert_allclose(
         net.apply(signed.permuted, x), net.apply(b, x), rtol=1e-3, atol=1e-4
@@ -75,4 +77,4 @@ def test_networks_without_the_symmetry_are_refused(key):
     ):
         params = net.init(key)
         with pytest.raises(ValueError, match=words):
-            landscape.match_signed_weights(net, params, params)
+            symmetry.match_signed_weights(net, params, params)

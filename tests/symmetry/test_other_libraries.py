@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import landscape
+from kanjax import landscape, symmetry
 
 
 class Convolutions(linen.Module):
@@ -31,7 +31,7 @@ def flax_case(key):
 
     names = ("['params']['Conv_0']", "['params']['Dense_0']")
     affine = [
-        landscape.Affine(
+        symmetry.Affine(
             f"{name}['kernel']",
             axis,
             f"{name}['bias']",
@@ -39,7 +39,7 @@ def flax_case(key):
         )
         for i, (name, axis) in enumerate(zip(names, (3, 1), strict=True))
     ]
-    spec = landscape.cnn_spec(params, list(names))
+    spec = symmetry.cnn_spec(params, list(names))
     return lambda p, x: layers(p, x)[1], layers, params, spec, affine, x
 
 
@@ -53,7 +53,7 @@ def equinox_case(key):
         return before, jax.vmap(net.layers[1])(jax.nn.relu(before))
 
     affine = [
-        landscape.Affine(
+        symmetry.Affine(
             f".layers[{i}].weight",
             0,
             f".layers[{i}].bias",
@@ -63,7 +63,7 @@ def equinox_case(key):
     ]
     x = jax.random.normal(key, (12, 3))
     apply = lambda p, x: jax.vmap(eqx.combine(p, static))(x)  # noqa: E731
-    return apply, layers, params, landscape.mlp_spec(params), affine, x
+    return apply, layers, params, symmetry.mlp_spec(params), affine, x
 
 
 @pytest.fixture(params=[flax_case, equinox_case], ids=["flax", "equinox"])
@@ -72,20 +72,20 @@ def case(request, key):
 
 
 def moved(spec, params, key):
-    planted = landscape.random_permutation(spec, key)
-    return landscape.apply_permutation(spec, planted, params)
+    planted = symmetry.random_permutation(spec, key)
+    return symmetry.apply_permutation(spec, planted, params)
 
 
 def test_activations_and_gradients_find_a_planted_permutation(case, key):
     apply, layers, a, spec, _, x = case
     b = moved(spec, a, key)
     values = [{"P1": layers(p, x)[0].reshape(-1, spec.sizes[0][1])} for p in (a, b)]
-    found = landscape.match_activations(spec, *values, b)
+    found = symmetry.match_activations(spec, *values, b)
     jax.tree.map(np.testing.assert_array_equal, found.permuted, a)
     y = apply(a, x)
     loss = lambda p, batch: jnp.mean((apply(p, batch[0]) - batch[1]) ** 2)  # noqa: E731
     batches = (x[None], y[None])
-    match = lambda a, b: landscape.match_straight_through(spec, loss, a, b, batches)  # noqa: E731
+    match = lambda a, b: symmetry.match_straight_through(spec, loss, a, b, batches)  # noqa: E731
     found = jax.jit(match)(a, b)
     jax.tree.map(np.testing.assert_array_equal, found.permuted, a)
 
@@ -94,7 +94,7 @@ def test_copies_merge_into_one_of_them(case, key):
     apply, _, a, spec, _, x = case
     copies = [moved(spec, a, k) for k in jax.random.split(key, 3)]
     stack = jax.tree.map(lambda *v: jnp.stack(v), *copies)
-    found = jax.jit(lambda s: landscape.merge(spec, s))(stack)
+    found = jax.jit(lambda s: symmetry.merge(spec, s))(stack)
     assert found.converged
     np.testing.assert_allclose(
         apply(found.params, x), apply(a, x), rtol=1e-4, atol=1e-5
@@ -104,8 +104,8 @@ def test_copies_merge_into_one_of_them(case, key):
 def test_repaired_units_have_the_statistics_between(case, key):
     _, layers, a, spec, affine, x = case
     other = jax.tree.map(lambda v: v + jax.random.normal(key, v.shape), a)
-    b = landscape.match_weights(spec, a, other).permuted
-    fixed = jax.jit(lambda a, b: landscape.repair(affine, a, b, x, alpha=0.25))(a, b)
+    b = symmetry.match_weights(spec, a, other).permuted
+    fixed = jax.jit(lambda a, b: symmetry.repair(affine, a, b, x, alpha=0.25))(a, b)
     for one, last, found in zip(*(layers(p, x) for p in (a, b, fixed)), strict=True):
         for statistic in (np.mean, np.std):
             goal, end, now = (
