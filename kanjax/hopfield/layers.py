@@ -305,10 +305,10 @@ class Hopfield:
 
         What is not given stays None: it is the one before it.
         """
-        x, stored, values = (
-            None if v is None else as_floating(v) for v in (x, stored, values)
+        x = as_floating(x)
+        stored, values = (
+            None if v is None else as_floating(v) for v in (stored, values)
         )
-        assert x is not None
         met = x if stored is None else stored
         held = met if values is None else values
         options.check_inputs(self.sizes, x, met, held, own=stored is None)

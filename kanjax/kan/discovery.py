@@ -105,9 +105,9 @@ def discover(
 
 def _deviations(y: Array) -> np.ndarray:
     """(out,), the size of a target that never changes, 1 for zeros."""
-    y = np.asarray(y, float)
-    size = np.max(np.abs(y), axis=0)
-    deviations = np.std(y, axis=0)
+    targets = np.asarray(y, float)
+    size = np.max(np.abs(targets), axis=0)
+    deviations = np.std(targets, axis=0)
     still = deviations <= 10 * np.finfo(np.float32).eps * size
     deviations = np.where(still, size, deviations)
     return np.where(deviations > 0, deviations, 1.0)

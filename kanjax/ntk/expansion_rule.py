@@ -105,9 +105,11 @@ def _duals(
     q11, q12, q22 = jnp.broadcast_arrays(q11, q12, q22)
 
     # The kinks of all functions are those of a sum with unlike weights.
-    together = lambda u: sum(  # noqa: E731
-        math.cos(i + 1) * functions.function(i, u) for i in range(functions.size)
-    )
+    def together(u: Array) -> Array:
+        terms = [math.cos(i + 1) * functions.function(i, u) for i in each]
+        return sum(terms[1:], terms[0])
+
+    each = range(functions.size)
     kinks = gaussian.find_kinks(together)
 
     def add(total: Any, at: tuple[Array, Array]) -> tuple[Any, None]:
