@@ -69,10 +69,7 @@ def adaptive_expectation(
     dtype = jnp.result_type(mean, variance, 1.0)
     if tolerance is None:
         tolerance = 1e-10 if dtype == jnp.float64 else 1e-6
-    fine, coarse = (
-        (jnp.asarray(points, dtype), jnp.asarray(weights, dtype))
-        for points, weights in map(np.polynomial.legendre.leggauss, (15, 7))
-    )
+    fine, coarse = (_legendre(n, dtype) for n in (15, 7))
     deviation = safe_sqrt(variance)
 
     def integrals(left: Array, right: Array, rule: tuple[Array, Array]) -> Array:
@@ -123,3 +120,8 @@ def adaptive_expectation(
     error = jnp.sum(errors, axis=0)
     converged = jnp.all(error <= tolerance * scale(values))
     return Expectation(total, error, converged)
+
+
+def _legendre(nodes: int, dtype: jnp.dtype) -> tuple[Array, Array]:
+    points, weights = np.polynomial.legendre.leggauss(nodes)
+    return jnp.asarray(points, dtype), jnp.asarray(weights, dtype)

@@ -315,12 +315,8 @@ def _shift(y: ArrayLike) -> Any:
     """What to take off before double precision is cut: each output's mean."""
     if not isinstance(y, np.ndarray | np.generic | float | list | tuple):
         return 0.0
-    array = np.asarray(y)
-    if (
-        array.dtype != np.float64
-        or array.size == 0
-        or jax.config.read("jax_enable_x64")
-    ):
+    array, wide = np.asarray(y), jnp.result_type(float)
+    if array.dtype != np.float64 or array.size == 0 or wide == np.float64:
         return 0.0
     return np.mean(array, axis=0, keepdims=True) if array.ndim else array
 
