@@ -21,6 +21,12 @@ def tables() -> str:
     return "\n\n".join(f"### {room}\n\n{papers.table(room)}" for room in papers.rooms())
 
 
+def measured() -> str:
+    """Claims beside measurements, from what ``make claims`` stored."""
+    results = claims.read_claims(MEASURED)
+    return claims.table(results) if results else "`make claims` fills in this table."
+
+
 def gallery() -> str:
     """The figure of each paper, small, leading to its page."""
     cells = [
@@ -58,4 +64,4 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Fill in what a page asks for by its marks."""
     markdown = fill(markdown, "papers", tables())
     markdown = fill(markdown, "gallery", gallery())
-    return fill(markdown, "claims", claims.table(claims.read_claims(MEASURED)))
+    return fill(markdown, "claims", measured())

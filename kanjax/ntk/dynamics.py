@@ -218,7 +218,7 @@ def train(
 
     ``df/dt = -learning_rate Theta(., X) d loss(f(X), y) / d f(X)``; with momentum m,
     ``df/dt = v`` and ``dv/dt = (m - 1) v - learning_rate Theta grad`` where steps of
-    heavy ball are units of time. Needs diffrax (``pip install kanjax[ode]``).
+    heavy ball are units of time. By diffrax.
 
     Args:
         kernel: (n, n), or (n, n, outputs, outputs).
