@@ -30,8 +30,8 @@ def record(model: Any, params: Params, x: Array) -> dict[str, Array]:
         x: what it takes.
 
     Returns:
-        Values by the path of the layer's parameters in ``params``, such as "[0]" or
-        "[2][1]", in the order of evaluation, and at last the model's output as "".
+        Values by the path of the layer's parameters in ``params``, such as ``[0]`` or
+        ``[2][1]``, in the order of evaluation, and at last the model's output as "".
 
     Example:
         >>> import jax, jax.numpy as jnp

@@ -242,6 +242,10 @@ def _fit(
     """The one training core: members along the leading axis of ``params``."""
     examples = inputs.leading(data, "data", "example") if jax.tree.leaves(data) else 0
     validated = validation is not None or validation_loss is not None
+    member, its_state = jax.tree.map(lambda leaf: leaf[0], (params, state))
+    losses.check_data(loss, member, data, its_state)
+    if validation is not None:
+        losses.check_data(validation_loss or loss, member, validation, its_state)
     inputs.check_counts(steps=steps, evaluate_every=evaluate_every)
     inputs.check_optional(batch_size, patience, checkpoint_every, examples, validated)
     inputs.check_checkpoint(checkpoint, resume)

@@ -118,7 +118,11 @@ def classification(apply: Callable[..., Array]) -> Loss:
         hits = jnp.argmax(logits, axis=-1) == labels
         return jnp.mean(each), {"accuracy": jnp.mean(hits, dtype=logits.dtype)}
 
-    return _loss(apply, measure)
+    def check_targets(logits: jax.ShapeDtypeStruct, y: Any) -> None:
+        if jnp.issubdtype(jnp.result_type(y), jnp.integer):
+            checks.check_labels(y, max(2, logits.shape[-1]))
+
+    return _loss(apply, measure, check_targets)
 
 
 def on_batch(
@@ -209,23 +213,53 @@ def with_key(apply: Callable[..., Array]) -> Callable[[Params, Any, Any], Array]
     return lambda params, x, key: apply(params, x)
 
 
-def _loss(apply: Callable[..., Any], measure: Callable[..., Any]) -> Loss:
+def check_data(loss: Loss, params: Params, data: Any, state: State | None) -> None:
+    """Let a loss look at all targets before anything is compiled.
+
+    Within a compiled step targets are traced, and no check sees them.
+
+    Raises:
+        ValueError: if targets are none that the loss can take.
+    """
+    check = getattr(loss, "check_data", None)
+    if check is not None:
+        check(params, data, state)
+
+
+def _loss(
+    apply: Callable[..., Any],
+    measure: Callable[..., Any],
+    check_targets: Callable[[jax.ShapeDtypeStruct, Any], None] | None = None,
+) -> Loss:
     """A loss that measures predictions against targets, with a state or without."""
     call = with_key(apply)
     takes_state = _takes(apply, "state")
+
+    def predict(params: Params, x: Any, key: Array | None, state: Any) -> Any:
+        if state is None or not takes_state:
+            return call(params, x, key), state
+        train = key is not None
+        return apply(params, x, state=state, key=key, train=train)
 
     def loss(
         params: Params, batch: Batch, key: Array | None = None, state: Any = None
     ) -> Any:
         x, y = batch
-        if state is None:
-            return measure(call(params, x, key), y)
-        if not takes_state:
-            return *measure(call(params, x, key), y), state
-        train = key is not None
-        prediction, state = apply(params, x, state=state, key=key, train=train)
-        return *measure(prediction, y), state
+        prediction, after = predict(params, x, key, state)
+        measured = measure(prediction, y)
+        return measured if state is None else (*measured, after)
 
+    if check_targets is None:
+        return loss
+
+    def check_all(params: Params, data: Batch, state: Any) -> None:
+        x, y = data
+        prediction, _ = jax.eval_shape(
+            lambda params, x, state: predict(params, x, None, state), params, x, state
+        )
+        check_targets(prediction, y)
+
+    loss.check_data = check_all  # pyright: ignore[reportFunctionMemberAccess]
     return loss
 
 

@@ -130,3 +130,22 @@ def test_labels_that_are_no_class(wrong):
         loss(1.0, (x, y), None)
     # Traced, it is seen by the loss that is not finite.
     assert jnp.isnan(jax.jit(loss)(1.0, (x, y), None)[0])
+
+
+@pytest.mark.parametrize("bad", [-1, 2])
+@pytest.mark.parametrize("where", ["data", "validation"])
+def test_a_fit_refuses_labels_that_are_no_class_before_it_compiles(bad, where):
+    x, labels = jnp.ones((6, 3)), jnp.arange(6) % 2
+    wrong = (x, labels.at[4].set(bad))
+    sets = {"data": (x, labels), "validation": (x, labels), where: wrong}
+    with pytest.raises(ValueError, match=f"labels hold {bad}, and 1 of 6 are no class"):
+        training.fit(
+            training.classification(lambda w, x: x @ w),
+            jnp.zeros((3, 2)),
+            sets["data"],
+            validation=sets["validation"],
+            optimizer="adam",
+            learning_rate=1e-2,
+            steps=1,
+            key=jax.random.key(0),
+        )
