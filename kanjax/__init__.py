@@ -1,7 +1,7 @@
 """kanjax: networks as functions, in JAX.
 
-Kolmogorov-Arnold networks, tangent kernels, Hopfield memories and loss landscapes
-as pure functions on parameter pytrees. Rooms load on first use, so that a program pays
+Kolmogorov-Arnold networks, tangent kernels, physics-informed networks, Hopfield
+memories and loss landscapes as pure functions on parameter pytrees. Rooms load on first use, so that a program pays
 for those that it asks for.
 """
 
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
         ntk,
         papers,
         persample,
+        pinn,
         plotting,
         study,
         symmetry,
+        systems,
         taps,
         training,
     )
@@ -46,9 +48,11 @@ __all__ = [
     "ntk",
     "papers",
     "persample",
+    "pinn",
     "plotting",
     "study",
     "symmetry",
+    "systems",
     "taps",
     "training",
 ]

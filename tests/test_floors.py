@@ -29,8 +29,9 @@ FLOORS = (
         "kanjax.landscape",
         "kanjax.ntk",
         "kanjax.symmetry",
+        "kanjax.systems",
     },
-    set(),
+    {"kanjax.pinn"},
     {
         "kanjax.claims",
         "kanjax.cli",

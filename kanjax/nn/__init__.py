@@ -12,10 +12,12 @@ from kanjax.nn.dense import Dense
 from kanjax.nn.dropout import Dropout, DropPath
 from kanjax.nn.einsum import Einsum
 from kanjax.nn.embedding import Embedding
+from kanjax.nn.fourier_features import FourierFeatures, PeriodicEmbedding
 from kanjax.nn.layer_scale import LayerScale
 from kanjax.nn.linear_attention import LinearAttention
 from kanjax.nn.masked import Masked
 from kanjax.nn.mlp import MLP
+from kanjax.nn.modified_mlp import ModifiedMLP
 from kanjax.nn.norm import LayerNorm, RMSNorm
 from kanjax.nn.normalised_exponential import NormalisedExponential
 from kanjax.nn.patches import PatchEmbedding
@@ -46,6 +48,7 @@ __all__ = [
     "Einsum",
     "Embedding",
     "Flatten",
+    "FourierFeatures",
     "GlobalPool",
     "GraphNetwork",
     "Index",
@@ -54,8 +57,10 @@ __all__ = [
     "LinearAttention",
     "Masked",
     "MultipleTimescale",
+    "ModifiedMLP",
     "NormalisedExponential",
     "PatchEmbedding",
+    "PeriodicEmbedding",
     "Pool",
     "Positions",
     "RMSNorm",

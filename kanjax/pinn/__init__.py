@@ -1,0 +1,83 @@
+"""Physics-informed networks: state a differential equation, solve it, and be told.
+
+A field is a function of a point, a problem is a small value, and ``solve`` gives the
+field and a verdict on it.
+"""
+
+from kanjax.pinn import (
+    balancing,
+    causal,
+    constraints,
+    derivatives,
+    domains,
+    library,
+    losses,
+    natural_gradient,
+    problems,
+    samplers,
+    solving,
+)
+from kanjax.pinn.causal import anneal, causal_loss, causal_weights, march
+from kanjax.pinn.derivatives import (
+    curl,
+    divergence,
+    gradient,
+    hessian_diagonal,
+    laplacian,
+    partial,
+)
+from kanjax.pinn.domains import Box, Disk, LShape, TimeSpace, interval
+from kanjax.pinn.problems import (
+    Condition,
+    Parameters,
+    Problem,
+    dirichlet,
+    field,
+    initialize,
+    observations,
+    periodic,
+    residuals,
+)
+from kanjax.pinn.solving import Solution, Training, solve, train
+
+__all__ = [
+    "Box",
+    "Condition",
+    "Disk",
+    "LShape",
+    "Parameters",
+    "Problem",
+    "Solution",
+    "TimeSpace",
+    "Training",
+    "anneal",
+    "balancing",
+    "causal",
+    "causal_loss",
+    "causal_weights",
+    "constraints",
+    "curl",
+    "derivatives",
+    "dirichlet",
+    "divergence",
+    "domains",
+    "field",
+    "gradient",
+    "hessian_diagonal",
+    "initialize",
+    "interval",
+    "laplacian",
+    "library",
+    "losses",
+    "march",
+    "natural_gradient",
+    "observations",
+    "partial",
+    "periodic",
+    "problems",
+    "residuals",
+    "samplers",
+    "solve",
+    "solving",
+    "train",
+]

@@ -1,0 +1,240 @@
+"""Problems with solutions to compare with.
+
+Each is a function of the equation's coefficients that gives a
+:class:`kanjax.pinn.Problem`. References are closed forms, or solutions of
+:mod:`kanjax.systems` that are computed when they are first asked for.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import Array
+
+from kanjax import systems
+from kanjax.pinn import constraints, domains
+from kanjax.pinn.derivatives import Field, gradient, laplacian, partial
+from kanjax.pinn.problems import Problem, dirichlet
+
+
+def poisson(dimension: int = 2, *, hard: bool = True) -> Problem:
+    """``lap u = -d pi^2 prod sin(pi x_i)`` on the unit cube, 0 on its boundary.
+
+    Args:
+        dimension: d.
+        hard: whether the network is multiplied by a factor of the boundary; else there
+            is a condition "boundary".
+    """
+    cube = domains.Box((0.0,) * dimension, (1.0,) * dimension)
+
+    def exact(z: Array) -> Array:
+        return jnp.prod(jnp.sin(jnp.pi * z), axis=-1)
+
+    def residual(u: Field, z: Array) -> Array:
+        return laplacian(u)(z) + dimension * jnp.pi**2 * exact(z)
+
+    return _stationary(cube, residual, exact, hard)
+
+
+def helmholtz(
+    waves: tuple[int, int] = (1, 4), wavenumber: float = 1.0, *, hard: bool = True
+) -> Problem:
+    """``lap u + k^2 u = q`` on [-1, 1]^2, 0 on its boundary.
+
+    The solution is ``sin(a pi x) sin(b pi y)``.
+
+    Args:
+        waves: a and b.
+        wavenumber: k.
+        hard: as in :func:`poisson`.
+    """
+    square = domains.Box((-1.0, -1.0), (1.0, 1.0))
+    a, b = waves
+    shift = wavenumber**2 - (a**2 + b**2) * math.pi**2
+
+    def exact(z: Array) -> Array:
+        return jnp.sin(a * jnp.pi * z[..., 0]) * jnp.sin(b * jnp.pi * z[..., 1])
+
+    def residual(u: Field, z: Array) -> Array:
+        return laplacian(u)(z) + wavenumber**2 * u(z) - shift * exact(z)
+
+    return _stationary(square, residual, exact, hard)
+
+
+def heat(diffusivity: float = 0.25) -> Problem:
+    """``u_t = d u_xx`` on [0, 1]^2 from ``sin(pi x)``, 0 at both ends.
+
+    Args:
+        diffusivity: d.
+    """
+    domain = domains.TimeSpace(0.0, 1.0, domains.interval(0, 1))
+
+    def residual(u: Field, z: Array) -> Array:
+        return partial(u, 0)(z) - diffusivity * partial(u, 1, 2)(z)
+
+    def exact(z: Array) -> Array:
+        decay = jnp.exp(-diffusivity * jnp.pi**2 * z[..., 0])
+        return decay * jnp.sin(jnp.pi * z[..., 1])
+
+    start = constraints.initial_and_boundary(domain, lambda x: jnp.sin(jnp.pi * x[0]))
+    return Problem(domain, residual, constrain=start, reference=exact)
+
+
+def advection(speed: float = 30.0) -> Problem:
+    """``u_t + c u_x = 0`` on one period, [0, 2 pi], from ``sin(x)``, until t = 1.
+
+    It is for networks on a :class:`kanjax.nn.PeriodicEmbedding` with periods ``(None,
+    2 pi)``.
+
+    Args:
+        speed: c.
+    """
+    domain = domains.TimeSpace(0.0, 1.0, domains.interval(0, 2 * math.pi))
+
+    def residual(u: Field, z: Array) -> Array:
+        u_t, u_x = gradient(u)(z)
+        return u_t + speed * u_x
+
+    return Problem(
+        domain,
+        residual,
+        constrain=constraints.initial(lambda x: jnp.sin(x[0])),
+        reference=lambda z: jnp.sin(z[:, 1] - speed * z[:, 0]),
+    )
+
+
+def burgers(viscosity: float = 0.01 / math.pi) -> Problem:
+    """``u_t + u u_x = nu u_xx`` on [-1, 1] from ``-sin(pi x)``, until t = 1.
+
+    Args:
+        viscosity: nu.
+    """
+    domain = domains.TimeSpace(0.0, 1.0, domains.interval(-1, 1))
+
+    def residual(u: Field, z: Array) -> Array:
+        u_t, u_x = gradient(u)(z)
+        return u_t + u(z) * u_x - viscosity * partial(u, 1, 2)(z)
+
+    start = constraints.initial_and_boundary(domain, lambda x: -jnp.sin(jnp.pi * x[0]))
+    return Problem(
+        domain,
+        residual,
+        constrain=start,
+        reference=lambda z: systems.cole_hopf(z, viscosity),
+    )
+
+
+def allen_cahn(diffusion: float = 1e-4, reaction: float = 5.0) -> Problem:
+    """``u_t = d u_xx + r (u - u^3)`` from ``x^2 cos(pi x)``, periodic, until t = 1.
+
+    It is for networks on a :class:`kanjax.nn.PeriodicEmbedding` with periods ``(None,
+    2.0)``.
+
+    Args:
+        diffusion: d.
+        reaction: r.
+    """
+    domain = domains.TimeSpace(0.0, 1.0, domains.interval(-1, 1))
+    equation = systems.allen_cahn(diffusion, reaction)
+
+    def residual(u: Field, z: Array) -> Array:
+        v = u(z)
+        diffused = diffusion * partial(u, 1, 2)(z)
+        return partial(u, 0)(z) - diffused - reaction * (v - v**3)
+
+    return Problem(
+        domain,
+        residual,
+        constrain=constraints.initial(lambda x: equation.initial(x[0])),
+        reference=_reference(equation, points=512, steps=1000),
+    )
+
+
+def pendulum(angle: float = 2.0, duration: float = 8.0) -> Problem:
+    """A pendulum that is let go: ``theta'' = -sin(theta)``, as a system of two.
+
+    Args:
+        angle: of the start, in radians.
+        duration: how long it swings.
+    """
+    return ordinary(systems.pendulum, (angle, 0.0), duration)
+
+
+def lorenz(
+    initial: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    duration: float = 0.5,
+    *,
+    sigma: float = 10.0,
+    rho: float = 28.0,
+    beta: float = 8 / 3,
+) -> Problem:
+    """One window of time of Lorenz' system; see :func:`kanjax.pinn.march` for more.
+
+    Args:
+        initial: x, y and z at the start.
+        duration: of the window.
+        sigma: the Prandtl number.
+        rho: the Rayleigh number, as a multiple of the critical one.
+        beta: the aspect of the rolls.
+    """
+    rates = functools.partial(systems.lorenz, sigma=sigma, rho=rho, beta=beta)
+    return ordinary(rates, initial, duration)
+
+
+def ordinary(
+    rates: Callable[[Array], Array], initial: tuple[float, ...], duration: float
+) -> Problem:
+    """Any autonomous system ``s' = rates(s)`` from an initial state.
+
+    Args:
+        rates: the right-hand side, of a state (outputs,), at least two entries.
+        initial: the state at time 0.
+        duration: the time to integrate.
+    """
+
+    def residual(s: Field, z: Array) -> Array:
+        return partial(s, 0)(z) - rates(s(z))
+
+    def reference(z: Array) -> Array:
+        # Sorted times for the integrator, and back.
+        order = jnp.argsort(z[:, 0])
+        times = jnp.concatenate([jnp.zeros(1, z.dtype), z[order, 0]])
+        start = jnp.asarray(initial, z.dtype)
+        states = systems.odes.integrate(rates, start, times, rtol=1e-10, atol=1e-12)
+        return jnp.zeros_like(states[1:]).at[order].set(states[1:])
+
+    start = constraints.initial(lambda _: jnp.asarray(initial, float))
+    return Problem(
+        domains.interval(0, duration),
+        residual,
+        constrain=start,
+        outputs=len(initial),
+        reference=reference,
+    )
+
+
+def _stationary(
+    domain: domains.Box,
+    residual: Callable[[Field, Array], Array],
+    exact: Callable[[Array], Array],
+    hard: bool,
+) -> Problem:
+    if hard:
+        constrain = constraints.boundary(domain)
+        return Problem(domain, residual, constrain=constrain, reference=exact)
+    conditions = {"boundary": dirichlet(domain.boundary)}
+    return Problem(domain, residual, conditions, reference=exact)
+
+
+def _reference(
+    equation: systems.Semilinear, *, points: int, steps: int
+) -> Callable[[Array], Array]:
+    @functools.cache
+    def solution(dtype: str) -> systems.Evolution:
+        return equation.solve(points=points, steps=steps, duration=1.0)
+
+    def reference(z: Array) -> Array:
+        return equation.interpolate(solution(str(z.dtype)), z)
+
+    return reference

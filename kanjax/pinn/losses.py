@@ -1,0 +1,137 @@
+"""Residuals at points, their weighted sums of squares, and their Jacobians.
+
+Everything takes residuals as dicts of functions ``r(params, z)``, see
+:func:`kanjax.pinn.residuals`, and points and weights as dicts under the same names.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.flatten_util
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
+
+from kanjax.pinn import problems
+
+Params = Any
+Residuals = Mapping[str, Callable[[Any, Array], Array]]
+Points = Mapping[str, Float[Array, "points coordinates"]]
+Weights = Mapping[str, Any]
+
+
+def evaluate(
+    residuals: Residuals, params: Params, points: Points
+) -> dict[str, Float[Array, "points equations"]]:
+    """Evaluate all residuals at their points.
+
+    Args:
+        residuals: by name.
+        params: of the residuals.
+        points: by name, each (points, coordinates); a name that is not there takes
+            those of "residual", so that equations share their points.
+    """
+    return {
+        name: jax.vmap(r, (None, 0))(params, points_of(points, name))
+        for name, r in residuals.items()
+    }
+
+
+def points_of(points: Points, name: str) -> Float[Array, "points coordinates"]:
+    """The points of a residual.
+
+    Args:
+        points: by name.
+        name: of the residual.
+    """
+    return points[name] if name in points else points[problems.INTERIOR]
+
+
+def mean_squares(
+    residuals: Residuals, params: Params, points: Points
+) -> dict[str, Float[Array, ""]]:
+    """Average the squares of each residual over points, and sum over equations.
+
+    Args:
+        residuals: by name.
+        params: of the residuals.
+        points: by name.
+    """
+    values = evaluate(residuals, params, points)
+    return {k: jnp.mean(jnp.sum(r**2, axis=1)) for k, r in values.items()}
+
+
+def stack(
+    residuals: Residuals, points: Points, weights: Weights | None = None
+) -> Callable[[Params], Float[Array, " rows"]]:
+    """Stack all residuals so that the sum of squares is the weighted loss.
+
+    Args:
+        residuals: by name.
+        points: by name.
+        weights: by name, a number or one for each point (points,); 1 where absent.
+
+    Returns:
+        A function of the parameters whose squares sum to ``sum_name mean(w |r|^2)``.
+    """
+
+    def rows(params: Params) -> Array:
+        values = evaluate(residuals, params, points)
+        return jnp.concatenate(
+            [(_roots(r, weights, k) * r).ravel() for k, r in values.items()]
+        )
+
+    return rows
+
+
+def loss(
+    residuals: Residuals,
+    params: Params,
+    points: Points,
+    weights: Weights | None = None,
+) -> Float[Array, ""]:
+    """The weighted loss ``sum_name mean(w |r|^2)``.
+
+    Args:
+        residuals: by name.
+        params: of the residuals.
+        points: by name.
+        weights: as in :func:`stack`.
+    """
+    return jnp.sum(stack(residuals, points, weights)(params) ** 2)
+
+
+def jacobian(
+    residuals: Residuals, points: Points, weights: Weights | None = None
+) -> Callable[[Params], Float[Array, "rows parameters"]]:
+    """The Jacobian of :func:`stack`, one backward pass a point and equation.
+
+    A residual knows its point alone, so that this costs as much as the gradient of the
+    loss does, where ``jax.jacrev`` of the stack would cost a gradient a row.
+
+    Args:
+        residuals: by name.
+        points: by name.
+        weights: as in :func:`stack`.
+    """
+
+    def rows(params: Params) -> Array:
+        flat, unravel = jax.flatten_util.ravel_pytree(params)
+        blocks = []
+        for name, r in residuals.items():
+            slopes = jax.vmap(
+                jax.jacrev(lambda theta, z, r=r: r(unravel(theta), z)), (None, 0)
+            )(flat, points_of(points, name))
+            scaled = _roots(slopes[..., 0], weights, name)[..., None] * slopes
+            blocks.append(scaled.reshape(-1, flat.size))
+        return jnp.concatenate(blocks)
+
+    return rows
+
+
+def _roots(values: Array, weights: Weights | None, name: str) -> Array:
+    """Square roots of weight / points, (points, 1): constants for differentiation."""
+    w = 1.0 if weights is None else weights.get(name, 1.0)
+    w = jax.lax.stop_gradient(jnp.asarray(w, values.dtype))
+    return jnp.sqrt(jnp.broadcast_to(w, values.shape[:1]) / values.shape[0])[:, None]

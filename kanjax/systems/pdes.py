@@ -1,0 +1,249 @@
+"""Semilinear equations on a periodic line, and their reference solutions.
+
+Every equation is ``u_t = L u + N(u)`` with a linear term that multiplies each Fourier
+mode and a nonlinear one that acts point by point, in flux form or not. The references
+are Fourier solutions by ETDRK4, and closed forms where there are any.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from kanjax import model
+from kanjax.systems import spectral
+
+
+@model.dataclass
+class Semilinear:
+    """``u_t = sum_j linear[j] d^j u / dx^j + sum_j nonlinear[j] u^j`` or a flux of it.
+
+    Args:
+        linear: the coefficient of each derivative, from the function itself upward.
+        nonlinear: the coefficient of each power of u, from the constant upward.
+        flux: whether the nonlinear term is differentiated by x: ``+ (sum ...)_x``.
+        start: the first point of the period.
+        length: the period.
+        initial: the initial values as a function of x.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> heat = Semilinear((0, 0, 0.1), (), False, 0.0, 2 * jnp.pi, jnp.sin)
+        >>> solution = heat.solve(points=16, steps=4, duration=1.0)
+        >>> bool(abs(jnp.max(solution.values[-1]) - jnp.exp(-0.1)) < 1e-6)
+        True
+    """
+
+    linear: tuple[float, ...]
+    nonlinear: tuple[float, ...]
+    flux: bool
+    start: float
+    length: float
+    initial: Callable[[Array], Array]
+
+    def symbol(self, grid: spectral.Grid) -> Array:
+        """The linear term of each mode, real if only even derivatives enter."""
+        total = sum(
+            (c * grid.multipliers(j) for j, c in enumerate(self.linear)),
+            start=jnp.zeros_like(grid.wavenumbers),
+        )
+        return total if any(self.linear[1::2]) else jnp.real(total)
+
+    def solve(
+        self, *, points: int, steps: int, duration: float, save_every: int = 1
+    ) -> spectral.Evolution:
+        """Integrate the equation from its initial values by ETDRK4.
+
+        Args:
+            points: grid points, even.
+            steps: time steps.
+            duration: the time to integrate.
+            save_every: every how many steps to keep the solution.
+
+        Raises:
+            ValueError: for an odd grid, or steps that save_every does not divide.
+        """
+        grid = self.grid(points)
+        outer = grid.multipliers() if self.flux else 1
+
+        def nonlinearity(modes: Array) -> Array:
+            u = jnp.fft.irfft(modes, n=points)
+            powers = jnp.zeros_like(u)
+            for coefficient in reversed(self.nonlinear):
+                powers = powers * u + coefficient
+            return outer * jnp.fft.rfft(powers)
+
+        return spectral.etdrk4(
+            self.symbol(grid),
+            nonlinearity,
+            self.initial(grid.nodes),
+            duration=duration,
+            steps=steps,
+            save_every=save_every,
+        )
+
+    def grid(self, points: int) -> spectral.Grid:
+        """That many points of the period."""
+        return spectral.Grid(points, self.length, self.start)
+
+    def interpolate(
+        self, solution: spectral.Evolution, z: Float[Array, "places 2"]
+    ) -> Float[Array, " places"]:
+        """Evaluate a solution at any points (t, x).
+
+        By the trigonometric interpolant in space and cubic Hermite ones in time.
+
+        Args:
+            solution: of :meth:`solve`.
+            z: places (t, x), (places, 2).
+        """
+        grid = self.grid(solution.values.shape[-1])
+        step = solution.times[1] - solution.times[0]
+        last = solution.times.shape[0] - 2
+        i = jnp.clip(jnp.floor(z[:, 0] / step).astype(int), 0, last)
+        s = z[:, 0] / step - i
+
+        def at(table: Array, index: Array, x: Array) -> Array:
+            return spectral.evaluate(grid, table[index], x[None])[0]
+
+        def value(i: Array, s: Array, x: Array) -> Array:
+            u, v = (at(solution.values, j, x) for j in (i, i + 1))
+            p, q = (step * at(solution.rates, j, x) for j in (i, i + 1))
+            left = (1 + 2 * s) * u + s * p
+            right = (3 - 2 * s) * v - (1 - s) * q
+            return (1 - s) ** 2 * left + s**2 * right
+
+        return jax.lax.map(
+            lambda row: value(*row), (i, s, z[:, 1]), batch_size=min(256, len(z))
+        )
+
+
+def allen_cahn(diffusion: float = 1e-4, reaction: float = 5.0) -> Semilinear:
+    """``u_t = d u_xx + r (u - u^3)`` on [-1, 1) from ``x^2 cos(pi x)``.
+
+    The initial values have a jump of slope at the ends of the period, which the Fourier
+    solution resolves slowly there.
+
+    Args:
+        diffusion: d.
+        reaction: r.
+    """
+    return Semilinear(
+        (reaction, 0.0, diffusion),
+        (0.0, 0.0, 0.0, -reaction),
+        False,
+        -1.0,
+        2.0,
+        _quadratic_cosine,
+    )
+
+
+def burgers(viscosity: float = 0.01 / math.pi) -> Semilinear:
+    """``u_t + u u_x = nu u_xx`` on [-1, 1) from ``-sin(pi x)``.
+
+    The solution is odd, so that it vanishes at both ends as well.
+
+    Args:
+        viscosity: nu.
+    """
+    return Semilinear(
+        (0.0, 0.0, viscosity), (0.0, 0.0, -0.5), True, -1.0, 2.0, _minus_sine
+    )
+
+
+def korteweg_de_vries(
+    nonlinearity: float = 1.0, dispersion: float = 0.022**2
+) -> Semilinear:
+    """``u_t + a u u_x + b u_xxx = 0`` on [-1, 1) from ``cos(pi x)``.
+
+    The default is Zabusky and Kruskal's (1965) experiment.
+
+    Args:
+        nonlinearity: a.
+        dispersion: b.
+    """
+    return Semilinear(
+        (0.0, 0.0, 0.0, -dispersion),
+        (0.0, 0.0, -nonlinearity / 2),
+        True,
+        -1.0,
+        2.0,
+        _cosine,
+    )
+
+
+def kuramoto_sivashinsky(
+    nonlinearity: float = 5.0, diffusion: float = 0.5, hyperdiffusion: float = 0.005
+) -> Semilinear:
+    """``u_t + a u u_x + b u_xx + c u_xxxx = 0`` on [-1, 1) from ``-sin(pi x)``.
+
+    Args:
+        nonlinearity: a.
+        diffusion: b, which feeds long waves.
+        hyperdiffusion: c, which damps short ones.
+    """
+    return Semilinear(
+        (0.0, 0.0, -diffusion, 0.0, -hyperdiffusion),
+        (0.0, 0.0, -nonlinearity / 2),
+        True,
+        -1.0,
+        2.0,
+        _minus_sine,
+    )
+
+
+def cole_hopf(
+    z: Float[Array, "places 2"], viscosity: float = 0.01 / math.pi, nodes: int = 100
+) -> Float[Array, " places"]:
+    """Evaluate the closed form of Burgers' equation from ``-sin(pi x)``.
+
+    Cole (1951), Hopf (1950): a ratio of Gaussian integrals, here by Gauss-Hermite
+    quadrature (Basdevant et al. 1986, equation 2.5).
+
+    Args:
+        z: places (t, x), (places, 2), with t of at least 0.
+        viscosity: nu.
+        nodes: of the quadrature.
+    """
+    eta, weights = np.polynomial.hermite.hermgauss(nodes)
+    t, x = z[:, :1], z[:, 1:]
+    y = x - jnp.sqrt(4 * viscosity * t) * eta
+    exponent = -jnp.cos(jnp.pi * y) / (2 * jnp.pi * viscosity)
+    # The largest exponent is taken out of the ratio, or the exponentials overflow.
+    largest = jax.lax.stop_gradient(jnp.max(exponent, axis=1, keepdims=True))
+    heights = weights * jnp.exp(exponent - largest)
+    slopes = jnp.sum(heights * jnp.sin(jnp.pi * y), axis=1)
+    return -slopes / jnp.sum(heights, axis=1)
+
+
+def soliton(
+    z: Float[Array, "places 2"], speed: float, *, nonlinearity: float, dispersion: float
+) -> Float[Array, " places"]:
+    """Evaluate the solitary wave of ``u_t + a u u_x + b u_xxx = 0`` on the line.
+
+    ``3 c / a sech^2(sqrt(c / b) (x - c t) / 2)``: it moves at speed c unchanged.
+
+    Args:
+        z: places (t, x), (places, 2).
+        speed: c, positive.
+        nonlinearity: a.
+        dispersion: b, positive.
+    """
+    phase = jnp.sqrt(speed / dispersion) * (z[:, 1] - speed * z[:, 0]) / 2
+    return 3 * speed / nonlinearity / jnp.cosh(phase) ** 2
+
+
+def _minus_sine(x: Array) -> Array:
+    return -jnp.sin(jnp.pi * x)
+
+
+def _cosine(x: Array) -> Array:
+    return jnp.cos(jnp.pi * x)
+
+
+def _quadratic_cosine(x: Array) -> Array:
+    return x**2 * jnp.cos(jnp.pi * x)
