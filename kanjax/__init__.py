@@ -1,8 +1,8 @@
 """kanjax: networks as functions, in JAX.
 
 Kolmogorov-Arnold networks, tangent kernels, physics-informed networks, Hopfield
-memories and loss landscapes as pure functions on parameter pytrees. Rooms load on first use, so that a program pays
-for those that it asks for.
+memories and loss landscapes as pure functions on parameter pytrees. Rooms load on first
+use, so that a program pays for those that it asks for.
 """
 
 import importlib
