@@ -6,14 +6,26 @@ OLDEST := .venv-oldest
 CORE := tests/test_model.py tests/kernels tests/kan tests/ntk tests/training/test_fit.py
 # Two workers: the suite is bound by compilation, which uses one core each.
 WORKERS ?= 2
+# `make test ROOM=kan` tests one room.
+ROOM ?=
 
-.PHONY: run test test-oldest lint docs bench clean
+.PHONY: run test papers claims test-oldest lint docs bench clean
 
 run: $(VENV)/.installed
 	$(BIN)/kanjax study --data diabetes --out runs/diabetes --overwrite
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(addprefix tests/,$(ROOM))
+
+# The short run of every paper, each with its budget of time and memory; one after the
+# other, since a busy core counts more processor time for the same work.
+papers: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m paper tests/test_papers.py
+
+# What the docs show: every paper at its default size, which takes minutes each.
+claims: $(VENV)/.installed-dev
+	$(BIN)/kanjax reproduce --all --resume --out runs/papers
+	cp runs/papers/claims.json docs/papers/claims.json
 
 # The core on the oldest jax allowed; `make test` runs on the newest.
 test-oldest: $(OLDEST)/.installed-dev

@@ -14,7 +14,7 @@ import optax
 
 from benchmarks import timing
 from benchmarks.peers import client
-from kanjax import landscape, nn, training
+from kanjax import landscape, nn, symmetry, training
 
 PEERS = {"plane": "loss_landscapes", "top5": "pyhessian"}
 NETWORKS = ((500, 64, 32, 10), (1797, 64, 256, 256, 10))
@@ -117,13 +117,13 @@ def _matching(options: Any) -> dict[str, Any]:
     """Weight matching of two independent networks and of a planted permutation."""
     widths = QUICK_MATCHED if options.quick else MATCHED
     net = nn.MLP(widths)
-    spec = landscape.permutation_spec(net)
+    spec = symmetry.permutation_spec(net)
     a, b = (net.init(k) for k in jax.random.split(jax.random.key(0)))
-    planted = landscape.random_permutation(spec, jax.random.key(1))
-    moved = landscape.apply_permutation(spec, planted, a)
-    run = jax.jit(lambda a, b: landscape.match_weights(spec, a, b))
+    planted = symmetry.random_permutation(spec, jax.random.key(1))
+    moved = symmetry.apply_permutation(spec, planted, a)
+    run = jax.jit(lambda a, b: symmetry.match_weights(spec, a, b))
     found = run(a, moved)
-    inverse = landscape.invert_permutation(planted)
+    inverse = symmetry.invert_permutation(planted)
     same = [jnp.all(found.permutation[n] == inverse[n]) for n in spec.names]
     blocks = {
         "independent": _block(lambda: run(a, b), options),

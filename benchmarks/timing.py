@@ -11,10 +11,11 @@ import os
 import pathlib
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+from kanjax import files
 
 PACKAGES = ("kanjax", "jax", "jaxlib", "numpy", "optax")
 LAUNCHES = 32
@@ -117,16 +118,8 @@ def write_json(path: str | os.PathLike[str], result: Mapping[str, Any]) -> None:
     """Write a result whole or not at all: to a file beside it, then renamed."""
     target = pathlib.Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=2, allow_nan=False)
-            file.write("\n")
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    text = json.dumps(result, indent=2, allow_nan=False)
+    files.write_text(target, text + "\n")
 
 
 def _cpu_model() -> str:

@@ -121,8 +121,8 @@ def predict(
     """
     with _errors():
         from kanjax import data as data_
+        from kanjax import files
         from kanjax import study as study_
-        from kanjax.study import store
 
         if (then is None) != (when is None):
             raise study_.StudyError("--then and --when belong together; give both.")
@@ -132,32 +132,48 @@ def predict(
         else:
             found, notes = study_.cascade(first, study_.load(then), rows, when=when)
         path = out or table.with_suffix(".predictions.csv")
-        store.write_text(path, found.to_csv(index=False))
+        files.write_text(path, found.to_csv(index=False))
         for note in notes:
             typer.echo(f"note: {note}", err=True)
         typer.echo(f"{len(found)} predictions written to {path}")
 
 
 @app.command()
-def papers() -> None:
-    """List the papers whose methods are in kanjax, and where."""
+def papers(
+    slug: Annotated[
+        str | None, typer.Argument(help="A paper, to see where its parts are.")
+    ] = None,
+) -> None:
+    """List the papers whose methods are in kanjax, or the files of one."""
+    from kanjax import papers as papers_
+
+    if slug is not None:
+        paper = _find_paper(slug)
+        typer.echo(f"{paper.title}. {paper.source} ({paper.state})")
+        for kind, paths in papers_.places(paper).items():
+            for path in paths:
+                typer.echo(f"{kind:<8} {_relative(path)}")
+        return
     import rich.box
     import rich.console
     import rich.table
 
-    from kanjax import papers as papers_
-
     table = rich.table.Table(box=rich.box.SIMPLE)
-    for name in ("slug", "title", "room", "state"):
+    for name in ("room", "slug", "title", "state"):
         table.add_column(name, no_wrap=name == "slug")
     for paper in papers_.PAPERS:
-        table.add_row(paper.slug, paper.title, paper.room, paper.state)
+        table.add_row(paper.room, paper.slug, paper.title, paper.state)
     rich.console.Console().print(table)
 
 
 @app.command()
 def reproduce(
-    slug: Annotated[str, typer.Argument(help="A paper of `kanjax papers`.")],
+    slug: Annotated[
+        str | None, typer.Argument(help="A paper of `kanjax papers`.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every paper, each in a process of its own.")
+    ] = False,
     full: Annotated[
         bool, typer.Option("--full", help="At the size of the paper, not of a laptop.")
     ] = False,
@@ -168,31 +184,87 @@ def reproduce(
         pathlib.Path | None, typer.Option(help="A folder with the paper's own data.")
     ] = None,
     out: Annotated[
-        pathlib.Path | None, typer.Option(help="A folder for result.json and figures.")
+        pathlib.Path | None, typer.Option(help="A folder for results and figures.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="With --all: run what the folder lacks.")
+    ] = False,
 ) -> None:
     """Measure what a paper claims; exit with 1 if a claim does not hold."""
-    from kanjax import papers as papers_
-
     if full and short:
         _fail("--full and --short exclude each other; give one of them.", BAD_INPUT)
+    if everything == (slug is not None):
+        _fail("give one paper of `kanjax papers`, or --all.", BAD_INPUT)
     scale = "full" if full else "short" if short else "default"
+    if slug is None:
+        _reproduce_all(scale, data, out or pathlib.Path("runs/papers"), resume)
+    elif resume:
+        _fail("--resume goes with --all.", BAD_INPUT)
+    else:
+        _reproduce_one(slug, scale, data, out)
+
+
+def _reproduce_one(
+    slug: str, scale: Any, data: pathlib.Path | None, out: pathlib.Path | None
+) -> None:
+    from kanjax import papers as papers_
+
     with _errors():
         try:
-            found = papers_.reproduce(slug, scale=scale, data=data, out=out)
+            result = papers_.reproduce(slug, scale=scale, data=data, out=out)
         except ValueError as error:
             _fail(str(error), BAD_INPUT)
-    for claim in found.claims:
+    for claim in result.claims:
         typer.echo(f"claim:    {claim.text}")
+        for name in ("paper", "threshold", "baseline"):
+            if text := getattr(claim, name):
+                typer.echo(f"{name + ':':<9} {text}")
         typer.echo(f"measured: {claim.measured}")
         typer.echo(f"verdict:  {'holds' if claim.holds else 'does not hold'}\n")
-    if out is not None:
+    if out is None:
+        typer.echo("not stored; --out DIR keeps result.json and the figures")
+    else:
         typer.echo(f"written to {out}")
-    raise typer.Exit(0 if found.holds else 1)
+    raise typer.Exit(0 if result.holds else 1)
+
+
+def _reproduce_all(
+    scale: Any, data: pathlib.Path | None, out: pathlib.Path, resume: bool
+) -> None:
+    from kanjax import claims
+
+    if data is not None:
+        _fail("--data goes with one paper, not with --all.", BAD_INPUT)
+    with _errors():
+        try:
+            results = claims.reproduce_all(
+                out, scale=scale, resume=resume, tell=typer.echo
+            )
+        except ValueError as error:
+            _fail(str(error), BAD_INPUT)
+    typer.echo(f"written to {out / claims.CLAIMS}")
+    failed = [slug for slug, result in results.items() if result["error"]]
+    if failed:
+        _fail(f"failed: {', '.join(failed)}; --resume runs these again.", 1)
+
+
+def _find_paper(slug: str) -> Any:
+    from kanjax import papers as papers_
+
+    try:
+        return papers_.find(slug)
+    except ValueError as error:
+        _fail(str(error), BAD_INPUT)
+
+
+def _relative(path: pathlib.Path) -> pathlib.Path:
+    """The path from here, where that is shorter to read."""
+    here = pathlib.Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def reproduce_as_script(slug: str) -> None:
-    """``kanjax reproduce`` of one paper, for the last line of its example."""
+    """Call ``kanjax reproduce`` of one paper: the last line of its example."""
     app(["reproduce", slug, *sys.argv[1:]])
 
 

@@ -2,11 +2,13 @@
 
 ``to_*`` makes a model of kanjax a module of another library, to be trained by that
 library's own loop. ``from_*`` makes another library's module a pair ``(apply,
-params)`` that every analysis of kanjax takes. The libraries are imported when a
-function needs them; ``pip install kanjax[interop]`` installs them.
+params)`` that every analysis of kanjax takes; :func:`from_flax_with_state` gives the
+batch statistics as well, for ``kj.training.fit(..., state=)``. The libraries are
+imported when a function needs them; ``pip install kanjax[interop]`` installs them.
 """
 
 import functools
+import inspect
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -15,6 +17,10 @@ from jax import Array
 from kanjax import model as models
 
 Params = Any
+State = Any
+
+_TRAINING = ("train", "training", "is_training")
+_INFERENCE = ("use_running_average", "deterministic")
 
 
 class Apply(Protocol):
@@ -30,6 +36,30 @@ class Functional(NamedTuple):
 
     apply: Apply
     params: Params
+
+
+class ApplyWithState(Protocol):
+    """A pure function of parameters, inputs and state."""
+
+    def __call__(
+        self,
+        params: Params,
+        x: Any,
+        *,
+        state: State | None = None,
+        key: Array | None = None,
+        train: bool = False,
+    ) -> tuple[Any, State]:
+        """Evaluate at x, to ``(y, new state)``, as a model with a state does."""
+        ...
+
+
+class Stateful(NamedTuple):
+    """A module taken apart: a pure function, the trained parameters, the state."""
+
+    apply: ApplyWithState
+    params: Params
+    state: State
 
 
 def to_linen(model: models.Model) -> Any:
@@ -95,7 +125,8 @@ def from_flax(module: Any, variables: Any = None, **options: Any) -> Functional:
     collections than "params" (batch statistics) for linen, other variables than
     ``nnx.Param`` (batch statistics, random streams) for nnx. So evaluate normalisation
     and dropout in their inference mode: by an option such as ``train=False``, or by
-    ``module.eval()`` before the call of this function.
+    ``module.eval()`` before the call of this function. To train with batch statistics,
+    see :func:`from_flax_with_state`.
 
     ``apply(params, x, key=key)`` gives the key to the stream "dropout" (linen), or
     seeds the streams "dropout" and "default" with it (nnx).
@@ -114,17 +145,57 @@ def from_flax(module: Any, variables: Any = None, **options: Any) -> Functional:
         ValueError: if variables are missing, or given for nnx.
         ImportError: if flax is not installed.
     """
-    linen, nnx = _flax()
-    if isinstance(module, linen.Module):
+    if _is_linen(module, variables):
         return _from_linen(module, variables, options)
-    if not isinstance(module, nnx.Module):
-        raise TypeError(
-            "module must be a flax.linen.Module or a flax.nnx.Module; got "
-            f"{type(module).__name__}."
-        )
-    if variables is not None:
-        raise ValueError("an nnx module holds its variables; leave variables out.")
     return _from_nnx(module, options)
+
+
+def from_flax_with_state(
+    module: Any, variables: Any = None, **options: Any
+) -> Stateful:
+    """Take a flax module, linen or nnx, apart into ``(apply, params, state)``.
+
+    ``apply(params, x, state=state, key=key, train=train) -> (y, new state)`` is the
+    protocol of :class:`kanjax.model.StatefulModel`, so losses and fits take it.
+    An analysis takes ``lambda params, x: apply(params, x, state=state)[0]``.
+
+    Args:
+        module: a ``flax.linen.Module`` whose ``__call__`` has a keyword for the mode:
+            ``train``, ``training`` or ``is_training``, or the opposite,
+            ``use_running_average`` or ``deterministic``; or a ``flax.nnx.Module``,
+            which goes by ``train()`` and ``eval()``.
+        variables: for linen, what ``module.init`` returned; for nnx None.
+        options: other keyword arguments of every call of the module.
+
+    Returns:
+        apply; params as for :func:`from_flax`; and the state, of linen all collections
+        but "params", of nnx a nested dictionary of all variables but ``nnx.Param`` and
+        random streams.
+
+    Raises:
+        TypeError: if module is no flax module.
+        ValueError: if variables are missing, or given for nnx; if a linen module has
+            no keyword for the mode.
+        ImportError: if flax is not installed.
+
+    Example:
+        >>> import flax.linen, jax, jax.numpy as jnp, kanjax as kj
+        >>> class Net(flax.linen.Module):
+        ...     @flax.linen.compact
+        ...     def __call__(self, x, train):
+        ...         x = flax.linen.BatchNorm(not train)(flax.linen.Dense(8)(x))
+        ...         return flax.linen.Dense(1)(jnp.tanh(x))
+        >>> x = jax.random.normal(jax.random.key(0), (32, 2))
+        >>> variables = Net().init(jax.random.key(1), x, train=False)
+        >>> apply, params, state = kj.interop.from_flax_with_state(Net(), variables)
+        >>> fit = kj.training.fit(
+        ...     kj.training.regression(apply), params, (x, x[:, :1]), state=state,
+        ...     optimizer="adam", learning_rate=1e-2, steps=2, key=jax.random.key(2))
+        >>> y, _ = apply(fit.params, x, state=fit.state)
+    """
+    if _is_linen(module, variables):
+        return _stateful_from_linen(module, variables, options)
+    return _stateful_from_nnx(module, options)
 
 
 def from_equinox(module: Any, *, batched: bool = True) -> Functional:
@@ -172,12 +243,7 @@ def from_equinox(module: Any, *, batched: bool = True) -> Functional:
 
 
 def _from_linen(module: Any, variables: Any, options: dict[str, Any]) -> Functional:
-    if variables is None or "params" not in variables:
-        raise ValueError(
-            "variables must hold 'params', as module.init(key, x) returns them; got "
-            f"{None if variables is None else sorted(variables)}."
-        )
-    rest = {name: value for name, value in variables.items() if name != "params"}
+    rest = _without_params(variables)
 
     def apply(params: Params, x: Any, *, key: Array | None = None) -> Any:
         rngs = {} if key is None else {"dropout": key}
@@ -202,6 +268,110 @@ def _from_nnx(module: Any, options: dict[str, Any]) -> Functional:
         return whole(x, **options)
 
     return Functional(apply, nnx.to_pure_dict(trained))
+
+
+def _stateful_from_linen(
+    module: Any, variables: Any, options: dict[str, Any]
+) -> Stateful:
+    state = _without_params(variables)
+    takes = inspect.signature(type(module).__call__).parameters
+    modes = {name: True for name in _TRAINING if name in takes}
+    modes |= {name: False for name in _INFERENCE if name in takes}
+    if not modes:
+        raise ValueError(
+            f"the __call__ of {type(module).__name__} has no keyword to tell training "
+            f"from evaluation: {', '.join(_TRAINING + _INFERENCE)}. Give it one."
+        )
+    given_twice = sorted(modes.keys() & options.keys())
+    if given_twice:
+        raise ValueError(
+            f"{given_twice[0]} follows apply's own train; leave it out of the options."
+        )
+
+    def apply(
+        params: Params,
+        x: Any,
+        *,
+        state: State | None = None,
+        key: Array | None = None,
+        train: bool = False,
+    ) -> tuple[Any, State]:
+        before = _check_state(state)
+        y, updates = module.apply(
+            {**before, "params": params},
+            x,
+            rngs={} if key is None else {"dropout": key},
+            mutable=list(before),
+            **{name: train == mode for name, mode in modes.items()},
+            **options,
+        )
+        return y, {**before, **updates}
+
+    return Stateful(apply, variables["params"], state)
+
+
+def _stateful_from_nnx(module: Any, options: dict[str, Any]) -> Stateful:
+    _, nnx = _flax()
+    graph, *states = nnx.split(module, nnx.Param, nnx.RngState, ...)
+    trained, streams, moving = _copy_variables(states)
+
+    def apply(
+        params: Params,
+        x: Any,
+        *,
+        state: State | None = None,
+        key: Array | None = None,
+        train: bool = False,
+    ) -> tuple[Any, State]:
+        before = _check_state(state)
+        ours, random, others = _copy_variables((trained, streams, moving))
+        nnx.replace_by_pure_dict(ours, params)
+        nnx.replace_by_pure_dict(others, before)
+        net = nnx.merge(graph, ours, random, others)
+        if train:
+            net.train()
+        else:
+            net.eval()
+        if key is not None:
+            nnx.reseed(net, dropout=key, default=key)
+        y = net(x, **options)
+        _, _, after = nnx.state(net, nnx.Param, nnx.RngState, ...)
+        return y, nnx.to_pure_dict(after)
+
+    return Stateful(apply, nnx.to_pure_dict(trained), nnx.to_pure_dict(moving))
+
+
+def _check_state(state: Any) -> Any:
+    if state is None:
+        raise ValueError(
+            "this network has a state: call apply(params, x, state=state), with the "
+            "state of from_flax_with_state or of a fit."
+        )
+    return state
+
+
+def _is_linen(module: Any, variables: Any) -> bool:
+    """Whether a flax module is linen, not nnx; its variables are where they should."""
+    linen, nnx = _flax()
+    if isinstance(module, linen.Module):
+        if variables is None or "params" not in variables:
+            raise ValueError(
+                "variables must hold 'params', as module.init(key, x) returns them; "
+                f"got {None if variables is None else sorted(variables)}."
+            )
+        return True
+    if not isinstance(module, nnx.Module):
+        raise TypeError(
+            "module must be a flax.linen.Module or a flax.nnx.Module; got "
+            f"{type(module).__name__}."
+        )
+    if variables is not None:
+        raise ValueError("an nnx module holds its variables; leave variables out.")
+    return False
+
+
+def _without_params(variables: Any) -> dict[str, Any]:
+    return {name: value for name, value in variables.items() if name != "params"}
 
 
 def _copy_variables(states: Any) -> Any:

@@ -1,15 +1,21 @@
 """The papers whose methods kanjax has, and how their reproductions are run.
 
-A paper is one line of ``PAPERS`` and one file ``examples/<slug>.py`` (underscores for
-hyphens), whose ``main`` measures what the paper claims and returns a
-:class:`Reproduction`. The command line, the docs and the README read the same lines.
+A paper is one file ``examples/<room>/<slug>.py`` (underscores for hyphens). It says
+what it is in a literal ``PAPER = papers.Paper(...)``, and its ``main`` measures what
+the paper claims and returns a :class:`Reproduction`. The command line, the docs and the
+README read the same entries, without importing the examples.
 """
 
+import ast
+import difflib
 import importlib.util
 import os
 import pathlib
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from kanjax import files
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,70 +28,42 @@ DOTS_PER_INCH = 110
 
 
 class Paper(NamedTuple):
-    """A paper in kanjax."""
+    """A paper in kanjax.
+
+    Attributes:
+        slug: its name on the command line and in the names of its files.
+        title: as published.
+        source: authors, year, and the arXiv id or DOI that docstrings cite.
+        room: where its methods live.
+        state: "reproduced" if every claim of the example holds at its default size, "in
+            part" if those do that the example's table shows, or "not reproduced".
+    """
 
     slug: str
     title: str
     source: str
-    """Authors, year, arXiv id."""
     room: str
-    """Where its methods live."""
     state: Literal["reproduced", "in part", "not reproduced"]
-    """Whether its claims hold here: all, those that the example names, or not."""
-
-
-PAPERS: tuple[Paper, ...] = (
-    Paper(
-        "landscaping-lmc",
-        "Landscaping Linear Mode Connectivity",
-        "Singh et al. (2024), arXiv 2406.16300",
-        "landscape",
-        "reproduced",
-    ),
-    Paper(
-        "intrinsic-dimension",
-        "Measuring the Intrinsic Dimension of Objective Landscapes",
-        "Li et al. (2018), arXiv 1804.08838",
-        "landscape",
-        "reproduced",
-    ),
-    Paper(
-        "ntk",
-        "Neural Tangent Kernel: Convergence and Generalization in Neural Networks",
-        "Jacot, Gabriel, Hongler (2018), arXiv 1806.07572",
-        "ntk",
-        "reproduced",
-    ),
-    Paper(
-        "modern-hopfield",
-        "Hopfield Networks is All You Need",
-        "Ramsauer et al. (2020), arXiv 2008.02217",
-        "hopfield",
-        "in part",
-    ),
-    Paper(
-        "kat",
-        "Kolmogorov-Arnold Transformer",
-        "Yang, Wang (2025), arXiv 2409.10594",
-        "kan",
-        "in part",
-    ),
-    Paper(
-        "hea-kan",
-        "Kolmogorov-Arnold Neural Networks for High-Entropy Alloys Design",
-        "Bandyopadhyay, Avlani, Zhuang (2024), arXiv 2410.08452",
-        "kan",
-        "in part",
-    ),
-)
 
 
 class Claim(NamedTuple):
-    """One statement of a paper beside what was measured."""
+    """One statement of a paper beside what was measured.
+
+    Attributes:
+        text: what is claimed.
+        measured: what came out here.
+        holds: whether that is within the threshold.
+        paper: the paper's own figure, if it has one.
+        threshold: what decides whether the claim holds.
+        baseline: what the alternative gave with the same budget.
+    """
 
     text: str
     measured: str
     holds: bool
+    paper: str = ""
+    threshold: str = ""
+    baseline: str = ""
 
 
 class Reproduction(NamedTuple):
@@ -110,14 +88,61 @@ class Reproduction(NamedTuple):
 Main = Callable[[Scale, pathlib.Path | None], Reproduction]
 
 
+def examples_folder() -> pathlib.Path:
+    """Return the folder of all examples: the checkout's, or the installed package's."""
+    root = pathlib.Path(__file__).parents[1]
+    installed = root / "kanjax_papers"
+    return installed if installed.is_dir() else root / "examples"
+
+
+def scan(folder: pathlib.Path) -> tuple[Paper, ...]:
+    """Read the entries of all examples in a folder, by room and slug.
+
+    Args:
+        folder: what holds ``<room>/<slug>.py``; files and folders whose name begins
+            with an underscore or a dot are passed over.
+
+    Raises:
+        ValueError: if an example has no entry, or one that is not of its place.
+    """
+    return tuple(_read_entry(path) for path in sorted(folder.glob("[!_.]*/[!_.]*.py")))
+
+
+def _read_entry(path: pathlib.Path) -> Paper:
+    """Evaluate the literals of ``PAPER = papers.Paper(...)``; nothing of it is run."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        match node:
+            case ast.Assign([ast.Name("PAPER")], ast.Call(_, [], keywords)):
+                break
+    else:
+        raise ValueError(
+            f"{path} has no entry; give it PAPER = papers.Paper(slug=..., title=..., "
+            "source=..., room=..., state=...)."
+        )
+    try:
+        paper = Paper(**{str(k.arg): ast.literal_eval(k.value) for k in keywords})
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: PAPER must be of literals: {error}.") from None
+    if (paper.room, paper.slug) != (path.parent.name, path.stem.replace("_", "-")):
+        raise ValueError(
+            f"{path} is the entry of {paper.slug!r} in {paper.room!r}; it must lie at "
+            f"{paper.room}/{paper.slug.replace('-', '_')}.py."
+        )
+    return paper
+
+
+PAPERS: tuple[Paper, ...] = scan(examples_folder())
+
+
 def find(slug: str) -> Paper:
-    """The paper of a slug.
+    """Return the paper of a slug.
+
+    Args:
+        slug: with hyphens or underscores.
 
     Raises:
         ValueError: if there is none, with the nearest one that there is.
     """
-    import difflib
-
     for paper in PAPERS:
         if paper.slug == slug.replace("_", "-"):
             return paper
@@ -156,11 +181,9 @@ def reproduce(
 
 
 def load_main(paper: Paper) -> Main:
-    """The ``main`` of a paper's example."""
-    name = paper.slug.replace("-", "_")
-    spec = importlib.util.spec_from_file_location(
-        f"kanjax_examples.{name}", example_path(paper)
-    )
+    """Import a paper's example and return its ``main``."""
+    path = example_path(paper)
+    spec = importlib.util.spec_from_file_location(f"kanjax_papers.{path.stem}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -168,28 +191,78 @@ def load_main(paper: Paper) -> Main:
 
 
 def example_path(paper: Paper) -> pathlib.Path:
-    """The example's file: in the checkout, or installed inside the package."""
-    package = pathlib.Path(__file__).parent
-    file = paper.slug.replace("-", "_") + ".py"
-    candidates = (package.parent / "examples" / file, package / "examples" / file)
-    return next((path for path in candidates if path.exists()), candidates[0])
+    """Return the file of a paper's example."""
+    return examples_folder() / paper.room / f"{paper.slug.replace('-', '_')}.py"
 
 
-def table(*, prefix: str = "") -> str:
-    """All papers as a Markdown table; ``prefix`` leads to the folder of the docs."""
-    lines = ["| paper | title | room | state |", "| --- | --- | --- | --- |"]
+def places(paper: Paper) -> dict[str, list[pathlib.Path]]:
+    """Find what belongs to a paper: library files, example, tests and page.
+
+    The library's files are those that cite the paper's arXiv id or DOI. Tests and pages
+    are there in a checkout only.
+    """
+    root = pathlib.Path(__file__).parents[1]
+    name = paper.slug.replace("-", "_")
+    identifier = re.search(r"(?:arXiv|doi)\s+(\S+)$", paper.source)
+    library = []
+    if identifier is not None:
+        library = [
+            path
+            for path in sorted((root / "kanjax").rglob("*.py"))
+            if identifier[1] in path.read_text(encoding="utf-8")
+        ]
+    beside = {
+        "tests": root / "tests" / "papers" / f"test_{name}.py",
+        "page": root / page_path(paper, prefix="docs/"),
+    }
+    return {
+        "library": library,
+        "example": [example_path(paper)],
+        **{kind: [path] for kind, path in beside.items() if path.exists()},
+    }
+
+
+def page_path(paper: Paper, *, prefix: str = "") -> str:
+    """Return the path of a paper's page; ``prefix`` leads to the folder of the docs."""
+    return f"{prefix}papers/{paper.room}/{paper.slug}.md"
+
+
+def rooms() -> tuple[str, ...]:
+    """Return the rooms that have papers, in order."""
+    return tuple(dict.fromkeys(paper.room for paper in PAPERS))
+
+
+def table(room: str, *, prefix: str = "") -> str:
+    """Render the papers of a room as a Markdown table.
+
+    Args:
+        room: one of :func:`rooms`.
+        prefix: leads to the folder of the docs.
+    """
+    lines = ["| paper | title | state |", "| --- | --- | --- |"]
     for paper in PAPERS:
-        link = f"[{paper.slug}]({prefix}papers/{paper.slug}.md)"
-        title = f"{paper.title}. {paper.source}"
-        lines.append(f"| {link} | {title} | `{paper.room}` | {paper.state} |")
+        if paper.room == room:
+            link = f"[{paper.slug}]({page_path(paper, prefix=prefix)})"
+            lines.append(f"| {link} | {paper.title}. {paper.source} | {paper.state} |")
+    return "\n".join(lines)
+
+
+def summary() -> str:
+    """Render how many papers each room has, by state, as a Markdown table."""
+    states = ("reproduced", "in part", "not reproduced")
+    lines = [f"| room | {' | '.join(states)} |", "| --- | --- | --- | --- |"]
+    for room in rooms():
+        counts = [
+            sum((paper.room, paper.state) == (room, state) for paper in PAPERS)
+            for state in states
+        ]
+        lines.append(f"| `{room}` | {' | '.join(map(str, counts))} |")
     return "\n".join(lines)
 
 
 def _store(
     paper: Paper, scale: Scale, result: Reproduction, folder: pathlib.Path
 ) -> None:
-    from kanjax.study import store
-
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in result.figures.items():
         figure.savefig(folder / f"{name}.png", dpi=DOTS_PER_INCH, bbox_inches="tight")
@@ -200,4 +273,4 @@ def _store(
         "claims": [claim._asdict() for claim in result.claims],
         "numbers": dict(result.numbers),
     }
-    store.write_json(folder / RESULT, document)
+    files.write_json(folder / RESULT, document)

@@ -72,6 +72,9 @@ def group_rational(
     """
     if form not in FORMS:
         raise ValueError(f"form must be 'A' or 'B'; got {form!r}.")
+    if not jnp.issubdtype(x.dtype, jnp.inexact):
+        # Coefficients in the type of integers would be cut off.
+        x = x.astype(numerator.dtype)
     channels = x.shape[-1]
     groups = max(len(numerator), len(denominator))
     if {len(numerator), len(denominator)} - {1, groups} or channels % groups:

@@ -40,7 +40,7 @@ def test_code_runs(path):
 
 def test_every_page_is_in_the_navigation():
     navigation = (ROOT / "mkdocs.yml").read_text()
-    registered = {f"papers/{paper.slug}.md" for paper in papers.PAPERS}
+    registered = {papers.page_path(paper) for paper in papers.PAPERS}
     for path in (ROOT / "docs").rglob("*.md"):
         page = str(path.relative_to(ROOT / "docs"))
         assert page in registered or page in navigation
@@ -48,4 +48,4 @@ def test_every_page_is_in_the_navigation():
 
 def test_the_readme_has_the_table_of_papers():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert papers.table(prefix="docs/") in text, "`make docs` brings it up to date"
+    assert papers.summary() in text, "`make docs` brings it up to date"

@@ -12,7 +12,7 @@ import optax
 import pytest
 from flax import nnx
 
-from kanjax import bases, interop, kan, landscape, model, nn, ntk
+from kanjax import bases, interop, kan, landscape, model, nn, ntk, symmetry, training
 
 MODELS = {
     "kan": kan.KAN((2, 5, 1), basis=bases.BSpline(5, domain=(-3.0, 3.0))),
@@ -272,8 +272,8 @@ def test_the_hidden_units_of_their_models_can_be_permuted(key, data):
         interop.from_equinox(net),
         interop.from_flax(nnx.Sequential(*linear)),
     ):
-        spec = landscape.mlp_spec(params)
-        assert landscape.verify_spec(spec, apply, params, x, key).holds
+        spec = symmetry.mlp_spec(params)
+        assert symmetry.verify_spec(spec, apply, params, x, key).holds
 
 
 def test_a_key_drives_their_dropout(key):
@@ -322,6 +322,97 @@ def test_their_state_is_not_updated(key):
     apply, params = interop.from_flax(net)
     assert_close(apply(params, x), jax.jit(apply)(params, x))
     np.testing.assert_array_equal(net.norm.mean[...], mean)
+
+
+class LinenNorms(flax.linen.Module):
+    rate: float = 0.0
+
+    @flax.linen.compact
+    def __call__(self, x, train):
+        x = flax.linen.Dense(6, use_bias=False)(x)
+        x = jnp.tanh(flax.linen.BatchNorm(not train, momentum=0.8)(x))
+        x = flax.linen.Dropout(self.rate, deterministic=not train)(x)
+        return flax.linen.Dense(1)(x)
+
+
+class NNXNorms(nnx.Module):
+    def __init__(self, rate, rngs):
+        self.hidden = nnx.Linear(2, 6, use_bias=False, rngs=rngs)
+        self.norm = nnx.BatchNorm(6, momentum=0.8, rngs=rngs)
+        self.dropout = nnx.Dropout(rate, rngs=rngs)
+        self.out = nnx.Linear(6, 1, rngs=rngs)
+
+    def __call__(self, x):
+        return self.out(self.dropout(jnp.tanh(self.norm(self.hidden(x)))))
+
+
+def linen_norms(key, x, rate=0.0):
+    variables = LinenNorms().init(key, x, train=False)
+    taken = interop.from_flax_with_state(LinenNorms(rate), variables)
+    params, state = taken.params, taken.state["batch_stats"]["BatchNorm_0"]
+    return taken, (params["Dense_0"], params["BatchNorm_0"], params["Dense_1"]), state
+
+
+def nnx_norms(key, x, rate=0.0):
+    taken = interop.from_flax_with_state(NNXNorms(rate, nnx.Rngs(key)))
+    params = taken.params
+    return taken, (params["hidden"], params["norm"], params["out"]), taken.state["norm"]
+
+
+@pytest.mark.parametrize("make", [linen_norms, nnx_norms])
+def test_their_batch_statistics_train_as_ours(make, key, data):
+    x, _ = data
+    (apply, params, state), (dense, norm, out), statistics = make(key, x)
+    ours = model.Sequential(
+        (
+            nn.Dense(2, 6, use_bias=False),
+            nn.BatchNorm(6, 0.8),
+            nn.Activation(jnp.tanh),
+            nn.Dense(6, 1),
+        )
+    )
+    begin = ((), {"mean": statistics["mean"], "var": statistics["var"]}, (), ())
+    options = dict(optimizer=optax.adam(1e-2), steps=4, key=key, validation=data)
+
+    loss = training.regression(apply)
+    theirs = training.fit(loss, params, data, state=state, **options)
+    expected = training.fit(
+        training.regression(ours.apply),
+        (dense, norm, (), out),
+        data,
+        state=begin,
+        **options,
+    )
+    np.testing.assert_allclose(theirs.history.loss, expected.history.loss, rtol=1e-3)
+    np.testing.assert_allclose(
+        theirs.history.validation_loss, expected.history.validation_loss, rtol=1e-3
+    )
+    moved = jax.tree.leaves(theirs.state), jax.tree.leaves(expected.state)
+    for a, b in zip(*moved, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    y, same = apply(params, x, state=state)
+    chex.assert_trees_all_equal(same, state)
+    # A key drives their dropout in training; without one there is none.
+    loss = training.regression(make(key, x, 0.2)[0].apply)
+    keys = key, jax.random.key(9), None
+    values = [loss(params, data, k, state)[0] for k in keys]
+    assert values[0] != values[1]
+    np.testing.assert_allclose(values[2], jnp.mean((y - data[1]) ** 2), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"apply\(params, x, state=state\)"):
+        apply(params, x)
+
+
+def test_a_module_without_a_mode_is_refused(key, data):
+    x, _ = data
+    net = flax.linen.Dense(3)
+    variables = net.init(key, x)
+    with pytest.raises(ValueError, match="Dense has no keyword to tell training"):
+        interop.from_flax_with_state(net, variables)
+    variables = LinenNorms().init(key, x, train=False)
+    with pytest.raises(ValueError, match="train follows apply's own train"):
+        interop.from_flax_with_state(LinenNorms(), variables, train=True)
+    with pytest.raises(ValueError, match="variables must hold 'params'"):
+        interop.from_flax_with_state(net)
 
 
 def test_ensembles_of_their_models_are_a_leading_axis(key, data):

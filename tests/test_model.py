@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import bases, kan, model
+from kanjax import bases, kan, model, nn
 
 
 @model.dataclass
@@ -133,3 +133,105 @@ def test_branches_of_other_shapes_are_refused(key):
 def test_count_parameters(key):
     net = kan.KAN((4, 8, 2), bases.BSpline(5))
     assert model.count_parameters(net.init(key)) == (4 * 8 + 8 * 2) * (8 + 1)
+
+
+@model.dataclass
+class Count:
+    """Adds how often it was called; and a trained offset, in training."""
+
+    def init(self, key):
+        return jnp.zeros(())
+
+    def initial_state(self, batch_shape=()):
+        return jnp.zeros(batch_shape)
+
+    def apply(self, params, x, *, state=None, key=None, train=False):
+        if state is None:
+            raise ValueError("Count needs a state")
+        return x + state[..., None] + (params if train else 0.0), state + 1
+
+
+two = Scale("a", jnp.array(2.0))
+
+
+@pytest.mark.parametrize(
+    ("net", "state", "first", "second"),
+    [
+        # With x = 3 and params 1 in training, counts of 0 and 1.
+        (Count(), 0, 4, 5),
+        (model.Sequential((two, Count())), ((), 0), 7, 8),
+        (model.Residual(model.Sequential((Count(), two))), (0, ()), 11, 13),
+        (model.Parallel((two, Count())), ((), 0), 10, 11),
+        (model.Product((Count(), Count())), (0, 0), 16, 25),
+        (model.Sequential((model.Residual(Count()), Count())), (0, 0), 8, 10),
+    ],
+    ids=lambda m: type(m).__name__,
+)
+def test_containers_hand_states_on(net, state, first, second):
+    x = jnp.full((2, 1), 3.0)
+    params = jax.tree.map(jnp.ones_like, net.init(jax.random.key(0)))
+    zeros = jax.tree.map(lambda leaf: jnp.full(2, leaf, float), state)
+    begin = net.initial_state((2,))
+    assert jax.tree.structure(begin) == jax.tree.structure(zeros)
+    y, after = net.apply(params, x, state=begin, train=True)
+    np.testing.assert_array_equal(y, jnp.full((2, 1), first))
+    apply = jax.jit(net.apply, static_argnames="train")
+    y, last = apply(params, x, state=after, train=True)
+    np.testing.assert_array_equal(y, jnp.full((2, 1), second))
+    assert {float(leaf[0]) for leaf in jax.tree.leaves(last)} == {2.0}
+    with pytest.raises(ValueError, match="Count needs a state"):
+        net.apply(params, x)
+
+
+def test_any_model_is_served_with_state_or_without(key):
+    dense = kan.KAN((2, 3))
+    params, x = dense.init(key), jnp.ones((5, 2))
+    assert not isinstance(dense, model.StatefulModel)
+    assert model.initial_state(dense, (5,)) == ()
+    y, state = model.apply(dense, params, x, key=key, train=True)
+    assert state == ()
+    np.testing.assert_array_equal(y, dense.apply(params, x))
+    state, y_t = model.step(dense, params, (), x)
+    assert state == ()
+    np.testing.assert_array_equal(y, y_t)
+    count = Count()
+    assert isinstance(count, model.StatefulModel)
+    y, state = model.apply(count, 1.0, x, state=model.initial_state(count, (5,)))
+    np.testing.assert_array_equal(state, jnp.ones(5))
+    state, y = model.step(count, 1.0, state, x)
+    np.testing.assert_array_equal(y, x + 1)
+
+
+def test_keys_reach_layers_the_same_way_with_a_state(key):
+    drop = nn.Dropout(0.5)
+    net = model.Sequential((drop, model.Concatenate((drop, drop)), drop))
+    x = jnp.ones((4, 8))
+    params, state = net.init(key), net.initial_state()
+    y, after = net.apply(params, x, state=state, key=key)
+    np.testing.assert_array_equal(y, net.apply(params, x, key=key))
+    assert after == state == ((), ((), ()), ())
+
+
+def test_a_state_of_another_network_is_refused():
+    net = model.Sequential((two, Count()))
+    for state in ((), ((),), jnp.zeros(2)):
+        with pytest.raises(ValueError, match="one entry for each of its 2 models"):
+            net.apply((1.0, 1.0), jnp.ones(2), state=state)
+        with pytest.raises(ValueError, match="one entry for each of its 2 models"):
+            net.step((1.0, 1.0), state, jnp.ones(2))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda value: nn.LayerNorm(4, eps=value),
+        lambda value: Scale((value, 1)),
+        lambda value: Scale(np.ones(3)),
+    ],
+)
+def test_arrays_in_static_fields_are_refused_at_once(make):
+    message = r"(eps of LayerNorm|name of Scale) is static and takes no array.*float"
+    with pytest.raises(TypeError, match=message):
+        make(jnp.float32(1e-5))
+    with pytest.raises(TypeError, match=message):
+        jax.jit(lambda value: make(value).init(jax.random.key(0)))(1e-5)

@@ -1,28 +1,39 @@
 """Every registered paper runs in its short mode; and the pipeline around it."""
 
 import json
+import os
 import pathlib
 import re
+import subprocess
+import sys
 
+import jax
 import pytest
-from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
-from kanjax import cli, papers
+from kanjax import claims, cli, papers
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAPER = papers.Paper(
-    "some-paper", "Some paper", "A, B (2020), arXiv 2000.00000", "nn", "in part"
-)
+PROCESSOR_SECONDS, MEGABYTES = 10, 1_000
 EXAMPLE = """
 from matplotlib.figure import Figure
 from kanjax import papers
+
+PAPER = papers.Paper(
+    slug="some-paper",
+    title="Some paper",
+    source="A, B (2020), arXiv 2406.16300",
+    room="nn",
+    state="in part",
+)
 
 def main(scale, data):
     figure = Figure()
     figure.add_subplot().plot([0, 1])
     holds = scale == "short"
-    claim = papers.Claim("one is one", f"it is, at scale {scale}", holds)
+    claim = papers.Claim(
+        "one is one", f"it is, at scale {scale}", holds, threshold="none at all"
+    )
     numbers = {"one": 1.0, "nan": float("nan")}
     return papers.Reproduction((claim,), numbers, {"line": figure})
 """
@@ -35,34 +46,70 @@ def call(*arguments):
 @pytest.fixture
 def registered(monkeypatch, tmp_path):
     """A registry with one paper, whose example lies in a folder of its own."""
-    path = tmp_path / "some_paper.py"
-    path.write_text(EXAMPLE)
-    monkeypatch.setattr(papers, "PAPERS", (PAPER,))
-    monkeypatch.setattr(papers, "example_path", lambda paper: path)
+    (tmp_path / "nn").mkdir()
+    (tmp_path / "nn" / "some_paper.py").write_text(EXAMPLE)
+    monkeypatch.setattr(papers, "PAPERS", papers.scan(tmp_path))
+    monkeypatch.setattr(papers, "examples_folder", lambda: tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.paper
 @pytest.mark.parametrize("paper", papers.PAPERS, ids=lambda paper: paper.slug)
-def test_short_reproduction(paper, tmp_path):
-    result = papers.reproduce(paper.slug, scale="short", out=tmp_path)
-    assert result.claims and result.figures
-    assert all(isinstance(figure, Figure) for figure in result.figures.values())
+def test_short_run(paper, tmp_path):
+    command = [sys.executable, "-m", "kanjax.cli", "reproduce", paper.slug]
+    run = subprocess.Popen([*command, "--short", "--out", tmp_path])
+    _, status, used = os.wait4(run.pid, 0)
+    run.returncode = os.waitstatus_to_exitcode(status)
+    assert run.returncode in (0, 1)
     stored = json.loads((tmp_path / papers.RESULT).read_text())
-    assert stored["holds"] == result.holds
+    assert stored["claims"] and list(tmp_path.glob("*.png"))
+    assert stored["holds"] == (run.returncode == 0)
     if paper.state == "reproduced":
-        assert result.holds, [claim for claim in result.claims if not claim.holds]
+        assert stored["holds"], [c for c in stored["claims"] if not c["holds"]]
+    assert used.ru_utime + used.ru_stime <= PROCESSOR_SECONDS
+    assert used.ru_maxrss / 1024 <= MEGABYTES
 
 
 @pytest.mark.parametrize("paper", papers.PAPERS, ids=lambda paper: paper.slug)
-def test_every_paper_is_whole(paper):
-    example = papers.example_path(paper)
-    assert example.parent == ROOT / "examples" and example.is_file()
-    page = (ROOT / "docs" / "papers" / f"{paper.slug}.md").read_text()
-    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page)
+def test_every_paper_has_a_page_with_pictures(paper):
+    page = ROOT / papers.page_path(paper, prefix="docs/")
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page.read_text())
     assert pictures
-    for picture in pictures:
-        size = (ROOT / "docs" / "papers" / picture).stat().st_size
+    for picture in [*pictures, f"../../images/{paper.slug}.png"]:
+        size = (page.parent / picture).stat().st_size
         assert size < 100_000, f"{picture} has {size} bytes"
+
+
+@pytest.mark.parametrize("paper", papers.PAPERS, ids=lambda paper: paper.slug)
+def test_docstrings_of_the_library_cite_every_paper(paper):
+    assert papers.places(paper)["library"]
+
+
+def test_every_example_is_scanned():
+    files = {path.stem for path in (ROOT / "examples").rglob("*.py")}
+    assert files == {paper.slug.replace("-", "_") for paper in papers.PAPERS}
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (("PAPER =", "OTHER ="), "has no entry"),
+        (('"some-paper"', '"another"'), "must lie at nn/another.py"),
+        (('"nn"', '"kan"'), "must lie at kan/some_paper.py"),
+        (('"in part"', "1 + open"), "must be of literals"),
+        (("state=", "status="), "unexpected keyword argument 'status'"),
+    ],
+)
+def test_a_wrong_entry_is_told(tmp_path, change, words):
+    (tmp_path / "nn").mkdir()
+    (tmp_path / "nn" / "some_paper.py").write_text(EXAMPLE.replace(*change))
+    with pytest.raises(ValueError, match=words):
+        papers.scan(tmp_path)
+
+
+def test_scanning_runs_nothing(tmp_path):
+    (tmp_path / "nn").mkdir()
+    (tmp_path / "nn" / "some_paper.py").write_text("raise SystemExit\n" + EXAMPLE)
+    assert papers.scan(tmp_path)[0].title == "Some paper"
 
 
 def test_slugs_are_unique():
@@ -76,12 +123,14 @@ def test_reproduce_prints_stores_and_judges(registered, tmp_path):
     assert good.exit_code == 0
     assert "claim:    one is one" in good.stdout
     assert "measured: it is, at scale short" in good.stdout
+    assert "threshold: none at all" in good.stdout
     assert "verdict:  holds" in good.stdout
     stored = json.loads((out / "result.json").read_text())
     assert stored["claims"][0]["holds"] and stored["numbers"] == {"one": 1, "nan": None}
     assert (out / "line.png").read_bytes().startswith(b"\x89PNG")
     bad = call("reproduce", "some_paper", "--full")
     assert bad.exit_code == 1 and "verdict:  does not hold" in bad.stdout
+    assert "not stored" in bad.stdout and "not stored" not in good.stdout
 
 
 @pytest.mark.parametrize(
@@ -91,6 +140,10 @@ def test_reproduce_prints_stores_and_judges(registered, tmp_path):
         (["zzz"], "`kanjax papers` lists them"),
         (["some-paper", "--data", "nowhere"], "there is nothing at nowhere"),
         (["some-paper", "--full", "--short"], "exclude each other"),
+        (["some-paper", "--all"], "give one paper of `kanjax papers`, or --all"),
+        ([], "give one paper of `kanjax papers`, or --all"),
+        (["some-paper", "--resume"], "--resume goes with --all"),
+        (["--all", "--data", "x"], "--data goes with one paper"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(registered, arguments, words):
@@ -100,9 +153,63 @@ def test_bad_input_is_one_line_and_exit_code_2(registered, arguments, words):
     assert words in lines[0]
 
 
-def test_the_list(registered):
+def test_the_list_and_the_places(registered):
     shown = call("papers")
     assert shown.exit_code == 0
     assert "some-paper" in shown.stdout and "in part" in shown.stdout
-    row = "| [some-paper](docs/papers/some-paper.md) | Some paper. A, B (2020), arXiv"
-    assert row in papers.table(prefix="docs/")
+    row = (
+        "| [some-paper](docs/papers/nn/some-paper.md) | Some paper. A, B (2020), arXiv"
+    )
+    assert row in papers.table("nn", prefix="docs/")
+    assert "| `nn` | 0 | 1 | 0 |" in papers.summary()
+    one = call("papers", "some-paper").stdout
+    assert "nn/some_paper.py" in one and "landscape/mountainside.py" in one
+
+
+RUN = subprocess.run
+
+
+def run_as(monkeypatch, script):
+    """Let children run a script in the place of ``kanjax reproduce``."""
+
+    def other(command, **options):
+        out = command[command.index("--out") + 1]
+        return RUN([sys.executable, "-c", script, out], **options)
+
+    monkeypatch.setattr(claims.subprocess, "run", other)
+
+
+WRITES = """
+import json, pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+folder.mkdir()
+claim = {"text": "a | b", "measured": "2", "holds": False}
+(folder / "result.json").write_text(json.dumps({"claims": [claim]}))
+sys.exit(1)
+"""
+FAILS = "import sys; sys.exit('no memory')"
+
+
+def test_all_papers_go_on_after_one_that_failed(registered, tmp_path, monkeypatch):
+    out = tmp_path / "all"
+    run_as(monkeypatch, FAILS)
+    bad = call("reproduce", "--all", "--out", out)
+    assert bad.exit_code == 1 and "failed: some-paper" in bad.stderr
+    stored = claims.read_claims(out / claims.CLAIMS)["some-paper"]
+    assert stored["error"] == "no memory" and not stored["claims"]
+
+    run_as(monkeypatch, WRITES)
+    good = call("reproduce", "--all", "--out", out, "--resume")
+    assert good.exit_code == 0 and "0 of 1 claims hold" in good.stdout
+    again = call("reproduce", "--all", "--out", out, "--resume")
+    assert "some-paper: kept from before" in again.stdout
+    stored = claims.read_claims(out / claims.CLAIMS)
+    assert stored["some-paper"]["versions"]["jax"] == jax.__version__
+    assert r"| some-paper | a \| b | 2 | **no** |" in claims.table(stored)
+
+
+def test_a_damaged_file_of_claims_is_not_overwritten(registered, tmp_path):
+    (tmp_path / claims.CLAIMS).write_text("{")
+    result = call("reproduce", "--all", "--out", tmp_path, "--resume")
+    assert result.exit_code == 2 and "is damaged" in result.stderr
+    assert (tmp_path / claims.CLAIMS).read_text() == "{"

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 import pallas_kernels
+from kanjax.checks import as_floating
 
 Domain = tuple[float, float]
 
@@ -42,7 +43,7 @@ class Basis(pallas_kernels.Basis, Protocol):
 
 def all_functions(basis: Basis, x: Array, axis: int) -> Array:
     """Every function of a basis whose ``function`` takes an array of indices."""
-    x = jnp.asarray(x)
+    x = as_floating(x)
     indices = jnp.arange(basis.size).reshape(-1, *(1,) * (-1 - axis))
     return basis.function(indices, jnp.expand_dims(x, axis))
 
@@ -54,6 +55,7 @@ def distance(
 
     A width of None is the distance of two centres.
     """
+    x = as_floating(x)
     low, high = domain
     gap = (high - low) / (number - 1)
     center = low + jnp.asarray(index, x.dtype) * gap

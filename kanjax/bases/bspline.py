@@ -8,12 +8,15 @@ import functools
 import math
 
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
 from kanjax.bases.basis import Domain, all_functions, check_at_least, check_domain
+from kanjax.checks import as_floating
 
 
 @model.dataclass
@@ -38,6 +41,10 @@ class BSpline:
         domain: (low, high) of the uniform grid; not used where knots are given.
         knots: the extended knots, or None for the uniform grid.
 
+    Raises:
+        ValueError: for knots of another number, at once, or that decrease, when the
+            basis is evaluated.
+
     Example:
         >>> import jax.numpy as jnp
         >>> basis = BSpline(intervals=5)
@@ -54,6 +61,15 @@ class BSpline:
         check_at_least("intervals", self.intervals, 1)
         check_at_least("degree", self.degree, 0)
         check_domain(self.domain)
+        number = self.intervals + 2 * self.degree + 1
+        # Whatever has no shape stands in for knots while jax rebuilds the model.
+        shape = getattr(self.knots, "shape", ())
+        if shape and shape[-1] != number:
+            raise ValueError(
+                f"knots has shape {shape}; for intervals={self.intervals} and "
+                f"degree={self.degree} its last axis must have intervals + 2 degree "
+                f"+ 1 = {number} knots, {self.degree} of them beyond each end."
+            )
 
     @property
     def size(self) -> int:
@@ -62,13 +78,15 @@ class BSpline:
 
     def __call__(self, x: Array, *, axis: int = -1) -> Array:
         """Evaluate all splines at x (...,) -> (..., size), or where ``axis`` says."""
-        x = jnp.asarray(x)
+        x = as_floating(x)
         if self.knots is not None:
+            _check_order(self.knots)
             return cox_de_boor(x, self.knots, self.degree, axis=axis)
         return all_functions(self, x, axis)
 
     def function(self, index: int | Array, x: Array) -> Array:
         """Evaluate one spline at x."""
+        x = as_floating(x)
         if self.knots is not None:
             number = self.degree + 2
             t = [self.knots[..., index + j].astype(x.dtype) for j in range(number)]
@@ -132,6 +150,7 @@ def cox_de_boor(x: Array, knots: Array, degree: int, *, axis: int = -1) -> Array
     Returns:
         (..., n - degree - 1) or (..., n - degree - 1, in).
     """
+    x = as_floating(x)
     t = knots.astype(x.dtype)
     if axis == -2:
         t = t[:, None] if t.ndim == 1 else t.T
@@ -147,6 +166,15 @@ def cox_de_boor(x: Array, knots: Array, degree: int, *, axis: int = -1) -> Array
         falling = _ratio(cut(t, p + 1, 0) - x, cut(t, p + 1, 0) - cut(t, 1, -p))
         b = rising * cut(b, 0, -1) + falling * cut(b, 1, 0)
     return b
+
+
+def _check_order(knots: Array) -> None:
+    """Raise ``ValueError`` for knots that decrease, where they are known."""
+    if not isinstance(knots, jax.core.Tracer) and np.any(np.diff(knots, axis=-1) < 0):
+        raise ValueError(
+            "knots decrease; they must be in order, equal ones allowed: give "
+            "jnp.sort(knots)."
+        )
 
 
 def _recursion(x: Array, t: list[Array]) -> Array:

@@ -16,6 +16,7 @@ from kanjax.bases.basis import (
     check_domain,
     to_unit,
 )
+from kanjax.checks import as_floating
 
 
 @model.dataclass
@@ -50,6 +51,7 @@ class Fourier:
 
     def function(self, index: int | Array, x: Array) -> Array:
         """Evaluate one function at x."""
+        x, index = as_floating(x), jnp.asarray(index)
         is_cosine = index <= self.order
         harmonic = jnp.where(is_cosine, index, index - self.order)
         phase = jnp.where(is_cosine, math.pi / 2, 0).astype(x.dtype)

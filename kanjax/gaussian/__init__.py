@@ -1,6 +1,7 @@
 """Expectations under a Gaussian, and the dual activations of wide networks."""
 
-from kanjax.gaussian.duals import Dual, dual, is_homogeneous
+from kanjax.gaussian.adaptive import Expectation, adaptive_expectation
+from kanjax.gaussian.duals import Dual, dual, hermite_coefficients, is_homogeneous
 from kanjax.gaussian.functions import (
     ABReLU,
     Elementwise,
@@ -23,11 +24,11 @@ from kanjax.gaussian.functions import (
     relu,
     sigmoid_like,
 )
+from kanjax.gaussian.kinks import dual_by_pieces, find_kinks
 from kanjax.gaussian.quadrature import (
     dual_by_polar_quadrature,
     dual_by_quadrature,
     expectation,
-    hermite_coefficients,
     value_and_slope,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "Dual",
     "Elementwise",
     "Erf",
+    "Expectation",
     "Exponential",
     "Gabor",
     "Gelu",
@@ -46,11 +48,14 @@ __all__ = [
     "SquaredExponential",
     "Step",
     "absolute",
+    "adaptive_expectation",
     "cosine",
     "dual",
+    "dual_by_pieces",
     "dual_by_polar_quadrature",
     "dual_by_quadrature",
     "expectation",
+    "find_kinks",
     "hermite",
     "hermite_coefficients",
     "is_homogeneous",

@@ -5,19 +5,25 @@ Novak, Xiao, Karbasi 2022, arXiv 2209.04121 (closed forms and quadrature for NTK
 """
 
 import functools
-from collections.abc import Callable
+import math
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from kanjax.gaussian import functions
+from kanjax.gaussian.kinks import dual_by_pieces, find_kinks, rule_on_pieces
 from kanjax.gaussian.quadrature import (
     Dual,
     Function,
     dual_by_polar_quadrature,
     dual_by_quadrature,
+    hermite_nodes,
 )
 
 DualFunction = Callable[[Array, Array, Array], Dual]
@@ -40,18 +46,23 @@ _KNOWN: tuple[tuple[Any, functions.Known], ...] = (
 _KINK_AT_ZERO = (jax.nn.elu, jax.nn.selu, jax.nn.celu)
 
 
-def dual(function: Function) -> DualFunction:
+def dual(function: Function, *, kinks: Sequence[float] | None = None) -> DualFunction:
     """The dual of an activation, ``(q11, q12, q22) -> Dual(value, slope)``.
 
     Args:
         function: one of :mod:`kanjax.gaussian` or anything else with a method ``dual``,
             which is called; a function of jax with a closed form (relu, leaky_relu and
             its partials, identity, abs, sign, sin, cos, exp, square, erf, exact gelu);
-            jax.nn.elu, selu or celu (polar quadrature); any other is taken as smooth
-            (:func:`dual_by_quadrature`).
+            jax.nn.elu, selu or celu (polar quadrature); any other by quadrature, split
+            at its kinks (:func:`dual_by_pieces`) where it has any.
+        kinks: where function is not smooth, () for nowhere; looked for between -12 and
+            12 (:func:`find_kinks`) if None.
 
     Raises:
         TypeError: if function cannot be called.
+
+    Warns:
+        UserWarning: where kinks are too many to split at.
 
     Example:
         >>> import jax
@@ -63,13 +74,16 @@ def dual(function: Function) -> DualFunction:
         raise TypeError(
             f"function must be an activation such as jax.nn.relu; got {function!r}."
         )
-    known = _closed_form(function)
+    known = _closed_form(function) if kinks is None else None
     if known is not None:
         chosen = known.dual
-    elif any(_plain(function) is kinked for kinked in _KINK_AT_ZERO):
+    elif kinks is None and any(_plain(function) is k for k in _KINK_AT_ZERO):
         chosen = functools.partial(dual_by_polar_quadrature, function)
     else:
+        places = _kinks(function) if kinks is None else tuple(kinks)
         chosen = functools.partial(dual_by_quadrature, function)
+        if places:
+            chosen = functools.partial(dual_by_pieces, function, kinks=places)
 
     def of(q11: Any, q12: Any, q22: Any) -> Dual:
         q11, q12, q22 = (
@@ -80,9 +94,62 @@ def dual(function: Function) -> DualFunction:
     return of
 
 
+def hermite_coefficients(function: Function, count: int, *, nodes: int = 100) -> Array:
+    """The coefficients of a function in normalised Hermite polynomials.
+
+    ``a_l = E[function(x) He_l(x)] / sqrt(l!)`` for a standard normal x: the function
+    is ``sum_l a_l He_l(x) / sqrt(l!)``, and of unit variances its dual is
+    ``sum_l a_l^2 q12^l``.
+
+    Args:
+        function: of each value. By Gauss-Hermite quadrature, or split at its kinks.
+        count: how many.
+        nodes: of Gauss-Hermite quadrature.
+
+    Returns:
+        (count,)
+    """
+    places = _kinks(function)
+    if places:
+        points, weights = rule_on_pieces(places, 8.5 + 2 * math.sqrt(count), 40)
+    else:
+        points, weights = (np.asarray(v) for v in hermite_nodes(nodes))
+    # Normalised from the start: unnormalised polynomials overflow.
+    rows = [np.ones_like(points), points]
+    for order in range(1, count - 1):
+        following = points * rows[-1] - math.sqrt(order) * rows[-2]
+        rows.append(following / math.sqrt(order + 1))
+    matrix = jnp.asarray(weights * np.stack(rows[:count]), jnp.result_type(1.0))
+    return jnp.matmul(
+        matrix, function(jnp.asarray(points, matrix.dtype)), precision="highest"
+    )
+
+
 def is_homogeneous(function: Function) -> bool:
     """Whether ``function(x) = x function'(x)``: relu, its kin and the identity."""
     return isinstance(_closed_form(function), functions.ABReLU)
+
+
+def _kinks(function: Function) -> tuple[float, ...]:
+    places = find_kinks(function)
+    if places is None:
+        # What is traced can be nothing else than taken at its word.
+        if not _is_traced(function):
+            warnings.warn(
+                f"{function!r} is not smooth in more than 24 places; it is taken "
+                "as smooth, and its expectations may be off. Give kinks=.",
+                stacklevel=3,
+            )
+        return ()
+    return places
+
+
+def _is_traced(function: Function) -> bool:
+    with jax.ensure_compile_time_eval():
+        try:
+            return isinstance(function(jnp.zeros(1)), jax.core.Tracer)
+        except TypeError:
+            return True
 
 
 def _closed_form(function: Any) -> Any:

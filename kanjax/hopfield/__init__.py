@@ -18,6 +18,7 @@ from kanjax.hopfield.lookup import HopfieldLayer, HopfieldPooling, lookup_networ
 from kanjax.hopfield.options import Norm
 from kanjax.hopfield.patterns import corrupt, overlaps, random_patterns
 from kanjax.hopfield.regimes import (
+    NOTHING,
     REGIMES,
     HeadStatistics,
     classify,
@@ -28,6 +29,7 @@ from kanjax.hopfield.regimes import (
 from kanjax.hopfield.sparse import entmax
 
 __all__ = [
+    "NOTHING",
     "REGIMES",
     "Association",
     "Chains",

@@ -12,6 +12,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
+from kanjax.checks import as_floating
 from kanjax.hopfield import checks, modern, online, sparse
 
 
@@ -180,7 +181,7 @@ def _wide(dtype: Any) -> Any:
 
 
 def _check_values(values: Any, patterns: Array) -> Array:
-    values = jnp.asarray(values)
+    values = as_floating(values)
     if values.ndim != 2 or len(values) != len(patterns):
         raise ValueError(
             f"values must have shape ({len(patterns)}, value_features), one row for "

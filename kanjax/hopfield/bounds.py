@@ -51,9 +51,11 @@ def well_separated(patterns: Any, beta: Any) -> Bool[Array, " patterns"]:
     X, beta = checks.check_patterns(patterns), checks.check_beta(beta)
     number = len(X)
     square = jnp.max(jnp.sum(jnp.square(X), axis=1))
-    needed = 2 / (beta * number)
-    needed += jnp.log(2 * (number - 1) * number * beta * square) / beta
-    return separation(X) >= needed
+    cold = jnp.isposinf(beta)
+    finite = jnp.where(cold, 1.0, beta)
+    needed = 2 / (finite * number)
+    needed += jnp.log(2 * (number - 1) * number * finite * square) / finite
+    return separation(X) >= jnp.where(cold, 0.0, needed)
 
 
 def retrieval_error_bound(
@@ -72,7 +74,9 @@ def retrieval_error_bound(
     X, beta = checks.check_patterns(patterns), checks.check_beta(beta)
     longest = jnp.max(jnp.linalg.norm(X, axis=1))
     margin = separation(X) - 2 * jnp.asarray(distance) * longest
-    return 2 * (len(X) - 1) * jnp.exp(-beta * margin) * longest
+    # Without a margin, no temperature helps.
+    exponent = jnp.where(margin == 0, 0.0, beta * margin)
+    return 2 * (len(X) - 1) * jnp.exp(-exponent) * longest
 
 
 def contraction_bound(patterns: Any, beta: Any) -> Float[Array, ""]:
@@ -87,7 +91,8 @@ def contraction_bound(patterns: Any, beta: Any) -> Float[Array, ""]:
     """
     X, beta = checks.check_patterns(patterns), checks.check_beta(beta)
     centred = X - jnp.mean(X, axis=0)[None]
-    return beta * jnp.max(jnp.sum(jnp.square(centred), axis=1))
+    farthest = jnp.max(jnp.sum(jnp.square(centred), axis=1))
+    return jnp.where(farthest == 0, 0.0, beta * farthest)
 
 
 def capacity_bound(

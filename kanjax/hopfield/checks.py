@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from kanjax.checks import as_floating
+
 
 def check_spins(name: str, values: Any) -> Array:
     """The values as floating point, each of them -1 or +1.
@@ -57,7 +59,7 @@ def check_patterns(patterns: Any, width: int | None = None) -> Array:
             f"patterns have {array.shape[-1]} features, the state has {width}; they "
             "must agree."
         )
-    return array.astype(jnp.promote_types(array.dtype, jnp.bfloat16))
+    return as_floating(array)
 
 
 def check_count(name: str, value: Any, least: int) -> None:

@@ -15,6 +15,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from kanjax import model, nn
+from kanjax.checks import as_floating
 from kanjax.hopfield import masks, modern, options, sides, spaces, sparse
 
 MAX_STEPS = 1000
@@ -304,6 +305,9 @@ class Hopfield:
 
         What is not given stays None: it is the one before it.
         """
+        x = as_floating(x)
+        stored = None if stored is None else as_floating(stored)
+        values = None if values is None else as_floating(values)
         met = x if stored is None else stored
         held = met if values is None else values
         options.check_inputs(self.sizes, x, met, held, own=stored is None)
@@ -397,4 +401,11 @@ class Hopfield:
         return held.mix(p, sums_to_one=whole)
 
     def _scaled(self, q: Array) -> Array:
-        return q * jnp.asarray(self.betas, q.dtype)[None, :, None, None]
+        betas = jnp.asarray(self.betas, q.dtype)[None, :, None, None]
+        if all(map(math.isfinite, self.betas)):
+            return q * betas
+        # Without a temperature only directions matter: logits so far apart that the
+        # largest have all the weight.
+        length = jnp.sqrt(jnp.sum(jnp.square(q), axis=-1, keepdims=True))
+        cold = float(jnp.finfo(q.dtype).max) ** 0.75 / jnp.where(length > 0, length, 1)
+        return q * jnp.where(jnp.isinf(betas), jax.lax.stop_gradient(cold), betas)

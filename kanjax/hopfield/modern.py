@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from kanjax.checks import as_floating
 from kanjax.hopfield import checks, sparse
 
 
@@ -246,11 +248,12 @@ def jacobian_product(
         state, vector: (..., features).
         patterns, beta: as for :func:`weights`.
     """
+    state, patterns, beta, _ = prepare(state, patterns, beta, None)
     p = weights(state, patterns, beta)
     X = _floating(patterns, p)
     along = jnp.asarray(vector) @ X.T
     centred = along - jnp.sum(p * along, axis=-1, keepdims=True)
-    scale = jnp.expand_dims(checks.check_beta(beta), -1).astype(p.dtype)
+    scale = jnp.expand_dims(beta, -1).astype(p.dtype)
     return scale * ((p * centred) @ X)
 
 
@@ -258,7 +261,7 @@ def prepare(
     state: Any, patterns: Any, beta: Any, mask: Any
 ) -> tuple[Array, Array, Array, Array | None]:
     """The arguments of :func:`weights` as arrays of one type, checked."""
-    state = jnp.asarray(state)
+    state = as_floating(state)
     if state.ndim == 0:
         raise ValueError("state must have shape (..., features); got a scalar.")
     patterns = checks.check_patterns(patterns, state.shape[-1])
@@ -273,7 +276,24 @@ def prepare(
                 f"mask must have shape (..., {patterns.shape[0]}), an entry for each "
                 f"pattern; got {mask.shape}."
             )
-    return state.astype(dtype), patterns.astype(dtype), beta, mask
+    state, patterns = state.astype(dtype), patterns.astype(dtype)
+    return state, patterns, _finite(beta, state, patterns), mask
+
+
+def _finite(beta: Array, state: Array, patterns: Array) -> Array:
+    """The inverse temperature; one so large that it is no other than infinity.
+
+    Then no product of state and pattern overflows, and any two that differ do so by
+    more than the exponential has room for: weights are shared by the largest.
+    """
+    known = checks.known_values(beta)
+    if known is not None and np.all(np.isfinite(known)):
+        return beta
+    lengths = jnp.sqrt(jnp.max(jnp.sum(jnp.square(patterns), axis=-1)))
+    bound = lengths * jnp.sqrt(jnp.sum(jnp.square(state), axis=-1))
+    largest = float(jnp.finfo(beta.dtype).max) / 4
+    cold = largest / jnp.where(bound > 1, bound, 1)
+    return jnp.where(jnp.isposinf(beta), jax.lax.stop_gradient(cold), beta)
 
 
 def _logits(state: Array, patterns: Array, beta: Array, mask: Array | None) -> Array:

@@ -15,6 +15,8 @@ from kanjax.hopfield import checks
 
 REGIMES = ("global", "metastable", "single")
 """Names of the codes 0, 1 and 2 that :func:`classify` gives."""
+NOTHING = len(REGIMES)
+"""The code of a state, or of a head, that looks at nothing; it has no name."""
 
 
 class HeadStatistics(NamedTuple):
@@ -27,7 +29,8 @@ class HeadStatistics(NamedTuple):
         available: (heads,), the median number of patterns that a state may look at.
         effective: (heads,), the median of exp(entropy of the weights).
         shares: (heads, 3), the share of states in each of ``REGIMES``.
-        regime: (heads,), the code of the regime of the median.
+        regime: (heads,), the code of the regime of the median, 3 (``NOTHING``) for a
+            head that looks at nothing.
     """
 
     in_use: Float[Array, "heads states"]
@@ -71,10 +74,11 @@ def effective_patterns(weights: Any) -> Float[Array, "*batch"]:
 def classify(
     weights: Any, *, mass: float = 0.9, single: int = 1, available: Any = None
 ) -> Int[Array, "*batch"]:
-    """The regime of each state: 0 global, 1 metastable, 2 a single pattern.
+    """The regime of each state: 0 global, 1 metastable, 2 a single pattern, 3 none.
 
     Global is a state that needs more than half of the patterns for ``mass`` of its
-    weights; single one that needs at most ``single`` of them.
+    weights; single one that needs at most ``single`` of them; a state that looks at
+    nothing is in none.
 
     Args:
         weights: (..., patterns).
@@ -143,7 +147,8 @@ def head_statistics(
 
 def _regime(in_use: Array, available: Any, single: int) -> Int[Array, "*batch"]:
     codes = jnp.where(in_use <= single, 2, jnp.where(in_use > available / 2, 0, 1))
-    return codes.astype(jnp.int32)
+    # Nothing in use is 0 of a state, and NaN of a head.
+    return jnp.where(in_use > 0, codes, NOTHING).astype(jnp.int32)
 
 
 def _by_head(values: Array) -> Float[Array, "heads states"]:

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from kanjax.checks import as_floating
+
 
 def entmax(logits: Any, alpha: float = 1.5) -> Float[Array, "*batch n"]:
     """The weights p on the simplex that maximise ``p . z + H_alpha(p)``.
@@ -36,8 +38,7 @@ def entmax(logits: Any, alpha: float = 1.5) -> Float[Array, "*batch n"]:
         Array([0.6, 0.4, 0. ], dtype=float32)
     """
     check_alpha(alpha)
-    z = jnp.asarray(logits)
-    z = z.astype(jnp.promote_types(z.dtype, jnp.bfloat16))
+    z = as_floating(logits)
     top = jnp.max(z, axis=-1, keepdims=True, initial=-jnp.inf)
     possible = top != -jnp.inf
     # What is hidden altogether is evaluated at zeros, to keep NaN out of gradients.

@@ -16,11 +16,14 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from kanjax import checks
 from kanjax.kan.library import LIBRARY
 
 _COARSE, _FINE, _ZOOMS = 41, 11, 5
 _RANGE = 10.0
 _LEAST_MISFIT = 1e-5
+# What the mean of some hundred equal numbers may be off by, in units of eps.
+_ROUNDING = 10
 
 
 class Fit(NamedTuple):
@@ -62,7 +65,8 @@ def fit_all(
     """Every function's fit on every edge, the most plausible first."""
     ranked = []
     # Edge by edge, so that one program serves any number of them.
-    for pair in zip(np.asarray(x), np.asarray(y), strict=True):
+    curves = (np.asarray(checks.as_floating(v)) for v in (x, y))
+    for pair in zip(*curves, strict=True):
         found = jax.device_get(_fit(names, *pair)).tolist()
         fits = [
             Fit(name, (a, b, c, d), r2)
@@ -86,16 +90,19 @@ def _fit(
     coarse = jnp.linspace(-1, 1, _COARSE, dtype=x.dtype)
     fine = jnp.linspace(-1, 1, _FINE, dtype=x.dtype)
     low, high = jnp.min(x), jnp.max(x)
-    half = jnp.where(high > low, (high - low) / 2, 1)
     middle = (low + high) / 2
-    unit = (x - middle) / half
+    varies = jnp.any(deviation(x) != 0)
+    half = jnp.where(varies, (high - low) / 2, 1)
+    unit = jnp.where(varies, (x - middle) / half, 0)
+    size = jnp.max(jnp.abs(deviation(y)))
+    aim = deviation(y) / jnp.where(size > 0, size, 1)
 
     def one(index: Array) -> Array:
         def search(center: Array, width: Any, offsets: Array) -> Array:
             a, b = center[:, None] + width * offsets
             inner = a[:, None, None] * unit + b[:, None]
             z = jax.lax.switch(index, branches, inner)
-            best = jnp.argmax(_squared_correlation(z, y))
+            best = jnp.argmax(_squared_correlation(z, aim))
             return jnp.stack([a[best // len(b)], b[best % len(b)]])
 
         def zoom(i: Any, center: Array) -> Array:
@@ -105,28 +112,40 @@ def _fit(
         center = search(jnp.zeros(2, x.dtype), _RANGE, coarse)
         a, b = jax.lax.fori_loop(0, _ZOOMS, zoom, center)
         z = jax.lax.switch(index, branches, a * unit + b)
-        r2 = _squared_correlation(z, y)
+        r2 = _squared_correlation(z, aim)
         z = jnp.where(jnp.all(jnp.isfinite(z)), z, 0)
-        deviation = z - jnp.mean(z)
-        power = jnp.sum(deviation**2)
-        c = jnp.sum(deviation * y) / jnp.where(power > 0, power, 1)
+        moved = deviation(z)
+        largest = jnp.max(jnp.abs(moved))
+        moved = moved / jnp.where(largest > 0, largest, 1)
+        power = jnp.sum(moved**2) * jnp.where(largest > 0, largest, 1)
+        c = size * jnp.sum(moved * aim) / jnp.where(power > 0, power, 1)
         d = jnp.mean(y) - c * jnp.mean(z)
         return jnp.stack([a / half, b - a * middle / half, c, d, r2])
 
     return jax.lax.map(one, jnp.arange(len(names)))
 
 
+def deviation(values: Float[Array, "*batch points"]) -> Float[Array, "*batch points"]:
+    """The values less their mean; exactly zero where they differ by round-off alone."""
+    size = jnp.max(jnp.abs(values), axis=-1, keepdims=True)
+    moved = values - jnp.mean(values, axis=-1, keepdims=True)
+    noise = _ROUNDING * jnp.finfo(values.dtype).eps * size
+    differ = jnp.max(jnp.abs(moved), axis=-1, keepdims=True) > noise
+    return jnp.where(differ, moved, 0)
+
+
 def _squared_correlation(
     z: Float[Array, "*batch points"], y: Float[Array, " points"]
 ) -> Float[Array, "*batch"]:
-    """R2 of the best affine map from z to y; 0 where z is not finite or constant."""
+    """R2 of the best affine map from z to y; 0 where z is not finite or constant.
+
+    y has mean 0 and a largest magnitude of 1, or is 0.
+    """
     finite = jnp.all(jnp.isfinite(z), axis=-1, keepdims=True)
-    z = jnp.where(finite, z, 0)
-    z = z - jnp.mean(z, axis=-1, keepdims=True)
+    z = deviation(jnp.where(finite, z, 0))
     # Scaled first: x^4 on [-20, 20] squares to what float32 cannot hold apart.
     largest = jnp.max(jnp.abs(z), axis=-1, keepdims=True)
     z = z / jnp.where(largest > 0, largest, 1)
-    y = y - jnp.mean(y)
     power = jnp.sum(z**2, axis=-1) * jnp.sum(y**2)
     r2 = jnp.sum(z * y, axis=-1) ** 2 / jnp.where(power > 0, power, 1)
     return jnp.minimum(jnp.where(power > 0, r2, 0), 1)

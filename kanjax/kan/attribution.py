@@ -13,10 +13,12 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from kanjax import checks
 from kanjax.kan import units
 from kanjax.kan.network import KAN
 
-_FLOOR = 1e-4
+# Where edges cancel, their scores are bounded by one over this.
+_CANCELLED = 1e-4
 
 
 class Attribution(NamedTuple):
@@ -53,7 +55,7 @@ def layer_edges(
     one: units.Layer, params: Any, x: Float[Array, "batch in"]
 ) -> Float[Array, "batch in sums"]:
     """The value of every edge of one layer at every sample."""
-    inner = units.learned(one)
+    x, inner = checks.as_floating(x), units.learned(one)
     if inner is None:
         values = jnp.zeros((*x.shape, units.sums(one)), x.dtype)
     else:
@@ -73,7 +75,9 @@ def attribute(
 
     With A_io the standard deviation of edge (i, o) over the samples and N_o that of
     sum o, an edge's score is ``A_io score_o / N_o`` and a unit's score the sum of its
-    outgoing edges' scores. Each sum of a product has the product's score.
+    outgoing edges' scores. Each sum of a product has the product's score. N_o is
+    at least 1e-4 of the largest A_io, for edges that cancel; the edges into a sum that
+    does not vary have a score of 0. No unit of measurement matters.
 
     Raises:
         ValueError: if x is not (batch, in).
@@ -81,17 +85,30 @@ def attribute(
     if jnp.ndim(x) != 2:
         raise ValueError(f"x must be (batch, in); got shape {jnp.shape(x)}.")
     values = model.activations(params, x)
-    score = jnp.ones(model.widths[-1], x.dtype)
+    score = jnp.ones(model.widths[-1], values[0].dtype)
     nodes, edges = [score], []
     for i in reversed(range(len(model.layers))):
         one = model.layers[i]
         spread = edge_deviation(one, params[i], values[i])
-        sum_spread = jnp.std(units.sum_values(one, params[i], values[i]), axis=0)
         score = score[units.unit_of_sum(one)]
-        edges.append(spread * score / (sum_spread + _FLOOR))
+        total = units.sum_values(one, params[i], values[i])
+        edges.append(spread * score / _denominator(spread, total))
         score = jnp.sum(edges[-1], axis=1)
         nodes.append(score)
     return Attribution(score, tuple(reversed(nodes)), tuple(reversed(edges)))
+
+
+def _denominator(
+    spread: Float[Array, "in sums"], total: Float[Array, "batch sums"]
+) -> Float[Array, " sums"]:
+    """The deviations of sums, infinite for those that differ by round-off alone."""
+    eps = jnp.finfo(total.dtype).eps
+    size = jnp.max(jnp.abs(total), axis=0)
+    size = jnp.where(size > 0, size, 1.0)
+    deviation = size * jnp.std(total / size, axis=0)
+    largest = jnp.max(spread, axis=0)
+    differ = jnp.maximum(deviation, largest) > 10 * eps * size
+    return jnp.where(differ, jnp.maximum(deviation, _CANCELLED * largest), jnp.inf)
 
 
 def edge_deviation(
@@ -118,6 +135,10 @@ def learned_deviation(
     replaces the values of all edges at all samples.
     """
     features, weights = one.features(params, x), one.weights(params)
+    # Weights in units of their own, so that squares neither vanish nor overflow.
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(weights)))
+    unit = jnp.where(largest > 0, largest, 1.0)
+    weights = weights / unit
     centered = features - jnp.mean(features, axis=0)
     covariance = jnp.einsum(
         "bgi,bhi->igh", centered, centered, precision="highest"
@@ -127,7 +148,8 @@ def learned_deviation(
     )
     # The inner where keeps the gradient finite at edges that are zero.
     is_positive = variance > 0
-    return jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, variance, 1)), 0)
+    root = jnp.sqrt(jnp.where(is_positive, variance, 1))
+    return jnp.where(is_positive, unit * root, 0)
 
 
 def _places(one: units.UnitLayer) -> tuple[np.ndarray, np.ndarray]:

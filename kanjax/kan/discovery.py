@@ -7,11 +7,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import training
-from kanjax.kan import grid, pruning, regularisation, symbolic
+from kanjax import checks, training
+from kanjax.kan import grid, pruning, regularisation, symbolic, units
 from kanjax.kan.network import KAN, Params
 from kanjax.training import lbfgs
 
@@ -37,7 +38,8 @@ def discover(
     loss is pruned, moved to a finer grid and trained without; its edges become formulas
     by :func:`kanjax.kan.symbolic.auto_symbolic`, which are trained as well. Where these
     miss the targets, the next start has its turn; the formulas that fit best are
-    returned.
+    returned. All stages see targets divided by their standard deviations, and the last
+    layer is multiplied by these in the end, so that units of y do not matter.
 
     Args:
         model: a KAN on B-splines; the narrower, the sooner found.
@@ -45,12 +47,12 @@ def discover(
         x: (batch, in), in the domain of the splines.
         y: (batch, out), the targets.
         starts: number of starts.
-        strength: of the penalty, as for :func:`kanjax.kan.sparse`, in units of the
-            targets' variance, so that theirs do not matter.
+        strength: of the penalty, as for :func:`kanjax.kan.sparse`, for targets of
+            variance 1.
         steps: of L-BFGS in every stage before the formulas.
         intervals: of the finer grid.
         node_threshold, edge_threshold: as for :func:`kanjax.kan.prune`.
-        tolerance: the mean squared error, over the targets' variance, at which no other
+        tolerance: the mean squared error, for targets of variance 1, at which no other
             start is looked at.
         **options: of ``auto_symbolic``.
 
@@ -59,9 +61,13 @@ def discover(
     """
     if starts < 1:
         raise ValueError(f"starts must be at least 1; got {starts}.")
-    variance = float(jnp.mean(jnp.var(y, axis=0)))
+    checks.check_finite(x, "x")
+    checks.check_finite(y, "y")
+    x = checks.as_floating(x)
+    deviations = _deviations(y)
+    y = jnp.asarray(np.asarray(y, float) / deviations, x.dtype)
     sparse = regularisation.sparse(
-        training.regression(model.apply), model, strength=strength * variance
+        training.regression(model.apply), model, strength=strength
     )
     init = jax.jit(model.init)
     ends = [
@@ -92,9 +98,38 @@ def discover(
     tried = []
     for params in sorted(ends, key=reached):
         tried.append(read_off(params))
-        if tried[-1][0] <= tolerance * variance:
+        if tried[-1][0] <= tolerance:
             break
-    return min(tried, key=lambda pair: pair[0])[1]
+    return _in_units(min(tried, key=lambda pair: pair[0])[1], deviations)
+
+
+def _deviations(y: Array) -> np.ndarray:
+    """(out,), the size of a target that never changes, 1 for zeros."""
+    targets = np.asarray(y, float)
+    size = np.max(np.abs(targets), axis=0)
+    deviations = np.std(targets, axis=0)
+    still = deviations <= 10 * np.finfo(np.float32).eps * size
+    deviations = np.where(still, size, deviations)
+    return np.where(deviations > 0, deviations, 1.0)
+
+
+def _in_units(found: symbolic.Symbolic, deviations: np.ndarray) -> symbolic.Symbolic:
+    """The same with every output multiplied by a number."""
+    last = len(found.model.layers) - 1
+    final = found.model.layers[last]
+    scaled = units.scaled_outputs(final, found.params[last], deviations)
+    plain = not (
+        isinstance(final, units.UnitLayer) and (final.affine or final.products)
+    )
+    edges = []
+    for edge in found.edges:
+        if edge.layer == last and plain:
+            a, b, c, d = edge.fit.coefficients
+            unit = float(deviations[edge.target])
+            fit = edge.fit._replace(coefficients=(a, b, c * unit, d * unit))
+            edge = edge._replace(fit=fit)
+        edges.append(edge)
+    return symbolic.Symbolic(found.model, (*found.params[:last], scaled), edges)
 
 
 def _or_last(loss: Array) -> float:

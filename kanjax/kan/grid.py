@@ -5,16 +5,20 @@ Source: Liu et al. (2024), arXiv 2404.19756, section 2.4 and appendix.
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from kanjax import bases
+from kanjax import bases, checks
 from kanjax.kan import layer, units
 from kanjax.kan.network import KAN, Params
+
+Rule = Literal["quantiles", "order statistics"]
 
 
 def update_grid(
@@ -24,6 +28,7 @@ def update_grid(
     *,
     uniform_share: float = 0.1,
     intervals: int | None = None,
+    rule: Rule = "quantiles",
 ) -> tuple[KAN, Params]:
     """Move every layer's knots to where its inputs lie, then refit the coefficients.
 
@@ -32,12 +37,20 @@ def update_grid(
     larger, since tied samples (a categorical column) else make nearly equal knots and
     exploding coefficients.
 
+    Quantiles are interpolated between samples, and so lie evenly for any number of
+    them. The paper's code takes order statistics, which is another rule unless the
+    number of rows less one is a multiple of the intervals: of n sorted samples those
+    number ``floor(n i / intervals)`` and the last.
+
     Args:
         model: a KAN whose bases are all B-splines.
         params: its parameters.
         x: (batch, in), the samples.
         uniform_share: between 0 and 1.
         intervals: of the new grids; None for as many as before.
+        rule: "quantiles", or "order statistics" for the knots of the paper's code.
+
+    Works under jit. Linear algebra and knots are in float32 at least.
 
     Returns:
         The model with the new knots, and parameters for it. The function changes as
@@ -45,14 +58,20 @@ def update_grid(
 
     Raises:
         TypeError: if a layer's basis is not a B-spline.
-        ValueError: if x is not (batch, in) or uniform_share not in [0, 1].
+        ValueError: if x is not (batch, in) or not finite, uniform_share not in [0, 1],
+            or for another rule.
     """
+    if rule not in get_args(Rule):
+        raise ValueError(
+            f"rule must be one of {', '.join(get_args(Rule))}; got {rule!r}."
+        )
+    checks.check_finite(x, "x")
     if not 0 <= uniform_share <= 1:
         raise ValueError(f"uniform_share must be in [0, 1]; got {uniform_share}.")
 
     if intervals is not None and intervals < 1:
         raise ValueError(f"intervals must be at least 1; got {intervals}.")
-    return _regrid(model, params, x, _adapted, (uniform_share, intervals))
+    return _regrid(model, params, x, _adapted, (uniform_share, intervals, rule))
 
 
 def refine(model: KAN, params: Params, x: Array, intervals: int) -> tuple[KAN, Params]:
@@ -73,25 +92,31 @@ def refine(model: KAN, params: Params, x: Array, intervals: int) -> tuple[KAN, P
 
     Raises:
         TypeError: if a layer's basis is not a B-spline.
-        ValueError: if there would be fewer intervals than before.
+        ValueError: if there would be fewer intervals than before, or x is not finite.
     """
-
+    checks.check_finite(x, "x")
     return _regrid(model, params, x, _finer, intervals)
 
 
 def _adapted(
-    basis: bases.BSpline, values: Array, setting: tuple[float, int | None]
+    basis: bases.BSpline, values: Array, setting: tuple[float, int | None, Rule]
 ) -> bases.BSpline:
-    uniform_share, intervals = setting
+    uniform_share, intervals, rule = setting
     number = intervals or basis.intervals
-    fractions = jnp.linspace(0, 1, number + 1)
-    quantiles = jnp.quantile(values, fractions, axis=0).T
+    fractions = jnp.linspace(0, 1, number + 1, dtype=values.dtype)
+    if rule == "quantiles":
+        quantiles = jnp.quantile(values, fractions, axis=0).T
+    else:
+        rows = [len(values) * i // number for i in range(number)]
+        quantiles = jnp.sort(values, axis=0)[np.array([*rows, -1])].T
     low, high = quantiles[:, :1], quantiles[:, -1:]
-    # An input that never changes still needs a grid of some length.
-    width = jnp.where(high > low, high - low, 1.0)
+    # An input that never changes, but for round-off, still needs a grid of some length.
+    size = jnp.maximum(jnp.abs(low), jnp.abs(high))
+    varies = high - low > 10 * jnp.finfo(values.dtype).eps * size
+    width = jnp.where(varies, high - low, 1.0)
     uniform = low + fractions * width
     interior = uniform_share * uniform + (1 - uniform_share) * quantiles
-    interior = jnp.where(high > low, interior, uniform)
+    interior = jnp.where(varies, interior, uniform)
     knots = _extend(interior, basis.degree)
     return dataclasses.replace(basis, intervals=number, knots=knots)
 
@@ -137,13 +162,18 @@ def _regrid(
             raise TypeError(
                 f"layer {i} has the basis {inner.basis!r}; grids belong to B-splines."
             )
-        basis = change(inner.basis, inputs[i], setting)
-        points = _fit_points(basis, inputs[i])
+        samples, coef = _wide(inputs[i]), p["coef"]
+        basis = change(inner.basis, samples, setting)
+        points = _fit_points(basis, samples)
         values = jnp.einsum(
-            "pgi,gio->pio", inner.basis(points, axis=-2), p["coef"], precision="highest"
+            "pgi,gio->pio",
+            inner.basis(points, axis=-2),
+            _wide(coef),
+            precision="highest",
         )
         layers.append(units.with_learned(one, dataclasses.replace(inner, basis=basis)))
-        fitted.append({**p, "coef": fit_coefficients(basis, points, values)})
+        new = fit_coefficients(basis, points, values).astype(coef.dtype)
+        fitted.append({**p, "coef": new})
     return model.with_layers(layers), tuple(fitted)
 
 
@@ -158,8 +188,9 @@ def fit_coefficients(
     """The least-squares coefficients of given edge functions, input by input.
 
     Solved by QR with a ridge relative to the mean square of the design's columns,
-    which only matters where a spline has no point on its support.
+    which only matters where a spline has no point on its support. In float32 at least.
     """
+    x, y = _wide(x), _wide(y)
     design = jnp.swapaxes(basis(x, axis=-2), 0, 2)  # (in, size, points)
 
     def solve(system: tuple[Array, Array]) -> Array:
@@ -192,6 +223,12 @@ def _fit_points(
     even = low + (jnp.arange(number)[:, None] + 0.5) / number * (high - low)
     quantiles = jnp.quantile(samples, jnp.linspace(0, 1, number), axis=0)
     return jnp.concatenate([even, jnp.clip(quantiles, low, high)]).astype(samples.dtype)
+
+
+def _wide(x: ArrayLike) -> Array:
+    """In float32 at least: linear algebra has no half precision."""
+    x = checks.as_floating(x)
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _interior(basis: bases.BSpline) -> Array:

@@ -4,6 +4,7 @@ Sources: Liu et al. (2024), arXiv 2404.19756 (spline edges); Yang and Wang (2025
 arXiv 2409.10594 (rational functions shared by groups of inputs).
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -160,15 +161,14 @@ class RationalLayer:
         """Draw "numerator", "denominator", "kernel" (in, out) and "bias" (out,).
 
         The variance of the paper's kernel is ``1 / (in * E[F(x)^2])`` (Yang and Wang,
-        section 4.3), with the expectation by Gauss-Hermite quadrature.
+        section 4.3), with the expectation by adaptive quadrature.
         """
         params = self.basis.init(key)
         shape = (self.in_features, self.out_features)
         if self.initialization == "timm":
             kernel = 0.02 * jax.random.normal(key, shape)
         else:
-            # All groups begin with one function.
-            start = variance.gain(lambda x: self._at(params, x))
+            start = _starting_gain(self.basis)
             kernel = jnp.sqrt(start / self.in_features) * jax.random.normal(key, shape)
         params["kernel"] = kernel
         params["bias"] = jnp.zeros(self.out_features)
@@ -198,11 +198,6 @@ class RationalLayer:
             kernel = kernel * self.mask.astype(kernel.dtype)
         return kernel[None]
 
-    def _at(self, params: dict[str, Array], x: Array) -> Array:
-        """The first group's function at x of any shape."""
-        channels = jnp.repeat(x[..., None], self.basis.groups, axis=-1)
-        return self.basis.apply(params, channels)[..., 0]
-
     def parameter_axes(self) -> Axes:
         """What the axes of each parameter run over: "in", "out" or neither."""
         free = self.mask is None
@@ -214,6 +209,19 @@ class RationalLayer:
             "kernel": (source, target),
             "bias": (target,),
         }
+
+
+@functools.lru_cache(maxsize=64)
+def _starting_gain(basis: bases.Rational) -> float:
+    """The gain of the function that all groups begin with; no key changes it."""
+
+    def first_group(x: Array) -> Array:
+        channels = jnp.repeat(x[..., None], basis.groups, axis=-1)
+        return basis.apply(params, channels)[..., 0]
+
+    with jax.ensure_compile_time_eval():
+        params = basis.init(jax.random.key(0))
+        return float(variance.gain(first_group))
 
 
 Layer = KANLayer | RationalLayer

@@ -12,7 +12,7 @@ import jax
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import bases, model
+from kanjax import bases, checks, model
 from kanjax.kan import layer, units
 
 Params = tuple[dict[str, Array], ...]
@@ -135,7 +135,7 @@ class KAN:
 
     def activations(self, params: Sequence[Any], x: Array) -> tuple[Array, ...]:
         """x, then each layer's outputs: the values of all units."""
-        values = [x]
+        values = [checks.as_floating(x)]
         for one, p in zip(self.layers, params, strict=True):
             values.append(one.apply(p, values[-1]))
         return tuple(values)
@@ -156,5 +156,6 @@ class KAN:
             basis=each[0] if is_shared else each,
             masks=None if all(mask is None for mask in masks) else masks,
             products=products if any(products) else None,
-            formulas=formulas if any(formulas) else None,
+            # A layer may have lost all edges: formulas then say that it had none left.
+            formulas=formulas if any(formulas) or None in learned else None,
         )

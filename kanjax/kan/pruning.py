@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from kanjax import bases
+from kanjax import bases, checks
 from kanjax.kan import attribution, layer, units
 from kanjax.kan.network import KAN, Params
 
@@ -70,6 +70,7 @@ def prune(
     ):
         if not value >= 0:
             raise ValueError(f"{name} must be at least 0; got {value}.")
+    checks.check_finite(x, "x")
     scores = attribution.attribute(model, params, x)
     thresholds = [input_threshold] + [node_threshold] * (len(model.layers) - 1)
     alive, kept = _survivors(model, scores, thresholds, edge_threshold)

@@ -64,7 +64,7 @@ def penalty(
     if jnp.ndim(x) != 2:
         raise ValueError(f"x must be (batch, in); got shape {jnp.shape(x)}.")
     inputs = model.activations(params, x)
-    total = jnp.zeros((), x.dtype)
+    total = jnp.zeros((), inputs[0].dtype)
     for one, p, values in zip(model.layers, params, inputs[:-1], strict=True):
         inner = units.learned(one)
         if inner is None:

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import training
+from kanjax import checks, training
 from kanjax.kan import affine_fit, attribution, formula_search, units
 from kanjax.kan.affine_fit import Fit
 from kanjax.kan.freezing import Edge, freeze, frozen_edges
@@ -65,7 +65,8 @@ def suggest(
     """The library's functions fitted to samples of one curve, most plausible first.
 
     The order is by ``complexity_weight * complexity + (1 - complexity_weight) *
-    log2(1 + 1e-5 - r2)``. A constant curve fits every function with r2 = 0.
+    log2(1 + 1e-5 - r2)``. A curve that is constant but for round-off fits every
+    function with r2 = 0, and "0" with its mean comes first.
 
     Args:
         x: the points.
@@ -82,6 +83,8 @@ def suggest(
             "x and y must be samples of one curve, of one shape (points,); got "
             f"{jnp.shape(x)} and {jnp.shape(y)}."
         )
+    checks.check_finite(x, "x")
+    checks.check_finite(y, "y")
     both = jnp.asarray(x)[None], jnp.asarray(y)[None]
     (ranked,) = affine_fit.fit_all(names, *both, complexity_weight)
     return ranked
@@ -101,7 +104,8 @@ def fit_edges(
 
     Each edge is sampled at quantiles of its input's values. Of the functions whose r2
     is at least ``minimum_r2`` the most plausible is taken; where none is, the best.
-    Edges that are formulas already are listed with those, and r2 = 1.
+    Edges that are formulas already are listed with those, and r2 = 1, as are constant
+    edges with the function "0" and their value.
 
     Args:
         model: a KAN, usually pruned.
@@ -137,6 +141,7 @@ def _candidates(
 
     The one of an edge that is a formula is that formula.
     """
+    checks.check_finite(x, "x")
     sampled = _sampled(model, params, x, points)
     places: list[tuple[int, int, int]] = []
     known = {edge[:3]: [edge.fit] for edge in _all_frozen(model, params)}
@@ -152,6 +157,10 @@ def _candidates(
         values_of.append(values[:, sources, targets].T)
     both = np.concatenate(points_of), np.concatenate(values_of)
     found = affine_fit.fit_all(names, *both, complexity_weight)
+    still = ~np.any(np.asarray(affine_fit.deviation(jnp.asarray(both[1]))), axis=-1)
+    for i in np.flatnonzero(still):
+        # No function explains a constant; it is one.
+        found[i] = [Fit("0", (0.0, 0.0, 0.0, float(np.mean(both[1][i]))), 1.0)]
     return dict(sorted((known | dict(zip(places, found, strict=True))).items()))
 
 

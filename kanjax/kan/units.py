@@ -13,7 +13,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import model
+from kanjax import checks, model
 from kanjax.kan import layer
 from kanjax.kan.library import LIBRARY
 
@@ -81,6 +81,7 @@ class UnitLayer:
     ) -> Float[Array, "*batch out"]:
         """The units' values for x (..., in)."""
         layer.check_inputs(x, self.in_features)
+        x = checks.as_floating(x)
         return self.units(params, self.sum_values(params, x))
 
     def units(self, params: dict[str, Array], sums: Any) -> Any:
@@ -200,6 +201,28 @@ def alive(one: Layer) -> np.ndarray:
     for edge in formulas(one):
         found[edge.source, edge.target] = True
     return found
+
+
+def scaled_outputs(one: Layer, params: Any, scale: np.ndarray) -> Any:
+    """Parameters that multiply each unit (units,) by a number."""
+    scaled = dict(params)
+    if isinstance(one, UnitLayer) and one.affine:
+        for end in ("scale", "shift"):
+            name = f"unit_{end}"
+            scaled[name] = params[name] * scale
+        return scaled
+    # Of each product, the first factor.
+    owners = unit_of_sum(one)
+    is_first = np.append(True, owners[1:] != owners[:-1])
+    factors = np.where(is_first, scale[owners], 1.0)
+    for name in ("coef", "residual", "kernel", "bias"):
+        if name in params:
+            scaled[name] = params[name] * factors.astype(params[name].dtype)
+    if "formulas" in params:
+        rows = factors[np.array([edge.target for edge in formulas(one)])][:, None]
+        both = np.concatenate([np.ones((len(rows), 2)), rows, rows], axis=1)
+        scaled["formulas"] = params["formulas"] * both.astype(params["formulas"].dtype)
+    return scaled
 
 
 def without(

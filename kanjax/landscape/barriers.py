@@ -15,7 +15,8 @@ from jax import Array
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from kanjax.landscape import paths, pytrees, sums
+from kanjax import checks, pytrees
+from kanjax.landscape import linear_combinations, paths
 
 Params = pytrees.Params
 Reference = Literal["linear", "mean", "max"]
@@ -136,7 +137,7 @@ def barrier_matrix(
             b = align(a, b)
             pytrees.check_same(a, b, "a", "align(a, b)")
             last = loss(b)
-        value, _ = sums.loss_of_sums(loss, (a, b))
+        value, _ = linear_combinations.loss_of_sums(loss, (a, b))
         between = jax.lax.map(lambda alpha: value((1 - alpha, alpha)), alphas[1:-1])
 
         def largest(start: Array, inside: Array, end: Array) -> Array:
@@ -190,15 +191,15 @@ def check_options(points: int, reference: str) -> None:
 
 
 def _members(params: Params) -> int:
-    pytrees.check_parameters(params, "params")
+    checks.check_real(params, "params")
     leaves = jax.tree_util.tree_leaves_with_path(params)
     members = jnp.shape(leaves[0][1])[:1]
     for path, leaf in leaves:
         if not jnp.shape(leaf) or jnp.shape(leaf)[:1] != members:
             raise ValueError(
                 "params must have one leading axis over members on every leaf; "
-                f"{pytrees.path_name(leaves[0][0])} has shape "
-                f"{jnp.shape(leaves[0][1])}, {pytrees.path_name(path)} has shape "
+                f"{checks.path_name(leaves[0][0])} has shape "
+                f"{jnp.shape(leaves[0][1])}, {checks.path_name(path)} has shape "
                 f"{jnp.shape(leaf)}."
             )
     return members[0]

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import linalg
-from kanjax.landscape import estimates, layerwise, pytrees
+from kanjax import checks, linalg, pytrees
+from kanjax.landscape import barrier_estimates, layerwise
 
 Params = pytrees.Params
 
@@ -33,7 +34,7 @@ class Spectrum(NamedTuple):
 
 
 def hessian_eigenpairs(
-    loss: estimates.ScalarLoss,
+    loss: barrier_estimates.ScalarLoss,
     params: Params,
     k: int,
     key: Array,
@@ -53,7 +54,7 @@ def hessian_eigenpairs(
         TypeError: if a leaf of params is not of floating point.
         ValueError: if k does not fit the number of parameters.
     """
-    pytrees.check_parameters(params, "params")
+    checks.check_real(params, "params")
     fixed = jax.lax.stop_gradient(params)
     found = linalg.eigenpairs(
         linalg.hessian_product(loss, fixed),
@@ -84,16 +85,16 @@ _with_slope_of.defjvp(lambda primals, tangents: (primals[0], tangents[1]))
 
 
 def hessian_trace(
-    loss: estimates.ScalarLoss, params: Params, key: Array, *, probes: int = 32
+    loss: barrier_estimates.ScalarLoss, params: Params, key: Array, *, probes: int = 32
 ) -> linalg.Estimate:
     """The trace of the loss' Hessian by Hutchinson's estimator, with its error."""
-    pytrees.check_parameters(params, "params")
+    checks.check_real(params, "params")
     product = linalg.hessian_product(loss, params)
     return linalg.hutchinson_trace(product, params, key, probes=probes)
 
 
 def layer_traces(
-    loss: estimates.ScalarLoss,
+    loss: barrier_estimates.ScalarLoss,
     params: Params,
     key: Array,
     *,
@@ -133,7 +134,7 @@ def layer_traces(
 
 
 def layer_eigenpairs(
-    loss: estimates.ScalarLoss,
+    loss: barrier_estimates.ScalarLoss,
     params: Params,
     k: int,
     key: Array,
@@ -143,16 +144,26 @@ def layer_eigenpairs(
 ) -> dict[str, linalg.Eigenpairs]:
     """The extreme eigenpairs of each layer's diagonal block of the Hessian.
 
-    Vectors are zero outside of their layer. A block has eigenvalues besides its own
-    zeros only up to its size, so k should not exceed that of the smallest layer.
+    Vectors are zero outside of their layer.
 
     Args:
         layers: for every name the paths of its leaves; layer_leaves(params) if None.
+
+    Raises:
+        ValueError: if a layer names a leaf that params lacks, or has less than k
+            parameters.
     """
     layers = layerwise.layer_leaves(params) if layers is None else layers
     masks = layerwise.masks(layers, params)
-    product = linalg.hessian_product(loss, params)
     structure = jax.tree.structure(params)
+    sizes = np.array([np.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(params)])
+    for name, size in zip(layers, np.asarray(masks) @ sizes, strict=True):
+        if size < k:
+            raise ValueError(
+                f"k is {k}, but the layer {name!r} has {int(size)} parameters; a block "
+                "has as many eigenpairs. Lower k, or join layers."
+            )
+    product = linalg.hessian_product(loss, params)
 
     def one(mask: Array) -> linalg.Eigenpairs:
         selected = jax.tree.unflatten(structure, list(mask))
@@ -166,7 +177,7 @@ def layer_eigenpairs(
 
 
 def hessian_spectrum(
-    loss: estimates.ScalarLoss,
+    loss: barrier_estimates.ScalarLoss,
     params: Params,
     key: Array,
     *,
@@ -182,13 +193,19 @@ def hessian_spectrum(
         probes: random starting vectors.
         points: of the grid, which spans all nodes and four widths beyond.
         width: standard deviation of the bells that smooth it; a hundredth of the
-            nodes' range if None.
+            nodes' range if None, or of their size where all are one.
     """
-    pytrees.check_parameters(params, "params")
+    checks.check_real(params, "params")
     product = linalg.hessian_product(loss, params)
     found = linalg.lanczos_quadrature(product, params, key, steps=steps, probes=probes)
     low, high = jnp.min(found.nodes), jnp.max(found.nodes)
-    tiny = jnp.finfo(found.nodes.dtype).tiny
-    spread = jnp.maximum((high - low) / 100, tiny) if width is None else width
+    if width is None:
+        # A spectrum of a single value has no range but round-off; 1 is for zeros.
+        largest = jnp.maximum(jnp.abs(low), jnp.abs(high))
+        noise = 10 * jnp.finfo(found.nodes.dtype).eps * largest
+        single = jnp.where(largest > 0, largest, 1.0)
+        spread = jnp.where(high - low > noise, high - low, single) / 100
+    else:
+        spread = width
     x = jnp.linspace(low - 4 * spread, high + 4 * spread, points)
     return Spectrum(x, linalg.density(found, x, width=spread), found)

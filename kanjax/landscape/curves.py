@@ -17,7 +17,8 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from kanjax.landscape import paths, pytrees
+from kanjax import pytrees
+from kanjax.landscape import paths
 
 Params = pytrees.Params
 Kind = Literal["bezier", "polygon"]

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from kanjax.landscape import pytrees, units
+from kanjax import checks, pytrees, unit_trace
 
 Params = pytrees.Params
 FilterAxis = int | Callable[[str, Array], int] | Any
@@ -53,7 +53,7 @@ def random_direction(
         ValueError: for an unknown normalize or ignore, or an axis that a leaf lacks.
         TypeError: if a leaf of params is not a floating-point array.
     """
-    pytrees.check_parameters(params, "params")
+    checks.check_real(params, "params")
     if normalize not in (*NORMALIZATIONS, None):
         raise ValueError(
             f"normalize is {normalize!r}; it must be one of "
@@ -116,11 +116,11 @@ def filter_axes(params: Params, model: Any = None) -> Any:
         {'kernel': -1, 'weight': 0}
     """
     if model is not None:
-        axes = units.trace(model, params).output_axes
+        axes = unit_trace.trace(model, params).output_axes
         return jax.tree.unflatten(jax.tree.structure(params), axes)
 
     def by_name(path: Any, leaf: Any) -> int:
-        name = re.sub(r"\W", "", pytrees.path_name(path[-1:]))
+        name = re.sub(r"\W", "", checks.path_name(path[-1:]))
         return 0 if name == "weight" else -1
 
     return jax.tree_util.tree_map_with_path(by_name, params)
@@ -140,7 +140,7 @@ def _rescale(d: Array, w: Array, filters: int | None) -> Array:
 def _check_axis(axis: Any, w: Array, path: Any) -> int:
     if not isinstance(axis, int) or not -w.ndim <= axis < w.ndim:
         raise ValueError(
-            f"filter_axis is {axis!r} at {pytrees.path_name(path)}, whose shape is "
+            f"filter_axis is {axis!r} at {checks.path_name(path)}, whose shape is "
             f"{w.shape}; it must be an integer from {-w.ndim} to {w.ndim - 1}."
         )
     return axis % w.ndim
@@ -152,7 +152,7 @@ def _filter_axes(filter_axis: FilterAxis, params: Params) -> list[Any]:
         return [filter_axis] * len(leaves)
     # A module of equinox that holds axes is callable, too.
     if callable(filter_axis) and jax.tree_util.all_leaves([filter_axis]):
-        return [filter_axis(pytrees.path_name(path), leaf) for path, leaf in leaves]
+        return [filter_axis(checks.path_name(path), leaf) for path, leaf in leaves]
     try:
         spread = jax.tree.map(
             lambda axis, branch: [axis] * len(jax.tree.leaves(branch)),

@@ -14,7 +14,8 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
-from kanjax.landscape import pytrees, subspaces
+from kanjax import pytrees
+from kanjax.landscape import subspaces
 
 Params = pytrees.Params
 Loss = Callable[[Params, Any, Array], Any]

@@ -2,7 +2,7 @@
 
 Adilova, Andriushchenko, Kamp, Fischer, Jaggi 2024, "Layer-wise Linear Mode
 Connectivity", arXiv 2307.06966; the prediction from curvature is the second-order
-estimate of kanjax.landscape.estimates with D zero outside of the layer.
+estimate of kanjax.landscape.barrier_estimates with D zero outside of the layer.
 """
 
 import itertools
@@ -15,8 +15,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from kanjax import linalg
-from kanjax.landscape import barriers, estimates, paths, pytrees
+from kanjax import checks, linalg, pytrees
+from kanjax.landscape import barrier_estimates, barriers, paths
 
 Params = pytrees.Params
 Layers = Mapping[str, Sequence[str]]
@@ -32,11 +32,11 @@ def layer_leaves(params: Params) -> dict[str, tuple[str, ...]]:
         >>> len(layer_leaves((dense, dense)))
         2
     """
-    pytrees.check_parameters(params, "params")
+    checks.check_real(params, "params")
     groups: dict[str, list[str]] = {}
     for path, _ in jax.tree_util.tree_leaves_with_path(params):
-        layer = pytrees.path_name(path[:-1])
-        groups.setdefault(layer, []).append(pytrees.path_name(path))
+        layer = checks.path_name(path[:-1])
+        groups.setdefault(layer, []).append(checks.path_name(path))
     return {name: tuple(paths_) for name, paths_ in groups.items()}
 
 
@@ -102,7 +102,7 @@ def layer_barriers(
 
 
 def layer_barriers_predicted(
-    loss: estimates.ScalarLoss,
+    loss: barrier_estimates.ScalarLoss,
     a: Params,
     b: Params,
     *,
@@ -166,7 +166,7 @@ def masks(layers: Layers, params: Params) -> Array:
     if not layers:
         raise ValueError("layers is empty; give the paths of at least one layer.")
     known = [
-        pytrees.path_name(path)
+        checks.path_name(path)
         for path, _ in jax.tree_util.tree_leaves_with_path(params)
     ]
     for name, leaves in layers.items():

@@ -9,7 +9,8 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from kanjax.landscape import pytrees, sums
+from kanjax import pytrees
+from kanjax.landscape import linear_combinations
 
 Params = pytrees.Params
 Loss = Callable[[Params], Any]
@@ -89,7 +90,7 @@ def line(
                 "least one point."
             )
 
-    losses = sums.evaluate(
+    losses = linear_combinations.evaluate(
         loss, (1 - positions, positions), (a, b), batch_size=batch_size, mesh=mesh
     )
     return Line(positions, losses)

@@ -12,7 +12,8 @@ from jax import Array
 from jax.sharding import Mesh
 from jaxtyping import Float
 
-from kanjax.landscape import paths, pytrees, sums
+from kanjax import checks, pytrees
+from kanjax.landscape import linear_combinations, paths
 
 Params = pytrees.Params
 
@@ -167,7 +168,7 @@ def trajectory_plane(
             number of grid points, or if the run lies on a line (checked outside of
             transformations only; the losses are NaN inside).
     """
-    pytrees.check_parameters(trajectory, "trajectory")
+    checks.check_real(trajectory, "trajectory")
     count = jax.tree.leaves(trajectory)[0].shape[0]
     if count < 3:
         raise ValueError(f"trajectory has {count} points; a plane needs at least 3.")
@@ -228,7 +229,7 @@ def _grid(
     mesh: Mesh | None,
 ) -> Any:
     columns, rows = (v.ravel() for v in jnp.meshgrid(x, y))
-    losses = sums.evaluate(
+    losses = linear_combinations.evaluate(
         loss,
         (jnp.ones_like(rows), columns, rows),
         (origin, d1, d2),

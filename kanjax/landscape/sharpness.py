@@ -14,7 +14,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from kanjax.landscape import estimates, pytrees
+from kanjax import checks, pytrees
+from kanjax.landscape import barrier_estimates
 
 Params = pytrees.Params
 
@@ -71,7 +72,7 @@ def sam_gradient(
 
 
 def worst_rise(
-    loss: estimates.ScalarLoss,
+    loss: barrier_estimates.ScalarLoss,
     params: Params,
     key: Array,
     *,
@@ -91,7 +92,7 @@ def worst_rise(
     Raises:
         ValueError: if steps is less than 1.
     """
-    pytrees.check_parameters(params, "params")
+    checks.check_real(params, "params")
     if steps < 1:
         raise ValueError(f"steps is {steps}; it must be at least 1.")
     radius = jnp.asarray(radius, dtype=float)
@@ -123,7 +124,7 @@ def worst_rise(
 
 
 def mean_rise(
-    loss: estimates.ScalarLoss,
+    loss: barrier_estimates.ScalarLoss,
     params: Params,
     key: Array,
     *,
@@ -143,7 +144,7 @@ def mean_rise(
     Raises:
         ValueError: if samples is odd or less than 2.
     """
-    pytrees.check_parameters(params, "params")
+    checks.check_real(params, "params")
     if samples < 2 or samples % 2:
         raise ValueError(f"samples is {samples}; it must be even, for pairs.")
 

@@ -16,8 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float, Int
 
-from kanjax import linalg, model
-from kanjax.landscape import pytrees
+from kanjax import checks, linalg, model, pytrees
 
 Params = pytrees.Params
 Kind = Literal["dense", "regenerated", "sparse", "fastfood"]
@@ -211,7 +210,7 @@ def place(space: Subspace, start: Params, v: Float[Array, " dimension"]) -> Para
             f"v has shape {jnp.shape(v)}; the subspace has dimension "
             f"{space.dimension}, so it must be ({space.dimension},)."
         )
-    pytrees.check_parameters(start, "start")
+    checks.check_real(start, "start")
     flat, unravel = jax.flatten_util.ravel_pytree(start)
     if flat.size != space.size:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from kanjax.linalg.eigen import Eigenpairs, Which, eigenpairs
 from kanjax.linalg.hadamard import fwht
+from kanjax.linalg.lanczos import Tridiagonal, lanczos
 from kanjax.linalg.products import (
     Directional,
     Product,
@@ -9,6 +10,7 @@ from kanjax.linalg.products import (
     directional_derivatives,
     gauss_newton_product,
     hessian_product,
+    linearize,
 )
 from kanjax.linalg.stochastic import (
     Estimate,
@@ -18,22 +20,29 @@ from kanjax.linalg.stochastic import (
     lanczos_quadrature,
     trace_of,
 )
+from kanjax.linalg.symmetric import Eigensystem, decompose, function_product
 
 __all__ = [
     "Directional",
     "Eigenpairs",
+    "Eigensystem",
     "Estimate",
     "Product",
     "Quadrature",
+    "Tridiagonal",
     "Which",
     "block_product",
+    "decompose",
     "density",
     "directional_derivatives",
     "eigenpairs",
+    "function_product",
     "fwht",
     "gauss_newton_product",
     "hessian_product",
     "hutchinson_trace",
+    "lanczos",
+    "linearize",
     "lanczos_quadrature",
     "trace_of",
 ]

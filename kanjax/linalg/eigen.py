@@ -15,6 +15,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from kanjax.linalg import products
+from kanjax.linalg.lanczos import norm
 
 Params = Any
 Which = Literal["magnitude", "largest", "smallest"]
@@ -27,8 +28,8 @@ class Eigenpairs(NamedTuple):
         values: (k,), in the order asked for: the largest magnitude, the largest or the
             smallest first.
         vectors: a pytree with a leading axis over the k vectors, each of norm 1.
-        residuals: (k,), ``|A v - value v|``; each value is within this distance of an
-            eigenvalue.
+        residuals: (k,), ``|A v - value v|`` of these vectors; each value is within this
+            distance of an eigenvalue.
         converged: whether all residuals are within the tolerance.
         products: how many products with the map were made.
     """
@@ -63,7 +64,8 @@ def eigenpairs(
             is found in exact arithmetic.
         which: "magnitude" (as power iteration does), "largest" or "smallest".
         tolerance: of the residuals, relative to the largest magnitude found; by
-            default 1e-4 in float32 and 1e-8 in float64.
+            default 1e-4 in float32 and 1e-8 in float64, and at least the rounding of
+            the coarsest leaf, as residuals are of the vectors that are returned.
         basis: how many vectors are held at a time; ``max(2 k + 10, 20)`` by default,
             at most the dimension. Memory is (basis + 1) copies of ``like``.
         max_restarts: the most restarts; if they do not suffice, ``converged`` is False.
@@ -80,16 +82,15 @@ def eigenpairs(
         >>> round(float(found.values[1]), 2)
         49.0
     """
-    start, unravel = jax.flatten_util.ravel_pytree(like)
-    size = start.size
+    flat, start, unravel = products.on_vectors(product, like)
+    size, dtype = start.size, start.dtype
     held = _check(k, size, basis, which, max_restarts)
-    dtype = jnp.promote_types(start.dtype, jnp.float32)
-    eps = float(jnp.finfo(dtype).eps)
-    limit = tolerance if tolerance is not None else max(1e-8, math.sqrt(eps) / 3)
-
-    def flat(v: Array) -> Array:
-        image = product(unravel(v.astype(start.dtype)))
-        return jax.flatten_util.ravel_pytree(image)[0].astype(dtype)
+    if tolerance is None:
+        coarsest = max(jnp.finfo(jnp.result_type(v)).eps for v in jax.tree.leaves(like))
+        root = math.sqrt(float(jnp.finfo(dtype).eps))
+        limit = max(1e-8, root / 3, float(coarsest))
+    else:
+        limit = tolerance
 
     rows = jnp.zeros((held + 1, size), dtype)
     state = _State(
@@ -100,7 +101,10 @@ def eigenpairs(
         jnp.array(0, jnp.int32),
         jnp.array(False),
     )
-    keep = min(held - 1, k + max(2, (held - k) // 3)) if held > 1 else 1
+    # A basis of the dimension needs no restart, and every one of its vectors may be
+    # asked for; any other needs place for one new direction.
+    fills = held == size
+    keep = held if fills else min(held - 1, k + max(2, (held - k) // 3))
 
     def cycle(state: _State) -> _State:
         return _restart(_extend(flat, state, key), k, keep, which, limit)
@@ -108,18 +112,23 @@ def eigenpairs(
     def goes_on(state: _State) -> Array:
         return ~state.done & (state.restarts < max_restarts)
 
-    state = jax.lax.while_loop(goes_on, cycle, state)
-    vectors = state.rows[:k]
+    state = cycle(state) if fills else jax.lax.while_loop(goes_on, cycle, state)
+    # All that is said is said of the vectors that are returned, rounded as they are.
+    returned = jax.vmap(unravel)(jax.vmap(_unit)(state.rows[:k]))
+    vectors = jax.vmap(lambda v: jax.flatten_util.ravel_pytree(v)[0])(returned)
+    vectors = vectors.astype(dtype)
     images = jax.lax.map(flat, vectors)
-    values = jnp.sum(vectors * images, axis=1)
-    residuals = jnp.linalg.norm(images - values[:, None] * vectors, axis=1)
+    squares = jnp.sum(jnp.square(vectors), axis=1)
+    values = jnp.sum(vectors * images, axis=1) / squares
+    residuals = jax.vmap(norm)(images - values[:, None] * vectors)
+    residuals = residuals / jnp.sqrt(squares)
     order = _order(values, which)
     values, residuals = values[order], residuals[order]
     # A residual that is not finite fails the comparison, as it should.
     small = residuals <= limit * jnp.max(jnp.abs(values))
     return Eigenpairs(
         values,
-        jax.vmap(unravel)(vectors[order].astype(start.dtype)),
+        jax.tree.map(lambda v: v[order], returned),
         residuals,
         jnp.all(small),
         state.products + k,
@@ -148,13 +157,14 @@ def _extend(flat: Any, state: _State, key: Array) -> tuple[_State, Array]:
         again = jnp.matmul(rows, rest, precision=jax.lax.Precision.HIGHEST)
         rest, shares = rest - again @ rows, (shares + again)[:held]
         projected = projected.at[i, :].set(shares).at[:, i].set(shares)
-        size = jnp.linalg.norm(rest)
+        size = norm(rest)
         # The basis spans an invariant subspace: go on from a new direction.
-        stuck = size <= tiny * jnp.maximum(jnp.linalg.norm(image), tiny)
+        largest = jnp.maximum(norm(image), jnp.max(jnp.abs(projected)))
+        stuck = size <= tiny * largest
         following = jax.lax.cond(
             stuck,
             lambda: _fresh(rows, i, jax.random.fold_in(key, i)),
-            lambda: rest / size,
+            lambda: rest / jnp.where(stuck, 1.0, size),
         )
         return rows.at[i + 1].set(following), projected, jnp.where(stuck, 0.0, size)
 
@@ -206,7 +216,7 @@ def _order(values: Array, which: Which) -> Array:
 
 
 def _unit(v: Array) -> Array:
-    return v / jnp.linalg.norm(v)
+    return v / norm(v)
 
 
 def _check(k: int, size: int, basis: int | None, which: str, max_restarts: int) -> int:

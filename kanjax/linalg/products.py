@@ -8,9 +8,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.extend.core
+import jax.flatten_util
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
+
+from kanjax import checks
 
 Params = Any
 Product = Callable[[Params], Params]
@@ -49,8 +53,65 @@ def hessian_product(f: Callable[[Params], Array], params: Params) -> Product:
         >>> float(product(jnp.array([1.0, 2.0]))[1])
         12.0
     """
-    _, product = jax.linearize(jax.grad(f), params)
+    checks.check_real(params, "params")
+    _, product = linearize(jax.grad(f), params)
     return product
+
+
+def linearize(
+    function: Callable[[Params], Any], params: Params
+) -> tuple[Any, Callable[[Params], Any]]:
+    """The function's value at params, and the map ``v -> J v`` with its Jacobian J.
+
+    By forward mode; by the transpose of reverse mode for a function that has no forward
+    mode, as ``jax.custom_vjp`` makes them. Then its backward rule must be linear in the
+    cotangent, as rules written in jax are.
+
+    Args:
+        function: ``function(params)``, an array or a pytree of arrays.
+        params: a pytree of real floating-point arrays.
+
+    Raises:
+        TypeError: if neither mode serves, with what to do.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> value, product = linearize(jnp.square, jnp.array(3.0))
+        >>> float(product(jnp.array(2.0)))
+        12.0
+    """
+    if has_forward_mode(function, params):
+        return jax.linearize(function, params)
+    values, pull = jax.vjp(function, params)
+    try:
+        push = jax.linear_transpose(lambda u: pull(u)[0], values)
+        jax.eval_shape(push, params)
+    except Exception as error:
+        raise TypeError(
+            "the function has a custom_vjp without forward mode, and its backward rule "
+            "cannot be transposed. Give it a custom_jvp, or a backward rule in plain "
+            "jax."
+        ) from error
+    return values, lambda v: push(v)[0]
+
+
+def has_forward_mode(function: Callable[[Params], Any], params: Params) -> bool:
+    """Whether jax can push tangents through a function, by tracing it.
+
+    A ``custom_vjp`` in forward mode leaves an equation that only reverse mode can
+    remove; evaluating it is an error.
+    """
+    jaxpr = jax.make_jaxpr(lambda p: jax.jvp(function, (p,), (p,))[1])(params)
+    return not _has_primitive(jaxpr.jaxpr, "custom_lin")
+
+
+def _has_primitive(jaxpr: Any, name: str) -> bool:
+    inner = jax.extend.core.jaxprs_in_params
+    return any(
+        eqn.primitive.name == name
+        or any(_has_primitive(sub, name) for sub in inner(eqn.params))
+        for eqn in jaxpr.eqns
+    )
 
 
 def gauss_newton_product(
@@ -67,7 +128,8 @@ def gauss_newton_product(
             ``lambda p: model.apply(p, x)``.
         loss: the scalar loss of the outputs.
     """
-    values, forward = jax.linearize(outputs, params)
+    checks.check_real(params, "params")
+    values, forward = linearize(outputs, params)
     backward = jax.linear_transpose(forward, params)
     inner = hessian_product(loss, values)
 
@@ -98,19 +160,42 @@ def directional_derivatives(
 ) -> Directional:
     """f, its slope and its curvature along a direction, by forward mode alone.
 
-    It costs about four evaluations of f and the memory of one.
+    It costs about four evaluations of f and the memory of one. A function that has no
+    forward mode (``jax.custom_vjp``) is taken by reverse mode twice.
     """
+    checks.check_real(params, "params")
+
+    def along(s: Array) -> Array:
+        moved = jax.tree.map(lambda p, d: p + s.astype(p.dtype) * d, params, direction)
+        return f(moved)
 
     def slope(t: Array) -> tuple[Array, Array]:
-        def along(s: Array) -> Array:
-            moved = jax.tree.map(
-                lambda p, d: p + s.astype(p.dtype) * d, params, direction
-            )
-            return f(moved)
-
         return jax.jvp(along, (t,), (jnp.ones_like(t),))
 
     dtype = jnp.promote_types(jnp.result_type(*jax.tree.leaves(params)), jnp.float32)
     start = jnp.zeros((), dtype)
-    (value, first), (_, second) = jax.jvp(slope, (start,), (jnp.ones_like(start),))
+    if has_forward_mode(along, start):
+        (value, first), (_, second) = jax.jvp(slope, (start,), (jnp.ones_like(start),))
+    else:
+        value, first = jax.value_and_grad(along)(start)
+        second = jax.grad(jax.grad(along))(start)
     return Directional(value, first, second)
+
+
+def on_vectors(
+    product: Product, like: Params
+) -> tuple[Callable[[Array], Array], Array, Callable[[Array], Params]]:
+    """A product on vectors in float32 at least, ``like`` as one, and the way back.
+
+    Raises:
+        TypeError: if a leaf of like is not of real floating point.
+    """
+    checks.check_real(like, "like")
+    start, unravel = jax.flatten_util.ravel_pytree(like)
+    wide = start.astype(jnp.promote_types(start.dtype, jnp.float32))
+
+    def flat(v: Array) -> Array:
+        image = product(unravel(v.astype(start.dtype)))
+        return jax.flatten_util.ravel_pytree(image)[0].astype(wide.dtype)
+
+    return flat, wide, lambda v: unravel(v.astype(start.dtype))

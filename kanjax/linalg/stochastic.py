@@ -2,19 +2,19 @@
 
 Hutchinson 1990 (traces); Ubaru, Chen, Saad 2017, "Fast Estimation of tr(f(A)) via
 Stochastic Lanczos Quadrature"; Ghorbani, Krishnan, Xiao 2019, arXiv 1901.10159
-(densities of Hessians). Lanczos is matfree's.
+(densities of Hessians).
 """
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.flatten_util
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
 from kanjax.linalg import products
+from kanjax.linalg.lanczos import lanczos_on_vectors
 
 Params = Any
 
@@ -35,8 +35,11 @@ class Quadrature(NamedTuple):
     """A spectrum as nodes with weights, one Gauss rule for each probe.
 
     Attributes:
-        nodes: (probes, steps), where the eigenvalues are.
+        nodes: (probes, steps), where the eigenvalues are, ascending and within the
+            range of the spectrum. A rule of fewer nodes repeats one of them.
         weights: (probes, steps), what share of them is there; each probe's sum to 1.
+            Exactly 0 for nodes that the rule does not have: those beyond a breakdown,
+            and those whose weight is round-off.
         dimension: the size of the matrix.
     """
 
@@ -59,7 +62,7 @@ def hutchinson_trace(
     Raises:
         ValueError: if probes is less than 1.
     """
-    flat, start = _flattened(product, like)
+    flat, start, _ = products.on_vectors(product, like)
     _check_probes(probes)
 
     def one(k: Array) -> Array:
@@ -80,10 +83,10 @@ def lanczos_quadrature(
 ) -> Quadrature:
     """Stochastic Lanczos quadrature: a spectrum from a few products.
 
-    Each probe runs Lanczos' method with full re-orthogonalisation; the eigenvalues of
-    its tridiagonal matrix are the nodes and the squares of its eigenvectors' first
-    entries the weights. With one probe, moments up to ``2 steps - 1`` are those of the
-    probe's own spectral measure.
+    Each probe runs Lanczos' method with full re-orthogonalisation, up to its breakdown;
+    the eigenvalues of its tridiagonal matrix are the nodes and the squares of its
+    eigenvectors' first entries the weights. With one probe, moments up to ``2 steps -
+    1`` are those of the probe's own spectral measure.
 
     Args:
         product: ``v -> A v`` on pytrees like ``like``; A is symmetric.
@@ -94,24 +97,41 @@ def lanczos_quadrature(
     Raises:
         ValueError: if steps or probes is out of range.
     """
-    from matfree import decomp
-
-    flat, start = _flattened(product, like)
+    flat, start, _ = products.on_vectors(product, like)
     _check_probes(probes)
     if not 1 <= steps <= start.size:
         raise ValueError(
             f"steps is {steps}; it must be from 1 to the dimension, {start.size}."
         )
-    tridiagonalise = decomp.tridiag_sym(steps, custom_vjp=False)
 
-    def one(k: Array) -> tuple[Array, Array]:
+    def rule(k: Array) -> tuple[Array, Array]:
         probe = jax.random.normal(k, start.shape, start.dtype)
-        found = tridiagonalise(flat, probe)
-        nodes, vectors = jnp.linalg.eigh(found.J_small)
-        return nodes, jnp.square(vectors[0])
+        return _gauss_rule(*lanczos_on_vectors(flat, probe, steps))
 
-    nodes, weights = jax.lax.map(one, jax.random.split(key, probes))
+    nodes, weights = jax.lax.map(rule, jax.random.split(key, probes))
     return Quadrature(nodes, weights, start.size)
+
+
+def _gauss_rule(
+    diagonal: Array, offdiagonal: Array, _: Any, __: Array, rank: Array
+) -> tuple[Array, Array]:
+    """Nodes and weights of a tridiagonal matrix of that rank."""
+    place = jnp.arange(diagonal.size)
+    beyond = place >= rank
+    # Rows beyond the rank become eigenvalues above all others and apart from each
+    # other: sorted, they come last, and derivatives stay finite.
+    beside = jnp.zeros_like(diagonal).at[1:].set(offdiagonal)
+    bound = 2 * jnp.max(jnp.abs(diagonal)) + 2 * jnp.max(beside) + 1
+    diagonal = jnp.where(beyond, bound * (1 + place), diagonal)
+    matrix = jnp.diag(diagonal) + jnp.diag(offdiagonal, 1) + jnp.diag(offdiagonal, -1)
+    nodes, vectors = jnp.linalg.eigh(matrix)
+    weights = jnp.square(vectors[0])
+    present = ~beyond & (weights > jnp.finfo(weights.dtype).eps)
+    # NaN is never hidden: it counts as present.
+    present = present | ~jnp.isfinite(weights)
+    weights = jnp.where(present, weights, 0.0)
+    nodes = jnp.where(present, nodes, nodes[jnp.argmax(weights)])
+    return nodes, weights / jnp.sum(weights)
 
 
 def density(
@@ -137,22 +157,10 @@ def trace_of(function: Callable[[Array], Array], quadrature: Quadrature) -> Esti
 
     Example: ``trace_of(jnp.square, q)`` is the squared Frobenius norm.
     """
-    each = jnp.sum(quadrature.weights * function(quadrature.nodes), axis=1)
+    values = function(quadrature.nodes)
+    there = quadrature.weights != 0
+    each = jnp.sum(jnp.where(there, quadrature.weights * values, 0.0), axis=1)
     return _estimate(quadrature.dimension * each)
-
-
-def _flattened(
-    product: products.Product, like: Params
-) -> tuple[Callable[[Array], Array], Array]:
-    """The product on vectors in float32 at least, and a vector of that shape."""
-    start, unravel = jax.flatten_util.ravel_pytree(like)
-    wide = start.astype(jnp.promote_types(start.dtype, jnp.float32))
-
-    def flat(v: Array) -> Array:
-        image = product(unravel(v.astype(start.dtype)))
-        return jax.flatten_util.ravel_pytree(image)[0].astype(wide.dtype)
-
-    return flat, wide
 
 
 def _estimate(values: Float[Array, " probes"]) -> Estimate:

@@ -1,8 +1,10 @@
 """Generic layers: dense, convolution, pooling, normalisation, attention and more."""
 
 from kanjax.nn.activation import Activation
+from kanjax.nn.affine import Affine
 from kanjax.nn.aggregate import Aggregate, Edges, GraphNetwork
 from kanjax.nn.attention import Attention
+from kanjax.nn.batch_norm import BatchNorm, fold_batch_norm
 from kanjax.nn.conv import Conv
 from kanjax.nn.conv_local import ConvLocal
 from kanjax.nn.conv_transpose import ConvTranspose
@@ -21,16 +23,21 @@ from kanjax.nn.normalised_exponential import NormalisedExponential
 from kanjax.nn.patches import PatchEmbedding
 from kanjax.nn.pooling import Flatten, GlobalPool, Pool
 from kanjax.nn.positions import Positions
+from kanjax.nn.recurrent import GRU, LSTM, MultipleTimescale
 from kanjax.nn.resize import Index, Resize
 from kanjax.nn.tied_attention import TiedAttention
 from kanjax.nn.transformer import TransformerBlock
 from kanjax.nn.vision import VisionTransformer, vision_transformer
 
 __all__ = [
+    "GRU",
+    "LSTM",
     "MLP",
     "Activation",
+    "Affine",
     "Aggregate",
     "Attention",
+    "BatchNorm",
     "Conv",
     "ConvLocal",
     "ConvTranspose",
@@ -49,6 +56,7 @@ __all__ = [
     "LayerScale",
     "LinearAttention",
     "Masked",
+    "MultipleTimescale",
     "ModifiedMLP",
     "NormalisedExponential",
     "PatchEmbedding",
@@ -60,5 +68,6 @@ __all__ = [
     "TiedAttention",
     "TransformerBlock",
     "VisionTransformer",
+    "fold_batch_norm",
     "vision_transformer",
 ]

@@ -14,6 +14,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
+from kanjax.checks import as_floating
 from kanjax.nn import checks, pooling
 
 
@@ -77,6 +78,7 @@ class Aggregate:
                 "GraphNetwork, which takes pairs (x, graph)."
             )
         pooling.check_spatial(x, self.spatial)
+        x = as_floating(x)
         nodes = x.shape[-self.spatial - 1 : -1]
         flat = x.reshape(*x.shape[: -self.spatial - 1], math.prod(nodes), x.shape[-1])
         y = neighbours(self.weights, flat)
@@ -126,14 +128,32 @@ class GraphNetwork:
         """Draw the network's parameters."""
         return self.network.init(key)
 
-    def apply(self, params: model.Params, x: Any, *, key: Array | None = None) -> Array:
-        """The network's outputs for a pair of x (n, ...) and n graphs."""
+    def initial_state(self, batch_shape: tuple[int, ...] = ()) -> model.State:
+        """Give the network's state, with the leading axes of x."""
+        return model.initial_state(self.network, batch_shape)
+
+    def apply(
+        self,
+        params: model.Params,
+        x: Any,
+        *,
+        state: model.State | None = None,
+        key: Array | None = None,
+        train: bool = False,
+    ) -> Any:
+        """The network's outputs for a pair of x (n, ...) and n graphs.
+
+        With a state the result is ``(y, new state)``.
+        """
         if not isinstance(x, tuple) or len(x) != 2:
             raise ValueError(
                 f"a GraphNetwork takes pairs (x, graph); got {type(x).__name__}."
             )
         nodes, graph = x
-        return self.with_graph(graph).apply(params, nodes, key=key)
+        network = self.with_graph(graph)
+        if state is None:
+            return network.apply(params, nodes, key=key)
+        return model.apply(network, params, nodes, state=state, key=key, train=train)
 
     def with_graph(self, graph: Graph) -> model.Model:
         """The network with the graph where it is missing."""

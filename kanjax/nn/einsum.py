@@ -7,6 +7,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
+from kanjax.checks import as_floating
 
 _FORM = re.compile(r"([a-z]*),([a-z]*)->([a-z]*)")
 
@@ -62,6 +63,7 @@ class Einsum:
         """The map of x (..., *positions, channels)."""
         before, of_weights, after = self.letters
         self._check(jnp.shape(x))
+        x = as_floating(x)
         subscripts = f"...{before}C,{of_weights}->...{after}C"
         return jnp.einsum(subscripts, x, self.weights.astype(x.dtype))
 

@@ -10,6 +10,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
+from kanjax.checks import as_floating
 from kanjax.nn import checks
 
 Axes = dict[str, tuple[str | None, ...]]
@@ -35,7 +36,7 @@ class LayerNorm:
 
     def __post_init__(self) -> None:
         checks.check_positive(features=self.features)
-        _check_eps(self.eps)
+        check_eps(self.eps)
 
     def init(self, key: Array) -> dict[str, Array]:
         """The identity: any "scale" of ones and "bias" of zeros, both (features,)."""
@@ -47,7 +48,8 @@ class LayerNorm:
     ) -> Float[Array, "*batch features"]:
         """x (..., features), normalised."""
         checks.check_last_axis(x, self.features)
-        wide = _widen(x)
+        x = as_floating(x)
+        wide = widen(x)
         centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
         y = _divide_by_rms(centred, self.eps)
         if self.use_scale:
@@ -78,7 +80,7 @@ class RMSNorm:
 
     def __post_init__(self) -> None:
         checks.check_positive(features=self.features)
-        _check_eps(self.eps)
+        check_eps(self.eps)
 
     def init(self, key: Array) -> dict[str, Array]:
         """The identity: "scale" (features,) of ones."""
@@ -89,7 +91,8 @@ class RMSNorm:
     ) -> Float[Array, "*batch features"]:
         """x (..., features), normalised."""
         checks.check_last_axis(x, self.features)
-        y = _divide_by_rms(_widen(x), self.eps) * _along(params["scale"], x)
+        x = as_floating(x)
+        y = _divide_by_rms(widen(x), self.eps) * _along(params["scale"], x)
         return y.astype(jnp.result_type(x, params["scale"]))
 
     def parameter_axes(self) -> Axes:
@@ -101,7 +104,8 @@ def _divide_by_rms(x: Array, eps: float) -> Array:
     return x * jax.lax.rsqrt(jnp.mean(jnp.square(x), axis=-1, keepdims=True) + eps)
 
 
-def _widen(x: Array) -> Array:
+def widen(x: Array) -> Array:
+    """Take float32 or better for statistics of x."""
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
@@ -110,6 +114,7 @@ def _along(values: Float[Array, " features"], x: Array) -> Array:
     return jnp.broadcast_to(values, x.shape)
 
 
-def _check_eps(eps: float) -> None:
+def check_eps(eps: float) -> None:
+    """Raise ``ValueError`` unless eps is positive."""
     if not eps > 0:
         raise ValueError(f"eps must be positive; got {eps!r}.")

@@ -14,6 +14,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
+from kanjax.checks import as_floating
 from kanjax.nn import checks
 
 _PADDINGS = ("VALID", "SAME")
@@ -80,6 +81,7 @@ class Pool:
         """Pool x (..., *spatial, channels)."""
         spatial = len(self.window)
         check_spatial(x, spatial)
+        x = as_floating(x)
         sums = _window_sum(self, x)
         if self.total:
             return sums
@@ -122,6 +124,7 @@ class GlobalPool:
     ) -> Float[Array, "*batch channels"]:
         """Pool x (..., *spatial, channels) to (..., channels)."""
         check_spatial(x, self.spatial)
+        x = as_floating(x)
         axes = tuple(range(-self.spatial - 1, -1))
         return jnp.sum(x, axes) if self.total else jnp.mean(x, axes)
 

@@ -8,6 +8,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
+from kanjax.checks import as_floating
 from kanjax.nn import checks, pooling
 
 _METHODS = ("nearest", "linear", "cubic", "lanczos3", "lanczos5")
@@ -50,6 +51,7 @@ class Resize:
         """x (..., *spatial, channels) to (..., *shape, channels)."""
         spatial = len(self.shape)
         pooling.check_spatial(x, spatial)
+        x = as_floating(x)
         shape = (*x.shape[: -spatial - 1], *self.shape, x.shape[-1])
         return jax.image.resize(x, shape, self.method, antialias=self.antialias)
 

@@ -6,8 +6,14 @@ Novak, Sohl-Dickstein, Pennington 2019, arXiv 1902.06720 (closed forms, ensemble
 The loss is ``1 / (2 n outputs) |f - y|^2`` everywhere, half of the mean squared error:
 at a learning rate for :func:`kanjax.training.regression`, which has no half, twice the
 time passes a step.
+
+A kernel of repeated examples, of a linear model or of few parameters is singular. Its
+eigenvalues up to n eps of the largest are round-off, whatever their sign: along their
+eigenvectors outputs neither of train nor of test examples move, at any time, and what
+comes at infinity is least squares of least norm.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,6 +23,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from kanjax import linalg
 from kanjax.ntk.solving import as_matrix, regularise
 
 Predict = Callable[..., Any]
@@ -66,7 +73,8 @@ def mse_training(
     - with momentum m: the power t of the two-step recursion of heavy ball, ``v <- m v -
       learning_rate gradient``, ``f <- f + v``.
 
-    One eigendecomposition is made, here; each time then costs products.
+    One eigendecomposition is made, here; each time then costs products. Modes whose
+    eigenvalue is round-off do not move (see the module).
 
     Args:
         kernel: (n, n), the same for every output and zero between outputs, as of
@@ -101,18 +109,10 @@ def mse_training(
         )
     y = jnp.asarray(y)
     matrix, shared = as_matrix(kernel, y.shape)
-    matrix = regularise(matrix, diagonal_regularisation)
-    eigenvalues, vectors = jnp.linalg.eigh(matrix)
-    rates = learning_rate * eigenvalues / y.size
+    system = linalg.decompose(regularise(matrix, diagonal_regularisation))
+    left = functools.partial(_left, discrete, momentum)
+    learned = functools.partial(_learned, discrete, momentum)
     columns = (lambda f: f) if shared else (lambda f: f.reshape(-1, 1))
-
-    def left(t: ArrayLike) -> Array:
-        """What is left of the error along each eigenvector."""
-        if not discrete:
-            # Where the eigenvalue is 0, so is 0 times infinity.
-            product = jnp.where(rates > 0, jnp.where(rates > 0, rates, 1.0) * t, 0.0)
-            return jnp.exp(-product)
-        return _after_steps(rates, momentum, t)
 
     def outputs(
         t: ArrayLike,
@@ -121,14 +121,16 @@ def mse_training(
         kernel_test: Array | None = None,
     ) -> Outputs:
         error = -y if f_train is None else f_train - y
-        along = vectors.T @ columns(error)
-        remaining = left(t)[:, None]
-        train = y + (vectors @ (remaining * along)).reshape(y.shape)
+        time = jnp.asarray(t, system.values.dtype)
+        args = (jnp.asarray(learning_rate / y.size, time.dtype), time)
+        error = columns(error)
+        remaining = linalg.function_product(left, system, error, *args)
+        train = y + remaining.reshape(y.shape)
         if kernel_test is None:
             return Outputs(train, None)
         rows = kernel_test if shared else _rows(kernel_test, y.shape)
-        solved = vectors @ (_divided(remaining - 1, eigenvalues) * along)
-        change = (rows @ solved).reshape(-1, y.shape[1])
+        solved = linalg.function_product(learned, system, error, *args)
+        change = -(rows @ solved).reshape(-1, y.shape[1])
         return Outputs(train, change if f_test is None else f_test + change)
 
     return outputs
@@ -173,8 +175,8 @@ def ensemble(
             f"nngp {nngp.shape} and ntk {theta.shape} must both be (n, n), the kernels "
             "of one output."
         )
-    matrix = regularise(matrix, diagonal_regularisation)
-    eigenvalues, vectors = jnp.linalg.eigh(matrix)
+    system = linalg.decompose(regularise(matrix, diagonal_regularisation))
+    learned = functools.partial(_learned, False, 0.0)
     prior = regularise(nngp, diagonal_regularisation) if ntk is None else nngp
 
     def posterior(
@@ -188,10 +190,9 @@ def ensemble(
                 "ntk_test_train goes with ntk: give both, or neither for the NNGP."
             )
         across = nngp_test_train if ntk_test_train is None else ntk_test_train
-        rates = learning_rate * eigenvalues / y.size
-        product = jnp.where(rates > 0, jnp.where(rates > 0, rates, 1.0) * t, 0.0)
-        gain = _divided(-jnp.expm1(-product)[:, None], eigenvalues)
-        a = (across @ vectors) @ (gain * vectors.T)
+        time = jnp.asarray(t, system.values.dtype)
+        scale = jnp.asarray(learning_rate / y.size, time.dtype)
+        a = linalg.function_product(learned, system, across.T, scale, time).T
         mixed = a @ nngp_test_train.T
         covariance = nngp_test + a @ prior @ a.T - mixed - mixed.T
         return Posterior(a @ y, covariance)
@@ -217,7 +218,7 @@ def train(
 
     ``df/dt = -learning_rate Theta(., X) d loss(f(X), y) / d f(X)``; with momentum m,
     ``df/dt = v`` and ``dv/dt = (m - 1) v - learning_rate Theta grad`` where steps of
-    heavy ball are units of time. Needs diffrax (``pip install kanjax[ode]``).
+    heavy ball are units of time. By diffrax.
 
     Args:
         kernel: (n, n), or (n, n, outputs, outputs).
@@ -315,52 +316,94 @@ def time_to_learn(
     before the modes that only noise is in.
 
     Returns:
-        (n,), infinite where the eigenvalue is not positive.
+        (n,), infinite where the eigenvalue is round-off.
     """
-    eigenvalues = jnp.linalg.eigvalsh(kernel)[::-1]
+    eigenvalues = linalg.decompose(kernel).values[::-1]
     positive = eigenvalues > 0
     rate = learning_rate * jnp.where(positive, eigenvalues, 1.0)
     times = -jnp.log1p(-share) * kernel.shape[0] * outputs / rate
     return jnp.where(positive, times, jnp.inf)
 
 
-def _after_steps(rates: Array, momentum: float, t: ArrayLike) -> Array:
+def _left(
+    discrete: bool, momentum: float, values: Array, scale: Array, t: Array
+) -> Array:
+    """What is left at a time of the error along eigenvectors; all where values are 0.
+
+    Args:
+        values: eigenvalues; not positive ones are those of the null space.
+        scale: the learning rate over ``n outputs``.
+    """
+    if not discrete:
+        ends = jnp.isposinf(t)
+        limit = jnp.where(values > 0, 0.0, 1.0)
+        finite = jnp.exp(-scale * values * jnp.where(ends, 0.0, t))
+        return jnp.where(ends, limit, finite)
+    positive = values > 0
+    rates = scale * jnp.where(positive, values, 1.0)
+    return jnp.where(positive, _after_steps(rates, momentum, t), 1.0)
+
+
+def _learned(
+    discrete: bool, momentum: float, values: Array, scale: Array, t: Array
+) -> Array:
+    """``(1 - left) / eigenvalue``, and 0 in the null space."""
+    positive = values > 0
+    safe = jnp.where(positive, values, 1.0)
+    if discrete and momentum == 0:
+        # One less a power near 1 would lose digits.
+        rates = scale * safe
+        slow = jnp.minimum(rates, 0.5)
+        finite = -jnp.expm1(jnp.where(jnp.isposinf(t), 0.0, t) * jnp.log1p(-slow))
+        share = 1 - _after_steps(rates, momentum, t)
+        share = jnp.where((rates < 0.5) & ~jnp.isposinf(t), finite, share)
+    elif discrete:
+        share = 1 - _after_steps(scale * safe, momentum, t)
+    else:
+        ends = jnp.isposinf(t)
+        share = -jnp.expm1(-scale * safe * jnp.where(ends, 0.0, t))
+        share = jnp.where(ends, 1.0, share)
+    return jnp.where(positive, share / safe, 0.0)
+
+
+def _after_steps(rates: Array, momentum: float, t: Array) -> Array:
     """The factor that t steps put on the error along each eigenvector.
 
     Of heavy ball, the recursion ``e_(t+1) = (1 + m - r) e_t - m e_(t-1)`` from ``e_0 =
-    1``, ``e_1 = 1 - r``, whose closed form has the roots of its polynomial.
+    1``, ``e_1 = 1 - r``, whose closed form has the roots of its polynomial. Between
+    ``r = 0`` and ``2 (1 + m)`` both are below 1 in size.
     """
-    t = jnp.asarray(t, rates.dtype)
+    ends = jnp.isposinf(t)
+    steps = jnp.where(ends, 0.0, t)
     if momentum == 0:
-        return _power(1 - rates, t)
-    wide = jnp.result_type(rates, jnp.complex64)
-    half = ((1 + momentum - rates) / 2).astype(wide)
-    root = jnp.sqrt(half**2 - momentum)
-    # A double root would divide by zero: part the roots by a little.
-    tiny = jnp.finfo(rates.dtype).eps ** 0.5
-    root = jnp.where(jnp.abs(root) < tiny, tiny, root)
-    first, second = half + root, half - root
-    share = (1 - rates - second) / (2 * root)
-    left = share * _power(first, t) + (1 - share) * _power(second, t)
-    return jnp.where(jnp.isposinf(t) & (rates > 0), 0.0, jnp.real(left))
+        left = _power(1 - rates, steps)
+    else:
+        wide = jnp.result_type(rates, jnp.complex64)
+        half = ((1 + momentum - rates) / 2).astype(wide)
+        square = half**2 - momentum
+        # A double root would divide by zero: part the roots by a little.
+        tiny = jnp.finfo(rates.dtype).eps
+        root = jnp.sqrt(jnp.where(jnp.abs(square) < tiny, tiny, square))
+        first, second = half + root, half - root
+        share = (1 - rates - second) / (2 * root)
+        powers = _complex_power(first, steps), _complex_power(second, steps)
+        left = jnp.real(share * powers[0] + (1 - share) * powers[1])
+    converges = (rates > 0) & (rates < 2 * (1 + momentum))
+    return jnp.where(ends, jnp.where(converges, 0.0, jnp.inf), left)
 
 
 def _power(base: Array, t: Array) -> Array:
-    """``base^t`` for whole t at least 0, negative bases and infinite t included."""
+    """``base^t`` for whole t at least 0, negative bases included."""
     size, odd = jnp.abs(base), jnp.mod(t, 2) == 1
-    if jnp.iscomplexobj(base):
-        angle = jnp.where(jnp.isfinite(t), t, 0.0) * jnp.angle(base)
-        return size**t * jnp.exp(1j * angle)
-    return jnp.where((base < 0) & odd, -(size**t), size**t)
+    # The even power beside a plain factor, so that the slope at 0 is right.
+    even = jnp.where(odd, t - 1, t)
+    power = jnp.where(size > 0, size, 1.0) ** even
+    power = jnp.where((size > 0) | (even == 0), power, 0.0)
+    return jnp.where(odd, base * power, power)
 
 
-def _divided(numerator: Array, eigenvalues: Array) -> Array:
-    """Over the eigenvalues, and 0 where they are 0 or negative by round-off."""
-    floor = jnp.finfo(eigenvalues.dtype).eps * jnp.max(jnp.abs(eigenvalues))
-    positive = (eigenvalues > floor)[:, None]
-    return jnp.where(
-        positive, numerator / jnp.where(positive, eigenvalues[:, None], 1.0), 0.0
-    )
+def _complex_power(base: Array, t: Array) -> Array:
+    return jnp.abs(base) ** t * jnp.exp(1j * t * jnp.angle(base))
 
 
 def _rows(kernel: Array, shape: tuple[int, ...]) -> Array:

@@ -13,6 +13,7 @@ parameterization). Derived here after Jacot, Gabriel, Hongler 2018, arXiv 1806.0
 theorem 1, whose single activation is replaced by several functions.
 """
 
+import math
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -103,11 +104,22 @@ def _duals(
     functions = layer.functions
     q11, q12, q22 = jnp.broadcast_arrays(q11, q12, q22)
 
+    # The kinks of all functions are those of a sum with unlike weights.
+    def combine(u: Array) -> Array:
+        terms = (
+            math.cos(i + 1) * functions.function(i, u) for i in range(functions.size)
+        )
+        return sum(terms, start=jnp.zeros_like(u))
+
+    kinks = gaussian.find_kinks(combine)
+
     def add(total: Any, at: tuple[Array, Array]) -> tuple[Any, None]:
         index, variance = at
-        value, slope = gaussian.dual_by_quadrature(
-            lambda u: functions.function(index, u), q11, q12, q22
-        )
+        function = lambda u: functions.function(index, u)  # noqa: E731
+        if kinks:
+            value, slope = gaussian.dual_by_pieces(function, q11, q12, q22, kinks=kinks)
+        else:
+            value, slope = gaussian.dual_by_quadrature(function, q11, q12, q22)
         terms = variance * value, variance * slope, value
         return [t + new for t, new in zip(total, terms, strict=True)], None
 

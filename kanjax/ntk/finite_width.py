@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
+from kanjax import checks, linalg
 from kanjax.ntk import blocks, structured
 
 Params = Any
@@ -100,7 +101,7 @@ def empirical(
     """
     check_choice("outputs", outputs, OUTPUTS)
     check_choice("method", method, METHODS)
-    check_parameters(params)
+    checks.check_real(params, "params")
     blocks.check_batch_size(batch_size)
     params, x1, x2 = jax.tree.map(jnp.asarray, (params, x1, x2))
     sizes = [examples(x1, "x1")] * 2
@@ -161,7 +162,7 @@ def _product_block(
     """The kernel of two blocks of examples by products with its columns."""
     del same
     rows = jax.vmap(f, (None, 0))
-    _, push = jax.linearize(lambda p: rows(p, x1), params)
+    _, push = linalg.linearize(lambda p: rows(p, x1), params)
 
     def column(x: Any) -> Array:
         y, pull = jax.vjp(lambda p: f(p, x), params)
@@ -218,24 +219,6 @@ def examples(x: Any, name: str) -> int:
             f"its leaves have leading axes {sorted(sizes)}."
         )
     return sizes.pop()[0]
-
-
-def check_parameters(params: Params) -> None:
-    """Raise ``TypeError`` unless every leaf is a floating-point array."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    if not leaves:
-        raise ValueError("params has no leaves; there is nothing to differentiate in.")
-    for path, leaf in leaves:
-        dtype = getattr(leaf, "dtype", jnp.result_type(float))
-        if not hasattr(leaf, "dtype") and not isinstance(leaf, float):
-            dtype = type(leaf).__name__
-        elif jnp.issubdtype(dtype, jnp.floating):
-            continue
-        raise TypeError(
-            f"params at {jax.tree_util.keystr(path) or 'the root'} has dtype {dtype}; "
-            "the kernel is taken in floating-point parameters. Close over whatever is "
-            "not trained."
-        )
 
 
 def check_choice(name: str, value: Any, known: Sequence[str]) -> None:

@@ -138,12 +138,13 @@ def infinite(
             once for a ``nn.Masked``, whose network has the kernel.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> import jax.numpy as jnp, numpy as np
         >>> from kanjax import nn
         >>> kernel = infinite(nn.MLP((2, 512, 1), parameterization="ntk"))
         >>> x = jnp.array([[1.0, 1.0], [1.0, -1.0]])
-        >>> kernel(x).nngp.round(4).tolist()
-        [[2.0, 0.6366], [0.6366, 2.0]]
+        >>> print(np.asarray(kernel(x).nngp).round(4))
+        [[2.     0.6366]
+         [0.6366 2.    ]]
     """
     if isinstance(model, nn.Masked):
         raise ValueError(
@@ -190,6 +191,7 @@ def infinite(
     ) -> Kernel:
         blocks.check_batch_size(batch_size)
         first, second = inputs.read(model, x1, x2, mask1, mask2, diagonal)
+        inputs.check_fits(model, first)
         pairs = _needs_pairs(table, model, False)
         if batch_size is None:
             batch_size = inputs.batch_size(first, second, pairs, diagonal, mesh)

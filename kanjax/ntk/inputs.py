@@ -185,6 +185,26 @@ def _check_data(x1: Array, x2: Array | None, diagonal: bool) -> None:
         )
 
 
+def check_fits(model: Any, examples: Examples) -> None:
+    """Raise ``ValueError`` unless the network of finite width takes the examples.
+
+    Covariances know no widths, so that another number of features would give a kernel
+    without a word. Both sets are of one kind, so one is enough.
+    """
+    x = examples.x if examples.graph is None else (examples.x, examples.graph)
+
+    def finite(key: Array, x: Any) -> Array:
+        return model.apply(model.init(key), x)
+
+    try:
+        jax.eval_shape(finite, jax.random.key(0), x)
+    except (TypeError, ValueError) as error:
+        shape = examples.x.shape
+        raise ValueError(
+            f"x1 has shape {shape}, which the model does not take: {error}"
+        ) from error
+
+
 def _mask(name: str, mask: Any, x: Array) -> Array:
     shape = x.shape[:1] + _positions(x)
     mask = jnp.ones(shape, bool) if mask is None else jnp.asarray(mask)

@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from kanjax import checks, linalg
+
 Params = Any
 Apply = Callable[..., Array]
 
@@ -42,10 +44,12 @@ def taylor_expand(apply: Apply, params: Params, degree: int) -> Apply:
     nested forward mode: no Jacobian is formed.
 
     Raises:
+        TypeError: if a leaf of params is not of real floating point.
         ValueError: if degree is negative.
     """
     if degree < 0:
         raise ValueError(f"degree must be at least 0; got {degree}.")
+    checks.check_real(params, "params")
     origin = params
 
     def polynomial(params: Params, *args: Any, **kwargs: Any) -> Array:
@@ -64,4 +68,4 @@ def taylor_expand(apply: Apply, params: Params, degree: int) -> Apply:
 
 
 def _derivative(function: Callable[[Params], Array], step: Params):
-    return lambda p: jax.jvp(function, (p,), (step,))[1]
+    return lambda p: linalg.linearize(function, p)[1](step)

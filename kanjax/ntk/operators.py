@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from kanjax import linalg
+from kanjax import checks, linalg
 from kanjax.ntk import blocks, finite_width
 
 
@@ -50,7 +50,7 @@ def tangent_product(
         ``K + jitter I`` by ``linalg.trace_of(lambda x: jnp.log(x + jitter),
         linalg.lanczos_quadrature(product, v, key))``.
     """
-    finite_width.check_parameters(params)
+    checks.check_real(params, "params")
     finite_width.check_choice("outputs", outputs, ("trace", "full"))
     blocks.check_batch_size(batch_size)
     params, x1, x2 = jax.tree.map(jnp.asarray, (params, x1, x2))
@@ -105,7 +105,7 @@ def _push(
 
     def one(rows: Array) -> Array:
         part = blocks.take(x, rows)
-        return jax.jvp(lambda p: apply(p, part), (params,), (direction,))[1]
+        return linalg.linearize(lambda p: apply(p, part), params)[1](direction)
 
     rows = blocks.indices(n, size)
     if rows.shape[0] == 1:

@@ -150,6 +150,7 @@ def activation(
     return k.through(gaussian.dual(layer.function), lambda *q: share(*q).value)
 
 
+@functools.lru_cache(maxsize=128)
 def _times_slope(function: Callable[[Array], Array]) -> Callable[[Array], Array]:
     if gaussian.is_homogeneous(function):
         return function

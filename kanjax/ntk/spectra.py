@@ -12,8 +12,8 @@ class Spectrum(NamedTuple):
 
     Attributes:
         eigenvalues: (n,), descending.
-        condition_number: the largest over the smallest, infinite when round-off has
-            left the smallest at or below zero.
+        condition_number: the largest over the smallest, infinite when the smallest is
+            round-off: up to n eps of the largest.
         effective_rank: the exponential of the entropy of the eigenvalues normalised to
             sum one (Roy and Vetterli 2007, "The effective rank", EUSIPCO), between 1
             and n.
@@ -37,7 +37,8 @@ def spectrum(kernel: Array) -> Spectrum:
     """
     eigenvalues = jnp.linalg.eigvalsh(_as_matrix(kernel))[::-1]
     smallest = eigenvalues[-1]
-    positive = smallest > 0
+    eps = jnp.finfo(eigenvalues.dtype).eps
+    positive = smallest > eigenvalues.size * eps * eigenvalues[0]
     condition = jnp.where(
         positive, eigenvalues[0] / jnp.where(positive, smallest, 1.0), jnp.inf
     )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from kanjax import kan, landscape, ntk
+from kanjax import kan, landscape, ntk, symmetry
 from kanjax.data import Examples
 from kanjax.kan import symbolic
 from kanjax.model import Model
@@ -204,7 +204,7 @@ def losses_around(
         through = landscape.plane_through(
             on_batch, *(member(i) for i in chosen), points=points
         )
-    spec = landscape.permutation_spec(model)
+    spec = symmetry.permutation_spec(model)
     return Landscape(
         around,
         through,
@@ -213,6 +213,6 @@ def losses_around(
         landscape.barrier_matrix(
             on_batch,
             params,
-            align=lambda a, b: landscape.match_weights(spec, a, b).permuted,
+            align=lambda a, b: symmetry.match_weights(spec, a, b).permuted,
         ),
     )

@@ -49,25 +49,45 @@ def measure(task: str, output: Array, y: Array, scale: np.ndarray) -> dict[str, 
         y: (n, outputs) standardised values, or (n,) classes.
         scale: (outputs,), the target's units; not used in classification.
     """
-    return {name: float(v) for name, v in _measures(task, output, y, scale).items()}
+    unit, relative = _units(scale)
+    found = _measures(task, output, y, relative)
+    return {name: float(v) * _in(name, unit) for name, v in found.items()}
 
 
 def score(task: str, outputs: Array, y: Array, scale: np.ndarray) -> Scores:
     """The metrics of an ensemble; arguments as in :func:`measure`, outputs stacked."""
-    members = jax.vmap(lambda one: _measures(task, one, y, scale))(outputs)
+    unit, relative = _units(scale)
+    members = jax.vmap(lambda one: _measures(task, one, y, relative))(outputs)
     if task == "regression":
         mean = jnp.mean(outputs, axis=0)
-        spread, curve = _regression_spread(outputs, y, scale)
+        spread, curve = _regression_spread(outputs, y, relative)
     else:
         log_p = jax.nn.log_softmax(outputs, axis=-1)
         mean = jax.nn.logsumexp(log_p, axis=0) - jnp.log(len(log_p))
         spread, curve = _classification_spread(jnp.exp(log_p), y)
     return Scores(
-        {name: np.asarray(values).tolist() for name, values in members.items()},
+        {
+            name: (np.asarray(values, float) * _in(name, unit)).tolist()
+            for name, values in members.items()
+        },
         measure(task, mean, y, scale),
-        {name: float(value) for name, value in spread.items()},
+        {name: float(value) * _in(name, unit) for name, value in spread.items()},
         curve,
     )
+
+
+def _units(scale: np.ndarray) -> tuple[float, np.ndarray]:
+    """The largest of the targets' units, and all of them in that one.
+
+    Scores are made of numbers near 1, and given their units in double precision.
+    """
+    unit = float(np.max(scale, initial=0.0)) or 1.0
+    return unit, np.asarray(scale, float) / unit
+
+
+def _in(name: str, unit: float) -> float:
+    """What a score is multiplied with; most have no unit."""
+    return unit if name in ("RMSE", "MAE", "CRPS") else 1.0
 
 
 def _measures(

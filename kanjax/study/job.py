@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kanjax import data as data_
-from kanjax import kan, training
+from kanjax import files, kan, training
 from kanjax.model import Model, count_parameters
 from kanjax.study import analysis, baselines, evaluation, models, store
 from kanjax.study.config import Config, StudyError, check
@@ -137,7 +137,7 @@ def _open_folder(root: pathlib.Path | None, config: Config, clear: bool) -> None
     if clear and root.exists():
         shutil.rmtree(root)
     root.mkdir(parents=True, exist_ok=True)
-    store.write_json(root / "config.json", config.to_dict())
+    files.write_json(root / "config.json", config.to_dict())
 
 
 def _prepare(config: Config, key: jax.Array) -> data_.Prepared:

@@ -6,6 +6,7 @@ import math
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+from kanjax import files
 from kanjax.study import figures, store
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def write(study: store.Study, found: "Findings", root: pathlib.Path) -> pathlib.
             }
         )
     path = root / "report.html"
-    store.write_text(path, render(study, sections))
+    files.write_text(path, render(study, sections))
     return path
 
 
@@ -52,7 +53,7 @@ def render(study: store.Study, sections: dict[str, list[dict[str, Any]]]) -> str
     environment.filters["number"] = number
     environment.filters["mean"] = _mean
     environment.filters["spread"] = _spread
-    metrics = store.plain(study.metrics)
+    metrics = files.to_json(study.metrics)
     return environment.get_template("report.html.jinja").render(
         config=study.config,
         data=study.data,

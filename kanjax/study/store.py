@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
 from kanjax import data as data_
-from kanjax import training
+from kanjax import files, training
 from kanjax.model import Model
 from kanjax.study import evaluation, models
 from kanjax.study.config import Config, StudyError
@@ -88,18 +87,6 @@ def outputs_of(data: data_.Prepared) -> int:
     return len(data.target_names)
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
-    """Write JSON whole or not at all; numbers that are not finite become null."""
-    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    draft = path.with_name(path.name + ".draft")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
-
-
 def read_config(directory: pathlib.Path) -> Config:
     """The config of a study's folder.
 
@@ -118,9 +105,8 @@ def save(study: Study, directory: pathlib.Path) -> None:
     }
     for part, rows in zip(PARTS, study.data.split.rows, strict=True):
         arrays[f"{part}_rows"] = np.asarray(rows)
-    draft = directory / "data.draft.npz"
-    np.savez_compressed(draft, **arrays)
-    os.replace(draft, directory / "data.npz")
+    with files.replacing(directory / "data.npz") as file:
+        np.savez_compressed(file, **arrays)
     described = {
         "task": study.data.task,
         "feature_names": study.data.feature_names,
@@ -129,13 +115,13 @@ def save(study: Study, directory: pathlib.Path) -> None:
         "name": study.data.name,
         "preprocessor": study.data.preprocessor.to_dict(),
     }
-    write_json(directory / "data.json", described)
+    files.write_json(directory / "data.json", described)
     training.checkpoint.save(
         directory / "checkpoint" / "ensemble",
         {"params": study.params, "initial_params": study.initial_params},
         metadata={"config": study.config.to_dict()},
     )
-    write_json(directory / "metrics.json", study.metrics)
+    files.write_json(directory / "metrics.json", study.metrics)
 
 
 def load(directory: str | os.PathLike[str]) -> Study:
@@ -202,18 +188,3 @@ def _read_json(path: pathlib.Path) -> Any:
         ) from None
     except (OSError, ValueError) as error:
         raise StudyError(f"{path} is damaged: {error}.") from None
-
-
-def plain(value: Any) -> Any:
-    """The value in terms of JSON."""
-    if isinstance(value, dict):
-        return {str(name): plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
-    if isinstance(value, np.ndarray | Array):
-        return plain(np.asarray(value).tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

@@ -66,6 +66,10 @@ class State(NamedTuple):
     best: Params
     best_loss: Float[Array, " members"] | None
     unimproved: Int[Array, " members"]
+    model_state: Any = None
+    """The model's own state, or None; the next two belong to previous and best."""
+    previous_model_state: Any = None
+    best_model_state: Any = None
 
 
 class Report(NamedTuple):
@@ -79,11 +83,16 @@ class Report(NamedTuple):
 
 
 @jax.jit
-def chosen(state: State) -> Params:
-    """The best parameters of each member; the current ones if there are none."""
+def chosen(state: State) -> tuple[Params, Any]:
+    """The best parameters of each member and their model's state.
+
+    The current ones if there are none.
+    """
+    last = state.params, state.model_state
     if state.best_loss is None:
-        return state.params
-    return _select(state.counts.best_step >= 0, state.best, state.params)
+        return last
+    best = state.best, state.best_model_state
+    return _select(state.counts.best_step >= 0, best, last)
 
 
 @jax.jit
@@ -93,11 +102,13 @@ def first(tree: Any) -> Any:
 
 
 @functools.partial(jax.jit, static_argnames=("program", "examples"))
-def initial(program: Program, params: Params, examples: int) -> State:
+def initial(
+    program: Program, params: Params, examples: int, model_state: Any = None
+) -> State:
     """The state before the first step."""
     members = program.members
     # Weakly typed leaves would turn strong after a step and compile it once more.
-    params = jax.tree.map(lambda p: lax.convert_element_type(p, p.dtype), params)
+    params, model_state = jax.tree.map(_strong, (params, model_state))
     order = None
     if program.batch_size is not None:
         rows = 1 if program.shared_batches else members
@@ -114,6 +125,9 @@ def initial(program: Program, params: Params, examples: int) -> State:
         best=params if validated else None,
         best_loss=jnp.full(members, jnp.inf) if validated else None,
         unimproved=zeros,
+        model_state=model_state,
+        previous_model_state=model_state,
+        best_model_state=model_state if validated else None,
     )
     return _constrain(program, state)
 
@@ -168,14 +182,16 @@ def _step(
     batch, axis, order = _batch(program, state, data, streams[:, 0])
     keys = jax.vmap(jax.random.fold_in, (0, None))(streams[:, 1], state.step)
     take = functools.partial(_member_step, program)
-    value, metrics, params, opt_state, sound = _over_members(
-        take, program.members, (0, 0, axis, 0)
-    )(state.params, state.opt_state, batch, keys)
+    value, metrics, params, opt_state, model_state, sound = _over_members(
+        take, program.members, (0, 0, 0, axis, 0)
+    )(state.params, state.opt_state, state.model_state, batch, keys)
 
     ok = active & sound
-    # A loss that is not finite condemns the parameters it was computed at.
+    # A loss that is not finite condemns the parameters it was computed at, and the
+    # state that came with them.
     back = active & ~jnp.isfinite(value)
     kept = _select(back, state.previous, state.params)
+    kept_model_state = _select(back, state.previous_model_state, state.model_state)
     new = state._replace(
         step=state.step + 1,
         params=_select(ok, params, kept),
@@ -186,29 +202,43 @@ def _step(
             updates=state.counts.updates + ok,
             diverged=jnp.where(active & ~sound, state.step, state.counts.diverged),
         ),
+        model_state=_select(ok, model_state, kept_model_state),
+        previous_model_state=_select(ok, state.model_state, state.previous_model_state),
     )
     record = _mask(active, (value, metrics))
     return _constrain(program, new), record
 
 
 def _member_step(
-    program: Program, params: Params, opt_state: Any, batch: Any, key: Array
-) -> tuple[Array, dict[str, Array], Params, Any, Array]:
-    def value_and_metrics(p: Params) -> tuple[Array, dict[str, Array]]:
-        return losses.value_and_metrics(program.loss, p, batch, key)
+    program: Program,
+    params: Params,
+    opt_state: Any,
+    model_state: Any,
+    batch: Any,
+    key: Array,
+) -> tuple[Array, dict[str, Array], Params, Any, Any, Array]:
+    def value_and_rest(p: Params) -> tuple[Array, tuple[dict[str, Array], Any]]:
+        value, metrics, after = losses.value_metrics_and_state(
+            program.loss, p, batch, key, model_state
+        )
+        return value, (metrics, after)
 
-    (value, metrics), grad = jax.value_and_grad(value_and_metrics, has_aux=True)(params)
+    (value, (metrics, new_model_state)), grad = jax.value_and_grad(
+        value_and_rest, has_aux=True
+    )(params)
     updates, opt_state = program.optimizer.update(
         grad,
         opt_state,
         params,
         value=value,
         grad=grad,
-        value_fn=lambda p: value_and_metrics(p)[0],
+        value_fn=lambda p: value_and_rest(p)[0],
     )
     params = optax.apply_updates(params, updates)
     sound = jnp.isfinite(value) & _all_finite(grad) & _all_finite(params)
-    return value, metrics, params, opt_state, sound
+    if any(map(_is_inexact, jax.tree.leaves(new_model_state))):
+        sound = sound & _all_finite(new_model_state)
+    return value, metrics, params, opt_state, new_model_state, sound
 
 
 def _batch(
@@ -265,13 +295,16 @@ def _validate(
 ) -> tuple[State, Array, dict[str, Array]]:
     """Score the members that trained in this stretch; keep the best, stop the idle."""
 
-    def score(params: Params) -> tuple[Array, dict[str, Array]]:
+    def score(params: Params, model_state: Any) -> tuple[Array, dict[str, Array]]:
         assert program.validation_loss is not None
-        return losses.value_and_metrics(
-            program.validation_loss, params, validation, None
-        )
+        # Without a key it is not training; what becomes of the state is let go.
+        return losses.value_metrics_and_state(
+            program.validation_loss, params, validation, None, model_state
+        )[:2]
 
-    value, metrics = _over_members(score, program.members)(state.params)
+    value, metrics = _over_members(score, program.members)(
+        state.params, state.model_state
+    )
     assert state.best_loss is not None
     improved = began & (value < state.best_loss)
     unimproved = jnp.where(improved, 0, state.unimproved + began)
@@ -287,6 +320,7 @@ def _validate(
         best=_select(improved, state.params, state.best),
         best_loss=_select(improved, value, state.best_loss),
         unimproved=unimproved,
+        best_model_state=_select(improved, state.model_state, state.best_model_state),
     )
     value, metrics = _mask(began, (value, metrics))
     return _constrain(program, state), value, metrics
@@ -346,5 +380,15 @@ def _blank(dtype: Any) -> float | int:
 
 
 def _all_finite(tree: Any) -> Bool[Array, ""]:
-    leaves = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
-    return jnp.all(jnp.stack(leaves))
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if _is_inexact(leaf)]
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+
+
+def _is_inexact(leaf: Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+def _strong(leaf: Array) -> Array:
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):
+        return leaf
+    return lax.convert_element_type(leaf, leaf.dtype)

@@ -31,6 +31,7 @@ def fit(
     steps: int,
     batch_size: int | None = None,
     key: Array,
+    state: Any = None,
     validation: Any = None,
     validation_loss: losses.Loss | None = None,
     patience: int | None = None,
@@ -48,7 +49,8 @@ def fit(
     Args:
         loss: ``loss(params, batch, key) -> scalar`` or ``(scalar, metrics)``, with
             ``metrics`` a dict of arrays. Traced once a function object: what it reads
-            from outside must not change between fits.
+            from outside must not change between fits. With ``state``, ``loss(params,
+            batch, key, state) -> (scalar, metrics, new state)``.
         params: a pytree of floating-point arrays.
         data: a pytree of arrays with a leading example axis; ``None`` if the loss
             draws its own batches from the key.
@@ -61,8 +63,12 @@ def fit(
             at the end of an epoch is dropped till the next shuffle. ``None``: all
             examples at every step.
         key: drives the order of the examples and the ``key`` of the loss.
+        state: the state of the model before the first step, such as
+            ``net.initial_state()``, which every step hands to the next; None for a
+            model without. ``result.state`` belongs to ``result.params``.
         validation: what the validation loss is evaluated on, before the first step and
-            after every ``evaluate_every``, with ``key=None``.
+            after every ``evaluate_every``, with ``key=None``: so ready losses use the
+            running statistics. The state that comes out is let go.
         validation_loss: like ``loss``, which it defaults to.
         patience: stop after so many evaluations in a row without a new minimum.
         evaluate_every: steps between evaluations. The program does not look up in
@@ -112,6 +118,7 @@ def fit(
         jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], params),
         data,
         keys=jnp.reshape(inputs.typed(key), (1,)),
+        state=jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], state),
         single=True,
         shared_batches=False,
         optimizer=optimizer,
@@ -142,6 +149,7 @@ def fit_ensemble(
     steps: int,
     batch_size: int | None = None,
     key: Array,
+    state: Any = None,
     shared_batches: bool = False,
     validation: Any = None,
     validation_loss: losses.Loss | None = None,
@@ -167,6 +175,8 @@ def fit_ensemble(
         params: as for :func:`fit`, with a leading member axis on every leaf.
         data: shared by the members.
         key: one key, which is split over the members, or (members,) keys.
+        state: as for :func:`fit`, with a leading member axis on every leaf, such as
+            ``jax.vmap(lambda key: net.initial_state())(keys)``.
         shared_batches: whether all members see the examples in member 0's order.
 
     All else, and what is raised, is as for :func:`fit`; results have a leading member
@@ -177,11 +187,13 @@ def fit_ensemble(
     """
     inputs.check_params(params)
     members = inputs.leading(params, "params", "member")
+    inputs.check_state(state, members)
     return _fit(
         loss,
         params,
         data,
         keys=inputs.member_keys(key, members),
+        state=state,
         single=False,
         shared_batches=shared_batches,
         optimizer=optimizer,
@@ -208,6 +220,7 @@ def _fit(
     data: Any,
     *,
     keys: Array,
+    state: Any,
     single: bool,
     shared_batches: bool,
     optimizer: Optimizer,
@@ -229,6 +242,10 @@ def _fit(
     """The one training core: members along the leading axis of ``params``."""
     examples = inputs.leading(data, "data", "example") if jax.tree.leaves(data) else 0
     validated = validation is not None or validation_loss is not None
+    member, its_state = jax.tree.map(lambda leaf: leaf[0], (params, state))
+    losses.check_data(loss, member, data, its_state)
+    if validation is not None:
+        losses.check_data(validation_loss or loss, member, validation, its_state)
     inputs.check_counts(steps=steps, evaluate_every=evaluate_every)
     inputs.check_optional(batch_size, patience, checkpoint_every, examples, validated)
     inputs.check_checkpoint(checkpoint, resume)
@@ -257,7 +274,7 @@ def _fit(
         }
     problem = loop.Problem(
         program,
-        *_placed(program, params, data, validation, key_data),
+        *_placed(program, params, state, data, validation, key_data),
         examples=examples,
         steps=steps,
         evaluate_every=evaluate_every,
@@ -275,17 +292,25 @@ def _fit(
 
 
 def _placed(
-    program: compiled.Program, params: Params, data: Any, validation: Any, keys: Array
-) -> tuple[Params, Any, Any, Array]:
+    program: compiled.Program,
+    params: Params,
+    state: Any,
+    data: Any,
+    validation: Any,
+    keys: Array,
+) -> tuple[Params, Any, Any, Any, Array]:
     """The arguments of the program on its mesh, if it has one."""
-    params, data, validation = jax.tree.map(jnp.asarray, (params, data, validation))
+    params, state, data, validation = jax.tree.map(
+        jnp.asarray, (params, state, data, validation)
+    )
     mesh = program.mesh
     if mesh is None:
-        return params, data, validation, keys
+        return params, state, data, validation, keys
     # Minibatches are drawn from the whole data, and spread when drawn.
     axis = sharding.BATCH if program.batch_size is None else None
     return (
         sharding.shard_members(params, mesh),
+        sharding.shard_members(state, mesh),
         sharding.place(data, mesh, axis),
         sharding.replicate(validation, mesh),
         sharding.replicate(keys, mesh),

@@ -53,6 +53,18 @@ def leading(tree: Any, name: str, axis: str) -> int:
     return length
 
 
+def check_state(state: Any, members: int) -> None:
+    """The leaves of an ensemble's state, if it has any, have its member axis."""
+    if not jax.tree.leaves(state):
+        return
+    came = leading(state, "state", "member")
+    if came != members:
+        raise ValueError(
+            f"state has {came} members and params {members}; give each member its own, "
+            "e.g. jax.vmap(lambda key: net.initial_state())(keys)."
+        )
+
+
 def check_params(params: Params) -> None:
     """All leaves are floating point, and there is one at least."""
     leaves = jax.tree.leaves_with_path(params)

@@ -47,12 +47,16 @@ def minimise(
             lambda v, like: jnp.asarray(v, like.dtype), unravel(flat), params
         )
 
+    # The solver's tolerances are of losses near 1; in other units it would not begin.
+    first = float(value_and_gradient(loss, params, batch)[0])
+    unit = abs(first) if np.isfinite(first) and first else 1.0
     worst = -np.inf
 
     def evaluate(flat: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal worst
         value, found = value_and_gradient(loss, typed(flat), batch)
-        gradient, _ = to_vector(jax.device_get(found))
+        value = float(value) / unit
+        gradient = to_vector(jax.device_get(found))[0] / unit
         if np.isfinite(value) and np.all(np.isfinite(gradient)):
             worst = max(worst, float(value))
             return float(value), gradient

@@ -30,6 +30,7 @@ class Problem:
 
     program: compiled.Program
     params: Any
+    model_state: Any
     data: Any
     validation: Any
     key_data: Array
@@ -151,7 +152,9 @@ def _advance(
 
 def _start(problem: Problem) -> tuple[Run, Log]:
     """A new run, its initial parameters evaluated, or the one in the checkpoint."""
-    state = compiled.initial(problem.program, problem.params, problem.examples)
+    state = compiled.initial(
+        problem.program, problem.params, problem.examples, problem.model_state
+    )
     if problem.resume and checkpoints.exists(problem.checkpoint or ""):
         return _restore(problem, state)
     state, report = _advance(problem, state, 0)
@@ -238,13 +241,13 @@ def _tell(problem: Problem, run: Run, log: Log, watchers: Sequence[Watcher]) -> 
     scores = None
     if run.evaluations:
         scores = log.evaluations[_LOSS][run.evaluations - 1]
-    params = run.state.params
+    params, model_state = run.state.params, run.state.model_state
     if problem.single:
-        params = compiled.first(params)
+        params, model_state = compiled.first((params, model_state))
         loss, scores = jax.tree.map(lambda a: a[0], (loss, scores))
     training = int(np.sum(run.counts.training))
     event = reports.Progress(
-        run.done, problem.steps, loss, scores, training, members, params
+        run.done, problem.steps, loss, scores, training, members, params, model_state
     )
     for watcher in watchers:
         watcher(event)
@@ -257,7 +260,7 @@ def _result(problem: Problem, run: Run, log: Log) -> results.Fit:
     )
     counts: Any = run.counts
     best_step = np.where(counts.best_step >= 0, counts.best_step, counts.updates)
-    params = compiled.chosen(state), state.params
+    params = compiled.chosen(state), (state.params, state.model_state)
     measured: Any = steps, scores, (counts.updates, best_step, *counts[1:3])
     if problem.single:
         params = compiled.first(params)
@@ -271,8 +274,9 @@ def _result(problem: Problem, run: Run, log: Log) -> results.Fit:
         validation_metrics=scores,
         evaluated_at=arrays["evaluated_at"].copy(),
     )
-    best, last = params
-    return results.Fit(best, last, history, updates, best_step, stopped, diverged)
+    (best, best_state), (last, last_state) = params
+    counted = updates, best_step, stopped, diverged
+    return results.Fit(best, last, history, *counted, best_state, last_state)
 
 
 def _warn(problem: Problem, fit: results.Fit) -> None:

@@ -4,19 +4,27 @@ All are pure functions ``score(y, predicted)`` of arrays, targets first, and giv
 scalar (:func:`coverage`: one a level). The score of each member of an ensemble is
 ``jax.vmap(score, (None, 0))(y, predictions)``.
 
+Units and offsets of targets do not matter: squares are of differences over the largest
+of them, and numpy arrays of double precision lose their mean before they are cut to
+single. Of classifiers with one output, scores (..., 1) are the logit of class 1, and
+probabilities (..., 1) are its probability.
+
 Sources: Brier score and calibration error: Guo, Pleiss, Sun, Weinberger (2017),
 arXiv:1706.04599; CRPS: Gneiting and Raftery, JASA 102 (2007) 359-378; fair CRPS and
 spread-error ratio: Fortin et al., J. Hydrometeorology 15 (2014) 1708-1713.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
+
+from kanjax import checks
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 
@@ -35,13 +43,13 @@ class Uncertainty(NamedTuple):
 
 def mse(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
     """The mean squared error over all entries; shapes must be equal."""
-    y, prediction = _same_shape(y, prediction)
-    return jnp.mean((prediction - y) ** 2)
+    return jnp.square(rmse(y, prediction))
 
 
 def rmse(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
     """The root of the mean squared error over all entries; shapes must be equal."""
-    return jnp.sqrt(mse(y, prediction))
+    y, prediction = _same_shape(y, prediction)
+    return _root_mean_square(prediction - y)
 
 
 def mae(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
@@ -59,19 +67,24 @@ def r2_score(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
         prediction: of the same shape.
     """
     y, prediction = _same_shape(y, prediction)
-    residual = jnp.sum((prediction - y) ** 2, axis=0)
-    total = jnp.sum((y - jnp.mean(y, axis=0, keepdims=True)) ** 2, axis=0)
-    varies = total > 0
+    # Less the first first: equal targets leave exact zeros, and offsets no round-off.
+    moved = y - y[:1]
+    moved = moved - jnp.mean(moved, axis=0, keepdims=True)
+    unit = jax.lax.stop_gradient(jnp.max(jnp.abs(moved), axis=0))
+    varies = jnp.any(y != y[:1], axis=0) & (unit > 0)
+    unit = jnp.where(varies, unit, 1)
+    residual = jnp.sum(((prediction - y) / unit) ** 2, axis=0)
+    total = jnp.sum((moved / unit) ** 2, axis=0)
     score = 1 - residual / jnp.where(varies, total, 1)
-    constant = jnp.where(residual > 0, 0.0, 1.0)
-    return jnp.mean(jnp.where(varies, score, constant))
+    exact = jnp.all(prediction == y, axis=0)
+    return jnp.mean(jnp.where(varies, score, exact.astype(score.dtype)))
 
 
 def accuracy(
     labels: Int[Array, "..."], scores: Float[Array, "... classes"]
 ) -> Float[Array, ""]:
     """The fraction of examples whose label has the highest score or logit."""
-    labels, scores = _labelled(labels, scores)
+    labels, scores = _labelled(labels, scores, two_logits)
     return jnp.mean(jnp.argmax(scores, axis=-1) == labels, dtype=scores.dtype)
 
 
@@ -82,7 +95,7 @@ def f1_score(
 
     It is 0 where the class neither occurs nor is predicted.
     """
-    labels, scores = _labelled(labels, scores)
+    labels, scores = _labelled(labels, scores, two_logits)
     true = labels == positive
     predicted = jnp.argmax(scores, axis=-1) == positive
     claims = jnp.sum(true) + jnp.sum(predicted)
@@ -93,7 +106,7 @@ def macro_f1(
     labels: Int[Array, "..."], scores: Float[Array, "... classes"]
 ) -> Float[Array, ""]:
     """The F1 score averaged over the classes that occur or are predicted."""
-    labels, scores = _labelled(labels, scores)
+    labels, scores = _labelled(labels, scores, two_logits)
     classes = jnp.arange(scores.shape[-1])
     true = jnp.ravel(labels)[:, None] == classes[None]
     predicted = jnp.ravel(jnp.argmax(scores, axis=-1))[:, None] == classes[None]
@@ -113,7 +126,7 @@ def negative_log_likelihood(
         log_probabilities: (..., classes), e.g. ``jax.nn.log_softmax(logits)``, or
             ``logsumexp`` over members of that less ``log(members)`` for an ensemble.
     """
-    labels, log_p = _labelled(labels, log_probabilities)
+    labels, log_p = _labelled(labels, log_probabilities, _two_log_probabilities)
     chosen = jnp.take_along_axis(log_p, labels[..., None], axis=-1)
     return -jnp.mean(chosen)
 
@@ -122,7 +135,7 @@ def brier_score(
     labels: Int[Array, "..."], probabilities: Float[Array, "... classes"]
 ) -> Float[Array, ""]:
     """The mean squared distance of the probabilities from the one-hot label, 0 to 2."""
-    labels, p = _labelled(labels, probabilities)
+    labels, p = _labelled(labels, probabilities, _two_probabilities)
     target = jax.nn.one_hot(labels, p.shape[-1], dtype=p.dtype)
     return jnp.mean(jnp.sum((p - target) ** 2, axis=-1))
 
@@ -143,7 +156,7 @@ def expected_calibration_error(
     """
     if bins < 1:
         raise ValueError(f"bins is {bins}; it must be 1 or more.")
-    labels, p = _labelled(labels, probabilities)
+    labels, p = _labelled(labels, probabilities, _two_probabilities)
     confidence = jnp.ravel(jnp.max(p, axis=-1))
     hit = jnp.ravel(jnp.argmax(p, axis=-1) == labels).astype(confidence.dtype)
     index = jnp.clip(jnp.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
@@ -155,7 +168,7 @@ def predictive_uncertainty(
     probabilities: Float[Array, "members ... classes"],
 ) -> Uncertainty:
     """Entropy of the mean prediction, and the members' disagreement within it."""
-    p = jnp.asarray(probabilities)
+    p = _two_probabilities(_real(probabilities))
     total = jnp.sum(jax.scipy.special.entr(jnp.mean(p, axis=0)), axis=-1)
     expected = jnp.mean(jnp.sum(jax.scipy.special.entr(p), axis=-1), axis=0)
     return Uncertainty(total, jnp.maximum(total - expected, 0))
@@ -167,7 +180,8 @@ def gaussian_negative_log_likelihood(
     """The mean of ``-log N(y; mean, std^2)`` in nats; equal shapes, ``std > 0``."""
     y, mean = _same_shape(y, mean)
     y, std = _same_shape(y, std, "std")
-    return -jnp.mean(jax.scipy.stats.norm.logpdf(y, mean, std))
+    z = (y - mean) / std
+    return jnp.mean(jnp.square(z) / 2 + jnp.log(std)) + 0.5 * jnp.log(2 * jnp.pi)
 
 
 def crps_gaussian(y: ArrayLike, mean: ArrayLike, std: ArrayLike) -> Float[Array, ""]:
@@ -259,8 +273,37 @@ def spread_error_ratio(
     """
     y, p = _ensemble(y, predictions)
     members = p.shape[0]
-    variance = jnp.mean(jnp.var(p, axis=0, ddof=1))
-    return jnp.sqrt((members + 1) / members * variance) / rmse(y, jnp.mean(p, axis=0))
+    moved = p - y[None]
+    spread = moved - jnp.mean(moved, axis=0, keepdims=True)
+    error = _root_mean_square(jnp.mean(moved, axis=0))
+    return (
+        (members + 1) ** 0.5 / (members - 1) ** 0.5 * _root_mean_square(spread) / error
+    )
+
+
+def two_logits(scores: Float[Array, "... classes"]) -> Float[Array, "... classes"]:
+    """Logits (..., 2) for one of them, (..., 1): softmax is then its sigmoid."""
+    if scores.shape[-1:] != (1,):
+        return scores
+    return jnp.concatenate([jnp.zeros_like(scores), scores], axis=-1)
+
+
+def _two_probabilities(p: Array) -> Array:
+    return p if p.shape[-1:] != (1,) else jnp.concatenate([1 - p, p], axis=-1)
+
+
+def _two_log_probabilities(log_p: Array) -> Array:
+    if log_p.shape[-1:] != (1,):
+        return log_p
+    return jnp.concatenate([jnp.log(-jnp.expm1(log_p)), log_p], axis=-1)
+
+
+def _root_mean_square(x: Array) -> Float[Array, ""]:
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x)))
+    unit = jnp.where(largest > 0, largest, 1)
+    square = jnp.mean(jnp.square(x / unit))
+    zero = square == 0
+    return jnp.where(zero, 0.0, unit * jnp.sqrt(jnp.where(zero, 1.0, square)))
 
 
 def _real(x: ArrayLike) -> Array:
@@ -268,24 +311,43 @@ def _real(x: ArrayLike) -> Array:
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
+def _shift(y: ArrayLike) -> Any:
+    """What to take off before double precision is cut: each output's mean."""
+    if not isinstance(y, np.ndarray | np.generic | float | list | tuple):
+        return 0.0
+    array, wide = np.asarray(y), jnp.result_type(float)
+    if array.dtype != np.float64 or array.size == 0 or wide == np.float64:
+        return 0.0
+    return np.mean(array, axis=0, keepdims=True) if array.ndim else array
+
+
+def _less(x: ArrayLike, shift: Any) -> Array:
+    plain = isinstance(shift, float) or isinstance(x, jax.Array)
+    return (
+        _real(x) - jnp.asarray(shift, float) if plain else _real(np.asarray(x) - shift)
+    )
+
+
 def _same_shape(
     y: ArrayLike, other: ArrayLike, name: str = "prediction"
 ) -> tuple[Array, Array]:
-    y, other = _real(y), _real(other)
-    if y.shape != other.shape:
+    if jnp.shape(y) != jnp.shape(other):
         raise ValueError(
-            f"y has shape {y.shape} and the {name} {other.shape}: they must be equal, "
-            "or the difference would be broadcast."
+            f"y has shape {jnp.shape(y)} and the {name} {jnp.shape(other)}: they must "
+            "be equal, or the difference would be broadcast."
         )
+    shift = _shift(y) if name != "std" else 0.0
+    y, other = _less(y, shift), _less(other, shift)
     if y.size == 0:
         raise ValueError("y is empty; there is nothing to score.")
     return y, other
 
 
-def _labelled(labels: ArrayLike, scores: ArrayLike) -> tuple[Array, Array]:
-    labels, scores = jnp.asarray(labels), _real(scores)
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise TypeError(f"labels must be integers, got {labels.dtype}.")
+def _labelled(
+    labels: ArrayLike, scores: ArrayLike, two: Callable[[Array], Array]
+) -> tuple[Array, Array]:
+    labels, scores = jnp.asarray(labels), two(_real(scores))
+    checks.check_labels(labels, scores.shape[-1])
     if labels.shape != scores.shape[:-1]:
         raise ValueError(
             f"labels have shape {labels.shape} and scores {scores.shape}: scores must "
@@ -295,7 +357,8 @@ def _labelled(labels: ArrayLike, scores: ArrayLike) -> tuple[Array, Array]:
 
 
 def _ensemble(y: ArrayLike, predictions: ArrayLike) -> tuple[Array, Array]:
-    y, p = _real(y), _real(predictions)
+    shift = _shift(y)
+    y, p = _less(y, shift), _less(predictions, shift)
     if p.shape[1:] != y.shape:
         raise ValueError(
             f"y has shape {y.shape} and the predictions {p.shape}: predictions must "

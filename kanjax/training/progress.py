@@ -19,6 +19,7 @@ class Progress(NamedTuple):
         members: members in all.
         params: the current parameters. Without member axis (like ``loss`` and
             ``validation_loss``) under ``fit``.
+        state: the model's current state; None if the fit has none.
     """
 
     step: int
@@ -28,6 +29,7 @@ class Progress(NamedTuple):
     training: int
     members: int
     params: Any
+    state: Any = None
 
 
 def describe(event: Progress) -> str:

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 Params = Any
+State = Any
 
 
 class History(NamedTuple):
@@ -39,6 +40,8 @@ class Fit(NamedTuple):
         stopped: (members,) whether patience ended the training early.
         diverged: (members,) the step whose loss, gradient or update was not finite, so
             that training ended there; -1 if none.
+        state: the model's state that belongs to ``params``; None if the fit has none.
+        final_state: the one that belongs to ``final_params``.
     """
 
     params: Params
@@ -48,6 +51,8 @@ class Fit(NamedTuple):
     best_step: np.ndarray
     stopped: np.ndarray
     diverged: np.ndarray
+    state: State | None = None
+    final_state: State | None = None
 
     @property
     def members(self) -> int:
@@ -78,13 +83,29 @@ class Fit(NamedTuple):
             IndexError: if there is no such member.
             TypeError: if this is no ensemble.
         """
+        return self._of_member(index, self.params, "params")
+
+    def member_state(self, index: int) -> State | None:
+        """Take the model's state of one member of an ensemble.
+
+        Args:
+            index: of the member.
+
+        Raises:
+            IndexError: if there is no such member.
+            TypeError: if this is no ensemble.
+        """
+        return self._of_member(index, self.state, "state")
+
+    def _of_member(self, index: int, tree: Any, name: str) -> Any:
         if np.ndim(self.steps) == 0:
-            raise TypeError("this is a fit of one network; its parameters are .params.")
+            what = {"params": "parameters are", "state": "state is"}[name]
+            raise TypeError(f"this is a fit of one network; its {what} .{name}.")
         if not -self.members <= index < self.members:
             raise IndexError(
                 f"member {index} does not exist; the ensemble has {self.members}."
             )
-        return jax.tree.map(lambda leaf: leaf[index], self.params)
+        return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
 class Interrupted(KeyboardInterrupt):

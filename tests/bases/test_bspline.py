@@ -150,3 +150,17 @@ def test_outside_the_grid_the_splines_vanish():
 def test_bad_input(arguments, words):
     with pytest.raises(ValueError, match=words):
         bases.BSpline(**arguments)
+
+
+def test_knots_that_do_not_fit_are_refused():
+    with pytest.raises(
+        ValueError, match=r"shape \(9,\); for intervals=5 and degree=3.*12"
+    ):
+        bases.BSpline(knots=jnp.linspace(-1, 1, 9))
+    falling = bases.BSpline(knots=jnp.linspace(1, -1, 12))
+    with pytest.raises(ValueError, match="knots decrease"):
+        falling(jnp.zeros(3))
+    with pytest.raises(ValueError, match="knots decrease"):
+        jax.jit(lambda x: falling(x))(jnp.zeros(3))
+    # Arithmetic on models as pytrees goes through.
+    jax.tree.map(jnp.negative, falling)

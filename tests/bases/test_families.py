@@ -267,3 +267,14 @@ class TestInterface:
 def test_bad_input(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+@pytest.mark.parametrize("basis", FAMILIES, ids=repr)
+def test_integers_are_taken_as_real_numbers(basis):
+    whole = jnp.array([[-1], [0], [1], [2]])
+    expected = basis(whole.astype(float))
+    np.testing.assert_allclose(basis(whole), expected, rtol=1e-6, atol=1e-6)
+    for i in range(basis.size):
+        np.testing.assert_allclose(
+            basis.function(i, whole), expected[..., i], rtol=1e-5, atol=1e-5
+        )

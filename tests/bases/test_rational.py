@@ -6,7 +6,7 @@ import jax.test_util
 import numpy as np
 import pytest
 
-from kanjax import bases
+from kanjax import bases, kan
 
 
 def plain(x, a, b, form):
@@ -123,3 +123,11 @@ def test_groups_must_divide_the_channels(key):
     basis = bases.Rational(4)
     with pytest.raises(ValueError, match="groups=4 does not divide the 6 channels"):
         basis.apply(basis.init(key), jnp.ones((2, 6)))
+
+
+def test_integer_inputs_do_not_cut_the_coefficients(key):
+    net = kan.KAN((2, 1), basis=bases.Rational())
+    params, x = net.init(key), jnp.array([[1, 2], [0, 3]])
+    np.testing.assert_allclose(
+        net.apply(params, x), net.apply(params, x.astype(float)), rtol=1e-6
+    )

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import interop, landscape, model, nn
+from kanjax import interop, model, nn, symmetry
 from kanjax.hopfield import Hopfield, HopfieldLayer, HopfieldPooling, lookup_network
 from tests.hopfield.recordings import RECORDED, masks_of, recorded, translated
 
@@ -158,8 +158,8 @@ def test_a_network_for_tables_maps_rows_and_has_its_symmetry(key):
         lambda p, x: (net.apply(p, x), jax.vmap(lambda row: net.apply(p, row))(x))
     )(params, x)
     np.testing.assert_allclose(rows, y, rtol=1e-4, atol=1e-6)
-    spec = landscape.permutation_spec(net)
-    assert landscape.verify_spec(spec, jax.jit(net.apply), params, x, key).holds
+    spec = symmetry.permutation_spec(net)
+    assert symmetry.verify_spec(spec, jax.jit(net.apply), params, x, key).holds
     assert {size for _, size in spec.sizes} == {16}
     assert len(lookup_network((5, 16, 8, 3)).layers) == 5
 

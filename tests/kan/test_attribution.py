@@ -20,7 +20,8 @@ def brute_force(net, params, x):
         for i in range(values.shape[1]):
             for o in range(values.shape[2]):
                 spread = values[:, i, o].std()
-                scores[i, o] = spread * score[o] / (units[:, o].std() + 1e-4)
+                least = 1e-4 * values[:, :, o].std(axis=0).max()
+                scores[i, o] = spread * score[o] / max(units[:, o].std(), least)
         found.append(scores)
         score = scores.sum(1)
     return found[::-1], score
@@ -146,3 +147,22 @@ def test_bad_input(key):
         kan.attribute(net, params, jnp.ones(3))
     with pytest.raises(ValueError, match="edge_threshold must be at least 0; got -1"):
         kan.prune(net, params, jnp.ones((4, 3)), edge_threshold=-1)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-6, 1e6])
+def test_units_of_the_outputs_do_not_matter(scale, key):
+    net = kan.KAN((3, 4, 2))
+    params = net.init(key)
+    x = jax.random.uniform(key, (50, 3), minval=-1.0)
+    scaled = (params[0], jax.tree.map(lambda v: v * scale, params[1]))
+    scores, others = (kan.attribute(net, p, x) for p in (params, scaled))
+    for a, b in zip(scores.edges, others.edges, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4)
+    assert kan.prune(net, scaled, x).edges_left == kan.prune(net, params, x).edges_left
+
+
+def test_sums_that_differ_by_round_off_alone_score_zero(key):
+    net = kan.KAN((2, 2, 1))
+    params = net.init(key)
+    x = jnp.full((40, 2), 0.3) + 1e-8 * jax.random.normal(key, (40, 2))
+    np.testing.assert_array_equal(kan.attribute(net, params, x).inputs, 0.0)

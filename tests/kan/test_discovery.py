@@ -2,20 +2,28 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from kanjax import bases, kan
+from kanjax.kan import symbolic, units
 
 
-def test_a_sum_of_two_functions_is_found(key):
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_a_sum_of_two_functions_is_found(unit, key):
     """An input that has no part in it loses its edge; the targets' units are free."""
     x = jax.random.uniform(key, (300, 3), minval=-1)
-    unit = 0.05
     y = unit * (jnp.sin(3 * x[:, :1]) + jnp.exp(x[:, 1:2]))
     net = kan.KAN((3, 1), bases.BSpline(5))
     found = kan.discover(net, key, x, y, starts=1, steps=100)
     edges = {edge.source: edge.fit.name for edge in found.edges}
     assert edges == {0: "sin", 1: "exp"}
+    curves = 0.0
+    for edge in found.edges:
+        a, b, c, d = edge.fit.coefficients
+        function = symbolic.LIBRARY[edge.fit.name].evaluate
+        curves += c * function(jnp, a * x[:, edge.source] + b) + d
+    assert float(jnp.std(curves - y[:, 0])) < 0.1 * unit
     error = found.model.apply(found.params, x) - y
     assert float(jnp.sqrt(jnp.mean(error**2))) < 1e-3 * unit
     assert found.model.basis is None
@@ -25,3 +33,15 @@ def test_bad_input(key):
     net = kan.KAN((2, 1))
     with pytest.raises(ValueError, match="starts must be at least 1; got 0"):
         kan.discover(net, key, jnp.ones((3, 2)), jnp.ones((3, 1)), starts=0)
+
+
+@pytest.mark.parametrize("affine", [False, True])
+def test_outputs_times_a_number(affine, key):
+    edges = (units.FormulaEdge(0, 0, "sin"), units.FormulaEdge(1, 2, "exp"))
+    last = units.UnitLayer(2, 3, kan.KANLayer(2, 3), edges, products=1, affine=affine)
+    params = jax.tree.map(lambda v: v + 0.1, last.init(key))
+    x = jax.random.uniform(key, (5, 2))
+    scale = np.array([1e-6, 3e4])
+    scaled = units.scaled_outputs(last, params, scale)
+    expected = last.apply(params, x) * scale
+    np.testing.assert_allclose(last.apply(scaled, x), expected, rtol=1e-5)

@@ -156,3 +156,64 @@ def test_decompositions_are_of_one_input_at_a_time():
 
     visit(traced.jaxpr)
     assert ranks and max(ranks) == 2
+
+
+@pytest.mark.parametrize("surgery", ["update", "refine"])
+def test_half_precision_is_fitted_in_single(surgery, key):
+    net = kan.KAN((3, 4, 2))
+    params = net.init(key)
+    half = jax.tree.map(lambda p: p.astype(jnp.bfloat16), params)
+    x = jax.random.uniform(key, (400, 3), minval=-1)
+
+    def change(params, x):
+        if surgery == "update":
+            return kan.update_grid(net, params, x)
+        return kan.refine(net, params, x, 10)
+
+    moved, fitted = change(half, x.astype(jnp.bfloat16))
+    assert {leaf.dtype for leaf in jax.tree.leaves(fitted)} == {jnp.dtype("bfloat16")}
+    wide = jax.tree.map(lambda p: p.astype(jnp.float32), fitted)
+    before = net.apply(jax.tree.map(lambda p: p.astype(jnp.float32), half), x)
+    error = jnp.abs(moved.apply(wide, x) - before)
+    assert float(jnp.mean(error)) < 0.02 * float(jnp.std(before))
+
+
+def test_samples_that_are_not_finite_are_refused(key):
+    net = kan.KAN((3, 2))
+    params = net.init(key)
+    x = jax.random.uniform(key, (50, 3)).at[7, 1].set(jnp.nan)
+    for surgery in (
+        lambda: kan.update_grid(net, params, x),
+        lambda: kan.refine(net, params, x, 10),
+        lambda: kan.prune(net, params, x),
+        lambda: kan.symbolic.fit_edges(net, params, x),
+        lambda: kan.discover(net, key, x, x[:, :2]),
+    ):
+        with pytest.raises(ValueError, match="in 1 of 50 rows, first in row 7"):
+            surgery()
+
+
+@pytest.mark.parametrize("rows", [11, 40, 403])
+def test_order_statistics_are_the_knots_of_pykan(rows, key, x64):
+    net = kan.KAN((2, 1))
+    params = net.init(key)
+    x = jax.random.normal(key, (rows, 2))
+    moved, _ = kan.update_grid(
+        net, params, x, uniform_share=0.02, rule="order statistics"
+    )
+    for values, knots in zip(np.sort(x, axis=0).T, moved.basis[0].knots, strict=True):
+        adaptive = values[[int(rows / 5 * i) for i in range(5)] + [-1]]
+        step = (adaptive[-1] - adaptive[0]) / 5
+        uniform = adaptive[0] + step * np.arange(6)
+        expected = 0.02 * uniform + 0.98 * adaptive
+        np.testing.assert_allclose(knots[3:-3], expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="rule must be one of quantiles, order"):
+        kan.update_grid(net, params, x, rule="pykan")
+
+
+def test_an_input_that_differs_by_round_off_gets_a_grid_of_some_length(key):
+    net = kan.KAN((1, 1))
+    x = jnp.full((30, 1), 0.3) + jnp.linspace(0, 5e-8, 30)[:, None]
+    moved, fitted = kan.update_grid(net, net.init(key), x)
+    assert float(jnp.ptp(moved.basis[0].knots)) > 1
+    assert all(jnp.max(jnp.abs(p)) < 100 for p in jax.tree.leaves(fitted))

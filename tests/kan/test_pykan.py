@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from kanjax import bases, kan
+from kanjax.kan import attribution, units
 
 FORMULAS = (((0, 0, "sin"), (1, 2, "x^2")), ((2, 0, "tanh"),))
 AFFINE = (((2.0, 0.5, 1.5, -0.2), (0.7, 0.1, -1.0, 0.3)), ((1.2, 0.0, 0.8, 0.1),))
@@ -58,6 +59,18 @@ def copied(recorded, name):
     return net, tuple(params), jnp.asarray(recorded[f"{name}/x"])
 
 
+def scored(net, params, x, floor):
+    """Scores of edges with a floor added to deviations, as pykan has one."""
+    values, score, edges = net.activations(params, x), jnp.ones(net.widths[-1]), []
+    for i in reversed(range(len(net.layers))):
+        one, p = net.layers[i], params[i]
+        spread = attribution.edge_deviation(one, p, values[i])
+        sums = jnp.std(units.sum_values(one, p, values[i]), axis=0)
+        edges.insert(0, spread * score[units.unit_of_sum(one)] / (sums + floor))
+        score = jnp.sum(edges[0], axis=1)
+    return edges
+
+
 @pytest.mark.parametrize("name", ["plain", "products", "formulas"])
 def test_networks_and_scores_are_those_of_pykan(name, recorded, x64):
     net, params, x = copied(recorded, name)
@@ -67,6 +80,7 @@ def test_networks_and_scores_are_those_of_pykan(name, recorded, x64):
         net.apply(params, x), recorded[f"{name}/output"], atol=1e-9
     )
     scores = kan.attribute(net, params, x)
+    floored, plain = (scored(net, params, x, floor) for floor in (1e-4, 0.0))
     outputs = net.widths[-1]
     for i, edges in enumerate(kan.edge_activations(net, params, x)):
         theirs = recorded[f"{name}/{i}/edges"]
@@ -74,10 +88,12 @@ def test_networks_and_scores_are_those_of_pykan(name, recorded, x64):
         # pykan divides by the number of outputs; and the floors under its standard
         # deviations weigh less, since those are of samples.
         theirs = outputs * recorded[f"{name}/{i}/edge_scores"].T
-        np.testing.assert_allclose(scores.edges[i], theirs, rtol=1e-4)
+        np.testing.assert_allclose(floored[i], theirs, rtol=1e-4)
+        np.testing.assert_allclose(scores.edges[i], plain[i], rtol=1e-9)
     for i, nodes in enumerate(scores.nodes):
         theirs = outputs * recorded[f"{name}/node_scores/{i}"]
-        np.testing.assert_allclose(nodes, theirs, rtol=1e-4)
+        ours = jnp.sum(floored[i], axis=1) if i < len(floored) else nodes
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["plain", "products", "formulas"])

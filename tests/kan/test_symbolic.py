@@ -70,8 +70,38 @@ def test_r2_is_the_squared_correlation_of_the_fit():
         assert fit.r2 == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_constant_curve_fits_nothing():
-    assert all(fit.r2 == 0 for fit in symbolic.suggest(X, jnp.full(100, 2.0)))
+@pytest.mark.parametrize("value", [2.0, 0.1, 1e-12, -3e7])
+def test_a_constant_curve_fits_nothing(value):
+    fits = symbolic.suggest(jnp.linspace(-1, 1, 50), jnp.full(50, value))
+    assert all(fit.r2 == 0 for fit in fits)
+    assert fits[0].name == "0"
+    np.testing.assert_allclose(fits[0].coefficients[3], value, rtol=1e-5)
+
+
+@pytest.mark.parametrize("unit", [1e-25, 1e-6, 1e6, 1e25])
+def test_units_of_the_curve_do_not_matter(unit):
+    best = symbolic.suggest(X, unit * (5 * jnp.sin(3 * X + 2) + 0.7))[0]
+    assert best.name == "sin" and best.r2 > 0.9999
+    np.testing.assert_allclose(
+        curve(best) / unit, 5 * jnp.sin(3 * X + 2) + 0.7, atol=0.02
+    )
+
+
+def test_a_constant_input_stays_out_of_the_formula(key):
+    basis = bases.BSpline(8)
+    net = kan.KAN((2, 1), basis, residual=None)
+    points = jnp.linspace(-1, 1, 200)
+    both = jnp.stack([points, points], axis=1)
+    values = jnp.stack([jnp.sin(3 * points), jnp.exp(points)], axis=1)[..., None]
+    params = ({"coef": kan.fit_coefficients(basis, both, values)},)
+    x = jnp.stack([jax.random.uniform(key, (99,), minval=-1), jnp.full(99, 0.3)], 1)
+    (expression,) = symbolic.formula(net, params, x)
+    assert [str(s) for s in expression.free_symbols] == ["x1"]
+    found = sympy.lambdify(sympy.Symbol("x1"), expression)(np.asarray(x[:, 0]))
+    exact = np.sin(3 * np.asarray(x[:, 0])) + np.exp(0.3)
+    np.testing.assert_allclose(found, exact, atol=2e-2)
+    edges = symbolic.auto_symbolic(net, params, x).edges
+    assert {edge.source: edge.fit.name for edge in edges} == {0: "sin", 1: "0"}
 
 
 def planted(key):
@@ -232,3 +262,14 @@ def test_freezing_what_is_not_there(place, words, key):
     edge = symbolic.Edge(*place, symbolic.Fit("sin", (1.0, 0.0, 1.0, 0.0), 1.0))
     with pytest.raises(ValueError, match=words):
         symbolic.freeze(net, params, [edge])
+
+
+def test_a_symbolic_network_may_lose_all_edges(key):
+    net, params, x = planted(key)
+    edges = symbolic.fit_edges(net, params, x)
+    frozen, start = symbolic.freeze(net, params, edges)
+    pruned = kan.prune(frozen, start, x, edge_threshold=100.0)
+    assert pruned.edges_left == 0
+    np.testing.assert_array_equal(pruned.model.apply(pruned.params, x), 0)
+    assert symbolic.formula(pruned.model, pruned.params, x) == [0]
+    assert kan.attribute(pruned.model, pruned.params, x).inputs.sum() == 0

@@ -58,3 +58,39 @@ def test_bad_input():
         kan.RationalLayer(4, 4, initialization="he")
     with pytest.raises(ValueError, match="rate must be at least 0 and less than 1"):
         kan.RationalLayer(4, 4, dropout=1.0)
+
+
+@pytest.mark.parametrize("form, expected", [("A", 3.192075), ("B", 1.815708)])
+def test_gains_of_rationals_are_those_of_quadrature_split_at_kinks(form, expected, x64):
+    a, b = (0.1, 0.6, 0.3, 0.1, 0.0, 0.01), (0.2, -0.1, 0.05, 0.02)
+    basis = bases.Rational(form=form)
+    params = basis.coefficients(jnp.array(a), jnp.array(b))
+
+    def function(x):
+        return basis.apply(params, x[..., None])[..., 0]
+
+    def density(x):
+        return stats.norm.pdf(x) * float(function(jnp.asarray([x]))[0]) ** 2
+
+    kinks = [0.0] if form == "A" else np.roots([*b[::-1], 0.0])
+    kinks = [float(np.real(k)) for k in kinks if abs(np.imag(k)) < 1e-12]
+    power = integrate.quad(density, -12, 12, points=kinks, epsabs=1e-12, limit=200)[0]
+    found = float(kan.gain(function))
+    assert found == pytest.approx(1 / power, rel=1e-9)
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_gains_under_jit_vmap_and_grad(x64):
+    # E[max(x - c, 0)^2] = (1 + c^2) Phi(-c) - c phi(c).
+    found = jax.jit(jax.vmap(lambda c: kan.gain(lambda x: jax.nn.relu(x - c))))
+    c = np.array([-0.7, 0.0, 0.4137])
+    power = (1 + c**2) * stats.norm.cdf(-c) - c * stats.norm.pdf(c)
+    np.testing.assert_allclose(found(c), 1 / power, rtol=1e-9)
+    slope = jax.grad(lambda c: kan.gain(lambda x: jax.nn.relu(x - c)))(0.4137)
+    inner = stats.norm.pdf(c[2]) - c[2] * stats.norm.cdf(-c[2])
+    np.testing.assert_allclose(slope, 2 * inner / power[2] ** 2, rtol=1e-8)
+
+
+def test_a_gain_that_is_not_known_says_so():
+    with pytest.warns(UserWarning, match="an estimated error of"):
+        kan.gain(lambda x: 1 / x)

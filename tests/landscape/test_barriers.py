@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import landscape
+from kanjax import landscape, symmetry
 
 
 def toy(params):
@@ -125,9 +125,9 @@ def test_barrier_matrix_after_alignment(key):
         {"kernel": jax.random.normal(second, (16, 2))},
     ]
     apply = lambda p, x: jnp.tanh(x @ p[0]["kernel"]) @ p[1]["kernel"]  # noqa: E731
-    spec = landscape.mlp_spec(params)
+    spec = symmetry.mlp_spec(params)
     copies = [
-        landscape.apply_permutation(spec, landscape.random_permutation(spec, k), params)
+        symmetry.apply_permutation(spec, symmetry.random_permutation(spec, k), params)
         for k in jax.random.split(key, 3)
     ]
     stack = jax.tree.map(lambda *v: jnp.stack(v), *copies)
@@ -136,7 +136,7 @@ def test_barrier_matrix_after_alignment(key):
     loss = lambda p: jnp.mean((apply(p, x) - y) ** 2)  # noqa: E731
     before = landscape.barrier_matrix(loss, stack)
     after = landscape.barrier_matrix(
-        loss, stack, align=lambda a, b: landscape.match_weights(spec, a, b).permuted
+        loss, stack, align=lambda a, b: symmetry.match_weights(spec, a, b).permuted
     )
     assert before[np.triu_indices(3, 1)].min() > 1e-2
     np.testing.assert_allclose(after, 0, atol=1e-6)

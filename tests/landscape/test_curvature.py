@@ -132,3 +132,40 @@ def test_bad_input_is_named(key):
         landscape.hessian_eigenpairs(jnp.sum, jnp.ones(3), 4, key)
     with pytest.raises(ValueError, match=r"layers\['x'\] names 'nowhere'"):
         landscape.layer_traces(jnp.sum, jnp.ones(3), key, layers={"x": ("nowhere",)})
+
+
+def test_every_eigenpair_of_a_small_hessian(key):
+    matrix = jnp.array([[2.0, 1.0], [1.0, 2.0]])
+    found = landscape.hessian_eigenpairs(
+        lambda v: 0.5 * v @ matrix @ v, jnp.zeros(2), 2, key
+    )
+    np.testing.assert_allclose(found.values, [3.0, 1.0], rtol=1e-6)
+    assert found.converged
+
+
+@pytest.mark.parametrize("features", [2, 6])
+def test_the_density_of_a_linear_model_spans_its_spectrum(features, key):
+    x = jax.random.normal(key, (8, features))
+    params = {"w": jnp.zeros((features, 5)), "b": jnp.zeros(5)}
+    loss = lambda p: 0.5 * jnp.sum(jnp.square(x @ p["w"] + p["b"] - 1))  # noqa: E731
+    found = landscape.hessian_spectrum(loss, params, key, steps=10, points=64)
+    ones = np.concatenate([np.asarray(x), np.ones((8, 1))], axis=1)
+    values = np.linalg.eigvalsh(ones.T @ ones)
+    assert found.x[0] > -0.1 * values[-1] and found.x[-1] < 1.1 * values[-1]
+    assert jnp.all(jnp.isfinite(found.density))
+
+
+def test_the_density_of_a_single_eigenvalue(key):
+    found = landscape.hessian_spectrum(
+        lambda p: 1.5 * jnp.sum(p**2), jnp.zeros(9), key, steps=4, points=101
+    )
+    area = jnp.trapezoid(found.density, found.x)
+    np.testing.assert_allclose(area, 1.0, rtol=1e-3)
+    np.testing.assert_allclose(found.x[jnp.argmax(found.density)], 3.0, rtol=1e-3)
+
+
+def test_more_pairs_than_a_layer_has_parameters_are_refused(key):
+    params = {"a": {"kernel": jnp.ones(3)}, "b": {"kernel": jnp.ones(1)}}
+    loss = lambda p: sum(jnp.sum(v**2) for v in jax.tree.leaves(p))  # noqa: E731
+    with pytest.raises(ValueError, match="k is 2, but the layer .*'b'.* has 1 param"):
+        landscape.layer_eigenpairs(loss, params, 2, key)

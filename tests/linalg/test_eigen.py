@@ -85,3 +85,44 @@ def test_bad_input_is_named(key):
         linalg.eigenpairs(same, jnp.zeros(9), 3, key, basis=2)
     with pytest.raises(ValueError, match="max_restarts is 0"):
         linalg.eigenpairs(same, jnp.zeros(9), 3, key, max_restarts=0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 25])
+@pytest.mark.parametrize("which", ["magnitude", "largest", "smallest"])
+def test_as_many_pairs_as_the_dimension_or_nearly(size, which, key):
+    matrix = symmetric(key, jnp.linspace(1.0, 3.0, size))
+    expected = np.linspace(1.0, 3.0, size)
+    expected = expected if which == "smallest" else expected[::-1]
+    for k in {max(size - 1, 1), size}:
+        found = linalg.eigenpairs(
+            lambda v: matrix @ v, jnp.zeros(size), k, key, which=which
+        )
+        assert found.converged
+        np.testing.assert_allclose(found.values, expected[:k], rtol=1e-5)
+        gram = found.vectors @ found.vectors.T
+        np.testing.assert_allclose(gram, np.eye(k), atol=1e-5)
+
+
+def test_residuals_are_of_the_vectors_that_are_returned(key):
+    matrix = symmetric(key, jnp.linspace(-3.0, 2.0, 40) ** 3)
+    like = jnp.zeros(40, jnp.bfloat16)
+    product = lambda v: (matrix @ v.astype(float)).astype(v.dtype)  # noqa: E731
+    found = linalg.eigenpairs(product, like, 3, key, tolerance=1e-5)
+    assert found.vectors.dtype == jnp.bfloat16
+    assert not found.converged
+    for value, vector, residual in zip(
+        found.values, found.vectors, found.residuals, strict=True
+    ):
+        v = vector.astype(float)
+        rest = product(vector).astype(float) - value * v
+        size = jnp.linalg.norm(rest) / jnp.linalg.norm(v)
+        np.testing.assert_allclose(residual, size, rtol=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1e-22, 1e20])
+def test_eigenpairs_in_any_units(scale, key):
+    matrix = symmetric(key, jnp.linspace(1.0, 3.0, 40) ** 3)
+    found = linalg.eigenpairs(lambda v: scale * (matrix @ v), jnp.zeros(40), 3, key)
+    assert found.converged
+    expected = np.linalg.eigvalsh(matrix)[:-4:-1]
+    np.testing.assert_allclose(found.values / scale, expected, rtol=1e-5)

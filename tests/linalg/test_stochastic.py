@@ -88,3 +88,47 @@ def test_bad_input_is_named(key):
     found = linalg.lanczos_quadrature(same, jnp.zeros(3), key, steps=1, probes=1)
     with pytest.raises(ValueError, match="width is 0"):
         linalg.density(found, jnp.zeros(2), width=0)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("steps", [5, 16, 40])
+def test_beyond_the_rank_nodes_stay_within_the_spectrum(key, scale, steps):
+    features = jax.random.normal(key, (4, 40))
+    matrix = scale * features.T @ features
+    found = linalg.lanczos_quadrature(
+        lambda v: jnp.matmul(matrix, v, precision="highest"),
+        jnp.zeros(40),
+        key,
+        steps=steps,
+        probes=3,
+    )
+    values = np.linalg.eigvalsh(np.asarray(matrix, np.float64))
+    slack = 1e-5 * values[-1]
+    assert found.nodes.min() > -slack and found.nodes.max() < values[-1] + slack
+    np.testing.assert_allclose(found.weights.sum(1), 1.0, rtol=1e-5)
+    # The rule's nodes are the eigenvalues themselves, zero among them.
+    for nodes, weights in zip(found.nodes, found.weights, strict=True):
+        for value in (0.0, *values[-4:]):
+            near = jnp.abs(nodes - value) < 10 * slack
+            assert jnp.sum(jnp.where(near, weights, 0)) > 1e-4
+
+
+def test_the_identity_has_one_node(key):
+    found = linalg.lanczos_quadrature(
+        lambda v: v, jnp.zeros(20), key, steps=10, probes=2
+    )
+    np.testing.assert_allclose(found.nodes, 1.0, rtol=1e-6)
+    assert jnp.all(jnp.sum(found.weights > 0, axis=1) == 1)
+    np.testing.assert_allclose(linalg.trace_of(jnp.square, found).value, 20, rtol=1e-5)
+    np.testing.assert_allclose(linalg.trace_of(jnp.log, found).value, 0, atol=1e-4)
+
+
+def test_traces_of_singular_maps_have_finite_derivatives(key, x64):
+    def trace(c):
+        found = linalg.lanczos_quadrature(
+            lambda v: c * v.at[5:].set(0.0), jnp.zeros(20), key, steps=8, probes=4
+        )
+        return linalg.trace_of(jnp.exp, found).value
+
+    slope = jax.grad(trace)(0.7)
+    np.testing.assert_allclose(slope, (trace(0.71) - trace(0.69)) / 0.02, rtol=1e-3)

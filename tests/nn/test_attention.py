@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import landscape, model, nn
+from kanjax import model, nn, symmetry
 
 
 @pytest.fixture(autouse=True)
@@ -104,10 +104,10 @@ def test_a_query_with_nothing_to_look_at_gives_finite_values_and_gradients(key):
 
 def test_features_can_be_permuted_around_attention(key):
     net = model.Sequential((nn.Dense(3, 8), nn.Attention(8, 2), nn.Dense(8, 2)))
-    spec = landscape.permutation_spec(net)
+    spec = symmetry.permutation_spec(net)
     assert spec.sizes == (("P1", 8), ("B2", 2), ("P2", 8))
     x = jax.random.normal(key, (5, 3))
-    assert landscape.verify_spec(spec, net.apply, net.init(key), x, key).holds
+    assert symmetry.verify_spec(spec, net.apply, net.init(key), x, key).holds
 
 
 def test_mimetic_kernels_have_products_near_the_identity(key):

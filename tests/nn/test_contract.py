@@ -37,6 +37,15 @@ SHAPES = {
     "patches": (6, 4, 6, 3),
     "transformer block": (6, 5, 4),
     "vision transformer": (6, 4, 2, 1),
+    "graph network": (6, 3, 4),
+    "graph batch norm": (6, 3, 4),
+    "masked": (6, 3, 4),
+    "hopfield encoder": (6, 5, 4),
+    "hopfield decoder": (6, 5, 4),
+    "gru": (6, 5, 4),
+    "lstm": (6, 5, 4),
+    "multiple timescales": (6, 5, 4),
+    "recurrent chain": (6, 5, 4),
 }
 KNOTS = jnp.linspace(-1.5, 1.5, 9)
 MODELS = {
@@ -100,23 +109,91 @@ MODELS = {
     "product": model.Product((nn.Dense(4, 2), nn.Dense(4, 2))),
     "concatenation": model.Concatenate((nn.Dense(4, 2), kan.KAN((4, 3)))),
     "parallel": model.Parallel((nn.Dense(4, 2), kan.KAN((4, 2)))),
+    "affine": nn.Affine(4),
+    "graph network": nn.GraphNetwork(
+        model.Sequential((nn.Aggregate(), nn.Dense(4, 3), nn.GlobalPool(1)))
+    ),
+    "masked": nn.Masked(model.Sequential((nn.Dense(4, 3), nn.GlobalPool(1)))),
+    "kan layer": kan.KANLayer(4, 3, mask=jnp.ones((4, 3)).at[0, 1].set(0)),
+    "rational layer": kan.RationalLayer(4, 3, bases.Rational(groups=2), dropout=0.25),
+    "unit layer": kan.UnitLayer(4, 5, kan.KANLayer(4, 5), products=2, affine=True),
+    "hopfield encoder": hopfield.HopfieldEncoderLayer(hopfield.Hopfield(4), 6),
+    "hopfield decoder": hopfield.HopfieldDecoderLayer(
+        hopfield.Hopfield(4), hopfield.Hopfield(4, heads=2), 6
+    ),
+    "gru": nn.GRU(4, 3),
+    "lstm": nn.LSTM(4, 3),
+    "multiple timescales": nn.MultipleTimescale(4, (2, 3), (2.0, 30.0)),
+    "recurrent chain": model.Sequential(
+        (nn.Dense(4, 3), model.Residual(nn.GRU(3, 3)), nn.Activation(jnp.tanh))
+    ),
+}
+# Models that cannot do without their state have a contract of their own below.
+WITH_STATE = {
+    "batch norm": nn.BatchNorm(4, 0.8, 1e-3),
+    "bare batch norm": nn.BatchNorm(4, use_scale=False, use_bias=False),
+    "batch norm chain": model.Sequential(
+        (
+            nn.Dense(4, 5),
+            nn.BatchNorm(5),
+            model.Residual(
+                model.Concatenate(
+                    (
+                        nn.Dense(5, 2),
+                        model.Sequential((nn.Dense(5, 3), nn.BatchNorm(3))),
+                    )
+                )
+            ),
+            nn.Dropout(0.5),
+        )
+    ),
+    "graph batch norm": nn.GraphNetwork(
+        model.Sequential((nn.Aggregate(), nn.Dense(4, 3), nn.BatchNorm(3)))
+    ),
+    **{name: m for name, m in MODELS.items() if isinstance(m, model.StatefulModel)},
 }
 NAMES = {name: getattr(nn, name) for name in nn.__all__}
 NAMES |= {name: getattr(kan, name) for name in kan.__all__}
 NAMES |= {name: getattr(bases, name) for name in bases.__all__}
 NAMES |= {name: getattr(hopfield, name) for name in hopfield.__all__}
-NAMES |= {"Sequential": model.Sequential, "Residual": model.Residual}
-NAMES |= {"Parallel": model.Parallel, "jax": jax, "jnp": jnp}
-NAMES |= {"Product": model.Product, "Concatenate": model.Concatenate}
+NAMES |= {name: getattr(model, name) for name in model.__all__}
+NAMES |= {"jax": jax, "jnp": jnp}
 
 
 every_model = pytest.mark.parametrize("name", MODELS)
+every_model_with_state = pytest.mark.parametrize("name", WITH_STATE)
 
 
-def inputs(name: str) -> jax.Array:
+def inputs(name: str):
     if name == "embedding":
         return jnp.array([0, 3, 6, 3, 1, 2])
-    return jax.random.normal(jax.random.key(1), SHAPES.get(name, (6, 4)))
+    x = jax.random.normal(jax.random.key(1), SHAPES.get(name, (6, 4)))
+    if name in ("graph network", "graph batch norm"):
+        return x, jnp.abs(x[..., :3])
+    if name == "masked":
+        return x, x[..., 0] > -1
+    return x
+
+
+def is_model(value) -> bool:
+    protocols = (model.Model, model.StatefulModel)
+    methods = hasattr(value, "init") and hasattr(value, "apply")
+    return isinstance(value, type) and methods and value not in protocols
+
+
+def test_every_model_there_is_stands_in_a_table():
+    rooms = (nn, kan, bases, hopfield, model)
+    values = [getattr(room, name) for room in rooms for name in room.__all__]
+    there = {value for value in values if is_model(value)}
+    assert len(there) > 40
+    checked = {type(m) for m in [*MODELS.values(), *WITH_STATE.values()]}
+    assert there - checked == set()
+
+
+def apply(m: model.Model, params, x):
+    if isinstance(m, hopfield.HopfieldDecoderLayer):
+        return m.apply(params, x, memory=x[..., :3, :])
+    return m.apply(params, x)
 
 
 def has_axes(one: model.Model) -> bool:
@@ -144,7 +221,7 @@ def test_init_draws_members_of_their_own_under_jit_and_vmap(name, key):
     for leaf, both in zip(jax.tree.leaves(alone), drawn, strict=True):
         assert both.shape == (2, *leaf.shape)
         assert both.dtype == leaf.dtype == jnp.float32
-    fixed = (nn.LayerNorm, nn.LayerScale, nn.RMSNorm, bases.Rational)
+    fixed = (nn.Affine, nn.LayerNorm, nn.LayerScale, nn.RMSNorm, bases.Rational)
     if drawn and not isinstance(MODELS[name], fixed):
         assert any(np.any(both[0] != both[1]) for both in drawn)
 
@@ -152,25 +229,27 @@ def test_init_draws_members_of_their_own_under_jit_and_vmap(name, key):
 @every_model
 def test_apply_is_the_same_eagerly_and_compiled(name):
     # The model is an argument, too: its arrays are traced.
-    compiled = jax.jit(lambda m, p, x: m.apply(p, x))(
-        MODELS[name], first(name), inputs(name)
-    )
-    y = MODELS[name].apply(first(name), inputs(name))
+    compiled = jax.jit(apply)(MODELS[name], first(name), inputs(name))
+    y = apply(MODELS[name], first(name), inputs(name))
     np.testing.assert_allclose(compiled, y, rtol=1e-5, atol=1e-6)
 
 
 @every_model
 def test_apply_maps_over_members_and_examples(name):
-    one, x, params = MODELS[name], inputs(name), first(name)
+    x, params = inputs(name), first(name)
+    call = functools.partial(apply, MODELS[name])
+
+    def in_blocks(leaf):
+        return leaf.reshape(2, 3, *leaf.shape[1:])
 
     @jax.jit
     def three_ways(everyone, params, x):
-        y = one.apply(params, x)
-        blocks = one.apply(params, x.reshape(2, 3, *x.shape[1:]))
-        examples = jax.vmap(one.apply, (None, 0))(params, x)
+        y = call(params, x)
+        blocks = call(params, jax.tree.map(in_blocks, x))
+        examples = jax.vmap(call, (None, 0))(params, x)
         if not jax.tree.leaves(everyone):
             return y, blocks.reshape(y.shape), examples
-        ensemble = jax.vmap(one.apply, (0, None))(everyone, x)
+        ensemble = jax.vmap(call, (0, None))(everyone, x)
         return y, blocks.reshape(y.shape), examples, ensemble[0]
 
     y, *others = three_ways(members(name), params, x)
@@ -181,7 +260,7 @@ def test_apply_maps_over_members_and_examples(name):
 @every_model
 def test_every_parameter_has_a_finite_gradient(name):
     one, x = MODELS[name], inputs(name)
-    slope = jax.jit(jax.grad(lambda p: jnp.sum(jnp.sin(one.apply(p, x)))))(first(name))
+    slope = jax.jit(jax.grad(lambda p: jnp.sum(jnp.sin(apply(one, p, x)))))(first(name))
     chex.assert_trees_all_equal_shapes_and_dtypes(slope, first(name))
     chex.assert_tree_all_finite(slope)
 
@@ -208,7 +287,7 @@ def test_half_precision_stays_half_and_close(name):
     half = jax.tree.map(
         lambda a: a.astype(jnp.bfloat16) if a.dtype == jnp.float32 else a, wide
     )
-    compiled = jax.jit(lambda m, p, x: m.apply(p, x))
+    compiled = jax.jit(apply)
     y, rounded = compiled(*wide), compiled(*half)
     assert rounded.dtype == jnp.bfloat16
     error = np.abs(np.asarray(rounded, dtype=np.float32) - y)
@@ -219,8 +298,10 @@ def test_half_precision_stays_half_and_close(name):
 def test_double_precision_is_kept(name, x64):
     params = jax.eval_shape(MODELS[name].init, jax.random.key(0))
     assert {p.dtype for p in jax.tree.leaves(params)} <= {jnp.dtype("float64")}
-    x = jnp.ones(inputs(name).shape) if name != "embedding" else jnp.arange(3)
-    y = jax.eval_shape(MODELS[name].apply, params, x)
+    x = jax.tree.map(
+        lambda a: a.astype(float) if a.dtype == jnp.float32 else a, inputs(name)
+    )
+    y = jax.eval_shape(functools.partial(apply, MODELS[name]), params, x)
     assert y.dtype == jnp.float64
 
 
@@ -234,3 +315,145 @@ def test_parameter_axes_have_the_structure_of_the_parameters(name, key):
         assert set(names) - blocks <= {"in", "out", "unit", None}
         for (kind, number), size in zip(blocks, leaf.shape, strict=False):
             assert kind == "block" and size % number == 0
+
+
+def batch_shape(name: str) -> tuple[int, ...]:
+    """The leading axes that a memory has for the inputs of this name."""
+    return SHAPES[name][:1] if name in SHAPES else ()
+
+
+@functools.cache
+def with_state(name: str):
+    """A model, the parameters and states of two members, and inputs."""
+    one = WITH_STATE[name]
+    keys = jax.random.split(jax.random.key(0), 2)
+
+    def draw(key):
+        state = one.initial_state(batch_shape(name))
+        move = 1 + 0.5 * jax.random.uniform(key)
+        return one.init(key), jax.tree.map(lambda leaf: leaf + move, state)
+
+    return one, *jax.jit(jax.vmap(draw))(keys), inputs(name)
+
+
+def has_memory(one: model.Model) -> bool:
+    return any(
+        hasattr(layer, "step") and not isinstance(layer, CONTAINERS)
+        for layer in layers_of(one)
+    )
+
+
+CONTAINERS = (model.Sequential, model.Residual)
+CONTAINERS += (model.Parallel, model.Product, model.Concatenate)
+
+
+def layers_of(one):
+    if isinstance(one, model.Residual):
+        return layers_of(one.branch)
+    if isinstance(one, CONTAINERS):
+        inside = one.layers if isinstance(one, model.Sequential) else one.branches
+        return [layer for each in inside for layer in layers_of(each)]
+    return [one]
+
+
+@every_model_with_state
+def test_the_state_is_a_fixed_point_of_apply(name):
+    one, params, states, x = with_state(name)
+    params, state = jax.tree.map(lambda leaf: leaf[0], (params, states))
+    for train in (True, False):
+        call = functools.partial(one.apply, train=train)
+        y, after = jax.eval_shape(call, params, x, state=state)
+        chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
+        assert y.dtype == jnp.float32
+    begin = one.initial_state(batch_shape(name))
+    chex.assert_trees_all_equal_shapes_and_dtypes(begin, state)
+
+
+@every_model_with_state
+def test_apply_with_a_state_is_the_same_eagerly_compiled_and_by_member(name):
+    one, params, states, x = with_state(name)
+
+    def call(m, p, s):
+        train = m.apply(p, x, state=s, train=True)
+        return train, m.apply(p, x, state=s)
+
+    together = jax.jit(jax.vmap(call, (None, 0, 0)))(one, params, states)
+    alone = call(one, *jax.tree.map(lambda leaf: leaf[1], (params, states)))
+    second = jax.tree.map(lambda leaf: leaf[1], together)
+    chex.assert_trees_all_close(second, alone, rtol=1e-5, atol=1e-5)
+
+
+@every_model_with_state
+def test_only_training_and_time_change_the_state(name):
+    one, params, states, x = with_state(name)
+    params, state = jax.tree.map(lambda leaf: leaf[0], (params, states))
+    _, after = one.apply(params, x, state=state)
+    _, trained = one.apply(params, x, state=state, train=True)
+
+    def moved(new):
+        pairs = zip(jax.tree.leaves(new), jax.tree.leaves(state), strict=True)
+        return [bool(np.any(a != b)) for a, b in pairs]
+
+    memory = has_memory(one)
+    assert moved(after) == [memory] * len(jax.tree.leaves(state))
+    assert all(moved(trained))
+
+
+@every_model_with_state
+def test_gradients_with_a_state_are_finite(name):
+    one, params, states, x = with_state(name)
+    params, state = jax.tree.map(lambda leaf: leaf[0], (params, states))
+
+    def total(p, s):
+        y, after = one.apply(p, x, state=s, train=True)
+        return jnp.sum(jnp.sin(y)) + sum(map(jnp.sum, jax.tree.leaves(after)))
+
+    slope = jax.jit(jax.grad(total, (0, 1)))(params, state)
+    chex.assert_trees_all_equal_shapes_and_dtypes(slope, (params, state))
+    chex.assert_tree_all_finite(slope)
+
+
+@every_model_with_state
+def test_a_model_with_a_state_is_a_value(name):
+    one = WITH_STATE[name]
+    assert isinstance(one, model.StatefulModel) and isinstance(one, model.Model)
+    assert eval(repr(one), NAMES) == one
+    leaves, structure = jax.tree.flatten(one)
+    assert jax.tree.unflatten(structure, leaves) == one
+
+
+@every_model_with_state
+def test_half_precision_with_a_state_stays_half_and_close(name):
+    one, params, states, x = with_state(name)
+    params, state = jax.tree.map(lambda leaf: leaf[0], (params, states))
+
+    def to_half(a):
+        return a.astype(jnp.bfloat16) if a.dtype == jnp.float32 else a
+
+    call = jax.jit(functools.partial(one.apply, train=True))
+    y, _ = call(params, x, state=state)
+    rounded, after = call(*jax.tree.map(to_half, (params, x)), state=state)
+    assert rounded.dtype == jnp.bfloat16
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
+    error = np.abs(np.asarray(rounded, dtype=np.float32) - y)
+    assert np.max(error) < 0.1 * np.std(y) + 0.02
+
+
+def takes_an_array_of_numbers(name):
+    return name != "embedding" and not isinstance(inputs(name), tuple)
+
+
+@pytest.mark.parametrize("name", [n for n in MODELS if takes_an_array_of_numbers(n)])
+def test_integers_are_taken_as_real_numbers(name):
+    params, net = first(name), MODELS[name]
+    whole = jnp.round(2 * inputs(name)).astype(int)
+    expected = apply(net, params, whole.astype(float))
+    found = apply(net, params, whole)
+    # What only moves or drops values leaves their type, as tokens need.
+    moves = name in ("flatten", "index", "dropout", "drop path")
+    assert moves or jnp.issubdtype(found.dtype, jnp.floating)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    small = jnp.abs(whole).astype(jnp.uint8)
+    np.testing.assert_allclose(
+        apply(net, params, small), apply(net, params, small.astype(float)), 1e-5, 1e-5
+    )

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from kanjax import landscape, model, nn
+from kanjax import model, nn, symmetry
 
 OPTIONS = {
     "1d valid": (nn.Conv(4, 3, (3,), padding="VALID"), {"padding": "VALID"}),
@@ -84,10 +84,10 @@ def test_channels_can_be_permuted_through_a_depthwise_convolution(key):
             nn.Conv(6, 2, (1, 1)),
         )
     )
-    spec = landscape.permutation_spec(net)
+    spec = symmetry.permutation_spec(net)
     assert spec.sizes == (("P1", 6),)
     x = jax.random.normal(key, (2, 5, 5, 3))
-    assert landscape.verify_spec(spec, net.apply, net.init(key), x, key).holds
+    assert symmetry.verify_spec(spec, net.apply, net.init(key), x, key).holds
 
 
 def test_grouped_channels_have_no_common_permutation():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import landscape, model, nn
+from kanjax import model, nn, symmetry
 
 
 @pytest.fixture(autouse=True)
@@ -61,11 +61,11 @@ def test_the_default_scale_keeps_the_size_of_values_through_relu_layers(key):
 
 def test_hidden_units_can_be_permuted(key):
     net = nn.MLP((3, 8, 5, 2), bias_scale=1.0)
-    spec = landscape.permutation_spec(net)
+    spec = symmetry.permutation_spec(net)
     assert spec.sizes == (("P1", 8), ("P2", 5))
     params = net.init(key)
-    moved = landscape.apply_permutation(
-        spec, landscape.random_permutation(spec, key), params
+    moved = symmetry.apply_permutation(
+        spec, symmetry.random_permutation(spec, key), params
     )
     x = jax.random.normal(key, (6, 3))
     np.testing.assert_allclose(

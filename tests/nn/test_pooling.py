@@ -55,3 +55,10 @@ def test_bad_input_is_named():
         nn.GlobalPool(0)
     with pytest.raises(ValueError, match=r"x must have shape \(..., n1, n2, channels"):
         nn.Flatten(2).apply((), jnp.ones((3, 4)))
+
+
+def test_sums_of_small_integers_do_not_overflow():
+    x = jnp.full((4, 4, 1), 200, jnp.uint8)
+    np.testing.assert_array_equal(nn.Pool((2, 2)).apply((), x), 200)
+    np.testing.assert_array_equal(nn.Pool((2, 2), total=True).apply((), x), 800)
+    np.testing.assert_array_equal(nn.GlobalPool(2, total=True).apply((), x), 3200)

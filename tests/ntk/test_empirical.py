@@ -255,7 +255,7 @@ def test_bad_input_is_named(key):
         ntk.empirical(apply, params, x, batch_size=0)
     with pytest.raises(TypeError, match=r"\['steps'\] has dtype int32"):
         ntk.empirical(apply, {"net": params, "steps": jnp.arange(2)}, x)
-    with pytest.raises(TypeError, match="dtype function"):
+    with pytest.raises(TypeError, match="not an array"):
         ntk.empirical(apply, {"activation": test_bad_input_is_named}, x)
     with pytest.raises(ValueError, match=r"\(examples, outputs\).*shape \(4,\)"):
         ntk.empirical(lambda p, x: apply(p, x)[:, 0], params, x)

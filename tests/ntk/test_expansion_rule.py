@@ -78,3 +78,17 @@ def test_bad_input_is_named(x):
     rational = kan.KAN((2, 4, 1), basis=bases.Rational())
     with pytest.raises(ValueError, match="no infinite-width rule for KAN"):
         ntk.infinite(rational)(x)
+
+
+def test_functions_with_kinks_equal_an_integral_on_a_fine_grid(x64):
+    layer = kan.KANLayer(4, 1, bases.BSpline(3, degree=1), None)
+    first = nn.Dense(1, 4, parameterization="ntk")
+    one = jnp.ones((1, 1))
+    kernel = ntk.infinite(model.Sequential((first, layer)))(one).nngp[0, 0]
+    deviation = np.sqrt(float(ntk.infinite(first)(one).nngp[0, 0]))
+    z = np.linspace(-9, 9, 400_001)
+    hats = np.asarray(layer.basis(jnp.asarray(deviation * z)[:, None], axis=-1))[:, 0]
+    density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    power = np.trapezoid(density[:, None] * hats**2, z, axis=0)
+    expected = power @ np.square(np.asarray(layer.feature_scales()))
+    np.testing.assert_allclose(kernel, expected, rtol=1e-8)

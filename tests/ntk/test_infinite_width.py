@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from kanjax import gaussian, model, nn, ntk
+from kanjax import gaussian, kan, model, nn, ntk
 
 RELU = nn.Activation(jax.nn.relu)
 NTK = {"parameterization": "ntk"}
@@ -478,3 +478,19 @@ def test_bad_input_is_named(monkeypatch):
         jax.eval_shape(lambda x: ntk.infinite(pooled)(x, batch_size=5000), large)
     with raises(match=r"kernels of 10000000 by 10000000 .*GiB.*rows_product"):
         jax.eval_shape(kernel, jax.ShapeDtypeStruct((10**7, 3), jnp.float32))
+
+
+@pytest.mark.parametrize(
+    "net, shape",
+    [
+        (nn.MLP((4, 8, 2)), (5, 3)),
+        (model.Sequential((nn.Conv(3, 8, (3,)), nn.GlobalPool(1))), (5, 6, 4)),
+        (model.Sequential((nn.LayerNorm(4), nn.Dense(4, 2))), (5, 3)),
+        (kan.KAN((4, 8, 2)), (5, 3)),
+        (model.Sequential((nn.Dense(4, 8), nn.Dense(7, 2))), (5, 4)),
+        (model.Sequential((nn.Flatten(1), nn.Dense(12, 2))), (5, 4, 2)),
+    ],
+)
+def test_data_that_the_finite_network_refuses_are_refused(net, shape):
+    with pytest.raises(ValueError, match="which the model does not take"):
+        ntk.infinite(net)(jnp.ones(shape))

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from kanjax import cli, data, study
+from kanjax import cli, data, files, study
 from kanjax.study import models, store
 
 
@@ -37,7 +37,7 @@ def folders(tmp_path_factory):
         params = jax.vmap(net.init)(keys)
         out = root / target
         out.mkdir()
-        store.write_json(out / "config.json", config.to_dict())
+        files.write_json(out / "config.json", config.to_dict())
         store.save(
             study.Study(config, net, params, params, prepared, {"task": "any"}, out),
             out,

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from kanjax import training
 
@@ -31,3 +32,12 @@ def test_steps_back_from_where_the_loss_is_not_finite():
     found = training.minimise(loss, jnp.array([1.0, 1.0]), batch, steps=200)
     assert found.dtype == jnp.float32
     np.testing.assert_allclose(found, batch, rtol=1e-2)
+
+
+@pytest.mark.parametrize("unit", [1e-15, 1.0, 1e12])
+def test_units_of_the_loss_do_not_matter(unit):
+    def loss(w, batch, key=None):
+        return unit * jnp.sum((w - batch) ** 4)
+
+    found = training.minimise(loss, jnp.zeros(3), jnp.arange(3.0), steps=100)
+    np.testing.assert_allclose(found, [0, 1, 2], atol=0.02)

@@ -104,3 +104,48 @@ def test_on_batch_leaves_parameters_alone(batch):
 def test_what_is_no_loss_is_refused(loss, error, message):
     with pytest.raises(error, match=message):
         losses.value_and_metrics(loss, 0.0, None, None)
+
+
+def test_one_logit_is_a_sigmoid():
+    x = jnp.array([[-2.0], [0.3], [1.5], [-0.1]])
+    y = jnp.array([0, 1, 0, 1])
+    loss = training.classification(lambda p, x: p * x)
+    value, scores = jax.jit(loss)(1.0, (x, y), None)
+    z = np.asarray(x[:, 0], float)
+    expected = np.mean(np.log1p(np.exp(-np.where(y == 1, z, -z))))
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(scores["accuracy"], 0.5)
+    soft = jnp.array([[0.2], [0.7], [0.0], [1.0]])
+    value, _ = loss(1.0, (x, soft), None)
+    q = np.asarray(soft[:, 0], float)
+    expected = np.mean(q * np.log1p(np.exp(-z)) + (1 - q) * np.log1p(np.exp(z)))
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [-1, 3])
+def test_labels_that_are_no_class(wrong):
+    loss = training.classification(lambda p, x: p * x)
+    x, y = jnp.ones((2, 3)), jnp.array([0, wrong])
+    with pytest.raises(ValueError, match=f"labels hold {wrong}.*numbered from 0 to 2"):
+        loss(1.0, (x, y), None)
+    # Traced, it is seen by the loss that is not finite.
+    assert jnp.isnan(jax.jit(loss)(1.0, (x, y), None)[0])
+
+
+@pytest.mark.parametrize("bad", [-1, 2])
+@pytest.mark.parametrize("where", ["data", "validation"])
+def test_a_fit_refuses_labels_that_are_no_class_before_it_compiles(bad, where):
+    x, labels = jnp.ones((6, 3)), jnp.arange(6) % 2
+    wrong = (x, labels.at[4].set(bad))
+    sets = {"data": (x, labels), "validation": (x, labels), where: wrong}
+    with pytest.raises(ValueError, match=f"labels hold {bad}, and 1 of 6 are no class"):
+        training.fit(
+            training.classification(lambda w, x: x @ w),
+            jnp.zeros((3, 2)),
+            sets["data"],
+            validation=sets["validation"],
+            optimizer="adam",
+            learning_rate=1e-2,
+            steps=1,
+            key=jax.random.key(0),
+        )

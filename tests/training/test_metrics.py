@@ -188,3 +188,90 @@ def test_f1_is_that_of_scikit_learn():
         found = metrics.f1_score(labels, scores, positive=positive)
         assert float(found) == pytest.approx(expected)
     assert float(metrics.f1_score(labels * 0, np.eye(2)[labels * 0])) == 0
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-19, 1e-6, 1.0, 1e19, 1e30])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_units_of_the_targets_do_not_matter(scale, kind):
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=200)
+    p = y + 0.5 * rng.normal(size=200)
+    members = p + 0.2 * rng.normal(size=(4, 200))
+    ours = metrics.r2_score((y * scale).astype(kind), (p * scale).astype(kind))
+    np.testing.assert_allclose(ours, sk.r2_score(y, p), rtol=1e-5)
+    assert float(ours) == pytest.approx(0.713, abs=1e-3)
+    y, p, members = ((v * scale).astype(np.float32) for v in (y, p, members))
+    rmse = np.sqrt(np.mean((y.astype(float) - p) ** 2))
+    np.testing.assert_allclose(metrics.rmse(y, p), rmse, rtol=1e-5)
+    ratio = metrics.spread_error_ratio(y, members)
+    exact = members.astype(float)
+    variance = exact.var(axis=0, ddof=1).mean()
+    error = np.mean((exact.mean(axis=0) - y) ** 2)
+    np.testing.assert_allclose(ratio, np.sqrt(1.25 * variance / error), rtol=1e-5)
+    std = np.full(200, 0.5 * scale, np.float32)
+    nll = metrics.gaussian_negative_log_likelihood(y, p, std)
+    theirs = -np.mean(stats.norm.logpdf(y.astype(float), p, std))
+    np.testing.assert_allclose(nll, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("offset", [1e6, -1e9, 1e12])
+def test_offsets_of_the_targets_do_not_matter(offset):
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=(200, 2)) + offset
+    p = y + 0.5 * rng.normal(size=(200, 2))
+    for ours, theirs in (
+        (metrics.r2_score, sk.r2_score),
+        (metrics.mae, sk.mean_absolute_error),
+        (metrics.mse, sk.mean_squared_error),
+    ):
+        np.testing.assert_allclose(ours(y, p), theirs(y, p), rtol=1e-4)
+    crps = metrics.crps_ensemble(y, np.stack([p, y]))
+    expected = metrics.crps_ensemble(y - offset, np.stack([p, y]) - offset)
+    np.testing.assert_allclose(crps, expected, rtol=1e-4)
+    assert metrics.r2_score(np.full(5, offset), np.full(5, offset)) == 1
+
+
+def test_derivatives_at_exact_predictions_are_finite():
+    y = jnp.arange(4.0)
+    for score in (metrics.rmse, metrics.r2_score):
+        assert jnp.all(jnp.isfinite(jax.grad(lambda p, s=score: s(y, p))(y)))  # pyright: ignore
+
+
+def test_one_output_is_scored_as_two_classes():
+    rng = np.random.default_rng(2)
+    labels, logit = rng.integers(0, 2, 60), rng.normal(size=(60, 1))
+    p = 1 / (1 + np.exp(-logit))
+    predicted = (logit[:, 0] > 0).astype(int)
+    both = np.concatenate([1 - p, p], axis=1)
+    for ours, theirs in (
+        (metrics.accuracy(labels, logit), sk.accuracy_score(labels, predicted)),
+        (metrics.f1_score(labels, logit), sk.f1_score(labels, predicted)),
+        (
+            metrics.macro_f1(labels, logit),
+            sk.f1_score(labels, predicted, average="macro"),
+        ),
+        (metrics.negative_log_likelihood(labels, np.log(p)), sk.log_loss(labels, p)),
+        (metrics.brier_score(labels, p), 2 * sk.brier_score_loss(labels, p[:, 0])),
+        (
+            metrics.expected_calibration_error(labels, p),
+            metrics.expected_calibration_error(labels, both),
+        ),
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+    found = metrics.predictive_uncertainty(p[None])
+    np.testing.assert_allclose(found.total, stats.entropy(both, axis=1), rtol=1e-4)
+
+
+def test_labels_that_are_no_class_are_refused():
+    scores = jnp.zeros((3, 2))
+    for score in (
+        metrics.accuracy,
+        metrics.f1_score,
+        metrics.macro_f1,
+        metrics.negative_log_likelihood,
+        metrics.brier_score,
+        metrics.expected_calibration_error,
+    ):
+        for wrong in (-1, 2):
+            with pytest.raises(ValueError, match=f"labels hold {wrong}, and 1 of 3"):
+                score(np.array([0, 1, wrong]), scores)

@@ -1,0 +1,114 @@
+"""Checks and casts of arguments, one rule for all rooms."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+
+def as_floating(x: ArrayLike) -> Array:
+    """The array itself, or integers and booleans in the default floating type.
+
+    What a layer computes is real: knots, parameters and sums cast to integers would be
+    cut off without a word.
+
+    Args:
+        x: of any shape and dtype.
+    """
+    x = jnp.asarray(x)
+    return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(float)
+
+
+def check_finite(samples: Any, name: str) -> None:
+    """Let only numbers pass, no NaN or infinity; what jax traces passes unseen.
+
+    Args:
+        samples: (rows, ...).
+        name: what the message calls them.
+
+    Raises:
+        ValueError: with the number of rows that are not finite, and the first.
+    """
+    if isinstance(samples, jax.core.Tracer):
+        return
+    known = np.asarray(samples)
+    if not jnp.issubdtype(known.dtype, jnp.inexact) or known.ndim == 0:
+        return
+    wrong = ~np.isfinite(known.astype(np.float64)).reshape(len(known), -1).all(axis=1)
+    if np.any(wrong):
+        raise ValueError(
+            f"{name} has NaN or infinity in {int(wrong.sum())} of {len(known)} rows, "
+            f"first in row {int(np.argmax(wrong))}. Leave these rows out, e.g. "
+            f"{name}[np.isfinite({name}).all(axis=1)]."
+        )
+
+
+def check_labels(labels: ArrayLike, classes: int) -> None:
+    """Let only labels from 0 to classes - 1 pass; what jax traces passes unseen.
+
+    Args:
+        labels: integers of any shape.
+        classes: how many there are.
+
+    Raises:
+        TypeError: if labels are not integers.
+        ValueError: if a label is no class.
+    """
+    array = labels if isinstance(labels, jax.Array) else np.asarray(labels)
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise TypeError(f"labels must be integers, got {array.dtype}.")
+    if isinstance(array, jax.core.Tracer):
+        return
+    known = np.asarray(array)
+    outside = (known < 0) | (known >= classes)
+    if np.any(outside):
+        raise ValueError(
+            f"labels hold {known[outside].flat[0]}, and {int(outside.sum())} of "
+            f"{known.size} are no class: the {classes} classes are numbered from 0 to "
+            f"{classes - 1}. Number them from 0, and drop rows without a label."
+        )
+
+
+def check_real(params: Any, name: str) -> None:
+    """Let only pytrees of real floating-point leaves pass.
+
+    Args:
+        params: a pytree.
+        name: what the message calls it.
+
+    Raises:
+        TypeError: if a leaf is complex, or not of floating point.
+        ValueError: if there is no leaf at all.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not leaves:
+        raise ValueError(f"{name} has no leaves; give a pytree with parameters in it.")
+    for path, leaf in leaves:
+        where = path_name(path)
+        if not isinstance(leaf, float | complex) and not hasattr(leaf, "dtype"):
+            raise TypeError(
+                f"{name} at {where} is {leaf!r}, not an array. Keep the trained arrays "
+                "apart from the rest, as equinox.partition does."
+            )
+        dtype = jnp.result_type(leaf)
+        if jnp.issubdtype(dtype, jnp.complexfloating):
+            raise TypeError(
+                f"{name} at {where} has dtype {dtype}; only real parameters are "
+                "served. Hold real and imaginary parts as two leaves and join them in "
+                "the function."
+            )
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise TypeError(
+                f"{name} at {where} has dtype {dtype}; parameters must be "
+                "floating-point. Close over whatever is not trained."
+            )
+
+
+def path_name(path: Sequence[Any]) -> str:
+    """The path of a leaf as Python writes it, e.g. ``[0]['kernel']``."""
+    return jax.tree_util.keystr(tuple(path)) or "the root"

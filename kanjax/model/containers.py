@@ -1,0 +1,257 @@
+"""Models made of models: in sequence, as a residual branch, or side by side."""
+
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from kanjax.model.description import child, dataclass
+from kanjax.model.protocol import (
+    Model,
+    Params,
+    State,
+    apply,
+    initial_state,
+    split,
+    step,
+)
+
+
+@dataclass
+class Sequential:
+    """Models one after the other; parameters are a tuple with one entry a model.
+
+    So is the state, with ``()`` for a model without.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from kanjax import model, nn
+        >>> net = model.Sequential((nn.Dense(2, 8), nn.Dense(8, 1)))
+        >>> params = net.init(jax.random.key(0))
+        >>> net.apply(params, jnp.ones((5, 2))).shape
+        (5, 1)
+    """
+
+    layers: tuple[Model, ...] = child()
+
+    def init(self, key: Array) -> tuple[Params, ...]:
+        """Draw each model's parameters with a key of its own."""
+        return _init_all(self.layers, key)
+
+    def initial_state(self, batch_shape: tuple[int, ...] = ()) -> tuple[State, ...]:
+        """Give each model's state."""
+        return tuple(initial_state(layer, batch_shape) for layer in self.layers)
+
+    def apply(
+        self,
+        params: Sequence[Params],
+        x: Array,
+        *,
+        state: Sequence[State] | None = None,
+        key: Array | None = None,
+        train: bool = False,
+    ) -> Any:
+        """Feed each model's output to the next. x: what the first model takes.
+
+        With a state the result is ``(y, new state)``.
+        """
+        after = []
+        for call in _calls(self, self.layers, params, state, key, train):
+            x, new = call(x)
+            after.append(new)
+        return x if state is None else (x, tuple(after))
+
+    def step(
+        self, params: Sequence[Params], state: Sequence[State], x_t: Array
+    ) -> tuple[tuple[State, ...], Array]:
+        """Take each model one step of time on."""
+        after = []
+        for call in _steps(self, self.layers, params, state):
+            new, x_t = call(x_t)
+            after.append(new)
+        return tuple(after), x_t
+
+
+@dataclass
+class Residual:
+    """The identity plus a model whose output has the shape of its input."""
+
+    branch: Model = child()
+
+    def init(self, key: Array) -> Params:
+        """Draw the branch's parameters."""
+        return self.branch.init(key)
+
+    def initial_state(self, batch_shape: tuple[int, ...] = ()) -> State:
+        """Give the branch's state."""
+        return initial_state(self.branch, batch_shape)
+
+    def apply(
+        self,
+        params: Params,
+        x: Array,
+        *,
+        state: State | None = None,
+        key: Array | None = None,
+        train: bool = False,
+    ) -> Any:
+        """``x + branch(x)``; with a state, ``(x + branch(x), new state)``.
+
+        Raises:
+            ValueError: if the branch changes the shape.
+        """
+        if state is None:
+            return _add(x, self.branch.apply(params, x, key=key))
+        y, state = apply(self.branch, params, x, state=state, key=key, train=train)
+        return _add(x, y), state
+
+    def step(self, params: Params, state: State, x_t: Array) -> tuple[State, Array]:
+        """Take the branch one step of time on."""
+        state, y = step(self.branch, params, state, x_t)
+        return state, _add(x_t, y)
+
+
+@dataclass
+class _Branches:
+    """Models side by side on one input; parameters and state have an entry for each."""
+
+    branches: tuple[Model, ...] = child()
+
+    def init(self, key: Array) -> tuple[Params, ...]:
+        """Draw each branch's parameters with a key of its own."""
+        return _init_all(self.branches, key)
+
+    def initial_state(self, batch_shape: tuple[int, ...] = ()) -> tuple[State, ...]:
+        """Give each branch's state."""
+        return tuple(initial_state(branch, batch_shape) for branch in self.branches)
+
+    def apply(
+        self,
+        params: Sequence[Params],
+        x: Array,
+        *,
+        state: Sequence[State] | None = None,
+        key: Array | None = None,
+        train: bool = False,
+    ) -> Any:
+        """Join the branches' outputs; with a state, to ``(y, new state)``."""
+        calls = _calls(self, self.branches, params, state, key, train)
+        outputs, after = zip(*(call(x) for call in calls), strict=True)
+        y = self.join(outputs)
+        return y if state is None else (y, after)
+
+    def step(
+        self, params: Sequence[Params], state: Sequence[State], x_t: Array
+    ) -> tuple[tuple[State, ...], Array]:
+        """Take each branch one step of time on."""
+        calls = _steps(self, self.branches, params, state)
+        after, outputs = zip(*(call(x_t) for call in calls), strict=True)
+        return after, self.join(outputs)
+
+    def join(self, outputs: Sequence[Array]) -> Array:
+        """What becomes of the branches' outputs."""
+        raise NotImplementedError
+
+
+@dataclass
+class Parallel(_Branches):
+    """Models side by side on one input, their outputs, of one shape, summed."""
+
+    def join(self, outputs: Sequence[Array]) -> Array:
+        """The sum of the outputs."""
+        _check_one_shape(self, "sums", {y.shape for y in outputs})
+        return functools.reduce(operator.add, outputs)
+
+
+@dataclass
+class Product(_Branches):
+    """Models side by side on one input, their outputs, of one shape, multiplied."""
+
+    def join(self, outputs: Sequence[Array]) -> Array:
+        """The product of the outputs."""
+        _check_one_shape(self, "multiplies", {y.shape for y in outputs})
+        return functools.reduce(operator.mul, outputs)
+
+
+@dataclass
+class Concatenate(_Branches):
+    """Models side by side on one input, their outputs' last axes joined.
+
+    The outputs must agree in all axes but the last.
+    """
+
+    def join(self, outputs: Sequence[Array]) -> Array:
+        """The outputs along one last axis."""
+        _check_one_shape(self, "joins", {y.shape[:-1] for y in outputs})
+        return jnp.concatenate(outputs, axis=-1)
+
+
+def _init_all(models: Sequence[Model], key: Array) -> tuple[Params, ...]:
+    keys = jax.random.split(key, len(models))
+    return tuple(m.init(k) for m, k in zip(models, keys, strict=True))
+
+
+def _calls(
+    model: Any,
+    layers: Sequence[Model],
+    params: Sequence[Params],
+    state: Sequence[State] | None,
+    key: Array | None,
+    train: bool,
+) -> list[Callable[[Array], tuple[Array, State]]]:
+    """Each layer as a function of its input alone, to its output and new state."""
+
+    def call(layer: Model, p: Params, k: Array | None, s: State) -> Any:
+        if state is None:
+            return lambda x: (layer.apply(p, x, key=k), None)
+        return lambda x: apply(layer, p, x, state=s, key=k, train=train)
+
+    keys = split(key, len(layers))
+    states = [None] * len(layers)
+    if state is not None:
+        states = _check_states(model, layers, state)
+    return [call(*each) for each in zip(layers, params, keys, states, strict=True)]
+
+
+def _steps(
+    model: Any, layers: Sequence[Model], params: Any, state: Any
+) -> list[Callable[[Array], tuple[State, Array]]]:
+    """Each layer's step as a function of its input alone."""
+    states = _check_states(model, layers, state)
+    return [
+        functools.partial(step, layer, p, s)
+        for layer, p, s in zip(layers, params, states, strict=True)
+    ]
+
+
+def _check_states(
+    model: Any, layers: Sequence[Model], state: Sequence[State]
+) -> Sequence[State]:
+    if not isinstance(state, tuple | list) or len(state) != len(layers):
+        raise ValueError(
+            f"the state of a {type(model).__name__} has one entry for each of its "
+            f"{len(layers)} models; got {jax.tree.structure(state)}. Begin with "
+            "model.initial_state()."
+        )
+    return state
+
+
+def _add(x: Array, y: Array) -> Array:
+    if y.shape != x.shape:
+        raise ValueError(
+            f"Residual needs a branch that keeps the shape: x has shape {x.shape}, "
+            f"the branch gave {y.shape}. Add a projection to the branch."
+        )
+    return x + y
+
+
+def _check_one_shape(layer: Any, verb: str, shapes: set[tuple[int, ...]]) -> None:
+    if len(shapes) != 1:
+        raise ValueError(
+            f"{type(layer).__name__} {verb} its branches, so they must give one shape; "
+            f"got {sorted(shapes)}."
+        )

@@ -1,0 +1,176 @@
+"""Checks and linear algebra on pytrees of parameters."""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+from jax import Array
+from jax.sharding import Mesh, PartitionSpec
+from jax.typing import ArrayLike
+
+from kanjax import checks
+
+Params = Any
+"""A pytree whose leaves are all trained."""
+
+
+def check_same(a: Params, b: Params, name_a: str, name_b: str) -> None:
+    """Let only two pytrees of parameters with one structure and shapes pass.
+
+    Raises:
+        TypeError: if either holds something else than real floating-point arrays.
+        ValueError: naming the first path where the two differ.
+    """
+    checks.check_real(a, name_a)
+    checks.check_real(b, name_b)
+    shapes_a, shapes_b = _shapes(a), _shapes(b)
+    for here, there, x, y in (
+        (shapes_a, shapes_b, name_a, name_b),
+        (shapes_b, shapes_a, name_b, name_a),
+    ):
+        for path in here:
+            if path not in there:
+                raise ValueError(
+                    f"{name_a} and {name_b} must be pytrees of one structure; {path} "
+                    f"is in {x} and not in {y}."
+                )
+    for path, shape in shapes_a.items():
+        if shape != shapes_b[path]:
+            raise ValueError(
+                f"{name_a} and {name_b} differ at {path}: shape {shape} in {name_a}, "
+                f"{shapes_b[path]} in {name_b}. Both must belong to one model."
+            )
+    if jax.tree.structure(a) != jax.tree.structure(b):
+        raise ValueError(
+            f"{name_a} and {name_b} hold the same leaves in different containers: "
+            f"{jax.tree.structure(a)} and {jax.tree.structure(b)}."
+        )
+
+
+def concrete(*trees: Any) -> bool:
+    """Whether all leaves have values now, so that these may be checked."""
+    return not any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(trees))
+
+
+def combine(weights: Sequence[ArrayLike], trees: Sequence[Params]) -> Params:
+    """The weighted sum of pytrees, each leaf in the dtype it has in the first.
+
+    The sum is taken in float32 at least, so that bfloat16 leaves lose nothing to it.
+    """
+
+    def leaf_sum(*leaves: Any) -> Array:
+        dtype = jnp.result_type(leaves[0])
+        wide = jnp.promote_types(dtype, jnp.float32)
+        terms = [
+            jnp.asarray(weight).astype(wide) * jnp.asarray(leaf).astype(wide)
+            for weight, leaf in zip(weights, leaves, strict=True)
+        ]
+        return sum(terms[1:], terms[0]).astype(dtype)
+
+    return jax.tree.map(leaf_sum, *trees)
+
+
+def inner(a: Params, b: Params) -> Array:
+    """The inner product of two real pytrees, summed in float32 at least."""
+    products = jax.tree.leaves(jax.tree.map(_leaf_inner, a, b))
+    return functools.reduce(jnp.add, products)
+
+
+def norm(a: Params) -> Array:
+    """The Euclidean norm of a pytree taken as one vector."""
+    return jnp.sqrt(inner(a, a))
+
+
+def evaluate(
+    function: Callable[..., Any],
+    points: Any,
+    *shared: Any,
+    batch_size: int | None,
+    mesh: Mesh | None = None,
+) -> Any:
+    """``function(point, *shared)`` for every point, in one compiled call.
+
+    Args:
+        points: a pytree with a leading axis over points.
+        batch_size: how many points are evaluated at once, by ``vmap``; one after the
+            other if None. No more than this many copies of anything exist at a time.
+        mesh: spread the points over all its devices, each of which has all that is
+            shared and takes ``batch_size`` of its points at once.
+
+    Raises:
+        ValueError: if batch_size is not positive.
+    """
+
+    def prepare(*shared: Any) -> tuple[Callable[[Any], Any], int]:
+        return lambda point: function(point, *shared), 1
+
+    return evaluate_prepared(prepare, points, *shared, batch_size=batch_size, mesh=mesh)
+
+
+def evaluate_prepared(
+    prepare: Callable[..., tuple[Callable[[Any], Any], int]],
+    points: Any,
+    *shared: Any,
+    batch_size: int | None,
+    mesh: Mesh | None = None,
+) -> Any:
+    """``prepare(*shared)[0](point)`` for every point, prepared once; see evaluate.
+
+    Args:
+        prepare: gives the function of a point, and how many points it is best given at
+            once where batch_size is None.
+    """
+    count = jax.tree.leaves(points)[0].shape[0]
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(
+            f"batch_size is {batch_size}; it must be at least 1, or None to leave the "
+            "choice to the function."
+        )
+
+    def run(points: Any, shared: tuple[Any, ...]) -> Any:
+        one, best = prepare(*shared)
+        return _in_blocks(one, points, batch_size or best)
+
+    if mesh is None:
+        return jax.jit(run)(points, shared)
+    rows, whole = PartitionSpec(mesh.axis_names), PartitionSpec()
+    spread = jax.shard_map(
+        run, mesh=mesh, in_specs=(rows, whole), out_specs=rows, check_vma=False
+    )
+    padded = _padded(points, count + -count % mesh.size)
+    return jax.tree.map(lambda leaf: leaf[:count], jax.jit(spread)(padded, shared))
+
+
+def _in_blocks(one: Callable[[Any], Any], points: Any, block: int) -> Any:
+    """Blocks of equal size, so that a single program serves all."""
+    count = jax.tree.leaves(points)[0].shape[0]
+    if block == 1:
+        return jax.lax.map(one, points)
+    blocks = -(-count // block)
+    block = -(-count // blocks)
+    padded = _padded(points, blocks * block)
+    found = jax.lax.map(one, padded, batch_size=block)
+    return jax.tree.map(lambda leaf: leaf[:count], found)
+
+
+def _padded(points: Any, count: int) -> Any:
+    """The last point once more until there are so many."""
+
+    def longer(leaf: Any) -> Any:
+        leaf = jnp.asarray(leaf)
+        return leaf[jnp.minimum(jnp.arange(count), leaf.shape[0] - 1)]
+
+    return jax.tree.map(longer, points)
+
+
+def _leaf_inner(x: ArrayLike, y: ArrayLike) -> Array:
+    wide = jnp.promote_types(jnp.result_type(x, y), jnp.float32)
+    return jnp.sum(jnp.asarray(x).astype(wide) * jnp.asarray(y).astype(wide))
+
+
+def _shapes(tree: Params) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {checks.path_name(path): jnp.shape(leaf) for path, leaf in leaves}
