@@ -191,12 +191,14 @@ def infinite(
     ) -> Kernel:
         blocks.check_batch_size(batch_size)
         first, second = inputs.read(model, x1, x2, mask1, mask2, diagonal)
-        inputs.check_fits(model, first)
         pairs = _needs_pairs(table, model, False)
         if batch_size is None:
             batch_size = inputs.batch_size(first, second, pairs, diagonal, mesh)
         inputs.check_memory(first, second, pairs, diagonal, batch_size)
-        return Kernel(*compute(first, second, diagonal, batch_size, mesh))
+        kernels = Kernel(*compute(first, second, diagonal, batch_size, mesh))
+        # Afterwards, so that a layer without a rule is told first.
+        inputs.check_fits(model, first)
+        return kernels
 
     return kernel
 

@@ -485,7 +485,7 @@ def test_bad_input_is_named(monkeypatch):
     [
         (nn.MLP((4, 8, 2)), (5, 3)),
         (model.Sequential((nn.Conv(3, 8, (3,)), nn.GlobalPool(1))), (5, 6, 4)),
-        (model.Sequential((nn.LayerNorm(4), nn.Dense(4, 2))), (5, 3)),
+        (model.Sequential((nn.Dense(4, 8), nn.LayerNorm(6), nn.Dense(6, 2))), (5, 4)),
         (kan.KAN((4, 8, 2)), (5, 3)),
         (model.Sequential((nn.Dense(4, 8), nn.Dense(7, 2))), (5, 4)),
         (model.Sequential((nn.Flatten(1), nn.Dense(12, 2))), (5, 4, 2)),

@@ -49,9 +49,9 @@ def test_layers_that_change_the_form_of_values_are_not_joined(x64):
     """A strided convolution leaves fewer positions; another activation is no other."""
     x = np.random.default_rng(0).normal(size=(3, 12, 4))
     strided = nn.Conv(4, 4, (3,), strides=2, parameterization="ntk")
-    head = (nn.Flatten(1), nn.Dense(8, 1, parameterization="ntk"))
     blocks = (strided, RELU, strided, RELU), (CONV, RELU, CONV, nn.Activation(jnp.tanh))
-    for layers in blocks:
+    for layers, features in zip(blocks, (12, 48), strict=True):
+        head = (nn.Flatten(1), nn.Dense(features, 1, parameterization="ntk"))
         net = model.Sequential((*layers, *head))
         alone = [model.Sequential((one,)) for one in (*layers, *head)]
         nested = alone[0]
