@@ -120,14 +120,17 @@ def empirical(
     local = [-(-sizes[0] // (1 if mesh is None else mesh.size)), sizes[1]]
     parts = [n if batch_size is None else min(n, batch_size) for n in local]
     single = _single(apply)
-    plan = structured.plan(single, params, jax.tree.map(lambda leaf: leaf[0], x1))
-    if method == "auto":
-        method = _choose(plan, outputs, width, parts, x2 is None)
-    block = {
-        "structured": functools.partial(structured.block, plan),
+    blocks_by: dict[str, Any] = {
         "jacobian": functools.partial(_jacobian_block, single),
         "vector_products": functools.partial(_product_block, single),
-    }[method]
+    }
+    if method not in blocks_by:
+        # Planning traces the network: not for those who ask for another method.
+        plan = structured.plan(single, params, jax.tree.map(lambda leaf: leaf[0], x1))
+        blocks_by["structured"] = functools.partial(structured.block, plan)
+        if method == "auto":
+            method = _choose(plan, outputs, width, parts, x2 is None)
+    block = blocks_by[method]
 
     def compute(params: Params, x1: Any, x2: Any) -> Array:
         kernel = functools.partial(block, params, outputs)

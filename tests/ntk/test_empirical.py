@@ -152,6 +152,17 @@ def test_blocks_bound_the_memory(key):
     assert memory(16) < 8 * 16 * entries * 4 < memory(None)
 
 
+@pytest.mark.parametrize("method", ["jacobian", "vector_products"])
+def test_only_structured_derivatives_are_planned(key, method, monkeypatch):
+    def refuse(*arguments):
+        raise AssertionError("planned")
+
+    monkeypatch.setattr(ntk.finite_width.structured, "plan", refuse)
+    assert ntk.empirical(apply, init(key), jnp.ones((2, 3)), method=method).shape
+    with pytest.raises(AssertionError, match="planned"):
+        ntk.empirical(apply, init(key), jnp.ones((2, 3)), method="structured")
+
+
 def test_vmap_over_members_equals_a_loop(key):
     stack = jax.vmap(init)(jax.random.split(key, 3))
     x = jax.random.normal(key, (4, 3))
