@@ -177,5 +177,5 @@ def test_bad_input_is_named(key):
             hopfield.glauber(key, memory, good, beta=beta, sweeps=1)
     with pytest.raises(ValueError, match=r"beta has shape \(2,\), which does not"):
         hopfield.glauber(key, memory, good[0], beta=jnp.ones(2), sweeps=1)
-    with pytest.raises(ValueError, match="order must be 'random' or 'sequential'"):
+    with pytest.raises(ValueError, match="order must be 'random', 'sequential' or"):
         hopfield.glauber(key, memory, good, beta=1.0, sweeps=1, order="odd")
