@@ -113,8 +113,7 @@ def known_values(array: Array) -> np.ndarray | None:
 
 
 def _check_range(name: str, value: Any, what: str, test: Any) -> Array:
-    array = jnp.asarray(value, jnp.result_type(float))
-    known = known_values(array)
-    if known is not None and not np.all(test(known)):
+    # As it came: under jit even the array of a number is traced.
+    if not isinstance(value, jax.core.Tracer) and not np.all(test(np.asarray(value))):
         raise ValueError(f"{name} must {what}; got {value!s}.")
-    return array
+    return jnp.asarray(value, jnp.result_type(float))

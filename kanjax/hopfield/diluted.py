@@ -64,7 +64,7 @@ def diluted_patterns(
 def noisy_examples(
     key: Array, patterns: Any, examples: int, quality: ArrayLike
 ) -> Float[Array, "patterns examples spins"]:
-    """Draw examples of patterns: entries are kept with ``(1 + quality) / 2``, or turned.
+    """Draw examples: entries of patterns, kept with ``(1 + quality) / 2`` or turned.
 
     Args:
         key: drives the draws.

@@ -100,10 +100,11 @@ def enumerate_sites(
         ValueError: for arguments out of range, or more than 2^24 cases, for which
             there is :func:`sample_sites`.
     """
-    entropy = checks.check_entropy(entropy)
     if nodes is None:
-        known = checks.known_values(entropy)
-        nodes = 1 if known is not None and np.all(known == 0) else 31
+        # As it came: under jit even the array of a number is traced.
+        exact = not isinstance(entropy, jax.core.Tracer) and np.all(entropy == 0)
+        nodes = 1 if exact else 31
+    entropy = checks.check_entropy(entropy)
     checks.check_count("nodes", nodes, 1)
     grid = np.linspace(-6, 6, nodes) if nodes > 1 else np.zeros(1)
     density = np.exp(-(grid**2) / 2)
