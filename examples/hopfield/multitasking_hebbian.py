@@ -28,7 +28,6 @@ PAPER = papers.Paper(
 )
 
 QUALITY, EXAMPLES = 0.5, 100
-THEORY_SITES = 200_000
 TEACHINGS = ("supervised", "unsupervised")
 COLORS = plotting.style.PALETTE
 
@@ -43,6 +42,7 @@ class Setting(NamedTuple):
     learning_spins: int
     learning: tuple[tuple[float, int], ...]
     plane: int
+    theory_sites: int = 200_000
 
 
 EVERY = tuple(np.round(np.arange(0.05, 0.96, 0.05), 2).tolist())
@@ -54,7 +54,7 @@ PAIRS = (
 )
 SETTINGS = {
     "short": Setting(
-        4_000, (3,), (0.2, 0.4, 0.7), 4, 2_000, ((0.5, 30), (0.2, 30)), 12
+        4_000, (3,), (0.2, 0.7), 4, 1_000, ((0.5, 30), (0.2, 30)), 12, 40_000
     ),
     "default": Setting(10_000, (3, 4, 5), EVERY, 8, 4_000, PAIRS, 40),
     "full": Setting(50_000, (3, 4, 5), EVERY, 8, 10_000, PAIRS, 100),
@@ -132,7 +132,7 @@ def _sweep(patterns: int, setting: Setting) -> dict[str, np.ndarray]:
     def theory(dilutions: Array) -> diluted_theory.State:
         def solve(d: Array) -> diluted_theory.State:
             sites = diluted_theory.sample_sites(
-                jax.random.key(0), patterns, d, THEORY_SITES, entropy=entropy
+                jax.random.key(0), patterns, d, setting.theory_sites, entropy=entropy
             )
             # Sampled sites end a step of the sign: solutions are as fine as a site.
             return diluted_theory.solve(sites, jnp.inf, tolerance=2e-5, max_steps=500)
@@ -277,12 +277,13 @@ def _learning_claim(points: list[dict[str, float]]) -> papers.Claim:
         f" (a run spreads by up to {max(p['spread'] for p in points):.3f})",
         off < 0.05,
         threshold="below 0.05",
-        baseline=f"with the same number of examples overlaps differ by up to {max(pairs):.2f}",
+        baseline="with the same number of examples overlaps differ by up to "
+        f"{max(pairs):.2f}",
     )
 
 
 def _figure(sweeps: dict[int, Any], learning: list[Any], plane: dict[str, Any]) -> Any:
-    figure = plotting.style.new_figure((9.4, 7.0))
+    figure = plotting.style.new_figure((8.6, 6.6))
     (top, right), (left, corner) = figure.subplots(2, 2)
     _draw_amplitudes(top, sweeps[3])
     for color, (k, sweep) in zip(COLORS, sweeps.items(), strict=False):
@@ -336,7 +337,9 @@ def _draw_amplitudes(axes: Any, sweep: dict[str, np.ndarray]) -> None:
     axes.plot([], [], color="0.3", label="theory")
     axes.plot([], [], "o", color="0.3", label="supervised")
     axes.plot([], [], "x", color="0.3", label="unsupervised")
-    axes.set(xlabel="dilution", ylabel="amplitude", title="Three patterns, no noise")
+    axes.set(
+        xlabel="dilution", ylabel="amplitude", title="Three patterns, zero temperature"
+    )
     axes.legend()
 
 
@@ -358,7 +361,7 @@ def _draw_phases(axes: Any, plane: dict[str, Any]) -> None:
     axes.set(
         xlabel="dilution",
         ylabel="temperature",
-        title="Three patterns, stored themselves",
+        title="Three stored patterns (white: not converged)",
     )
 
 

@@ -1,4 +1,4 @@
-"""Exact statements on multitasking networks, Agliari et al. (2023), arXiv 2308.04106."""
+"""Exact statements on multitasking networks: Agliari et al., arXiv 2308.04106."""
 
 import itertools
 import math
