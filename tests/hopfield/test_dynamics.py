@@ -67,7 +67,7 @@ def test_parallel_updates_sample_the_distribution_of_little(key):
     """Against the sum over all 32 states of five spins: prod_i cosh(beta h_i)."""
     memory = hopfield.Pairwise(hopfield.hebb(hopfield.random_patterns(key, 2, 5)))
     everything = np.array(list(itertools.product([-1.0, 1.0], repeat=5)))
-    chains, beta = 20_000, 1.1
+    chains, beta = 20_000, 0.5
     start = jnp.ones((chains, 5))
     run = jax.jit(hopfield.glauber, static_argnames=("sweeps", "order"))
     state = run(key, memory, start, beta=beta, sweeps=40, order="parallel").state
