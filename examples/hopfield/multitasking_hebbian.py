@@ -150,11 +150,11 @@ def _sweep(patterns: int, setting: Setting) -> dict[str, np.ndarray]:
     }
 
 
-def _learning(setting: Setting) -> list[dict[str, float]]:
+def _learning(setting: Setting) -> list[dict[str, Any]]:
     """The first overlap after one update of the pattern, over 1 - dilution."""
     d, points = 0.2, []
     for quality, examples in setting.learning:
-        one, _ = _simulate(
+        one, end = _simulate(
             jax.random.split(jax.random.key(7), 4),
             jnp.full(4, d),
             jnp.asarray(quality),
@@ -162,7 +162,7 @@ def _learning(setting: Setting) -> list[dict[str, float]]:
             spins=setting.learning_spins,
             examples=examples,
         )
-        share = np.asarray(one)[:, :, 0] / (1 - d)
+        share, settled = (np.asarray(m)[:, :, 0] / (1 - d) for m in (one, end))
         entropy = diluted.dataset_entropy(examples, quality)
         points.append(
             {
@@ -172,6 +172,7 @@ def _learning(setting: Setting) -> list[dict[str, float]]:
                 "theory": float(diluted_theory.learning_curve(entropy)),
                 **dict(zip(TEACHINGS, share.mean(0).tolist(), strict=True)),
                 "spread": float(share.std(0).max()),
+                "settled": np.abs(settled).mean(0).tolist(),
             }
         )
     return points
@@ -262,7 +263,7 @@ def _teaching_claim(sweeps: dict[int, Any]) -> papers.Claim:
     )
 
 
-def _learning_claim(points: list[dict[str, float]]) -> papers.Claim:
+def _learning_claim(points: list[dict[str, Any]]) -> papers.Claim:
     off = max(abs(p[t] - p["theory"]) for p in points for t in TEACHINGS)
     pairs = [
         abs(a["supervised"] - b["supervised"])
