@@ -321,7 +321,16 @@ def _figure(sweeps: dict[int, Any], learning: list[Any], plane: dict[str, Any]) 
         title="One update of the first pattern",
     )
     left.legend(fontsize=7)
-    _draw_phases(corner, plane)
+    plotting.phase_diagram(
+        plane["temperature"],
+        plane["dilution"],
+        plane["code"],
+        diluted_theory.REGIMES,
+        converged=plane["converged"],
+        xlabel="dilution",
+        title="Three stored patterns",
+        axes=corner,
+    )
     return figure
 
 
@@ -342,28 +351,6 @@ def _draw_amplitudes(axes: Any, sweep: dict[str, np.ndarray]) -> None:
         xlabel="dilution", ylabel="amplitude", title="Three patterns, zero temperature"
     )
     axes.legend()
-
-
-def _draw_phases(axes: Any, plane: dict[str, Any]) -> None:
-    code = np.where(plane["converged"], plane["code"], np.nan)
-    axes.pcolormesh(
-        plane["dilution"], plane["temperature"], code, cmap="Blues", vmin=-0.5, vmax=3.5
-    )
-    for value, name in enumerate(diluted_theory.REGIMES):
-        rows, columns = np.nonzero(code == value)
-        if len(rows) > 10:
-            axes.text(
-                float(np.median(np.asarray(plane["dilution"])[columns])),
-                float(np.median(np.asarray(plane["temperature"])[rows])),
-                name,
-                ha="center",
-                color="white" if value > 1 else "black",
-            )
-    axes.set(
-        xlabel="dilution",
-        ylabel="temperature",
-        title="Three stored patterns (white: not converged)",
-    )
 
 
 if __name__ == "__main__":
