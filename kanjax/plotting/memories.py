@@ -214,7 +214,7 @@ def phase_diagram(
     axes.set(xlabel=xlabel, ylabel=ylabel)
     lost = int(np.sum(~np.isfinite(values)))
     style.add_title(axes, title)
-    style.add_note(axes, f"{lost} points not converged, white" if lost else "")
+    style.add_note(axes, f"white: {lost} not converged" if lost else "")
     return figure
 
 

@@ -82,7 +82,7 @@ def test_phase_diagram():
     low, high = axes.texts
     assert low.get_text() == "low" and low.get_position() == (1.5, 0.1)
     assert high.get_text() == "high" and high.get_position() == (3.0, 0.2)
-    assert "1 points not converged" in axes.get_xlabel()
+    assert "white: 1 not converged" in axes.get_xlabel()
     figure.draw_without_rendering()
     everything = plotting.phase_diagram(rows, columns, codes, ["low", "high"])
     assert everything.axes[0].get_xlabel() == "load"
