@@ -1,9 +1,16 @@
 """Associative memories: binary and continuous, their dynamics, and Hopfield layers."""
 
-from kanjax.hopfield import bounds, mean_field, modern
+from kanjax.hopfield import (
+    bounds,
+    diluted,
+    diluted_theory,
+    mean_field,
+    modern,
+    self_consistency,
+)
 from kanjax.hopfield.association import associate
 from kanjax.hopfield.blocks import HopfieldDecoderLayer, HopfieldEncoderLayer
-from kanjax.hopfield.couplings import Pairwise, hebb, pseudo_inverse, storkey
+from kanjax.hopfield.couplings import LowRank, Pairwise, hebb, pseudo_inverse, storkey
 from kanjax.hopfield.dense import Exponential, Polynomial, PSpin
 from kanjax.hopfield.dynamics import (
     Chains,
@@ -40,6 +47,7 @@ __all__ = [
     "HopfieldEncoderLayer",
     "HopfieldLayer",
     "HopfieldPooling",
+    "LowRank",
     "Memory",
     "Norm",
     "PSpin",
@@ -50,6 +58,8 @@ __all__ = [
     "bounds",
     "classify",
     "corrupt",
+    "diluted",
+    "diluted_theory",
     "effective_patterns",
     "entmax",
     "glauber",
@@ -64,5 +74,6 @@ __all__ = [
     "pseudo_inverse",
     "random_patterns",
     "retrieve",
+    "self_consistency",
     "storkey",
 ]

@@ -71,6 +71,51 @@ def check_count(name: str, value: Any, least: int) -> None:
         )
 
 
+def check_share(name: str, value: Any) -> Array:
+    """The value as floating point, in [0, 1].
+
+    Raises:
+        ValueError: if one is not.
+    """
+    return _check_range(name, value, "lie in [0, 1]", lambda v: (v >= 0) & (v <= 1))
+
+
+def check_dilution(value: Any) -> Array:
+    """The probability of a blank entry as floating point, in [0, 1).
+
+    Raises:
+        ValueError: if one is not.
+    """
+    return _check_range(
+        "dilution", value, "lie in [0, 1)", lambda v: (v >= 0) & (v < 1)
+    )
+
+
+def check_quality(value: Any) -> Array:
+    """The quality of examples as floating point, in (0, 1].
+
+    Raises:
+        ValueError: if one is not.
+    """
+    return _check_range("quality", value, "lie in (0, 1]", lambda v: (v > 0) & (v <= 1))
+
+
+def check_entropy(value: Any) -> Array:
+    """The entropy of a data set as floating point, at least 0.
+
+    Raises:
+        ValueError: if one is not.
+    """
+    return _check_range("entropy", value, "be at least 0", lambda v: v >= 0)
+
+
 def known_values(array: Array) -> np.ndarray | None:
     """What the array holds, or None while jax traces it."""
     return None if isinstance(array, jax.core.Tracer) else np.asarray(array)
+
+
+def _check_range(name: str, value: Any, what: str, test: Any) -> Array:
+    # As it came: under jit even the array of a number is traced.
+    if not isinstance(value, jax.core.Tracer) and not np.all(test(np.asarray(value))):
+        raise ValueError(f"{name} must {what}; got {value!s}.")
+    return jnp.asarray(value, jnp.result_type(float))

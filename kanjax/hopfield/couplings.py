@@ -1,4 +1,4 @@
-"""The classical binary memory: spins joined in pairs, and three rules of learning.
+"""Binary memories of spins joined in pairs, and three rules of learning.
 
 Sources: Hopfield (1982), PNAS 79 (Hebb's rule); Personnaz, Guyon, Dreyfus (1985),
 J. Physique Lett. 46 (pseudo-inverse); Storkey (1997), ICANN, LNCS 1327.
@@ -71,6 +71,67 @@ class Pairwise:
     def moved(self, tracked: Array, row: Array, site: Array, change: Array) -> Array:
         """What is tracked after the spin of a site changed."""
         return tracked.at[..., site].add(change)
+
+
+@model.dataclass
+class LowRank:
+    """``E(s) = -scale / 2 sum_{i != j} sum_a v_ai v_aj s_i s_j``, never forming J.
+
+    Any Hebbian memory of real vectors v, blank entries included, at a cost of vectors x
+    spins; a diagonal would freeze spins and does not enter.
+
+    Args:
+        vectors: (vectors, spins), v.
+        scale: (), such as 1 / spins.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> memory = LowRank(jnp.array([[1.0, 1, 0, 0], [0, -1, 1, -1]]), 0.25)
+        >>> float(memory.energy(jnp.array([1.0, 1, -1, 1])))
+        -1.0
+    """
+
+    vectors: Array = model.child()
+    scale: Any = model.child()
+
+    @property
+    def size(self) -> int:
+        """The number of spins."""
+        return self.vectors.shape[-1]
+
+    @property
+    def couplings(self) -> Float[Array, "spins spins"]:
+        """J, for :class:`Pairwise`."""
+        return _no_diagonal(self.scale * self.vectors.T @ self.vectors)
+
+    def energy(self, state: Array) -> Float[Array, "*chains"]:
+        """The energy of each state (..., spins)."""
+        sums = self.track(checks.check_spins("state", state))
+        constant = jnp.sum(jnp.square(self.vectors))
+        return -self.scale / 2 * (jnp.sum(jnp.square(sums), axis=-1) - constant)
+
+    def fields(self, state: Array) -> Float[Array, "*chains spins"]:
+        """``h_i``: half the energy that it costs to turn spin i from +1 to -1."""
+        state = checks.check_spins("state", state)
+        diagonal = jnp.sum(jnp.square(self.vectors), axis=0)
+        return self.scale * (self.track(state) @ self.vectors - diagonal * state)
+
+    # What a sweep needs, see dynamics.py.
+    def rows(self, order: Array) -> Array:
+        """What is known of each site, in the order of the visits."""
+        return self.vectors.T[order]
+
+    def track(self, state: Array) -> Float[Array, "*chains vectors"]:
+        """What a sweep keeps up to date: ``vectors @ state``."""
+        return state @ self.vectors.T
+
+    def field_at(self, tracked: Array, row: Array, old: Array) -> Array:
+        """The field at one site, (...), whose spin is ``old``."""
+        return self.scale * (tracked @ row - row @ row * old)
+
+    def moved(self, tracked: Array, row: Array, site: Array, change: Array) -> Array:
+        """What is tracked after the spin of a site changed."""
+        return tracked + change[..., None] * row
 
 
 def hebb(patterns: Any) -> Float[Array, "spins spins"]:

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 
 from kanjax.hopfield import checks
 
-Order = Literal["random", "sequential"]
+Order = Literal["random", "sequential", "parallel"]
 Mode = Literal["asynchronous", "synchronous"]
 
 
@@ -142,7 +142,8 @@ def glauber(
     """Visit one spin after the other and draw it: ``P(s_i = +1) = sigma(2 beta h_i)``.
 
     The stationary distribution is Boltzmann's, ``exp(-beta E)``. At infinite beta it
-    is the asynchronous update of :func:`retrieve`.
+    is the asynchronous update of :func:`retrieve`. All spins drawn at once are Little's
+    dynamics, whose distribution for pairs is ``prod_i cosh(beta h_i)``.
 
     Args:
         key: drives the order and the draws.
@@ -152,7 +153,7 @@ def glauber(
             with the leading axes of state, a temperature for each chain.
         sweeps: how many visits each spin gets.
         order: "random" draws a new order for each sweep, the same for all chains of
-            the call; "sequential" is 0, 1, 2, ...
+            the call; "sequential" is 0, 1, 2, ...; "parallel" is all spins at once.
         observe: a function of the states (..., spins), evaluated after each sweep,
             such as ``memory.energy`` or ``memory.overlaps``.
 
@@ -176,8 +177,10 @@ def glauber(
     """
     state = _check_state(memory, state)
     checks.check_count("sweeps", sweeps, 1)
-    if order not in ("random", "sequential"):
-        raise ValueError(f"order must be 'random' or 'sequential'; got {order!r}.")
+    if order not in ("random", "sequential", "parallel"):
+        raise ValueError(
+            f"order must be 'random', 'sequential' or 'parallel'; got {order!r}."
+        )
     beta = checks.check_beta(beta)
     chains = state.shape[:-1]
     if jnp.broadcast_shapes(beta.shape, chains) != chains:
@@ -251,10 +254,15 @@ def _sample(
 ) -> Chains:
     def sweep(state: Array, count: Array) -> tuple[Array, Any]:
         key_order, key_noise = jax.random.split(jax.random.fold_in(key, count))
-        visits = _order(memory.size, key_order if order == "random" else None, count)
         shape = (memory.size, *state.shape[:-1])
         noise = jax.random.logistic(key_noise, shape, state.dtype)
-        state = _sweep(memory, state, visits, noise / (2 * beta).astype(state.dtype))
+        noise = noise / (2 * beta).astype(state.dtype)
+        if order == "parallel":
+            state = _turn(memory.fields(state), jnp.moveaxis(noise, 0, -1), state)
+        else:
+            key_order = key_order if order == "random" else None
+            visits = _order(memory.size, key_order, count)
+            state = _sweep(memory, state, visits, noise)
         return state, None if observe is None else observe(state)
 
     return Chains(*jax.lax.scan(sweep, state, jnp.arange(sweeps)))

@@ -19,6 +19,7 @@ from kanjax.plotting.kernels import kernel_matrix, spectra
 from kanjax.plotting.landscape import barrier_curves, barrier_matrix, loss_plane
 from kanjax.plotting.memories import (
     head_statistics,
+    phase_diagram,
     recall_curves,
     recalled_images,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "loss_surface",
     "network",
     "parity",
+    "phase_diagram",
     "posterior_band",
     "predicted_curves",
     "roofline",

@@ -1,6 +1,6 @@
 """What memories recall, and how many patterns attention heads use."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -162,6 +162,59 @@ def recalled_images(
         )
     if title is not None:
         figure.suptitle(style.escape(title))
+    return figure
+
+
+@style.styled
+def phase_diagram(
+    rows: ArrayLike,
+    columns: ArrayLike,
+    codes: ArrayLike,
+    names: Sequence[str],
+    *,
+    converged: ArrayLike | None = None,
+    xlabel: str = "load",
+    ylabel: str = "temperature",
+    title: str | None = None,
+    axes: Axes | None = None,
+) -> Figure:
+    """Regions of a plane of two control parameters, each with its name in it.
+
+    Args:
+        rows: (rows,), values of the parameter of the vertical axis, rising.
+        columns: (columns,), values of that of the horizontal one, rising.
+        codes: (rows, columns), the place of each point's regime in ``names``.
+        names: of the regimes.
+        converged: (rows, columns); points that are not stay white, and a note says how
+            many. All are, if None.
+        xlabel, ylabel: what the parameters are.
+        title: above the axes.
+        axes: where to draw; a new figure if None.
+
+    Raises:
+        ValueError: for shapes that do not fit, or a code without a name.
+    """
+    y, x = style.array(rows, "rows", 1), style.array(columns, "columns", 1)
+    values = style.array(codes, "codes", 2)
+    if values.shape != (len(y), len(x)):
+        raise ValueError(f"codes must be {(len(y), len(x))}; got {values.shape}.")
+    if not np.all(np.isin(values, range(len(names)))):
+        raise ValueError(f"codes must be of 0 to {len(names) - 1}, one for each name.")
+    reached = np.ones(values.shape, bool) if converged is None else converged
+    values = np.where(np.asarray(reached, bool), values, np.nan)
+    figure, axes = style.on_axes(axes)
+    last = max(len(names) - 1, 1)
+    axes.pcolormesh(x, y, values, cmap="Blues", vmin=-0.5, vmax=last + 0.5)
+    for code, name in enumerate(names):
+        up, along = np.nonzero(values == code)
+        if len(up):
+            color = "white" if code > last / 2 else "black"
+            place = float(np.median(x[along])), float(np.median(y[up]))
+            axes.text(*place, style.shorten(name, 24), ha="center", color=color)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    lost = int(np.sum(~np.isfinite(values)))
+    style.add_title(axes, title)
+    style.add_note(axes, f"white: {lost} not converged" if lost else "")
     return figure
 
 

@@ -13,6 +13,7 @@ from kanjax.hopfield import dynamics
 def memories(patterns):
     return {
         "pairwise": hopfield.Pairwise(hopfield.hebb(patterns)),
+        "low rank": hopfield.LowRank(patterns * jnp.array(0.8), 1 / 6),
         "p = 3": hopfield.PSpin(patterns, 3),
         "cubic": hopfield.Polynomial(patterns, 3),
         "exponential": hopfield.Exponential(patterns),
@@ -60,6 +61,23 @@ def test_glauber_samples_the_boltzmann_distribution(name, order, key):
         # Five standard errors, of 64 states and 16 cases.
         error = 5 * np.sqrt(p * (1 - p) / chains) + 1e-4
         assert np.all(np.abs(counts / chains - p) < error)
+
+
+def test_parallel_updates_sample_the_distribution_of_little(key):
+    """Against the sum over all 32 states of five spins: prod_i cosh(beta h_i)."""
+    memory = hopfield.Pairwise(hopfield.hebb(hopfield.random_patterns(key, 2, 5)))
+    everything = np.array(list(itertools.product([-1.0, 1.0], repeat=5)))
+    chains, beta = 20_000, 0.5
+    start = jnp.ones((chains, 5))
+    run = jax.jit(hopfield.glauber, static_argnames=("sweeps", "order"))
+    state = run(key, memory, start, beta=beta, sweeps=40, order="parallel").state
+    code = np.asarray((state > 0) @ 2.0 ** jnp.arange(4, -1, -1)).astype(int)
+    p = np.prod(np.cosh(beta * np.asarray(memory.fields(everything), float)), axis=1)
+    p /= p.sum()
+    counts = np.bincount(code, minlength=32) / chains
+    assert np.all(np.abs(counts - p) < 5 * np.sqrt(p * (1 - p) / chains))
+    boltzmann = np.exp(-beta * np.asarray(memory.energy(everything), float))
+    assert np.max(np.abs(boltzmann / boltzmann.sum() - p)) > 0.02
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -177,5 +195,5 @@ def test_bad_input_is_named(key):
             hopfield.glauber(key, memory, good, beta=beta, sweeps=1)
     with pytest.raises(ValueError, match=r"beta has shape \(2,\), which does not"):
         hopfield.glauber(key, memory, good[0], beta=jnp.ones(2), sweeps=1)
-    with pytest.raises(ValueError, match="order must be 'random' or 'sequential'"):
+    with pytest.raises(ValueError, match="order must be 'random', 'sequential' or"):
         hopfield.glauber(key, memory, good, beta=1.0, sweeps=1, order="odd")

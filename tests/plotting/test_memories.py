@@ -67,3 +67,26 @@ def test_recalled_images():
         plotting.recalled_images({})
     with pytest.raises(ValueError, match="as many pictures each"):
         plotting.recalled_images({"a": images, "b": images[:2]})
+
+
+def test_phase_diagram():
+    codes = np.array([[0, 0, 1], [0, 1, 1]])
+    rows, columns = np.array([0.1, 0.2]), np.array([1.0, 2.0, 3.0])
+    reached = np.array([[True, True, True], [False, True, True]])
+    figure = plotting.phase_diagram(
+        rows, columns, codes, ["low", "high"], converged=reached, xlabel="x", title="t"
+    )
+    axes = figure.axes[0]
+    shown = np.ma.filled(axes.collections[0].get_array(), np.nan)
+    np.testing.assert_array_equal(shown, np.where(reached, codes, np.nan))
+    low, high = axes.texts
+    assert low.get_text() == "low" and low.get_position() == (1.5, 0.1)
+    assert high.get_text() == "high" and high.get_position() == (3.0, 0.2)
+    assert "white: 1 not converged" in axes.get_xlabel()
+    figure.draw_without_rendering()
+    everything = plotting.phase_diagram(rows, columns, codes, ["low", "high"])
+    assert everything.axes[0].get_xlabel() == "load"
+    with pytest.raises(ValueError, match=r"codes must be \(2, 3\); got \(3, 2\)"):
+        plotting.phase_diagram(rows, columns, codes.T, ["low", "high"])
+    with pytest.raises(ValueError, match="codes must be of 0 to 0, one for each name"):
+        plotting.phase_diagram(rows, columns, codes, ["low"])
