@@ -163,7 +163,7 @@ def test_the_list_and_the_places(registered):
     assert row in papers.table("nn", prefix="docs/")
     assert "| `nn` | 0 | 1 | 0 |" in papers.summary()
     one = call("papers", "some-paper").stdout
-    assert "nn/some_paper.py" in one and "landscape/mountainside.py" in one
+    assert "nn/some_paper.py" in one and "landscape/spawning.py" in one
 
 
 RUN = subprocess.run

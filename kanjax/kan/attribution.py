@@ -146,10 +146,11 @@ def learned_deviation(
     variance = jnp.einsum(
         "gio,igh,hio->io", weights, covariance, weights, precision="highest"
     )
-    # The inner where keeps the gradient finite at edges that are zero.
-    is_positive = variance > 0
-    root = jnp.sqrt(jnp.where(is_positive, variance, 1))
-    return jnp.where(is_positive, unit * root, 0)
+    # The inner where keeps the gradient finite at edges that are zero; what is not
+    # finite fails the comparison, and shows.
+    is_null = variance <= 0
+    root = jnp.sqrt(jnp.where(is_null, 1, variance))
+    return jnp.where(is_null, 0, unit * root)
 
 
 def _places(one: units.UnitLayer) -> tuple[np.ndarray, np.ndarray]:

@@ -32,7 +32,7 @@ class FourierFeatures:
     Example:
         >>> import jax, jax.numpy as jnp
         >>> embedding = FourierFeatures(2, 8)
-        >>> embedding.apply(embedding.init(jax.random.key(0)), jnp.zeros(2))
+        >>> jnp.abs(embedding.apply(embedding.init(jax.random.key(0)), jnp.zeros(2)))
         Array([1., 1., 1., 1., 0., 0., 0., 0.], dtype=float32)
     """
 
