@@ -62,8 +62,11 @@ class BSpline:
         check_at_least("degree", self.degree, 0)
         check_domain(self.domain)
         number = self.intervals + 2 * self.degree + 1
-        # Whatever has no shape stands in for knots while jax rebuilds the model.
-        shape = getattr(self.knots, "shape", ())
+        # While jax rebuilds the model anything may stand in for knots, and kernels
+        # lay them out in their own way.
+        is_known = isinstance(self.knots, jax.Array | np.ndarray)
+        is_known = is_known and not isinstance(self.knots, jax.core.Tracer)
+        shape = jnp.shape(self.knots) if is_known else ()
         if shape and shape[-1] != number:
             raise ValueError(
                 f"knots has shape {shape}; for intervals={self.intervals} and "
