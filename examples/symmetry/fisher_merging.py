@@ -238,7 +238,7 @@ def _figure(found: dict[str, Any]) -> Any:
     for axes, name in zip(figure.subplots(1, 2), ("turned", "mirrored"), strict=True):
         for (method, color), dashes in zip(colors.items(), style.DASHES, strict=False):
             curves = found[name]["curves"][method]
-            for curve in curves:
+            for curve in curves[:4]:
                 axes.plot(*curve.T, color=color, linewidth=0.6, alpha=0.25)
             label = {"isotropic": "isotropic", "fisher": "Fisher"}[method]
             mean = curves.mean(axis=0)

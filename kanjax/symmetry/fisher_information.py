@@ -61,7 +61,8 @@ def diagonal_fisher(
         batch_size: examples at once; None takes as many as have gradients of 64 MiB.
 
     Returns:
-        Like ``params``, at least 0, in float32 at least.
+        Like ``params``, at least 0, in float32 at least. It can be differentiated,
+        but for drawn labels, which are held fixed.
 
     Raises:
         TypeError: if parameters are not real floating point, or classes no integers.
@@ -81,13 +82,13 @@ def diagonal_fisher(
     _check_options(labels, likelihood, samples, y, key)
     outputs = jax.eval_shape(lambda p, x: _output(apply, p, x), params, _first(x))
     if labels == "exact":
-        scores = jax.eval_shape(lambda o: _exact(likelihood, o, sigma), outputs)
+        scores = jax.eval_shape(lambda o: _scores(likelihood, o, sigma), outputs)
 
         def exact(k: Array) -> Params:
             def score(params: Params, batch: Any, _: Any) -> Float[Array, ""]:
-                return _exact(likelihood, _output(apply, params, batch), sigma)[k]
+                return _scores(likelihood, _output(apply, params, batch), sigma)[k]
 
-            return _mean_square(score, params, x, batch_size)
+            return _mean_square(score, params, x, batch_size, likelihood)
 
         return _sum_over(exact, scores.shape[0])
     if labels == "empirical":
@@ -157,22 +158,31 @@ def stream_mean(
     return total
 
 
-def _exact(
+def _scores(
     likelihood: Likelihood, outputs: Array, sigma: ArrayLike
 ) -> Float[Array, " scores"]:
-    """Functions whose squared gradients add up to the Fisher diagonal.
+    """Functions whose squared gradients, times _weight, add up to the Fisher diagonal.
 
-    The expectation over labels is in the factors before them, which are constants:
-    ``E_y (d log p_y)^2 = sum_y (d (sqrt(p_y) log p_y))^2`` with sqrt(p_y) held fixed.
     Positions add up, since the gradient of a log likelihood has mean zero at each.
     """
     if likelihood == "categorical":
-        log_p = jax.nn.log_softmax(two_logits(outputs))
-        return (lax.stop_gradient(jnp.exp(log_p / 2)) * log_p).ravel()
+        return jax.nn.log_softmax(two_logits(outputs)).ravel()
     if likelihood == "bernoulli":
-        p = lax.stop_gradient(jax.nn.sigmoid(outputs))
-        return (jnp.sqrt(p * (1 - p)) * outputs).ravel()
+        return outputs.ravel()
     return (outputs / sigma).ravel()
+
+
+def _weight(likelihood: Likelihood, score: Array) -> ArrayLike:
+    """The expectation over labels: p of a class, p (1 - p) of an event.
+
+    It comes from the score's value and is not held fixed, so that the Fisher diagonal
+    has the right gradient itself.
+    """
+    if likelihood == "categorical":
+        return jnp.exp(score)
+    if likelihood == "bernoulli":
+        return jax.nn.sigmoid(score) * jax.nn.sigmoid(-score)
+    return 1.0
 
 
 def _log_likelihood(
@@ -202,12 +212,17 @@ def _draw(
 
 
 def _mean_square(
-    score: Callable[..., Array], params: Params, data: Any, batch_size: int | None
+    score: Callable[..., Array],
+    params: Params,
+    data: Any,
+    batch_size: int | None,
+    expected: Likelihood | None = None,
 ) -> Params:
-    """The mean over examples of the squared gradient of a score."""
+    """The mean over examples of the squared gradient of a score, weighted if expected."""
 
-    def square(_: Array, gradient: Params) -> Params:
-        return jax.tree.map(lambda g: jnp.square(_wide(g)), gradient)
+    def square(value: Array, gradient: Params) -> Params:
+        weight = 1.0 if expected is None else _weight(expected, value)
+        return jax.tree.map(lambda g: weight * jnp.square(_wide(g)), gradient)
 
     return persample.mean(square, score, params, data, batch_size=batch_size)
 
