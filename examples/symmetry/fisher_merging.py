@@ -238,15 +238,19 @@ def _figure(found: dict[str, Any]) -> Any:
     for axes, name in zip(figure.subplots(1, 2), ("turned", "mirrored"), strict=True):
         for (method, color), dashes in zip(colors.items(), style.DASHES, strict=False):
             curves = found[name]["curves"][method]
-            for curve in curves[:4]:
-                axes.plot(*curve.T, color=color, linewidth=0.6, alpha=0.25)
             label = {"isotropic": "isotropic", "fisher": "Fisher"}[method]
             mean = curves.mean(axis=0)
             axes.plot(
                 *mean.T, color=color, linestyle=dashes, label=f"{label}, any weights"
             )
-            middle = mean[POINTS // 2]
-            axes.plot(*middle, "o", color=color, label=f"{label}, equal weights")
+            middle = curves[:, POINTS // 2]
+            spread = dict(
+                zip(("xerr", "yerr"), middle.std(axis=0, ddof=1), strict=True)
+            )
+            label = f"{label}, equal weights"
+            axes.errorbar(
+                *middle.mean(axis=0), **spread, fmt="o", color=color, label=label
+            )
         for method, label, marker, color in points:
             values = found[name][method].mean(axis=0)
             axes.plot(*values, marker, color=color, markersize=7, label=label)

@@ -218,7 +218,7 @@ def _mean_square(
     batch_size: int | None,
     expected: Likelihood | None = None,
 ) -> Params:
-    """The mean over examples of the squared gradient of a score, weighted if expected."""
+    """The mean over examples of a score's squared gradient, weighted if expected."""
 
     def square(value: Array, gradient: Params) -> Params:
         weight = 1.0 if expected is None else _weight(expected, value)
