@@ -4,6 +4,7 @@ A specification says which axes of which leaves are permuted together; there are
 ones for our models, and makers for those of other libraries.
 """
 
+from kanjax.symmetry import fisher_information, fisher_merging, model_arithmetic
 from kanjax.symmetry.activation_matching import (
     match_activations,
     match_straight_through,
@@ -39,6 +40,8 @@ __all__ = [
     "apply_permutation",
     "chain_spec",
     "cnn_spec",
+    "fisher_information",
+    "fisher_merging",
     "hidden_values",
     "identity_permutation",
     "invert_permutation",
@@ -49,6 +52,7 @@ __all__ = [
     "match_weights",
     "merge",
     "mlp_spec",
+    "model_arithmetic",
     "permutation_spec",
     "random_permutation",
     "repair",
