@@ -6,6 +6,7 @@ al. (2024), arXiv 2404.19756.
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.core
@@ -62,14 +63,14 @@ class BSpline:
         check_at_least("degree", self.degree, 0)
         check_domain(self.domain)
         number = self.intervals + 2 * self.degree + 1
+        knots: Any = self.knots
         # While jax rebuilds the model anything may stand in for knots, and kernels
         # lay them out in their own way.
-        is_known = isinstance(self.knots, jax.Array | np.ndarray)
-        is_known = is_known and not isinstance(self.knots, jax.core.Tracer)
-        shape = jnp.shape(self.knots) if is_known else ()
-        if shape and shape[-1] != number:
+        is_array = isinstance(knots, jax.Array | np.ndarray)
+        is_known = is_array and not isinstance(knots, jax.core.Tracer)
+        if is_known and knots.shape[-1] != number:
             raise ValueError(
-                f"knots has shape {shape}; for intervals={self.intervals} and "
+                f"knots has shape {knots.shape}; for intervals={self.intervals} and "
                 f"degree={self.degree} its last axis must have intervals + 2 degree "
                 f"+ 1 = {number} knots, {self.degree} of them beyond each end."
             )
