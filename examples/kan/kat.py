@@ -45,7 +45,7 @@ class Setting(NamedTuple):
 
 
 SETTINGS = {
-    "short": Setting(512, 64, 512, 1000, 0, 1, 1),
+    "short": Setting(512, 64, 512, 300, 0, 1, 1),
     "default": Setting(512, 128, 2048, 1000, 252, 2, 3),
     "full": Setting(512, 128, 2048, 2000, 1000, 2, 5),
 }
