@@ -9,8 +9,8 @@ examples; the last is consistent where its exponent is the dimension of the data
 
 Inputs are unit vectors whose inner products ``xi`` lie in [0, 1], labels are -1 and 1.
 An activation phi counts as ``phi / sqrt(E phi(z)^2)``, z standard normal, so that its
-dual ``D(xi) = sum_n a_n^2 xi^n`` has ``D(1) = 1``. Kernels are kept by their logarithms:
-their values leave the range of floating point after a few hundred layers.
+dual ``D(xi) = sum_n a_n^2 xi^n`` has ``D(1) = 1``. Kernels are kept by their
+logarithms: their values leave the range of floating point after some hundred layers.
 """
 
 import math
@@ -54,8 +54,8 @@ class Regime(NamedTuple):
 
     Attributes:
         rule: "nearest neighbor", "singular kernel" or "majority vote".
-        exponent: alpha of the weights ``|x - x_i|^-alpha`` near an example: infinite for
-            the nearest neighbor, 0 for the majority.
+        exponent: alpha of the weights ``|x - x_i|^-alpha`` near an example: infinite
+            for the nearest neighbor, 0 for the majority.
     """
 
     rule: Literal["nearest neighbor", "singular kernel", "majority vote"]
@@ -76,8 +76,8 @@ def dual_at_zero(activation: Activation) -> Moments:
 def classify_regime(activation: Activation) -> Regime:
     """Tell which rule a deep network becomes, and how singular its weights are.
 
-    With ``A = E phi`` not 0 it is the majority vote; else with ``A' = E phi'`` equal to 0
-    the nearest neighbor, and in between weights ``|x - x_i|^-alpha`` near an example,
+    With ``A = E phi`` not 0 it is the majority vote; else with ``A' = E phi'`` equal to
+    0 the nearest neighbor, and in between weights ``|x - x_i|^-alpha`` near an example,
     ``alpha = -4 log|A'| / log B'``. A value below 1e-5 counts as 0.
 
     Args:
@@ -184,8 +184,8 @@ def log_koenigs(
     regime = classify_regime(activation)
     if regime.rule != "singular kernel":
         raise ValueError(
-            f"activation must be of the singular regime; got {activation!r}, whose limit "
-            f"is the {regime.rule}. Call nearest_neighbor or majority_vote."
+            f"activation must be of the singular regime; got {activation!r}, whose "
+            f"limit is the {regime.rule}. Call nearest_neighbor or majority_vote."
         )
     step = _log_dual(activation)
     start = _log(xi)
@@ -269,9 +269,9 @@ def hilbert_estimate(
         (m,), at an example its own value, or the mean of those that coincide.
     """
     squares = _squared_distances(x, x_train)
-    apart = squares > 0
-    logs = jnp.log(jnp.where(apart, squares, 1.0))
-    return _average(jnp.where(apart, -jnp.asarray(exponent) / 2 * logs, jnp.inf), y)
+    distinct = squares > 0
+    logs = jnp.log(jnp.where(distinct, squares, 1.0))
+    return _average(jnp.where(distinct, -jnp.asarray(exponent) / 2 * logs, jnp.inf), y)
 
 
 def singular_kernel_classifier(
@@ -328,7 +328,7 @@ def deep_ntk_classifier(
 ) -> Float[Array, "m"]:
     """Classify by regression with the tangent kernel of a network of finite depth.
 
-    ``sign(y^T K_L(X, X)^-1 K_L(X, x))``, each column of kernels in units of its largest.
+    ``sign(y^T K_L(X, X)^-1 K_L(X, x))``, each column in units of its largest entry.
 
     Args:
         activation: of each value.
