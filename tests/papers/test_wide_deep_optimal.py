@@ -103,7 +103,7 @@ def test_koenigs_is_the_limit_of_depth():
     activation = deep.optimal_activation(3)
     xi = jnp.asarray([0.2, 0.6, 0.9, 0.99])
     errors = []
-    for depth in (100, 10_000):
+    for depth in (100, 1000):
         scale = math.log(depth + 1) - 1.5 * depth * math.log(2)
         errors.append(
             jnp.exp(deep.deep_ntk(activation, xi, depth) - scale - log_koenigs(3)(xi))
@@ -111,7 +111,7 @@ def test_koenigs_is_the_limit_of_depth():
         )
     # At 100 layers 3703 instead of 947, and an error of order 1 / depth.
     assert float(errors[0][3]) == pytest.approx(3703 / 947.5 - 1, abs=2e-3)
-    np.testing.assert_allclose(errors[0] / errors[1], 10_001 / 101, rtol=1e-6)
+    np.testing.assert_allclose(errors[0] / errors[1], 1001 / 101, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,8 @@ def test_a_cubic_becomes_the_nearest_neighbor(sample):
 
 
 def test_a_deep_network_becomes_the_koenigs_classifier(sample):
-    x, y, points = sample
-    for dimension in (1, 2, 3):
+    x, y, points = sample[0][:20], sample[1][:20], sample[2][:15]
+    for dimension in (2, 3):
         activation = deep.optimal_activation(dimension)
         limit = deep.koenigs_classifier(activation, x, y, points)
         deepest = deep.deep_ntk_classifier(activation, x, y, points, 20_000)
