@@ -68,7 +68,8 @@ def dual_at_zero(activation: Activation) -> Moments:
     Args:
         activation: of each value; it is normalised here.
     """
-    size, growth = gaussian.dual(activation)(1.0, 1.0, 1.0)
+    unit = jnp.ones(())
+    size, growth = gaussian.dual(activation)(unit, unit, unit)
     first = gaussian.hermite_coefficients(activation, 2) / jnp.sqrt(size)
     return Moments(first[0], first[1], growth / size)
 
@@ -159,7 +160,7 @@ def deep_ntk(
         kernels: tuple[Array, Array], _: None
     ) -> tuple[tuple[Array, Array], None]:
         log_nngp, log_ntk = kernels
-        value, slope, _ = step(log_nngp)
+        value, slope, _excess = step(log_nngp)
         return (value, jnp.logaddexp(value, log_ntk + slope)), None
 
     return jax.lax.scan(layer, (log_xi, log_xi), length=depth)[0][1]
@@ -190,9 +191,11 @@ def log_koenigs(
     step = _log_dual(activation)
     start = _log(xi)
 
-    def layer(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+    def layer(
+        carry: tuple[Array, Array], _: object
+    ) -> tuple[tuple[Array, Array], None]:
         log_x, total = carry
-        value, _, excess = step(log_x)
+        value, _slope, excess = step(log_x)
         return (value, total + excess), None
 
     total = jax.lax.scan(layer, (start, start), length=steps)[0][1]
@@ -338,11 +341,12 @@ def deep_ntk_classifier(
         depth: L, the number of hidden layers.
     """
     y = jnp.asarray(y)
-    pairs = jnp.where(jnp.eye(len(y), dtype=bool), 1.0, _inner(x_train, x_train))
-    logs = deep_ntk(activation, pairs, depth)
-    weights = jnp.linalg.solve(jnp.exp(logs - logs[0, 0]), y)
-    across = deep_ntk(activation, _inner(x, x_train), depth)
-    across = jnp.exp(across - jnp.max(across, axis=1, keepdims=True))
+    count = len(y)
+    pairs = jnp.where(jnp.eye(count, dtype=bool), 1.0, _inner(x_train, x_train))
+    logs = deep_ntk(activation, jnp.concatenate([pairs, _inner(x, x_train)]), depth)
+    weights = jnp.linalg.solve(jnp.exp(logs[:count] - logs[0, 0]), y)
+    largest = jnp.max(logs[count:], axis=1, keepdims=True)
+    across = jnp.exp(logs[count:] - largest)
     return jnp.sign(jnp.matmul(across, weights, precision="highest"))
 
 
@@ -355,7 +359,8 @@ def _log_dual(
     """
     dual = gaussian.dual(activation)
     with jax.ensure_compile_time_eval():
-        size, growth = (float(v) for v in dual(1.0, 1.0, 1.0))
+        unit = jnp.ones(())
+        size, growth = (float(v) for v in dual(unit, unit, unit))
         squares = np.square(gaussian.hermite_coefficients(activation, _TERMS)) / size
     order = int(np.argmax(squares > _VANISHES**2))
     tail = squares[order:] / squares[order]
@@ -368,7 +373,8 @@ def _log_dual(
         top = log_x >= 0
         small = (x < _SMALL) & (order > 0)
         inside = jnp.where(small | top, 0.5, x)
-        value, slope = (jnp.log(v / size) for v in dual(1.0, inside, 1.0))
+        unit = jnp.ones_like(inside)
+        value, slope = (jnp.log(v / size) for v in dual(unit, inside, unit))
         finite = jnp.where(small, 0.0, log_x)
         excess = value - lead - order * finite
         near = jnp.where(small, x, 0.0)
