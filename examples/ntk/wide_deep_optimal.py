@@ -230,11 +230,11 @@ def _figure(setting: Setting, risks: np.ndarray) -> Any:
     ):
         axes.axhline(height, color=plotting.style.GREY, linestyle=":", linewidth=1)
         axes.annotate(
-            text, (counts[-1], height), (0, 3), "data", "offset points", ha="right"
+            text, (counts[-1], height), (0, -13), "data", "offset points", ha="right"
         )
     axes.set(xscale="log", xlabel="examples", ylabel="probability of an error")
     axes.set_ylim(0.07, None)
-    axes.legend(loc="center right")
+    axes.legend(loc="upper right", bbox_to_anchor=(1.0, 0.82))
     return figure
 
 
