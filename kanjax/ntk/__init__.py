@@ -1,5 +1,6 @@
 """Neural tangent kernels, of any ``apply(params, x)`` and of infinite width."""
 
+from kanjax.ntk import infinite_depth
 from kanjax.ntk.covariances import Covariances
 from kanjax.ntk.dynamics import (
     Outputs,
@@ -43,6 +44,7 @@ __all__ = [
     "ensemble",
     "first_order_drift",
     "infinite",
+    "infinite_depth",
     "linearize",
     "max_learning_rate",
     "mse_training",
