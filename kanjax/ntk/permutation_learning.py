@@ -161,7 +161,8 @@ def ensemble_size(
         raise ValueError(f"k must be at least 2; got {k}. One bit has no unseen input.")
     if scope not in ("single", "all"):
         raise ValueError(f"scope must be 'single' or 'all'; got {scope!r}.")
-    ones = jnp.arange(2, k + 1)
+    # Of one shape for all small k, which are then compiled once.
+    ones = jnp.minimum(jnp.arange(2, max(k, 32) + 1), k)
     high, low = mean(k, ones, t, learning_rate=learning_rate)
     # An input of only ones has no output that should be low.
     low = jnp.where(ones == k, -jnp.inf, low)
