@@ -260,7 +260,7 @@ def _figure(run: Any, sizes: Any, setting: Setting, bound: int) -> Any:
         ylabel="inputs with every bit right",
         title=f"All {2**setting.k - 1} inputs of {setting.k} bits",
     )
-    left.legend(fontsize=8, loc="upper left")
+    left.legend(fontsize=8, loc="lower right")
     for color, (scope, label) in zip(
         COLORS, (("single", "one input"), ("all", "all inputs at once")), strict=False
     ):
