@@ -1,6 +1,6 @@
 """Neural tangent kernels, of any ``apply(params, x)`` and of infinite width."""
 
-from kanjax.ntk import infinite_depth
+from kanjax.ntk import infinite_depth, permutation_learning
 from kanjax.ntk.covariances import Covariances
 from kanjax.ntk.dynamics import (
     Outputs,
@@ -48,6 +48,7 @@ __all__ = [
     "linearize",
     "max_learning_rate",
     "mse_training",
+    "permutation_learning",
     "regress",
     "regress_by_products",
     "rows_product",
