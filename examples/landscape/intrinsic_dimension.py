@@ -49,7 +49,7 @@ MNIST = Setting(((50, 50), (200, 200)), (100, 250, 500, 750, 1_000), 10_000, 2, 
 def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
     """Measure the claims; see the module's text for the data."""
     setting = SETTINGS[scale] if data is None else MNIST
-    train, test = _examples(data)
+    train, test = kj.data.handwritten_digits(data)
     found = {}
     for hidden in setting.hidden:
         for kind in ("dense", "fastfood") if hidden == NARROW else ("fastfood",):
@@ -72,22 +72,6 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
     }
     figure = plotting.intrinsic_dimension(found, label="test accuracy / full network's")
     return papers.Reproduction(claims, numbers, {"dimension": figure})
-
-
-def _examples(data: pathlib.Path | None) -> tuple[kj.data.Examples, kj.data.Examples]:
-    if data is not None:
-        parts = []
-        for name in ("train", "t10k"):
-            images = kj.data.read_idx(data / f"{name}-images-idx3-ubyte")
-            labels = kj.data.read_idx(data / f"{name}-labels-idx1-ubyte")
-            x = jnp.asarray(images, jnp.float32).reshape(len(images), -1) / 255
-            parts.append(kj.data.Examples(x, jnp.asarray(labels, jnp.int32)))
-        return parts[0], parts[1]
-    digits = kj.data.load("digits")
-    order = jax.random.permutation(jax.random.key(0), len(digits.x))
-    x = jnp.asarray(digits.x / 16, jnp.float32)[order]
-    y = jnp.asarray(digits.y)[order]
-    return kj.data.Examples(x[:1347], y[:1347]), kj.data.Examples(x[1347:], y[1347:])
 
 
 def _measure(

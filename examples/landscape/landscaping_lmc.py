@@ -54,7 +54,7 @@ SETTINGS = {
 def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
     """Measure the claims; see the module's text for the data."""
     setting = SETTINGS[scale]
-    train, test = _examples(data)
+    train, test = kj.data.handwritten_digits(data)
     net = kj.nn.MLP((train.x.shape[1], setting.width, setting.width, 10))
     loss = kj.training.classification(net.apply)
     runs = _trainer(loss, train)
@@ -65,22 +65,6 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
     claims = _claims(far, near, curvature, toy)
     numbers = {"independent": far, "spawned": near, "curvature": curvature, "toy": toy}
     return papers.Reproduction(claims, numbers, {"lmc": _figure(far_lines, near)})
-
-
-def _examples(data: pathlib.Path | None) -> tuple[kj.data.Examples, kj.data.Examples]:
-    if data is not None:
-        parts = []
-        for name in ("train", "t10k"):
-            images = kj.data.read_idx(data / f"{name}-images-idx3-ubyte")
-            labels = kj.data.read_idx(data / f"{name}-labels-idx1-ubyte")
-            x = jnp.asarray(images, jnp.float32).reshape(len(images), -1) / 255
-            parts.append(kj.data.Examples(x, jnp.asarray(labels, jnp.int32)))
-        return parts[0], parts[1]
-    digits = kj.data.load("digits")
-    order = jax.random.permutation(jax.random.key(0), len(digits.x))
-    x = jnp.asarray(digits.x / 16, jnp.float32)[order]
-    y = jnp.asarray(digits.y)[order]
-    return kj.data.Examples(x[:1347], y[:1347]), kj.data.Examples(x[1347:], y[1347:])
 
 
 def _trainer(loss: Any, train: kj.data.Examples) -> Any:

@@ -15,6 +15,7 @@ from kanjax.data.compositions import (
 )
 from kanjax.data.errors import DataError
 from kanjax.data.examples import Dataset, Examples, Split, Task
+from kanjax.data.handwritten import handwritten_digits
 from kanjax.data.image_folder import read_image_folder
 from kanjax.data.images import read_cifar, read_idx, read_medmnist
 from kanjax.data.preparation import Prepared, prepare
@@ -46,6 +47,7 @@ __all__ = [
     "feynman",
     "fit_preprocessor",
     "friedman",
+    "handwritten_digits",
     "load",
     "parse_composition",
     "parse_compositions",

@@ -1,0 +1,51 @@
+"""Handwritten digits: MNIST from a folder, or scikit-learn's small set without one."""
+
+import os
+import pathlib
+
+import jax
+import jax.numpy as jnp
+
+from kanjax.data import bundled, images
+from kanjax.data.examples import Examples
+
+_TRAIN = 1347
+"""Three quarters of scikit-learn's 1,797 digits."""
+
+
+def handwritten_digits(
+    folder: str | os.PathLike[str] | None = None,
+) -> tuple[Examples, Examples]:
+    """Read digits to train on and to test on, each a row of numbers from 0 to 1.
+
+    Args:
+        folder: with MNIST's four files (``train-images-idx3-ubyte`` and its like); None
+            takes scikit-learn's digits of 8 x 8, 1,347 and 450 in a fixed order.
+
+    Returns:
+        ``(train, test)``: x (n, pixels) of float32, y (n,) of the classes 0 to 9.
+
+    Raises:
+        DataError: if a file is absent or damaged.
+
+    Example:
+        >>> from kanjax import data
+        >>> train, test = data.handwritten_digits()
+        >>> train.x.shape, test.y.shape
+        ((1347, 64), (450,))
+    """
+    if folder is not None:
+        train, test = (_read(pathlib.Path(folder), part) for part in ("train", "t10k"))
+        return train, test
+    digits = bundled.load("digits")
+    order = jax.random.permutation(jax.random.key(0), len(digits.x))
+    x = jnp.asarray(digits.x / 16, jnp.float32)[order]
+    y = jnp.asarray(digits.y)[order]
+    return Examples(x[:_TRAIN], y[:_TRAIN]), Examples(x[_TRAIN:], y[_TRAIN:])
+
+
+def _read(folder: pathlib.Path, part: str) -> Examples:
+    pixels = images.read_idx(folder / f"{part}-images-idx3-ubyte")
+    labels = images.read_idx(folder / f"{part}-labels-idx1-ubyte")
+    x = jnp.asarray(pixels, jnp.float32).reshape(len(pixels), -1) / 255
+    return Examples(x, jnp.asarray(labels, jnp.int32))
