@@ -48,13 +48,9 @@ def losses(
         ValueError: if the leading axes of the data differ, or a batch size below one.
     """
 
-    def value(params: Params, batch: Any) -> Float[Array, ""]:
-        return training_losses.value_and_metrics(loss, params, batch, key)[0]
-
+    value = _value(loss, key)
     block = _block(params, data, batch_size)
-    return lax.map(
-        lambda example: value(params, _batch_of_one(example)), data, batch_size=block
-    )
+    return lax.map(lambda example: value(params, example), data, batch_size=block)
 
 
 def gradients(
@@ -162,7 +158,7 @@ def mean(
     each = jax.vmap(_of_example(function, loss, params, key))
 
     def total(batch: Any) -> Any:
-        return jax.tree.map(lambda leaf: _sum(leaf), each(batch))
+        return jax.tree.map(_sum, each(batch))
 
     blocks, rest = divmod(number, block)
     whole = jax.tree.map(
@@ -182,20 +178,23 @@ def mean(
     return jax.tree.map(lambda leaf: leaf / number, sums)
 
 
+def _value(
+    loss: training_losses.Loss, key: Array | None
+) -> Callable[[Params, Any], Float[Array, ""]]:
+    """The loss of one example: that of a batch of one."""
+
+    def value(params: Params, example: Any) -> Float[Array, ""]:
+        batch = jax.tree.map(lambda leaf: leaf[None], example)
+        return training_losses.value_and_metrics(loss, params, batch, key)[0]
+
+    return value
+
+
 def _of_example(
     function: Function, loss: training_losses.Loss, params: Params, key: Array | None
 ) -> Callable[[Any], Any]:
-    def value(params: Params, batch: Any) -> Float[Array, ""]:
-        return training_losses.value_and_metrics(loss, params, batch, key)[0]
-
-    def each(example: Any) -> Any:
-        return function(*jax.value_and_grad(value)(params, _batch_of_one(example)))
-
-    return each
-
-
-def _batch_of_one(example: Any) -> Any:
-    return jax.tree.map(lambda leaf: leaf[None], example)
+    value_and_grad = jax.value_and_grad(_value(loss, key))
+    return lambda example: function(*value_and_grad(params, example))
 
 
 def _sum(leaf: Array) -> Array:
