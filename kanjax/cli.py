@@ -95,7 +95,7 @@ def study(
             finished = study_.run(
                 config, out=out, overwrite=overwrite, resume=resume, progress=show
             )
-        _summarise(finished, out)
+        _summarize(finished, out)
 
 
 @app.command()
@@ -295,7 +295,7 @@ def _config(given: dict[str, Any], out: pathlib.Path, resume: bool) -> Any:
     return Config.from_dict(fields)
 
 
-def _summarise(finished: Any, out: pathlib.Path) -> None:
+def _summarize(finished: Any, out: pathlib.Path) -> None:
     metrics = finished.metrics
     metric = "R2" if metrics["task"] == "regression" else "accuracy"
     rows = {f"{finished.config.model} ensemble": metrics["test"]["ensemble"]}

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from pallas_kernels import basis as bases
-from pallas_kernels import mesh
+from pallas_kernels import varying_axes
 
 BLOCK_BYTES = {"cpu": 3 * 2**20}
 """The expansion of a block. On CPU it stays in the cache (measured); elsewhere only the
@@ -107,7 +107,7 @@ def _rows(
         like = jax.eval_shape(expand, inputs)
 
         def nothing(inputs: list[Array]) -> Array:
-            return mesh.vary_like(jnp.zeros(like.shape, like.dtype), inputs)
+            return varying_axes.vary_like(jnp.zeros(like.shape, like.dtype), inputs)
 
         values = lax.cond(apart, expand, nothing, inputs)
     return values.reshape(len(x), values.shape[1] * values.shape[2])
@@ -132,7 +132,7 @@ def _map(
         return lax.dynamic_update_index_in_dim(y, one(_block(cut, i)), i, 1)
 
     y = jnp.zeros((like.shape[0], blocks, *like.shape[1:]), like.dtype)
-    y = lax.fori_loop(0, blocks, body, mesh.vary_like(y, arrays))
+    y = lax.fori_loop(0, blocks, body, varying_axes.vary_like(y, arrays))
     return y.reshape(-1, *like.shape[1:])[:rows]
 
 

@@ -23,7 +23,7 @@ from jax import Array
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Float
 
-from pallas_kernels import backends, blocked, levels, mesh, reference
+from pallas_kernels import backends, batch_axes, blocked, reference, varying_axes
 
 NDIM = {"x": 2, "s": 2, "c": 3, "t": 2}
 
@@ -115,7 +115,7 @@ expansion_p = jax.extend.core.Primitive("expansion_dot")
 
 
 def _bind(static: Static, operands: Sequence[Any]) -> Array:
-    operands = mesh.vary_alike(operands)
+    operands = varying_axes.vary_alike(operands)
     return expansion_p.bind(*operands, static=static)
 
 
@@ -139,7 +139,7 @@ def _abstract(*operands: Any, static: Static) -> Any:
     else:
         shape = (rows, inputs)
     return operands[0].update(
-        shape=(*levels.sizes(static.levels, operands), *shape),
+        shape=(*batch_axes.sizes(static.levels, operands), *shape),
         dtype=static.dtype,
         weak_type=False,
     )
@@ -202,7 +202,9 @@ def _along_leaves(
     return jax.jvp(plain, tuple(primals[number:]), tuple(given))[1]
 
 
-def _aligned(a: Array, has: levels.Level, wanted: levels.Level, ndim: int) -> Array:
+def _aligned(
+    a: Array, has: batch_axes.Level, wanted: batch_axes.Level, ndim: int
+) -> Array:
     """``a`` with an axis of length one for each batch axis that it lacks."""
     shape, present = [], iter(a.shape)
     for mine, other in zip(has, wanted, strict=True):
@@ -328,10 +330,10 @@ def _compute(*operands: Array, static: Static, platform: str) -> Array:
             y = _by_xla(basis, named, static, platform, members, apart)
         return y.astype(static.dtype)
 
-    members = math.prod(levels.sizes(static.levels, operands))
+    members = math.prod(batch_axes.sizes(static.levels, operands))
     # Outside of vmap, under which the branch would compute and select.
     apart = blocked.always(operands[static.roles.index("x")], platform)
-    return levels.over(one, static.levels)(*operands)
+    return batch_axes.over(one, static.levels)(*operands)
 
 
 def _wants_mosaic(static: Static, platform: str) -> bool:
@@ -365,7 +367,7 @@ def written_out(*operands: Array, static: Static) -> Array:
             static.dtype
         )
 
-    return levels.over(one, static.levels)(*operands)
+    return batch_axes.over(one, static.levels)(*operands)
 
 
 def _named(operands: Sequence[Array], static: Static) -> tuple[dict[str, Any], Any]:

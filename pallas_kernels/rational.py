@@ -21,7 +21,7 @@ from jax import Array, lax
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Float
 
-from pallas_kernels import backends, levels, mesh, rational_math
+from pallas_kernels import backends, batch_axes, rational_math, varying_axes
 
 FORMS = ("A", "B")
 BLOCK_BYTES = 2**18
@@ -101,7 +101,7 @@ rational_p.multiple_results = True
 
 
 def _bind(static: Static, operands: Sequence[Any]) -> list[Array]:
-    return rational_p.bind(*mesh.vary_alike(operands), static=static)
+    return rational_p.bind(*varying_axes.vary_alike(operands), static=static)
 
 
 @functools.partial(jax.jit, static_argnames="static")
@@ -114,7 +114,7 @@ rational_p.def_impl(lambda *operands, static: _run(*operands, static=static))
 
 @rational_p.def_abstract_eval
 def _abstract(*operands: Any, static: Static) -> list[Any]:
-    sizes = levels.sizes(static.levels, operands)
+    sizes = batch_axes.sizes(static.levels, operands)
     like = operands[:3] if static.what == "cotangent" else operands[:1]
     return [o.update(shape=(*sizes, *o.shape[-2:]), weak_type=False) for o in like]
 
@@ -206,7 +206,7 @@ batching.primitive_batchers[rational_p] = _batch
 
 def _compute(*operands: Array, static: Static, platform: str) -> list[Array]:
     interpret = static.backend == "interpret"
-    members = math.prod(levels.sizes(static.levels, operands))
+    members = math.prod(batch_axes.sizes(static.levels, operands))
 
     def one(*operands: Array) -> list[Array]:
         found = None
@@ -227,7 +227,7 @@ def _compute(*operands: Array, static: Static, platform: str) -> list[Array]:
             found = _by_xla(operands, static, platform, members)
         return [y.astype(o.dtype) for y, o in zip(found, operands, strict=False)]
 
-    return levels.over(one, static.levels)(*operands)
+    return batch_axes.over(one, static.levels)(*operands)
 
 
 def _has_another_kernel(
@@ -293,7 +293,7 @@ def _cotangent(
         return gx, [s + m for s, m in zip(sums, by_a + by_b, strict=True)]
 
     zeros = (jnp.zeros(shape, exact), [jnp.zeros(shape[1:], exact)] * (len(a) + len(b)))
-    start = jax.tree.map(lambda zero: mesh.vary_like(zero, [x, a, b, g]), zeros)
+    start = jax.tree.map(lambda zero: varying_axes.vary_like(zero, [x, a, b, g]), zeros)
     gx, sums = lax.fori_loop(0, blocks, step, start)
     ga, gb = _sums(sums[: len(a)]), _sums(sums[len(a) :])
     return gx.reshape(number + missing, channels)[:number], ga, gb
@@ -330,7 +330,7 @@ def _plain(*operands: Array, static: Static) -> list[Array]:
             return [jax.jvp(value, (x, a, b), rest)[1]]
         return list(jax.vjp(value, x, a, b)[1](*rest))
 
-    return levels.over(one, static.levels)(*operands)
+    return batch_axes.over(one, static.levels)(*operands)
 
 
 for _platform in backends.PLATFORMS:

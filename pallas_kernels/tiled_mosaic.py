@@ -17,7 +17,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from pallas_kernels import basis as bases
-from pallas_kernels import elementary
+from pallas_kernels import mosaic_rewrite
 
 PROGRAMS = 264
 """How many programs the coefficients' gradient is cut into, at least: two for each
@@ -219,7 +219,7 @@ def _function(parts: list[tuple[int, Any]], order: int, g: Array, x: Array) -> A
 
     def own() -> Array:
         function = bases.derivative(lambda v: part.function(g - first, v), order)
-        return elementary.rewritten(function, x)
+        return mosaic_rewrite.rewritten(function, x)
 
     if not before:
         return own()

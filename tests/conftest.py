@@ -45,7 +45,7 @@ def x64():
 @pytest.fixture(autouse=True)
 def compilation(request: pytest.FixtureRequest):
     """Optimise what marked tests compile."""
-    if request.node.get_closest_marker("optimised"):
+    if request.node.get_closest_marker("optimized"):
         jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", True)

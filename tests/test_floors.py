@@ -46,7 +46,7 @@ SHARED = (1, 4)
 
 
 def room(module: str) -> str:
-    """``kanjax.kan`` for ``kanjax.kan.layer``."""
+    """``kanjax.kan`` for ``kanjax.kan.layers``."""
     return ".".join(module.split(".")[: 1 if module.startswith("pallas") else 2])
 
 

@@ -200,9 +200,9 @@ def _half_covered(size: Scale) -> tuple[Any, float]:
     """Handwritten digits from their upper halves."""
     images = jnp.asarray(data.load("digits").x[: size.digits], jnp.float32)
     mean = jnp.mean(images, axis=0)
-    centred = images - mean[None]
-    lengths = jnp.linalg.norm(centred, axis=1, keepdims=True)
-    patterns = centred / lengths
+    centered = images - mean[None]
+    lengths = jnp.linalg.norm(centered, axis=1, keepdims=True)
+    patterns = centered / lengths
     cues = patterns.at[:, 32:].set(0)
     found = jax.jit(modern.retrieve)(cues, patterns, 100.0)
     right = jnp.argmax(found.weights, axis=1) == jnp.arange(len(patterns))
@@ -221,8 +221,8 @@ def _half_covered(size: Scale) -> tuple[Any, float]:
 def _heads() -> hopfield.HeadStatistics:
     """Heads that differ in their temperature alone, on the digits."""
     images = jnp.asarray(data.load("digits").x[:400], jnp.float32)
-    centred = images - jnp.mean(images, axis=0)[None]
-    x = centred / jnp.linalg.norm(centred, axis=1, keepdims=True)
+    centered = images - jnp.mean(images, axis=0)[None]
+    x = centered / jnp.linalg.norm(centered, axis=1, keepdims=True)
     layer = hopfield.Hopfield(
         64,
         heads=12,

@@ -113,7 +113,7 @@ def _grid_extension(setting: Setting) -> dict[str, float]:
     net: Any = kj.kan.KAN((2, 1, 1), kj.bases.BSpline(setting.grids[0]))
 
     def train(loss: Any, params: Any) -> Any:
-        return kj.training.minimise(loss, params, (x, _known(x)), steps=setting.steps)
+        return kj.training.minimize(loss, params, (x, _known(x)), steps=setting.steps)
 
     def error(params: Any, x: Array) -> float:
         return _rmse(_known(x), jax.jit(net.apply)(params, x))
@@ -208,7 +208,7 @@ def _cascade(alloys: Alloys, seed: int, setting: Setting) -> dict[str, Any]:
 
         key_classifier, key_regressor = jax.random.split(jax.random.key(seed))
         classifier, regressor = kj.training.fit_cascade(
-            lambda loss, params, batch: kj.training.minimise(
+            lambda loss, params, batch: kj.training.minimize(
                 loss, params, batch, steps=setting.cascade_steps
             ),
             (kj.training.classification(logits), init(key_classifier)),

@@ -227,8 +227,8 @@ def draw(widths, errors, drifts, digits, circle):
     (a, b), (c, d) = figure.subplots(2, 2)
     kinds = (("error at initialisation", errors), ("change over training", drifts))
     for k, (name, values) in enumerate(kinds):
-        colour, mark = style.PALETTE[k], style.MARKERS[k]
-        a.loglog(widths, values, color=colour, marker=mark, label=name)
+        color, mark = style.PALETTE[k], style.MARKERS[k]
+        a.loglog(widths, values, color=color, marker=mark, label=name)
     guide = errors[0] * (np.array(widths) / widths[0]) ** -0.5
     a.loglog(widths, guide, "k:", label="width^-1/2")
     a.set(xlabel="width", ylabel="relative Frobenius norm")

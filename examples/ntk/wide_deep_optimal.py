@@ -228,7 +228,7 @@ def _figure(setting: Setting, risks: np.ndarray) -> Any:
         (2 * NOISE * (1 - NOISE), "2 eta (1 - eta)"),
         (NOISE, "least possible"),
     ):
-        axes.axhline(height, color=plotting.style.GREY, linestyle=":", linewidth=1)
+        axes.axhline(height, color=plotting.style.GRAY, linestyle=":", linewidth=1)
         axes.annotate(
             text, (counts[-1], height), (0, -13), "data", "offset points", ha="right"
         )

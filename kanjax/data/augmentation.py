@@ -158,14 +158,14 @@ def _one_operation(
     keys = jax.random.split(key, 4)
     m = jnp.clip(magnitude + spread * jax.random.normal(keys[0]), 0, 1)
     signed = jnp.where(jax.random.bernoulli(keys[1]), m, -m)
-    number = len(_COLOURS) + len(_MOVES)
+    number = len(_COLORS) + len(_MOVES)
     index = jax.random.randint(keys[2], (), 0, number)
     # Operations on values first, then one resampling for those that move pixels.
     changed = jax.lax.switch(
-        jnp.minimum(index, len(_COLOURS)), [*_COLOURS, _same], image, m, signed
+        jnp.minimum(index, len(_COLORS)), [*_COLORS, _same], image, m, signed
     )
     moves = jnp.stack([jnp.eye(2, 3), *(move(signed) for move in _MOVES)])
-    changed = _warp(changed, moves[jnp.maximum(index - len(_COLOURS) + 1, 0)])
+    changed = _warp(changed, moves[jnp.maximum(index - len(_COLORS) + 1, 0)])
     keep = jax.random.bernoulli(keys[3], probability)
     return jnp.where(keep, jnp.clip(changed, 0, 1), image)
 
@@ -209,7 +209,7 @@ def _solarize(image: Image, m: Array, signed: Array) -> Image:
     return jnp.where(image < 1 - m, image, 1 - image)
 
 
-def _colour(image: Image, m: Array, signed: Array) -> Image:
+def _color(image: Image, m: Array, signed: Array) -> Image:
     return _blend(jnp.mean(image, axis=-1, keepdims=True), image, signed)
 
 
@@ -250,12 +250,12 @@ def _shift(axis: int) -> Callable[[Array], Array]:
     return lambda signed: jnp.eye(2, 3).at[axis, 2].set(0.45 * signed)
 
 
-_COLOURS = (
+_COLORS = (
     _stretch,
     _invert,
     _posterize,
     _solarize,
-    _colour,
+    _color,
     _contrast,
     _brightness,
     _sharpness,

@@ -20,11 +20,7 @@ from kanjax.hopfield.dynamics import (
     is_fixed_point,
     retrieve,
 )
-from kanjax.hopfield.layers import Association, Hopfield
-from kanjax.hopfield.lookup import HopfieldLayer, HopfieldPooling, lookup_network
-from kanjax.hopfield.options import Norm
-from kanjax.hopfield.patterns import corrupt, overlaps, random_patterns
-from kanjax.hopfield.regimes import (
+from kanjax.hopfield.head_statistics import (
     NOTHING,
     REGIMES,
     HeadStatistics,
@@ -33,6 +29,10 @@ from kanjax.hopfield.regimes import (
     head_statistics,
     patterns_in_use,
 )
+from kanjax.hopfield.layers import Association, Hopfield
+from kanjax.hopfield.lookup import HopfieldLayer, HopfieldPooling, lookup_network
+from kanjax.hopfield.options import Norm
+from kanjax.hopfield.patterns import corrupt, overlaps, random_patterns
 from kanjax.hopfield.sparse import entmax
 
 __all__ = [

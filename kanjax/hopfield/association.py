@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Float
 
 from kanjax.checks import as_floating
-from kanjax.hopfield import checks, modern, online, sparse
+from kanjax.hopfield import checks, modern, online_softmax, sparse
 
 
 def associate(
@@ -76,7 +76,7 @@ def associate(
 
 def _sums(
     scaled: Array, patterns: Array, values: Array, mask: Array | None, size: int
-) -> online.Sums:
+) -> online_softmax.Sums:
     """The sums over all patterns, ``size`` of them at a time."""
     number = len(patterns)
     if number <= size:
@@ -93,15 +93,15 @@ def _sums(
 
     # Rematerialised: the backward pass, too, holds one block at a time.
     @jax.checkpoint
-    def step(sums: online.Sums, block: Any) -> tuple[online.Sums, None]:
+    def step(sums: online_softmax.Sums, block: Any) -> tuple[online_softmax.Sums, None]:
         keys, what, seen = block
         seen = None if seen is None else jnp.moveaxis(seen, 0, -1)
-        return online.merge(sums, _block_sums(scaled, keys, what, seen)), None
+        return online_softmax.merge(sums, _block_sums(scaled, keys, what, seen)), None
 
     batch = scaled.shape[:-1]
     if mask is not None:
         batch = jnp.broadcast_shapes(batch, mask.shape[:-1])
-    start = online.nothing(batch, values.shape[-1], _wide(scaled.dtype))
+    start = online_softmax.nothing(batch, values.shape[-1], _wide(scaled.dtype))
     shared = patterns is values
     keys = blocked(patterns)
     inputs = (keys, keys if shared else blocked(values), masks)
@@ -110,12 +110,12 @@ def _sums(
         return sums
     rest = None if mask is None else mask[..., whole:]
     last = _block_sums(scaled, patterns[whole:], values[whole:], rest)
-    return online.merge(sums, last)
+    return online_softmax.merge(sums, last)
 
 
 def _block_sums(
     scaled: Array, patterns: Array, values: Array, mask: Array | None
-) -> online.Sums:
+) -> online_softmax.Sums:
     dtype = _wide(scaled.dtype)
     logits = jnp.matmul(scaled, patterns.T, preferred_element_type=dtype)
     if mask is not None:
@@ -126,7 +126,7 @@ def _block_sums(
             share.astype(values.dtype), values, preferred_element_type=dtype
         )
 
-    return online.of_block(logits, weigh)
+    return online_softmax.of_block(logits, weigh)
 
 
 def _over_mesh(
@@ -155,10 +155,10 @@ def _over_mesh(
         size_here = min(size, len(patterns))
         sums = _sums(scaled, patterns, values, mask, size_here)
         top = jax.lax.pmax(sums.top, axis)
-        scale = jnp.exp(sums.top - online.finite(top))
+        scale = jnp.exp(sums.top - online_softmax.finite(top))
         total = jax.lax.psum(sums.total * scale, axis)
         weighted = jax.lax.psum(sums.weighted * scale[..., None], axis)
-        return online.Sums(top, total, weighted).quotient()
+        return online_softmax.Sums(top, total, weighted).quotient()
 
     rows, whole = PartitionSpec(axis), PartitionSpec()
     last = PartitionSpec(*(None,) * (mask.ndim - 1), axis)

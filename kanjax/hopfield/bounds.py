@@ -90,8 +90,8 @@ def contraction_bound(patterns: Any, beta: Any) -> Float[Array, ""]:
         beta: the inverse temperature, above 0.
     """
     X, beta = checks.check_patterns(patterns), checks.check_beta(beta)
-    centred = X - jnp.mean(X, axis=0)[None]
-    farthest = jnp.max(jnp.sum(jnp.square(centred), axis=1))
+    centered = X - jnp.mean(X, axis=0)[None]
+    farthest = jnp.max(jnp.sum(jnp.square(centered), axis=1))
     return jnp.where(farthest == 0, 0.0, beta * farthest)
 
 

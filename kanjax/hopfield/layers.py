@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 
 from kanjax import model, nn
 from kanjax.checks import as_floating
-from kanjax.hopfield import masks, modern, options, sides, spaces, sparse
+from kanjax.hopfield import keys_values, masks, modern, options, spaces, sparse
 
 MAX_STEPS = 1000
 """The most updates until convergence; :meth:`Hopfield.association` says if enough."""
@@ -357,7 +357,7 @@ class Hopfield:
         return jax.lax.map(one, (*given, own, keys), batch_size=self.examples_at_once)
 
     def _settle(
-        self, q: Array, keys: sides.Side, bias: Array | None
+        self, q: Array, keys: keys_values.Side, bias: Array | None
     ) -> tuple[Array, Array, Array]:
         """The queries after all updates, the number of these, and if they converged."""
 
@@ -375,7 +375,7 @@ class Hopfield:
             q = new if done < min(each) else jnp.where(steps[..., None] > done, new, q)
         return q, steps, jnp.ones(rows, bool)
 
-    def _weights(self, q: Array, keys: sides.Side, bias: Array | None) -> Array:
+    def _weights(self, q: Array, keys: keys_values.Side, bias: Array | None) -> Array:
         logits = keys.logits(self._scaled(q))
         if bias is not None:
             logits = logits + bias.astype(logits.dtype)
@@ -384,17 +384,19 @@ class Hopfield:
     def _retrieve(
         self,
         q: Array,
-        keys: sides.Side,
-        held: sides.Side,
+        keys: keys_values.Side,
+        held: keys_values.Side,
         bias: Array | None,
         key: Array | None,
     ) -> Float[Array, "batch heads states size"]:
         """What queries retrieve, by the way that the layer's options ask for."""
         if self.implementation is not None:
             scaled, way = self._scaled(q), self.implementation
-            return sides.fused(scaled, keys, held, bias, way)
+            return keys_values.fused(scaled, keys, held, bias, way)
         if self.batch_size is not None:
-            return sides.in_batches(self._scaled(q), keys, held, bias, self.batch_size)
+            return keys_values.in_batches(
+                self._scaled(q), keys, held, bias, self.batch_size
+            )
         p = self._weights(q, keys, bias)
         p = nn.Dropout(self.dropout).apply((), p, key=key)
         whole = bias is None and (key is None or self.dropout == 0)

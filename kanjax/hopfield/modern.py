@@ -252,9 +252,9 @@ def jacobian_product(
     p = weights(state, patterns, beta)
     X = _floating(patterns, p)
     along = jnp.asarray(vector) @ X.T
-    centred = along - jnp.sum(p * along, axis=-1, keepdims=True)
+    centered = along - jnp.sum(p * along, axis=-1, keepdims=True)
     scale = jnp.expand_dims(beta, -1).astype(p.dtype)
-    return scale * ((p * centred) @ X)
+    return scale * ((p * centered) @ X)
 
 
 def prepare(

@@ -17,12 +17,12 @@ from kanjax.kan.cost import (
 )
 from kanjax.kan.discovery import discover
 from kanjax.kan.grid import fit_coefficients, refine, update_grid
-from kanjax.kan.layer import KANLayer, RationalLayer
-from kanjax.kan.network import KAN
+from kanjax.kan.layers import KANLayer, RationalLayer
+from kanjax.kan.multiplication import UnitLayer
+from kanjax.kan.networks import KAN
 from kanjax.kan.pruning import Pruned, prune
-from kanjax.kan.regularisation import penalty, sparse
+from kanjax.kan.regularization import penalty, sparse
 from kanjax.kan.transformer import kat, kat_from_vit, rational_mlp
-from kanjax.kan.units import UnitLayer
 from kanjax.kan.variance import gain
 
 __all__ = [

@@ -97,7 +97,7 @@ def _fit(
     size = jnp.max(jnp.abs(deviation(y)))
     aim = deviation(y) / jnp.where(size > 0, size, 1)
 
-    def one(index: Array) -> Array:
+    def fit_at(index: Array) -> Array:
         def search(center: Array, width: Any, offsets: Array) -> Array:
             a, b = center[:, None] + width * offsets
             inner = a[:, None, None] * unit + b[:, None]
@@ -122,7 +122,7 @@ def _fit(
         d = jnp.mean(y) - c * jnp.mean(z)
         return jnp.stack([a / half, b - a * middle / half, c, d, r2])
 
-    return jax.lax.map(one, jnp.arange(len(names)))
+    return jax.lax.map(fit_at, jnp.arange(len(names)))
 
 
 def deviation(values: Float[Array, "*batch points"]) -> Float[Array, "*batch points"]:

@@ -14,8 +14,8 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import checks
-from kanjax.kan import units
-from kanjax.kan.network import KAN
+from kanjax.kan import multiplication
+from kanjax.kan.networks import KAN
 
 # Where edges cancel, their scores are bounded by one over this.
 _CANCELLED = 1e-4
@@ -46,24 +46,24 @@ def edge_activations(
     """
     inputs = model.activations(params, x)
     return tuple(
-        layer_edges(one, p, values)
-        for one, p, values in zip(model.layers, params, inputs[:-1], strict=True)
+        layer_edges(layer, p, values)
+        for layer, p, values in zip(model.layers, params, inputs[:-1], strict=True)
     )
 
 
 def layer_edges(
-    one: units.Layer, params: Any, x: Float[Array, "batch in"]
+    layer: multiplication.Layer, params: Any, x: Float[Array, "batch in"]
 ) -> Float[Array, "batch in sums"]:
     """The value of every edge of one layer at every sample."""
-    x, inner = checks.as_floating(x), units.learned(one)
+    x, inner = checks.as_floating(x), multiplication.learned(layer)
     if inner is None:
-        values = jnp.zeros((*x.shape, units.sums(one)), x.dtype)
+        values = jnp.zeros((*x.shape, multiplication.sums(layer)), x.dtype)
     else:
         features, weights = inner.features(params, x), inner.weights(params)
         values = jnp.einsum("bgi,gio->bio", features, weights)
-    if isinstance(one, units.UnitLayer) and one.formulas:
-        sources, targets = _places(one)
-        values = values.at[:, sources, targets].add(one.formula_values(params, x))
+    if isinstance(layer, multiplication.UnitLayer) and layer.formulas:
+        sources, targets = _places(layer)
+        values = values.at[:, sources, targets].add(layer.formula_values(params, x))
     return values
 
 
@@ -88,10 +88,10 @@ def attribute(
     score = jnp.ones(model.widths[-1], values[0].dtype)
     nodes, edges = [score], []
     for i in reversed(range(len(model.layers))):
-        one = model.layers[i]
-        spread = edge_deviation(one, params[i], values[i])
-        score = score[units.unit_of_sum(one)]
-        total = units.sum_values(one, params[i], values[i])
+        layer = model.layers[i]
+        spread = edge_deviation(layer, params[i], values[i])
+        score = score[multiplication.unit_of_sum(layer)]
+        total = multiplication.sum_values(layer, params[i], values[i])
         edges.append(spread * score / _denominator(spread, total))
         score = jnp.sum(edges[-1], axis=1)
         nodes.append(score)
@@ -112,29 +112,29 @@ def _denominator(
 
 
 def edge_deviation(
-    one: units.Layer, params: Any, x: Float[Array, "batch in"]
+    layer: multiplication.Layer, params: Any, x: Float[Array, "batch in"]
 ) -> Float[Array, "in sums"]:
     """The standard deviation of every edge over the samples."""
-    inner = units.learned(one)
+    inner = multiplication.learned(layer)
     if inner is None:
-        spread = jnp.zeros((one.in_features, units.sums(one)), x.dtype)
+        spread = jnp.zeros((layer.in_features, multiplication.sums(layer)), x.dtype)
     else:
         spread = learned_deviation(inner, params, x)
-    if isinstance(one, units.UnitLayer) and one.formulas:
-        formula_spread = jnp.std(one.formula_values(params, x), axis=0)
-        spread = spread.at[_places(one)].add(formula_spread)
+    if isinstance(layer, multiplication.UnitLayer) and layer.formulas:
+        formula_spread = jnp.std(layer.formula_values(params, x), axis=0)
+        spread = spread.at[_places(layer)].add(formula_spread)
     return spread
 
 
 def learned_deviation(
-    one: units.LearnedLayer, params: Any, x: Float[Array, "batch in"]
+    layer: multiplication.LearnedLayer, params: Any, x: Float[Array, "batch in"]
 ) -> Float[Array, "in sums"]:
     """The standard deviation of every learned edge, from its features' covariance.
 
     An edge is linear in its input's features, so a (rows, rows) covariance an input
     replaces the values of all edges at all samples.
     """
-    features, weights = one.features(params, x), one.weights(params)
+    features, weights = layer.features(params, x), layer.weights(params)
     # Weights in units of their own, so that squares neither vanish nor overflow.
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(weights)))
     unit = jnp.where(largest > 0, largest, 1.0)
@@ -153,6 +153,6 @@ def learned_deviation(
     return jnp.where(is_null, 0, unit * root)
 
 
-def _places(one: units.UnitLayer) -> tuple[np.ndarray, np.ndarray]:
-    sources, targets, _ = zip(*one.formulas, strict=True)
+def _places(layer: multiplication.UnitLayer) -> tuple[np.ndarray, np.ndarray]:
+    sources, targets, _ = zip(*layer.formulas, strict=True)
     return np.array(sources), np.array(targets)

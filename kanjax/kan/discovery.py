@@ -12,8 +12,8 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import checks, training
-from kanjax.kan import grid, pruning, regularisation, symbolic, units
-from kanjax.kan.network import KAN, Params
+from kanjax.kan import grid, multiplication, pruning, regularization, symbolic
+from kanjax.kan.networks import KAN, Params
 from kanjax.training import lbfgs
 
 
@@ -66,12 +66,12 @@ def discover(
     x = checks.as_floating(x)
     deviations = _deviations(y)
     y = jnp.asarray(np.asarray(y, float) / deviations, x.dtype)
-    sparse = regularisation.sparse(
+    sparse = regularization.sparse(
         training.regression(model.apply), model, strength=strength
     )
     init = jax.jit(model.init)
     ends = [
-        training.minimise(sparse, init(one), (x, y), steps=steps)
+        training.minimize(sparse, init(one), (x, y), steps=steps)
         for one in jax.random.split(key, starts)
     ]
 
@@ -90,7 +90,7 @@ def discover(
             small, params, x, uniform_share=0.5, intervals=intervals
         )
         plain = training.regression(small.apply)
-        params = training.minimise(plain, params, (x, y), steps=steps)
+        params = training.minimize(plain, params, (x, y), steps=steps)
         found = symbolic.auto_symbolic(small, params, x, y, **options)
         error = jax.jit(found.model.apply)(found.params, x) - y
         return _or_last(jnp.mean(error**2)), found
@@ -117,9 +117,9 @@ def _in_units(found: symbolic.Symbolic, deviations: np.ndarray) -> symbolic.Symb
     """The same with every output multiplied by a number."""
     last = len(found.model.layers) - 1
     final = found.model.layers[last]
-    scaled = units.scaled_outputs(final, found.params[last], deviations)
+    scaled = multiplication.scaled_outputs(final, found.params[last], deviations)
     plain = not (
-        isinstance(final, units.UnitLayer) and (final.affine or final.products)
+        isinstance(final, multiplication.UnitLayer) and (final.affine or final.products)
     )
     edges = []
     for edge in found.edges:

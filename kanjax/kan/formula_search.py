@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax.kan import affine_fit, units
+from kanjax.kan import affine_fit, multiplication
 from kanjax.kan.library import LIBRARY
 from kanjax.training import lbfgs
 
@@ -26,7 +26,7 @@ _SMALLEST_GAIN = 1e-6
 _EXACT = 1e-12
 _STEP = 1e-7
 
-Layers = Sequence[units.UnitLayer]
+Layers = Sequence[multiplication.UnitLayer]
 
 
 def search(
@@ -127,15 +127,15 @@ def _choices(costs: Sequence[Sequence[float]]) -> Iterator[tuple[int, ...]]:
 
 def _with(
     layers: Layers, params: Sequence[Any], picked: Sequence[affine_fit.Fit]
-) -> tuple[list[units.UnitLayer], tuple[Any, ...]]:
+) -> tuple[list[multiplication.UnitLayer], tuple[Any, ...]]:
     """The layers with other functions, which start as they fit their own edges."""
     rest = iter(picked)
     changed, start = [], []
-    for one, p in zip(layers, params, strict=True):
-        old = units.formulas(one)
+    for layer, p in zip(layers, params, strict=True):
+        old = multiplication.formulas(layer)
         own = list(itertools.islice(rest, len(old)))
         new = (e._replace(function=f.name) for e, f in zip(old, own, strict=True))
-        changed.append(dataclasses.replace(one, formulas=tuple(new)))
+        changed.append(dataclasses.replace(layer, formulas=tuple(new)))
         constants = np.array([fit.coefficients for fit in own]).reshape(-1, 4)
         start.append({**p, "formulas": constants})
     return changed, tuple(start)
@@ -177,13 +177,13 @@ def _apply(layers: Layers, params: Sequence[Any], x: np.ndarray) -> np.ndarray:
 
     Leading axes of the parameters are leading axes of the outputs.
     """
-    for one, p in zip(layers, params, strict=True):
-        sums = np.zeros((*p["formulas"].shape[:-2], x.shape[-2], one.sums))
+    for layer, p in zip(layers, params, strict=True):
+        sums = np.zeros((*p["formulas"].shape[:-2], x.shape[-2], layer.sums))
         coefficients = np.moveaxis(p["formulas"], -1, 0)[..., None]
-        for e, edge in enumerate(units.formulas(one)):
+        for e, edge in enumerate(multiplication.formulas(layer)):
             a, b, c, d = coefficients[..., e, :]
             value = LIBRARY[edge.function].finite(np, a * x[..., edge.source] + b)
             sums[..., edge.target] += c * value + d
         rest = {name: v[..., None, :] for name, v in p.items() if name != "formulas"}
-        x = one.units(rest, sums)
+        x = layer.units(rest, sums)
     return x

@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from kanjax.kan import layer, units
+from kanjax.kan import layers, multiplication
 from kanjax.kan.affine_fit import Fit
 from kanjax.kan.library import check_names
-from kanjax.kan.network import KAN, Params
+from kanjax.kan.networks import KAN, Params
 
 
 class Edge(NamedTuple):
@@ -53,18 +53,20 @@ def freeze(
                 f"there is no layer {edge.layer}; the model has {len(model.layers)}."
             )
     layers, frozen = [], []
-    for i, (one, p) in enumerate(zip(model.layers, params, strict=True)):
+    for i, (layer, p) in enumerate(zip(model.layers, params, strict=True)):
         chosen = [edge for edge in edges if edge.layer == i]
-        smaller, q = _freeze_layer(one, p, chosen, i) if chosen else (one, p)
+        smaller, q = _freeze_layer(layer, p, chosen, i) if chosen else (layer, p)
         layers.append(smaller)
         frozen.append(q)
     return model.with_layers(layers), tuple(frozen)
 
 
-def frozen_edges(index: int, one: units.Layer, params: Any) -> list[Edge]:
+def frozen_edges(index: int, layer: multiplication.Layer, params: Any) -> list[Edge]:
     """A layer's edges that are formulas, with their trained constants."""
     found = []
-    for edge, row in zip(units.formulas(one), params.get("formulas", ()), strict=True):
+    for edge, row in zip(
+        multiplication.formulas(layer), params.get("formulas", ()), strict=True
+    ):
         a, b, c, d = map(float, row)
         fit = Fit(edge.function, (a, b, c, d), 1.0)
         found.append(Edge(index, edge.source, edge.target, fit))
@@ -72,36 +74,41 @@ def frozen_edges(index: int, one: units.Layer, params: Any) -> list[Edge]:
 
 
 def _freeze_layer(
-    one: units.Layer, params: Any, edges: Sequence[Edge], index: int
-) -> tuple[units.UnitLayer, dict[str, Array]]:
+    layer: multiplication.Layer, params: Any, edges: Sequence[Edge], index: int
+) -> tuple[multiplication.UnitLayer, dict[str, Array]]:
     chosen = {(edge.source, edge.target): edge.fit for edge in edges}
-    new = [units.FormulaEdge(e.source, e.target, e.fit.name) for e in edges]
-    units.check_formulas(new, one.in_features, units.sums(one), f"layer {index}")
+    new = [multiplication.FormulaEdge(e.source, e.target, e.fit.name) for e in edges]
+    multiplication.check_formulas(
+        new, layer.in_features, multiplication.sums(layer), f"layer {index}"
+    )
     kept = [
         (edge, row)
         for edge, row in zip(
-            units.formulas(one), params.get("formulas", ()), strict=True
+            multiplication.formulas(layer), params.get("formulas", ()), strict=True
         )
         if edge[:2] not in chosen
     ]
-    inner, q = units.learned(one), dict(params)
+    inner, q = multiplication.learned(layer), dict(params)
     dtype = jax.tree.leaves(params)[0].dtype
     coefficients = [jnp.asarray(fit.coefficients, dtype) for fit in chosen.values()]
     if inner is not None:
-        is_learned = units.alive(inner)
+        is_learned = multiplication.alive(inner)
         for source, target in (*chosen, *(edge[:2] for edge, _ in kept)):
             is_learned[source, target] = False
         inner = dataclasses.replace(inner, mask=jnp.asarray(is_learned, dtype))
-        if not is_learned.any() and isinstance(inner, layer.KANLayer):
+        if not is_learned.any() and isinstance(inner, layers.KANLayer):
             inner = None
             q.pop("coef")
             q.pop("residual", None)
     q["formulas"] = jnp.stack([*(row for _, row in kept), *coefficients])
-    unit_layer = units.UnitLayer(
-        one.in_features, units.sums(one), inner, (*(e for e, _ in kept), *new)
+    unit_layer = multiplication.UnitLayer(
+        layer.in_features,
+        multiplication.sums(layer),
+        inner,
+        (*(e for e, _ in kept), *new),
     )
-    if isinstance(one, units.UnitLayer):
+    if isinstance(layer, multiplication.UnitLayer):
         unit_layer = dataclasses.replace(
-            unit_layer, products=one.products, arity=one.arity, affine=one.affine
+            unit_layer, products=layer.products, arity=layer.arity, affine=layer.affine
         )
     return unit_layer, q

@@ -15,8 +15,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from kanjax import bases, checks
-from kanjax.kan import layer, units
-from kanjax.kan.network import KAN, Params
+from kanjax.kan import layers, multiplication
+from kanjax.kan.networks import KAN, Params
 
 Rule = Literal["quantiles", "order statistics"]
 
@@ -148,15 +148,15 @@ def _regrid(
     """Change each layer's basis, given its inputs, and refit its coefficients."""
     if jnp.ndim(x) != 2:
         raise ValueError(f"x must be (batch, in); got shape {jnp.shape(x)}.")
-    layers, fitted = [], []
+    regridded, fitted = [], []
     inputs = model.activations(params, x)
-    for i, (one, p) in enumerate(zip(model.layers, params, strict=True)):
-        inner = units.learned(one)
+    for i, (layer, p) in enumerate(zip(model.layers, params, strict=True)):
+        inner = multiplication.learned(layer)
         if inner is None:
-            layers.append(one)
+            regridded.append(layer)
             fitted.append(p)
             continue
-        if not isinstance(inner, layer.KANLayer) or not isinstance(
+        if not isinstance(inner, layers.KANLayer) or not isinstance(
             inner.basis, bases.BSpline
         ):
             raise TypeError(
@@ -171,10 +171,12 @@ def _regrid(
             _wide(coef),
             precision="highest",
         )
-        layers.append(units.with_learned(one, dataclasses.replace(inner, basis=basis)))
+        regridded.append(
+            multiplication.with_learned(layer, dataclasses.replace(inner, basis=basis))
+        )
         new = fit_coefficients(basis, points, values).astype(coef.dtype)
         fitted.append({**p, "coef": new})
-    return model.with_layers(layers), tuple(fitted)
+    return model.with_layers(regridded), tuple(fitted)
 
 
 @jax.jit

@@ -13,8 +13,8 @@ import numpy as np
 from jax import Array
 
 from kanjax import bases, checks
-from kanjax.kan import attribution, layer, units
-from kanjax.kan.network import KAN, Params
+from kanjax.kan import attribution, layers, multiplication
+from kanjax.kan.networks import KAN, Params
 
 
 class Pruned(NamedTuple):
@@ -76,14 +76,14 @@ def prune(
     alive, kept = _survivors(model, scores, thresholds, edge_threshold)
 
     layers, pruned = [], []
-    for i, (one, p) in enumerate(zip(model.layers, params, strict=True)):
+    for i, (layer, p) in enumerate(zip(model.layers, params, strict=True)):
         follower = model.layers[i + 1] if i + 1 < len(model.layers) else None
         rows, columns = np.arange(len(alive[i])), np.arange(len(alive[i + 1]))
-        if i > 0 and not _is_grouped(one):
+        if i > 0 and not _is_grouped(layer):
             rows = np.flatnonzero(alive[i])
         if follower is not None and not _is_grouped(follower):
             columns = np.flatnonzero(alive[i + 1])
-        smaller, smaller_params = _select(one, p, kept[i], rows, columns)
+        smaller, smaller_params = _select(layer, p, kept[i], rows, columns)
         layers.append(smaller)
         pruned.append(smaller_params)
 
@@ -104,15 +104,17 @@ def _survivors(
     A hidden unit that loses all edges on one side goes, and may take others with it.
     """
     last = len(model.layers)
-    targets = [units.unit_of_sum(one) for one in model.layers]
+    targets = [multiplication.unit_of_sum(layer) for layer in model.layers]
     best = [values == np.max(values) for values in map(np.asarray, scores.nodes)]
     alive = [np.ones(width, bool) for width in model.widths]
     kept = []
-    for i, one in enumerate(model.layers):
+    for i, layer in enumerate(model.layers):
         edges = np.asarray(scores.edges[i])
         is_factor = np.bincount(targets[i])[targets[i]] > 1
         strongest = is_factor & (edges == edges.max(axis=0)) & (edges > 0)
-        kept.append(units.alive(one) & ((edges > edge_threshold) | strongest))
+        kept.append(
+            multiplication.alive(layer) & ((edges > edge_threshold) | strongest)
+        )
         if i > 0 or thresholds[0] > 0:
             alive[i] = (np.asarray(scores.nodes[i]) > thresholds[i]) | best[i]
     while True:
@@ -130,49 +132,49 @@ def _survivors(
         alive = found
 
 
-def _is_grouped(one: units.Layer) -> bool:
-    inner = units.learned(one)
-    return isinstance(inner, layer.RationalLayer) and inner.basis.groups > 1
+def _is_grouped(layer: multiplication.Layer) -> bool:
+    inner = multiplication.learned(layer)
+    return isinstance(inner, layers.RationalLayer) and inner.basis.groups > 1
 
 
 def _select(
-    one: units.Layer,
+    layer: multiplication.Layer,
     params: Any,
     kept: np.ndarray,
     rows: np.ndarray,
     columns: np.ndarray,
-) -> tuple[units.Layer, dict[str, Array]]:
+) -> tuple[multiplication.Layer, dict[str, Array]]:
     """The layer on a part of its inputs and units, with the edges that are kept."""
-    into = np.flatnonzero(np.isin(units.unit_of_sum(one), columns))
-    inner = units.learned(one)
+    into = np.flatnonzero(np.isin(multiplication.unit_of_sum(layer), columns))
+    inner = multiplication.learned(layer)
     selected = dict(params)
     if inner is not None:
         inner, selected = _select_learned(inner, selected, rows, into)
         mask = np.array(kept)
-        for edge in units.formulas(one):
+        for edge in multiplication.formulas(layer):
             mask[edge.source, edge.target] = False
         dtype = jax.tree.leaves(selected)[0].dtype
         inner = dataclasses.replace(inner, mask=jnp.asarray(mask[rows][:, into], dtype))
-    if not isinstance(one, units.UnitLayer):
+    if not isinstance(layer, multiplication.UnitLayer):
         assert inner is not None
         return inner, selected
-    old = units.formulas(one)
+    old = multiplication.formulas(layer)
     places = [i for i, e in enumerate(old) if kept[e.source, e.target]]
     row, column = ({int(was): now for now, was in enumerate(v)} for v in (rows, into))
     formulas = tuple(
-        units.FormulaEdge(row[e.source], column[e.target], e.function)
+        multiplication.FormulaEdge(row[e.source], column[e.target], e.function)
         for e in (old[i] for i in places)
     )
-    if one.formulas:
+    if layer.formulas:
         selected["formulas"] = params["formulas"][np.array(places, int)]
     if not formulas:
         selected.pop("formulas", None)
-    for name, part in (("sum", into), ("unit", columns)) if one.affine else ():
+    for name, part in (("sum", into), ("unit", columns)) if layer.affine else ():
         for end in ("scale", "shift"):
             selected[f"{name}_{end}"] = params[f"{name}_{end}"][part]
-    products = int(np.sum(columns >= one.out_features - one.products))
+    products = int(np.sum(columns >= layer.out_features - layer.products))
     smaller = dataclasses.replace(
-        one,
+        layer,
         in_features=len(rows),
         sums=len(into),
         learned=inner,
@@ -183,12 +185,17 @@ def _select(
 
 
 def _select_learned(
-    one: units.LearnedLayer, params: Any, rows: np.ndarray, columns: np.ndarray
-) -> tuple[units.LearnedLayer, dict[str, Array]]:
+    layer: multiplication.LearnedLayer,
+    params: Any,
+    rows: np.ndarray,
+    columns: np.ndarray,
+) -> tuple[multiplication.LearnedLayer, dict[str, Array]]:
     """The layer of learned edges on a part of its inputs and sums."""
     block = np.ix_(rows, columns)
-    smaller = dataclasses.replace(one, in_features=len(rows), out_features=len(columns))
-    if isinstance(smaller, layer.RationalLayer):
+    smaller = dataclasses.replace(
+        layer, in_features=len(rows), out_features=len(columns)
+    )
+    if isinstance(smaller, layers.RationalLayer):
         return smaller, {
             **params,
             "kernel": params["kernel"][block],

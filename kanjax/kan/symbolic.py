@@ -16,11 +16,11 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import checks, training
-from kanjax.kan import affine_fit, attribution, formula_search, units
+from kanjax.kan import affine_fit, attribution, formula_search, multiplication
 from kanjax.kan.affine_fit import Fit
 from kanjax.kan.freezing import Edge, freeze, frozen_edges
 from kanjax.kan.library import LIBRARY, Function, check_names
-from kanjax.kan.network import KAN, Params
+from kanjax.kan.networks import KAN, Params
 from kanjax.training import losses
 
 __all__ = [
@@ -146,9 +146,9 @@ def _candidates(
     places: list[tuple[int, int, int]] = []
     known = {edge[:3]: [edge.fit] for edge in _all_frozen(model, params)}
     points_of, values_of = [], []
-    for i, one in enumerate(model.layers):
-        is_open = units.alive(one)
-        for edge in units.formulas(one):
+    for i, layer in enumerate(model.layers):
+        is_open = multiplication.alive(layer)
+        for edge in multiplication.formulas(layer):
             is_open[edge.source, edge.target] = False
         sources, targets = np.nonzero(is_open)
         samples, values = sampled[i]
@@ -173,9 +173,9 @@ def _sampled(
     def every(model: KAN, params: Any, x: Array) -> Any:
         found = []
         inputs = model.activations(params, x)[:-1]
-        for one, p, values in zip(model.layers, params, inputs, strict=True):
+        for layer, p, values in zip(model.layers, params, inputs, strict=True):
             samples = jnp.quantile(values, jnp.linspace(0, 1, points), axis=0)
-            found.append((samples, attribution.layer_edges(one, p, samples)))
+            found.append((samples, attribution.layer_edges(layer, p, samples)))
         return found
 
     return jax.device_get(every(model, params, x))
@@ -232,7 +232,11 @@ def auto_symbolic(
     new = [Edge(*place, fits[0]) for place, fits in adequate.items() if fits]
     frozen, start = freeze(model, params, new)
     together = None
-    if patience and new and all(units.learned(one) is None for one in frozen.layers):
+    if (
+        patience
+        and new
+        and all(multiplication.learned(layer) is None for layer in frozen.layers)
+    ):
         known = [e[:3] for e in _all_frozen(model, params)]
         choices = {
             place: fits if place in known else [*fits, _NOTHING]
@@ -246,7 +250,7 @@ def auto_symbolic(
         new, start = together
         frozen, _ = freeze(model, params, new)
     if together is None or loss is not training.regression:
-        start = training.minimise(loss(frozen.apply), start, (x, targets), steps=steps)
+        start = training.minimize(loss(frozen.apply), start, (x, targets), steps=steps)
     unfit = [Edge(*p, _best(f)) for p, f in ranked.items() if not adequate[p]]
     return Symbolic(frozen, start, sorted(new + unfit, key=lambda edge: edge[:3]))
 
@@ -263,7 +267,7 @@ def _chosen_together(
     """The formulas of all edges, and the parameters; None if nothing can be fitted."""
     places = [edge[:3] for edge in _all_frozen(model, params)]
     found = formula_search.search(
-        cast(Sequence[units.UnitLayer], model.layers),
+        cast(Sequence[multiplication.UnitLayer], model.layers),
         params,
         x,
         y,
@@ -281,7 +285,7 @@ def _chosen_together(
 
 def _all_frozen(model: KAN, params: Sequence[Any]) -> list[Edge]:
     both = enumerate(zip(model.layers, params, strict=True))
-    return [edge for i, (one, p) in both for edge in frozen_edges(i, one, p)]
+    return [edge for i, (layer, p) in both for edge in frozen_edges(i, layer, p)]
 
 
 def formula(
@@ -311,7 +315,9 @@ def formula(
     """
     import sympy
 
-    if edges is None and all(units.learned(one) is None for one in model.layers):
+    if edges is None and all(
+        multiplication.learned(layer) is None for layer in model.layers
+    ):
         edges = _all_frozen(model, params)
     elif edges is None:
         edges = fit_edges(model, params, x, minimum_r2=minimum_r2)
@@ -325,8 +331,10 @@ def formula(
         )
     names = names or [f"x{i + 1}" for i in range(model.widths[0])]
     values: list[Any] = [sympy.Symbol(name) for name in names]
-    for i, one in enumerate(model.layers):
-        sums = _constants(params[i].get("bias", np.zeros(units.sums(one))), digits)
+    for i, layer in enumerate(model.layers):
+        sums = _constants(
+            params[i].get("bias", np.zeros(multiplication.sums(layer))), digits
+        )
         for edge in edges:
             if edge.layer != i:
                 continue
@@ -334,7 +342,7 @@ def formula(
             inner = a * values[edge.source] + b
             outer = LIBRARY[edge.fit.name].evaluate(sympy, inner)
             sums[edge.target] += c * outer + d
-        values = _units_of(one, params[i], sums, digits)
+        values = _units_of(layer, params[i], sums, digits)
     return values
 
 
@@ -345,21 +353,23 @@ def latex(expressions: Sequence[Any]) -> list[str]:
     return [sympy.latex(expression) for expression in expressions]
 
 
-def _units_of(one: units.Layer, params: Any, sums: list[Any], digits: int) -> list[Any]:
+def _units_of(
+    layer: multiplication.Layer, params: Any, sums: list[Any], digits: int
+) -> list[Any]:
     """The units as expressions, from those of the sums."""
-    if not isinstance(one, units.UnitLayer):
+    if not isinstance(layer, multiplication.UnitLayer):
         return sums
 
     def moved(values: list[Any], name: str) -> list[Any]:
-        if not one.affine:
+        if not layer.affine:
             return values
         scale, shift = (
             _constants(params[f"{name}_{end}"], digits) for end in ("scale", "shift")
         )
         return [s * v + t for s, v, t in zip(scale, values, shift, strict=True)]
 
-    found: list[Any] = [1] * one.out_features
-    targets = units.unit_of_sum(one)
+    found: list[Any] = [1] * layer.out_features
+    targets = multiplication.unit_of_sum(layer)
     for target, value in zip(targets, moved(sums, "sum"), strict=True):
         found[target] = found[target] * value
     return moved(found, "unit")

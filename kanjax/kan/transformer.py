@@ -11,7 +11,7 @@ import jax
 from jax import Array
 
 from kanjax import bases, model, nn
-from kanjax.kan import layer
+from kanjax.kan import layers
 
 
 def rational_mlp(
@@ -48,8 +48,8 @@ def rational_mlp(
     """
     hidden = 4 * features if hidden is None else hidden
 
-    def one(inputs: int, outputs: int, start: str) -> layer.RationalLayer:
-        return layer.RationalLayer(
+    def rational_layer(inputs: int, outputs: int, start: str) -> layers.RationalLayer:
+        return layers.RationalLayer(
             inputs,
             outputs,
             bases.Rational(groups, form=form, start=start, shared="numerator"),
@@ -58,7 +58,10 @@ def rational_mlp(
         )
 
     return model.Sequential(
-        (one(features, hidden, "identity"), one(hidden, features, activation))
+        (
+            rational_layer(features, hidden, "identity"),
+            rational_layer(hidden, features, activation),
+        )
     )
 
 
@@ -134,18 +137,20 @@ def kat_from_vit(
         dropout=vit.dropout,
     )
     fit = bases.fit_rational(activation, form=form)
-    places = [i for i, one in enumerate(_layers(vit)) if isinstance(one, nn.Dense)]
-    one, two = mlp.layers
-    assert isinstance(one, layer.RationalLayer) and isinstance(two, layer.RationalLayer)
-    identity = one.basis.init(jax.random.key(0))
-    fitted = two.basis.coefficients(fit.numerator, fit.denominator)
+    dense = [i for i, layer in enumerate(_layers(vit)) if isinstance(layer, nn.Dense)]
+    first, second = mlp.layers
+    assert isinstance(first, layers.RationalLayer) and isinstance(
+        second, layers.RationalLayer
+    )
+    identity = first.basis.init(jax.random.key(0))
+    fitted = second.basis.coefficients(fit.numerator, fit.denominator)
 
     def block(old: Any) -> Any:
         return {
             **old,
             "mlp": tuple(
-                {**start, **old["mlp"][place]}
-                for start, place in zip((identity, fitted), places, strict=True)
+                {**start, **old["mlp"][i]}
+                for start, i in zip((identity, fitted), dense, strict=True)
             ),
         }
 
@@ -162,7 +167,7 @@ def _parts(
     vit: nn.VisionTransformer,
 ) -> tuple[nn.Dense, nn.Dense, Callable[[Array], Array]]:
     """The dense layers of a block's mlp and the function between them."""
-    kept = [one for one in _layers(vit) if not isinstance(one, nn.Dropout)]
+    kept = [layer for layer in _layers(vit) if not isinstance(layer, nn.Dropout)]
     if len(kept) == 3:
         first, between, second = kept
         if (

@@ -77,7 +77,7 @@ def compress(
         raise ValueError(f"bits is {bits}; it must be from 1 to 32.")
     v = jnp.asarray(v, jnp.float32)
     if bits < 32:
-        codes, low, step = _quantise(np.asarray(v), bits)
+        codes, low, step = _quantize(np.asarray(v), bits)
         v = jnp.asarray(low + step * codes, jnp.float32)
     return Description(start, key, kind, v, bits)
 
@@ -100,7 +100,7 @@ def save_description(description: Description, path: str | os.PathLike[str]) -> 
     v = np.asarray(description.v)
     arrays: dict[str, np.ndarray] = {"v": v}
     if description.bits < 32:
-        codes, low, step = _quantise(v, description.bits)
+        codes, low, step = _quantize(v, description.bits)
         packed = np.packbits(
             (codes[:, None].astype(np.uint32) >> np.arange(description.bits)) & 1
         )
@@ -159,7 +159,7 @@ def _read(path: str | os.PathLike[str]) -> Description:
         return Description(start, key, str(file["kind"]), v, bits)
 
 
-def _quantise(v: np.ndarray, bits: int) -> tuple[np.ndarray, np.float32, np.float32]:
+def _quantize(v: np.ndarray, bits: int) -> tuple[np.ndarray, np.float32, np.float32]:
     """Integer codes, the least value, and the distance between two values."""
     low, high = np.float32(v.min()), np.float32(v.max())
     step = np.float32((high - low) / (2**bits - 1)) or np.float32(1.0)

@@ -19,7 +19,7 @@ from kanjax.nn.masked import Masked
 from kanjax.nn.mlp import MLP
 from kanjax.nn.modified_mlp import ModifiedMLP
 from kanjax.nn.norm import LayerNorm, RMSNorm
-from kanjax.nn.normalised_exponential import NormalisedExponential
+from kanjax.nn.normalized_exponential import NormalizedExponential
 from kanjax.nn.patches import PatchEmbedding
 from kanjax.nn.pooling import Flatten, GlobalPool, Pool
 from kanjax.nn.positions import Positions
@@ -58,7 +58,7 @@ __all__ = [
     "Masked",
     "MultipleTimescale",
     "ModifiedMLP",
-    "NormalisedExponential",
+    "NormalizedExponential",
     "PatchEmbedding",
     "PeriodicEmbedding",
     "Pool",

@@ -81,7 +81,7 @@ class Aggregate:
         x = as_floating(x)
         nodes = x.shape[-self.spatial - 1 : -1]
         flat = x.reshape(*x.shape[: -self.spatial - 1], math.prod(nodes), x.shape[-1])
-        y = neighbours(self.weights, flat)
+        y = neighbors(self.weights, flat)
         after = self.positions(nodes, y.shape[-2])
         return y.reshape(*y.shape[:-2], *after, y.shape[-1])
 
@@ -167,7 +167,7 @@ class GraphNetwork:
         )
 
 
-def neighbours(
+def neighbors(
     graph: Graph, x: Array, precision: str | None = None
 ) -> Float[Array, "*batch nodes features"]:
     """The sums over the neighbours of each node, for x (..., nodes, features).

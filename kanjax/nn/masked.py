@@ -12,7 +12,7 @@ from jax import Array
 
 from kanjax import model
 from kanjax.nn import conv, pooling, tied_attention
-from kanjax.nn.aggregate import Aggregate, Edges, GraphNetwork, neighbours
+from kanjax.nn.aggregate import Aggregate, Edges, GraphNetwork, neighbors
 from kanjax.nn.attention import Attention
 from kanjax.nn.conv import Conv
 from kanjax.nn.conv_local import ConvLocal
@@ -118,7 +118,7 @@ def _behind_conv(layer: Any, mask: Array) -> Array:
     dilations = layer.dilations if isinstance(layer, Conv) else (1,) * spatial
     for a, window in enumerate(layer.kernel_size):
         extent = dilations[a] * (window - 1) + 1
-        mask = _centres(mask, a - spatial, extent, layer.steps[a], layer.padding, a)
+        mask = _centers(mask, a - spatial, extent, layer.steps[a], layer.padding, a)
     return mask
 
 
@@ -126,18 +126,18 @@ def _behind_conv(layer: Any, mask: Array) -> Array:
 def _behind_pool(layer: Pool, mask: Array) -> Array:
     spatial = len(layer.window)
     for a, extent in enumerate(layer.window):
-        mask = _centres(mask, a - spatial, extent, layer.steps[a], layer.padding, a)
+        mask = _centers(mask, a - spatial, extent, layer.steps[a], layer.padding, a)
     return mask
 
 
-def _centres(
+def _centers(
     mask: Array, axis: int, extent: int, stride: int, padding: conv.Padding, a: int
 ) -> Array:
     size = mask.shape[axis]
     before, after = conv.around(padding, a, size, extent, stride)
     count = (size + before + after - extent) // stride + 1
-    centres = np.arange(count) * stride + (extent - 1) // 2 - before
-    return jnp.take(mask, np.clip(centres, 0, size - 1), axis)
+    centers = np.arange(count) * stride + (extent - 1) // 2 - before
+    return jnp.take(mask, np.clip(centers, 0, size - 1), axis)
 
 
 @behind.register
@@ -190,7 +190,7 @@ def _behind_aggregate(layer: Aggregate, mask: Array) -> Array:
     if graph is None or isinstance(graph, Edges) or graph.shape[-2] == nodes:
         return mask
     there = (graph != 0).astype(int), mask[..., None].astype(int)
-    return neighbours(*there)[..., 0] > 0
+    return neighbors(*there)[..., 0] > 0
 
 
 @behind.register(Flatten)

@@ -50,8 +50,8 @@ class LayerNorm:
         checks.check_last_axis(x, self.features)
         x = as_floating(x)
         wide = widen(x)
-        centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
-        y = _divide_by_rms(centred, self.eps)
+        centered = wide - jnp.mean(wide, axis=-1, keepdims=True)
+        y = _divide_by_rms(centered, self.eps)
         if self.use_scale:
             y = y * _along(params["scale"], x)
         if self.use_bias:

@@ -13,17 +13,17 @@ from kanjax.ntk.dynamics import (
 )
 from kanjax.ntk.finite_width import empirical
 from kanjax.ntk.infinite_width import RULES, Kernel, infinite, rows_product
-from kanjax.ntk.linearisation import linearize, taylor_expand
-from kanjax.ntk.operators import tangent_product
-from kanjax.ntk.rules import Rule
-from kanjax.ntk.sampling import (
+from kanjax.ntk.linearization import linearize, taylor_expand
+from kanjax.ntk.matrix_free import tangent_product
+from kanjax.ntk.monte_carlo import (
     SampledKernel,
     by_layer,
     conjugate,
     first_order_drift,
     sampled,
 )
-from kanjax.ntk.solving import Solution, regress, regress_by_products
+from kanjax.ntk.regression import Solution, regress, regress_by_products
+from kanjax.ntk.rules import Rule
 from kanjax.ntk.spectra import Spectrum, alignment, drift, spectrum
 
 __all__ = [

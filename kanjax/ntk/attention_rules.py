@@ -43,7 +43,7 @@ def tied_attention(
         nngp=nngp + bias,
         ntk=seen(k.ntk) + bias + 2 * nngp,
         channels=layer.out_features,
-        centred=True,
+        centered=True,
         fresh=True,
     )
 
@@ -89,7 +89,7 @@ def linear_attention(
         nngp=nngp + bias,
         ntk=4 * nngp + weight * below + bias,
         channels=layer.out_features,
-        centred=True,
+        centered=True,
         fresh=True,
     )
 
@@ -118,7 +118,7 @@ def positions(layer: nn.Positions, k: Covariances, propagate: Propagate) -> Cova
         values = between.astype(covariance.dtype).reshape(wide)
         return jnp.broadcast_to(values, (*examples, *between.shape))
 
-    return k.map(alike, centred=True, fresh=True, channels=layer.features)
+    return k.map(alike, centered=True, fresh=True, channels=layer.features)
 
 
 ATTENTION_RULES: Rules = {

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from kanjax.gaussian import Dual
-from kanjax.ntk import blocks
-from kanjax.ntk.within import Reader, Writer
+from kanjax.ntk import blockwise
+from kanjax.ntk.per_example import Reader, Writer
 
 DualFunction = Callable[[Array, Array, Array], Dual]
 ValueFunction = Callable[[Array, Array, Array], Array]
@@ -60,7 +60,7 @@ class Covariances:
     spatial: int = 0
     channels: int = 1
     pairs: bool = False
-    centred: bool = False
+    centered: bool = False
     fresh: bool = False
     scales: int = 0
     itself: Array | None = None
@@ -87,7 +87,7 @@ class Covariances:
         if not self.scales:
             return self
         ntk = self.ntk + self.scales * self.nngp
-        return self.replace(ntk=ntk, scales=0, centred=False)
+        return self.replace(ntk=ntk, scales=0, centered=False)
 
     def masked(self) -> "Covariances":
         """Zero wherever one of the two positions has nothing."""
@@ -176,7 +176,7 @@ class Covariances:
             return function(q11, q12, q22, ntk)
 
         where = self.itself_where()
-        nngp, ntk = blocks.in_parts(step, q11, self.nngp, q22, self.ntk, *where)
+        nngp, ntk = blockwise.in_parts(step, q11, self.nngp, q22, self.ntk, *where)
         return self.replace(nngp=nngp, ntk=ntk, **changes)
 
     def through(
@@ -184,7 +184,7 @@ class Covariances:
         dual: DualFunction,
         share: ValueFunction | None = None,
         *,
-        centred: bool = False,
+        centered: bool = False,
         fresh: bool = False,
     ) -> "Covariances":
         """After a function of each value: ``K <- value``, ``Theta <- slope Theta``.
@@ -204,7 +204,7 @@ class Covariances:
             return value, after
 
         scales = self.scales if share is None else 0
-        return self.elementwise(step, centred=centred, fresh=fresh, scales=scales)
+        return self.elementwise(step, centered=centered, fresh=fresh, scales=scales)
 
     def over_examples(self, values: Array) -> Array:
         """Values of pairs of examples in the rank of the covariances."""

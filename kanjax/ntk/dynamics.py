@@ -24,7 +24,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from kanjax import linalg
-from kanjax.ntk.solving import as_matrix, regularise
+from kanjax.ntk.regression import as_matrix, regularize
 
 Predict = Callable[..., Any]
 
@@ -60,7 +60,7 @@ def mse_training(
     learning_rate: float = 1.0,
     momentum: float = 0.0,
     discrete: bool = False,
-    diagonal_regularisation: float = 0.0,
+    diagonal_regularization: float = 0.0,
 ) -> Callable[..., Outputs]:
     """Outputs under gradient descent on the squared error, at any time at once.
 
@@ -83,7 +83,7 @@ def mse_training(
         learning_rate: the size of steps.
         momentum: in [0, 1); discrete steps only.
         discrete: t counts steps in place of time.
-        diagonal_regularisation: added to the kernel's diagonal, times its mean.
+        diagonal_regularization: added to the kernel's diagonal, times its mean.
 
     Returns:
         ``outputs(t, f_train=None, f_test=None, kernel_test=None) -> Outputs``: t is a
@@ -109,7 +109,7 @@ def mse_training(
         )
     y = jnp.asarray(y)
     matrix, shared = as_matrix(kernel, y.shape)
-    system = linalg.decompose(regularise(matrix, diagonal_regularisation))
+    system = linalg.decompose(regularize(matrix, diagonal_regularization))
     left = functools.partial(_left, discrete, momentum)
     learned = functools.partial(_learned, discrete, momentum)
     columns = (lambda f: f) if shared else (lambda f: f.reshape(-1, 1))
@@ -142,7 +142,7 @@ def ensemble(
     y: Float[Array, "n outputs"],
     *,
     learning_rate: float = 1.0,
-    diagonal_regularisation: float = 0.0,
+    diagonal_regularization: float = 0.0,
 ) -> Callable[..., Posterior]:
     """Mean and covariance over an ensemble of wide networks at any time of training.
 
@@ -156,7 +156,7 @@ def ensemble(
         ntk: (n, n), the tangent kernel, Theta; K if None.
         y: (n, outputs), the targets.
         learning_rate: of gradient flow.
-        diagonal_regularisation: added to Theta's diagonal, times its mean; with ntk
+        diagonal_regularization: added to Theta's diagonal, times its mean; with ntk
             None also the variance of the noise of the Gaussian process in the same
             units.
 
@@ -175,9 +175,9 @@ def ensemble(
             f"nngp {nngp.shape} and ntk {theta.shape} must both be (n, n), the kernels "
             "of one output."
         )
-    system = linalg.decompose(regularise(matrix, diagonal_regularisation))
+    system = linalg.decompose(regularize(matrix, diagonal_regularization))
     learned = functools.partial(_learned, False, 0.0)
-    prior = regularise(nngp, diagonal_regularisation) if ntk is None else nngp
+    prior = regularize(nngp, diagonal_regularization) if ntk is None else nngp
 
     def posterior(
         t: ArrayLike,

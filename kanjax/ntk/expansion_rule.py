@@ -62,7 +62,7 @@ def propagate(layer: Expansion, k: Covariances, _: Any) -> Covariances:
         # Nothing before the data is trained.
         value, plain = _of_data(layer, variances, k)
         after = k.replace(nngp=value, ntk=layer.in_features * plain)
-    return after.replace(channels=layer.out_features, centred=True, fresh=True)
+    return after.replace(channels=layer.out_features, centered=True, fresh=True)
 
 
 def _check(layer: Expansion, k: Covariances) -> None:
@@ -77,7 +77,7 @@ def _check(layer: Expansion, k: Covariances) -> None:
             "a layer whose inputs have knots of their own has an infinite width only "
             "on the data, as the first layer. Use one basis for all inputs."
         )
-    if k.data is None and (not k.centred or k.spatial):
+    if k.data is None and (not k.centered or k.spatial):
         raise ValueError(
             f"{layer!r} has a rule for vectors that are data or Gaussian: put it "
             "first, or right behind a layer with weights."

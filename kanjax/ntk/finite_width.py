@@ -16,7 +16,7 @@ from jax import Array
 from jax.sharding import Mesh
 
 from kanjax import checks, linalg
-from kanjax.ntk import blocks, structured
+from kanjax.ntk import blockwise, structured_derivatives
 
 Params = Any
 Apply = Callable[[Params, Any], Array]
@@ -102,7 +102,7 @@ def empirical(
     check_choice("outputs", outputs, OUTPUTS)
     check_choice("method", method, METHODS)
     checks.check_real(params, "params")
-    blocks.check_batch_size(batch_size)
+    blockwise.check_batch_size(batch_size)
     params, x1, x2 = jax.tree.map(jnp.asarray, (params, x1, x2))
     sizes = [examples(x1, "x1")] * 2
     width = _width(apply, params, x1, sizes[0])
@@ -111,7 +111,7 @@ def empirical(
         if _width(apply, params, x2, sizes[1]) != width:
             raise ValueError("apply gives different numbers of outputs for x1 and x2.")
     entries = {"trace": 1, "diagonal": width}.get(outputs, width**2)
-    blocks.check_memory(
+    blockwise.check_memory(
         sizes[0] * sizes[1] * entries * 4,
         f"the {outputs} kernel of {sizes[0]} by {sizes[1]} examples",
         lambda share: "kj.ntk.tangent_product multiplies with it without forming it.",
@@ -126,8 +126,10 @@ def empirical(
     }
     if method not in blocks_by:
         # Planning traces the network: not for those who ask for another method.
-        plan = structured.plan(single, params, jax.tree.map(lambda leaf: leaf[0], x1))
-        blocks_by["structured"] = functools.partial(structured.block, plan)
+        plan = structured_derivatives.plan(
+            single, params, jax.tree.map(lambda leaf: leaf[0], x1)
+        )
+        blocks_by["structured"] = functools.partial(structured_derivatives.block, plan)
         if method == "auto":
             method = _choose(plan, outputs, width, parts, x2 is None)
     block = blocks_by[method]
@@ -137,13 +139,13 @@ def empirical(
         if mesh is not None:
             columns = x1 if x2 is None else x2
             rows = functools.partial(
-                blocks.rectangle, kernel, sizes=local, blocks=parts
+                blockwise.rectangle, kernel, sizes=local, blocks=parts
             )
-            theta = blocks.spread(rows, mesh, x1, sizes[0], columns)
-            return blocks.symmetrized(theta) if x2 is None else theta
+            theta = blockwise.spread(rows, mesh, x1, sizes[0], columns)
+            return blockwise.symmetrized(theta) if x2 is None else theta
         if x2 is None:
-            return blocks.symmetric(kernel, x1, sizes[0], parts[0], apart=True)
-        return blocks.rectangle(kernel, x1, x2, sizes, parts)
+            return blockwise.symmetric(kernel, x1, sizes[0], parts[0], apart=True)
+        return blockwise.rectangle(kernel, x1, x2, sizes, parts)
 
     return jax.jit(compute)(params, x1, x2)
 
@@ -155,7 +157,10 @@ def _jacobian_block(
     jacobian = jax.vmap(jax.jacrev(f), (None, 0))
     j1 = jax.tree.leaves(jacobian(params, x1))
     j2 = j1 if same else jax.tree.leaves(jacobian(params, x2))
-    terms = [structured.contract(a, b, outputs) for a, b in zip(j1, j2, strict=True)]
+    terms = [
+        structured_derivatives.contract(a, b, outputs)
+        for a, b in zip(j1, j2, strict=True)
+    ]
     return sum(terms[1:], terms[0])
 
 
@@ -186,16 +191,20 @@ def _single(apply: Apply) -> Apply:
 
 
 def _choose(
-    plan: structured.Plan, outputs: str, width: int, parts: Sequence[int], same: bool
+    plan: structured_derivatives.Plan,
+    outputs: str,
+    width: int,
+    parts: Sequence[int],
+    same: bool,
 ) -> Literal["structured", "vector_products"]:
-    if structured.entries(plan, width, sum(parts)) > _MANY_ENTRIES:
+    if structured_derivatives.entries(plan, width, sum(parts)) > _MANY_ENTRIES:
         return "vector_products"
-    one = structured.forward_cost(plan) * width
+    one = structured_derivatives.forward_cost(plan) * width
     # A product pulls back each column, and pushes it forward to all rows.
     products = one * (parts[1] + _PUSH_COST * parts[0] * parts[1])
     pulled = parts[0] if same else sum(parts)
-    pulls = pulled * (one + _ENTRY_COST * width * structured.rest(plan))
-    dear = pulls + structured.cost(plan, outputs, width, *parts) > products
+    pulls = pulled * (one + _ENTRY_COST * width * structured_derivatives.rest(plan))
+    dear = pulls + structured_derivatives.cost(plan, outputs, width, *parts) > products
     return "vector_products" if dear else "structured"
 
 

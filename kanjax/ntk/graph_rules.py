@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from kanjax import nn
-from kanjax.nn.aggregate import Graph, neighbours
+from kanjax.nn.aggregate import Graph, neighbors
 from kanjax.ntk.covariances import Covariances
 from kanjax.ntk.rules import Propagate, Rule, Rules
 from kanjax.ntk.spatial_rules import always, check_spatial
@@ -26,7 +26,7 @@ def aggregate(layer: nn.Aggregate, k: Covariances, propagate: Propagate) -> Cova
         examples = covariance.shape[: k.examples]
         values = covariance.reshape(*examples, nodes, nodes)
         for graph in (left, right):
-            values = jnp.swapaxes(neighbours(graph, values, "highest"), -1, -2)
+            values = jnp.swapaxes(neighbors(graph, values, "highest"), -1, -2)
         after = layer.positions(positions, values.shape[-1])
         return values.reshape(*values.shape[:-2], *after, *after)
 

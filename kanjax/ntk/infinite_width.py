@@ -18,16 +18,16 @@ from kanjax import nn
 from kanjax.nn import masked
 from kanjax.ntk import (
     attention_rules,
-    blocks,
+    blockwise,
     finite_width,
     graph_rules,
     inputs,
-    repetition,
     rules,
+    scan_layers,
     spatial_rules,
 )
 from kanjax.ntk.covariances import Covariances
-from kanjax.ntk.within import Reader, Writer
+from kanjax.ntk.per_example import Reader, Writer
 
 RULES: rules.Rules = {
     **rules.RULES,
@@ -170,13 +170,13 @@ def infinite(
         )
         if mesh is not None and not diagonal:
             kernels = _spread(block, noted, x1, x2, batch_size, mesh)
-            return blocks.symmetrized(kernels) if is_one_set else kernels
+            return blockwise.symmetrized(kernels) if is_one_set else kernels
         x1 = noted(x1)
         x2 = x1 if is_one_set else noted(x2)
         if diagonal:
-            return blocks.rows(lambda x: block(*x), (x1, x2), n, batch_size)
+            return blockwise.rows(lambda x: block(*x), (x1, x2), n, batch_size)
         if is_one_set:
-            return blocks.symmetric(block, x1, n, blocks.even(n, batch_size))
+            return blockwise.symmetric(block, x1, n, blockwise.even(n, batch_size))
         return _rectangle(block, batch_size, x1, x2)
 
     def kernel(
@@ -189,7 +189,7 @@ def infinite(
         batch_size: int | None = None,
         mesh: Mesh | None = None,
     ) -> Kernel:
-        blocks.check_batch_size(batch_size)
+        blockwise.check_batch_size(batch_size)
         first, second = inputs.read(model, x1, x2, mask1, mask2, diagonal)
         pairs = _needs_pairs(table, model, False)
         if batch_size is None:
@@ -226,13 +226,13 @@ def rows_product(
     """
     if which not in Kernel._fields:
         raise ValueError(f"which is {which!r}; it must be 'ntk' or 'nngp'.")
-    blocks.check_batch_size(batch_size)
+    blockwise.check_batch_size(batch_size)
     n = finite_width.examples(x, "x")
-    parts = blocks.indices(n, min(batch_size, n))
+    parts = blockwise.indices(n, min(batch_size, n))
 
     def product(v: Array) -> Array:
         def rows_of(i: Array) -> Array:
-            return getattr(kernel(blocks.take(x, i), x), which) @ v
+            return getattr(kernel(blockwise.take(x, i), x), which) @ v
 
         rows = jax.lax.map(rows_of, parts)
         return rows.reshape(-1, *v.shape[1:])[:n]
@@ -275,7 +275,7 @@ def _noted(
     shapes = jax.tree.leaves(jax.eval_shape(notes, x))
     if sum(one.size for one in shapes) > most:
         return x
-    return x._replace(notes=blocks.rows(notes, x, _size(x), at_once))
+    return x._replace(notes=blockwise.rows(notes, x, _size(x), at_once))
 
 
 def _block(
@@ -308,7 +308,7 @@ def _propagate(
         for one in reversed(layer.layers):
             steps.insert(0, (one, behind))
             behind = _needs_pairs(table, one, behind)
-        return repetition.in_turn(
+        return scan_layers.in_turn(
             lambda step, k: _propagate(table, step[1], step[0], k), steps, k
         )
     rule = rules.find(table, layer)
@@ -329,15 +329,15 @@ def _needs_pairs(table: rules.Rules, layer: Any, behind: bool) -> bool:
 
 
 def _rectangle(
-    block: blocks.Block, batch_size: int, x1: inputs.Examples, x2: inputs.Examples
+    block: blockwise.Block, batch_size: int, x1: inputs.Examples, x2: inputs.Examples
 ) -> tuple[Array, Array]:
     sizes = [_size(x1), _size(x2)]
-    parts = [blocks.even(n, batch_size) for n in sizes]
-    return blocks.rectangle(block, x1, x2, sizes, parts)
+    parts = [blockwise.even(n, batch_size) for n in sizes]
+    return blockwise.rectangle(block, x1, x2, sizes, parts)
 
 
 def _spread(
-    block: blocks.Block,
+    block: blockwise.Block,
     noted: Callable[[inputs.Examples], inputs.Examples],
     x1: inputs.Examples,
     x2: inputs.Examples,
@@ -349,4 +349,4 @@ def _spread(
     def rows(a: inputs.Examples, b: inputs.Examples) -> tuple[Array, Array]:
         return _rectangle(block, batch_size, noted(a), noted(b))
 
-    return blocks.spread(rows, mesh, x1, _size(x1), x2)
+    return blockwise.spread(rows, mesh, x1, _size(x1), x2)

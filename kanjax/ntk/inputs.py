@@ -11,9 +11,9 @@ from jax import Array
 from jax.sharding import Mesh
 
 from kanjax import nn
-from kanjax.ntk import blocks
+from kanjax.ntk import blockwise
 from kanjax.ntk.covariances import Covariances
-from kanjax.ntk.within import Reader, Writer
+from kanjax.ntk.per_example import Reader, Writer
 
 # Of a block's covariance.
 _CPU_ENTRIES = 2**16
@@ -255,13 +255,13 @@ def check_memory(
     sizes = [one.x.shape[0] for one in (first, second or first)]
     rows = [min(n, batch_size) for n in sizes]
     size = first.x.dtype.itemsize
-    blocks.check_memory(
+    blockwise.check_memory(
         2 * (sizes[0] if diagonal else sizes[0] * sizes[1]) * size,
         f"the kernels of {sizes[0]} by {sizes[1]} examples",
         lambda share: "kj.ntk.rows_product multiplies with one without forming it.",
     )
     positions = _entries(first, pairs)
-    blocks.check_memory(
+    blockwise.check_memory(
         2 * (rows[0] if diagonal else rows[0] * rows[1]) * positions * size,
         f"the covariances of {rows[0]} by {rows[1]} examples with {positions} pairs of "
         "positions",

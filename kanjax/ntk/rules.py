@@ -17,7 +17,7 @@ from jax import Array
 
 from kanjax import gaussian, model, nn
 from kanjax.gaussian import Dual
-from kanjax.ntk import expansion_rule, repetition
+from kanjax.ntk import expansion_rule, scan_layers
 from kanjax.ntk.covariances import Covariances
 
 Propagate = Callable[..., Covariances]
@@ -112,7 +112,7 @@ def weighted(
     """
     weight = layer.kernel_scale**2
     bias = layer.bias_scale**2 if layer.has_bias else 0.0
-    seen = covariances.map(mean, centred=True, fresh=True, **changes)
+    seen = covariances.map(mean, centered=True, fresh=True, **changes)
     nngp = weight * seen.nngp + bias
     if layer.parameterization == "ntk":
         own = nngp
@@ -131,7 +131,7 @@ def mlp(layer: nn.MLP, k: Covariances, propagate: Propagate) -> Covariances:
     activation = nn.Activation(layer.activation)
     first, *others = layer.layers
     steps = [first, *(one for dense in others for one in (activation, dense))]
-    return repetition.in_turn(propagate, steps, k)
+    return scan_layers.in_turn(propagate, steps, k)
 
 
 def activation(
@@ -140,7 +140,7 @@ def activation(
     """A function of each Gaussian value."""
     if layer.function is jax.nn.identity:
         return k
-    if not k.centred:
+    if not k.centered:
         raise ValueError(
             f"{layer!r} acts on values that are not Gaussian: put a layer with weights "
             "before it, or apply the function to the data yourself."
@@ -157,14 +157,14 @@ def _times_slope(function: Callable[[Array], Array]) -> Callable[[Array], Array]
     return lambda u: u * gaussian.value_and_slope(function, u)[1]
 
 
-def normalised_exponential(
-    layer: nn.NormalisedExponential, k: Covariances, propagate: Propagate
+def normalized_exponential(
+    layer: nn.NormalizedExponential, k: Covariances, propagate: Propagate
 ) -> Covariances:
     """``sqrt(q11 q22) E`` and ``gamma E Theta``, ``E = exp(gamma (rho + shift))``.
 
     rho is the correlation; what moves the size of all channels adds nothing to Theta.
     """
-    if not k.centred:
+    if not k.centered:
         raise ValueError(
             f"{layer!r} acts on values that are not Gaussian: put a layer with weights "
             "before it."
@@ -200,25 +200,25 @@ def layer_norm(
     ``Theta <- Theta / sqrt(q11 q22)``, plus in each channel the product of its values
     where there is a scale and 1 where there is a bias to train.
     """
-    if not k.centred:
+    if not k.centered:
         raise ValueError(
             f"{layer!r} acts on values whose mean is not zero at infinite width: put a "
             "layer with weights directly before it."
         )
-    return _normalise(k, layer.eps, layer.use_scale, layer.use_bias)
+    return _normalize(k, layer.eps, layer.use_scale, layer.use_bias)
 
 
 def rms_norm(layer: nn.RMSNorm, k: Covariances, propagate: Propagate) -> Covariances:
     """Values divided by their size, whatever their mean; a trained scale."""
-    return _normalise(k, layer.eps, True, False)
+    return _normalize(k, layer.eps, True, False)
 
 
-def _normalise(k: Covariances, eps: float, scale: bool, bias: bool) -> Covariances:
+def _normalize(k: Covariances, eps: float, scale: bool, bias: bool) -> Covariances:
     def dual(q11: Array, q12: Array, q22: Array) -> Dual:
         size = jnp.sqrt((q11 + eps) * (q22 + eps))
         return Dual(q12 / size, 1 / size)
 
-    k = k.through(dual, centred=k.centred, fresh=k.fresh)
+    k = k.through(dual, centered=k.centered, fresh=k.fresh)
     return k.replace(ntk=k.ntk + float(bias), scales=k.scales + int(scale))
 
 
@@ -234,7 +234,7 @@ def dropout(layer: nn.Dropout, k: Covariances, propagate: Propagate) -> Covarian
 def embedding(layer: nn.Embedding, k: Covariances, propagate: Propagate) -> Covariances:
     """A standard normal vector for each token: ``K = Theta = 1`` for equal ones."""
     return k.replace(
-        ntk=k.ntk + k.nngp, centred=True, fresh=True, channels=layer.features
+        ntk=k.ntk + k.nngp, centered=True, fresh=True, channels=layer.features
     )
 
 
@@ -242,7 +242,7 @@ def sequential(
     layer: model.Sequential, k: Covariances, propagate: Propagate
 ) -> Covariances:
     """One layer after the other."""
-    return repetition.in_turn(propagate, layer.layers, k)
+    return scan_layers.in_turn(propagate, layer.layers, k)
 
 
 def residual(
@@ -270,7 +270,7 @@ def product(layer: model.Product, k: Covariances, propagate: Propagate) -> Covar
             ntk=total.ntk * one.nngp + total.nngp * one.ntk,
             nngp=total.nngp * one.nngp,
         )
-    return total.replace(centred=False, fresh=False)
+    return total.replace(centered=False, fresh=False)
 
 
 def concatenate(
@@ -286,7 +286,7 @@ def concatenate(
         one.map(lambda c, one=one: c * (one.channels / channels)) for one in branches
     ]
     return functools.reduce(_sum, parts).replace(
-        channels=channels, centred=False, fresh=all(one.fresh for one in branches)
+        channels=channels, centered=False, fresh=all(one.fresh for one in branches)
     )
 
 
@@ -302,7 +302,7 @@ def _add(layer: Any, k: Covariances, branches: list[Covariances]) -> Covariances
         branches = [one.equal_positions() for one in branches]
     _check_independent(layer, branches)
     return functools.reduce(_sum, branches).replace(
-        centred=all(one.centred for one in branches),
+        centered=all(one.centered for one in branches),
         fresh=all(one.fresh or k.fresh for one in branches),
     )
 
@@ -341,7 +341,7 @@ RULES: Rules = {
     nn.Dense: Rule(dense),
     nn.MLP: Rule(mlp),
     nn.Activation: Rule(activation, channelwise=True),
-    nn.NormalisedExponential: Rule(normalised_exponential, channelwise=True),
+    nn.NormalizedExponential: Rule(normalized_exponential, channelwise=True),
     nn.LayerNorm: Rule(layer_norm, channelwise=True),
     nn.RMSNorm: Rule(rms_norm, channelwise=True),
     nn.Dropout: Rule(dropout),

@@ -75,10 +75,10 @@ def alignment(kernel: Float[Array, "n n"], targets: Array) -> Float[Array, ""]:
     y = y - jnp.mean(y, axis=0, keepdims=True)
     rows = jnp.mean(kernel, axis=0, keepdims=True)
     columns = jnp.mean(kernel, axis=1, keepdims=True)
-    centred = kernel - rows - columns + jnp.mean(kernel)
-    shared = jnp.sum(y * jnp.matmul(centred, y, precision="highest"))
+    centered = kernel - rows - columns + jnp.mean(kernel)
+    shared = jnp.sum(y * jnp.matmul(centered, y, precision="highest"))
     size = jnp.linalg.norm(jnp.matmul(y.T, y, precision="highest"))
-    return shared / (jnp.linalg.norm(centred) * size)
+    return shared / (jnp.linalg.norm(centered) * size)
 
 
 def drift(kernel_0: Array, kernel_t: Array) -> Float[Array, ""]:

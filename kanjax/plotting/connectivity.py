@@ -129,7 +129,7 @@ def layer_barriers(
             texts = [f"{h:.2g}" if np.isfinite(h) else "n/a" for h in heights]
             axes.bar_label(bars, texts, size=8, padding=2)
     axes.set_xticks(place, [style.shorten(layer, 14) for layer in measured])
-    axes.axhline(0.0, color=style.GREY, linewidth=0.8)
+    axes.axhline(0.0, color=style.GRAY, linewidth=0.8)
     axes.margins(y=0.12)
     axes.set_xlabel("layer that moves")
     axes.set_ylabel(label)

@@ -47,7 +47,7 @@ def predicted_curves(
     figure, axes = style.on_axes(axes)
     lost = 0
     for k, name in enumerate(measured):
-        colour = style.PALETTE[k % len(style.PALETTE)]
+        color = style.PALETTE[k % len(style.PALETTE)]
         lines = []
         for kind, values in (("measured", measured), ("predicted", predicted)):
             line = style.array(values[name], f"{kind}[{name!r}]", 1)
@@ -61,14 +61,14 @@ def predicted_curves(
         axes.plot(
             t,
             lines[1],
-            color=colour,
+            color=color,
             linestyle=style.DASHES[k % len(style.DASHES)],
             label=f"{label}, predicted",
         )
         axes.plot(
             t,
             lines[0],
-            color=colour,
+            color=color,
             linestyle="none",
             marker=style.MARKERS[k % len(style.MARKERS)],
             markevery=max(1, len(t) // 15),
@@ -138,7 +138,7 @@ def posterior_band(
             axes.plot(
                 points,
                 one,
-                color=style.GREY,
+                color=style.GRAY,
                 linewidth=0.6,
                 alpha=0.7,
                 label="trained networks" if i == 0 else None,

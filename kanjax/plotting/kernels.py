@@ -103,11 +103,11 @@ def spectra(
 
 def _draw(axes: Axes, values: np.ndarray, k: int, label: str) -> None:
     index = np.arange(1, values.shape[1] + 1)
-    colour = style.PALETTE[k % len(style.PALETTE)]
+    color = style.PALETTE[k % len(style.PALETTE)]
     middle = values[0]
     if len(values) > 1:
         for one in values:
-            axes.plot(index, one, color=colour, linewidth=0.5, alpha=0.4)
+            axes.plot(index, one, color=color, linewidth=0.5, alpha=0.4)
         # An eigenvalue lost to round-off is below all others, not missing.
         floor = np.where(np.isnan(values), 0.0, values)
         middle = np.median(floor, axis=0)
@@ -115,7 +115,7 @@ def _draw(axes: Axes, values: np.ndarray, k: int, label: str) -> None:
     axes.plot(
         index,
         middle,
-        color=colour,
+        color=color,
         linestyle=style.DASHES[k % len(style.DASHES)],
         marker=style.MARKERS[k % len(style.MARKERS)],
         # Spaced along the line, so that the log axis is not crowded at its end.

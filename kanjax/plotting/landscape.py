@@ -391,5 +391,5 @@ def _numbers(
             ha="center",
             va="center",
             size=9,
-            color=style.text_colour(image.to_rgba(number)) if finite else "black",
+            color=style.text_color(image.to_rgba(number)) if finite else "black",
         )

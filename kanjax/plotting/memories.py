@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from kanjax.hopfield import REGIMES, HeadStatistics
 from kanjax.plotting import style
 
-_COLOURS = (style.BLUE, style.AMBER, style.ORANGE)
+_COLORS = (style.BLUE, style.AMBER, style.ORANGE)
 
 
 @style.styled
@@ -47,18 +47,18 @@ def head_statistics(
         heads = np.argsort(-median, kind="stable")
     figure, axes = style.on_axes(axes, (max(5.0, 1.6 + 0.42 * len(heads)), 3.6))
     for place, head in enumerate(heads):
-        _distribution(axes, place, in_use[head], median[head], _COLOURS[regime[head]])
+        _distribution(axes, place, in_use[head], median[head], _COLORS[regime[head]])
     available = np.asarray(statistics.available, float)[heads]
     axes.step(
         np.arange(-0.5, len(heads) + 0.5),
         np.append(available, available[-1]) / 2,
         where="post",
-        color=style.GREY,
+        color=style.GRAY,
         linestyle=":",
     )
     for code in sorted(set(regime.tolist())):
-        axes.plot([], [], color=_COLOURS[code], linewidth=6, label=REGIMES[code])
-    axes.plot([], [], color=style.GREY, linestyle=":", label="half of all patterns")
+        axes.plot([], [], color=_COLORS[code], linewidth=6, label=REGIMES[code])
+    axes.plot([], [], color=style.GRAY, linestyle=":", label="half of all patterns")
     axes.set_xticks(range(len(heads)), [str(head + 1) for head in heads])
     axes.set_xlabel("head, by its median" if order == "median" else "head")
     axes.set_ylabel("patterns in use")
@@ -219,11 +219,11 @@ def phase_diagram(
 
 
 def _distribution(
-    axes: Axes, place: int, values: np.ndarray, median: float, colour: str
+    axes: Axes, place: int, values: np.ndarray, median: float, color: str
 ) -> None:
     values = values[np.isfinite(values)]
     if np.ptp(values) > 0:
         parts: Any = axes.violinplot([values], [place], widths=0.8, showextrema=False)
         for body in parts["bodies"]:
-            body.set(facecolor=colour, edgecolor=colour, alpha=0.6)
-    axes.plot([place - 0.3, place + 0.3], [median] * 2, color=colour, linewidth=2.5)
+            body.set(facecolor=color, edgecolor=color, alpha=0.6)
+    axes.plot([place - 0.3, place + 0.3], [median] * 2, color=color, linewidth=2.5)

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from kanjax import kan
-from kanjax.kan import units
+from kanjax.kan import multiplication
 from kanjax.plotting import style
 
 _MOST_CURVES = 30
@@ -119,8 +119,8 @@ def _shown_edges(
     """The edges above the threshold, weakest first so that strong ones lie on top."""
     found = []
     for k, (one, edges) in enumerate(zip(model.layers, scores, strict=True)):
-        unit = units.unit_of_sum(one)
-        names = {edge[:2]: edge.function for edge in units.formulas(one)}
+        unit = multiplication.unit_of_sum(one)
+        names = {edge[:2]: edge.function for edge in multiplication.formulas(one)}
         for i, o in np.argwhere(np.isfinite(edges) & (edges > threshold)).tolist():
             name = names.get((i, o), "")
             found.append(_Shown(k, i, int(unit[o]), float(edges[i, o]), o, name))
@@ -259,7 +259,7 @@ def _name_units(
     axis.set_ticks(row[taken], [texts[i] for i in taken], rotation=0 if is_flat else 90)
     axis.set_tick_params(length=0, pad=3)
     for i, label in zip(taken, axis.get_ticklabels(), strict=True):
-        label.set_color("black" if strength[i] > 0 else style.GREY)
+        label.set_color("black" if strength[i] > 0 else style.GRAY)
 
 
 def _fits(row: np.ndarray, texts: list[str]) -> bool:

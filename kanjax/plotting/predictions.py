@@ -156,14 +156,14 @@ def confusion(
         axes.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, lw=0.8))
         for j in range(size if size <= _MOST_NUMBERS else 0):
             if counts[i, j]:
-                colour = style.text_colour(image.to_rgba(shares[i, j]))
+                color = style.text_color(image.to_rgba(shares[i, j]))
                 axes.text(
                     j,
                     i,
                     str(counts[i, j]),
                     ha="center",
                     va="center",
-                    color=colour,
+                    color=color,
                     size=9,
                 )
     _class_ticks(axes, names)
@@ -226,7 +226,7 @@ def calibration(
         ((0.97, 0.05), "right", below),
         ((0.03, 0.8), "left", above),
     ):
-        axes.text(*place, text, color=style.GREY, ha=align, transform=axes.transAxes)
+        axes.text(*place, text, color=style.GRAY, ha=align, transform=axes.transAxes)
     coverage = kind == "coverage"
     axes.set_xlabel(
         "nominal coverage" if coverage else "confidence (highest probability)"

@@ -22,7 +22,7 @@ PURPLE, SKY, AMBER = "#CC79A7", "#56B4E9", "#E69F00"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, AMBER, BLACK)
 DASHES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GREY = "0.45"
+GRAY = "0.45"
 SIZE = (5.0, 3.5)
 
 STYLE: dict[Any, Any] = {
@@ -191,11 +191,11 @@ def say_empty(axes: Axes, text: str = "no finite values") -> None:
         transform=axes.transAxes,
         ha="center",
         va="center",
-        color=GREY,
+        color=GRAY,
     )
 
 
-def text_colour(rgba: Any) -> str:
+def text_color(rgba: Any) -> str:
     """Black or white, whichever is read better on a colour (luminance, BT.709)."""
     red, green, blue = rgba[:3]
     return "black" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.5 else "white"

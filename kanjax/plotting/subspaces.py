@@ -46,13 +46,13 @@ def intrinsic_dimension(
         scores = style.array(one.scores, f"the scores of {name!r}", 2) / one.baseline
         dims = style.array(one.dims, f"the dims of {name!r}", 1)
         lost += int(np.sum(~np.isfinite(scores)))
-        colour = style.PALETTE[k % len(style.PALETTE)]
+        color = style.PALETTE[k % len(style.PALETTE)]
         marker = style.MARKERS[k % len(style.MARKERS)]
         found = f"{one.dimension:.0f}" if np.isfinite(one.dimension) else "none"
         axes.plot(
             dims,
             scores.mean(axis=1),
-            color=colour,
+            color=color,
             linestyle=style.DASHES[k % len(style.DASHES)],
             marker=marker,
             label=f"{style.shorten(name, 28)}: {found}",
@@ -60,12 +60,12 @@ def intrinsic_dimension(
         if scores.shape[1] > 1:
             for column in scores.T:
                 axes.plot(
-                    dims, column, linestyle="none", marker=".", color=colour, alpha=0.4
+                    dims, column, linestyle="none", marker=".", color=color, alpha=0.4
                 )
         level = one.threshold / one.baseline
-        axes.axhline(level, color=style.GREY, linestyle=":", linewidth=1, zorder=0)
+        axes.axhline(level, color=style.GRAY, linestyle=":", linewidth=1, zorder=0)
         if np.isfinite(one.dimension):
-            axes.plot(one.dimension, level, marker="|", markersize=12, color=colour)
+            axes.plot(one.dimension, level, marker="|", markersize=12, color=color)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:.0f}"))
     axes.set_xlabel("dimension of the subspace")

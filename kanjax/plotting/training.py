@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from kanjax.plotting import style
-from kanjax.training import result
+from kanjax.training import results
 
 _MOST_POINTS = 500
 _MOST_LABELS = 8
@@ -19,7 +19,7 @@ _MOST_LABELS = 8
 
 @style.styled
 def training_history(
-    history: result.History,
+    history: results.History,
     *,
     member_labels: Sequence[str] | None = None,
     best_step: ArrayLike | None = None,
@@ -62,9 +62,9 @@ def training_history(
     if validation.size:
         series.append((evaluated_at, validation, style.ORANGE, "--", "validation"))
     handles = []
-    for x, losses, colour, dash, label in series:
-        _draw(axes, x, losses, colour, dash, names, label)
-        handles.append(Line2D([], [], color=colour, linestyle=dash, label=label))
+    for x, losses, color, dash, label in series:
+        _draw(axes, x, losses, color, dash, names, label)
+        handles.append(Line2D([], [], color=color, linestyle=dash, label=label))
     if names is not None and members > 1:
         handles = [
             Line2D([], [], color="0.3", linestyle=dash, label=label)
@@ -99,7 +99,7 @@ def training_history(
     return figure
 
 
-def _losses(history: result.History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _losses(history: results.History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     train = style.array(history.loss, "history.loss", (1, 2))
     validation = np.array(history.validation_loss, dtype=np.float64)
     evaluated_at = np.array(history.evaluated_at)
@@ -137,7 +137,7 @@ def _draw(
     axes: Axes,
     x: np.ndarray,
     losses: np.ndarray,
-    colour: str,
+    color: str,
     dash: str,
     names: list[str] | None,
     label: str,
@@ -147,7 +147,7 @@ def _draw(
         axes.plot(
             x,
             one,
-            color=colour if names is None or alone else style.PALETTE[i % 7],
+            color=color if names is None or alone else style.PALETTE[i % 7],
             linestyle=dash,
             linewidth=1.6 if alone else 0.9 if names else 0.6,
             alpha=1.0 if alone or names else 0.45,
@@ -164,7 +164,7 @@ def _draw(
             median[enough] = np.nanmedian(
                 np.where(finite, losses, np.nan)[:, enough], axis=0
             )
-        axes.plot(x, median, color=colour, linestyle=dash, linewidth=2.2, label=label)
+        axes.plot(x, median, color=color, linestyle=dash, linewidth=2.2, label=label)
 
 
 def _marker(i: int) -> str:

@@ -84,7 +84,7 @@ def run(
 
     fit = _train(config, model, initial, prepared, key_fit, root, resume, tell)
     _refuse_divergence(fit, root)
-    found = _analyse(config, model, initial, fit, prepared, key_plane, tell)
+    found = _analyze(config, model, initial, fit, prepared, key_plane, tell)
 
     metrics = _metrics(config, model, prepared, found)
     metrics["seconds"] = {"total": time.perf_counter() - started}
@@ -227,7 +227,7 @@ def _refuse_divergence(fit: training.Fit, root: pathlib.Path | None) -> None:
         )
 
 
-def _analyse(
+def _analyze(
     config: Config,
     model: Model,
     initial: Any,

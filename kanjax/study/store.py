@@ -116,7 +116,7 @@ def save(study: Study, directory: pathlib.Path) -> None:
         "preprocessor": study.data.preprocessor.to_dict(),
     }
     files.write_json(directory / "data.json", described)
-    training.checkpoint.save(
+    training.checkpoints.save(
         directory / "checkpoint" / "ensemble",
         {"params": study.params, "initial_params": study.initial_params},
         metadata={"config": study.config.to_dict()},
@@ -143,7 +143,7 @@ def load(directory: str | os.PathLike[str]) -> Study:
         jax.vmap(model.init), jax.random.split(jax.random.key(0), config.members)
     )
     like = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
-    restored = training.checkpoint.restore(
+    restored = training.checkpoints.restore(
         root / "checkpoint" / "ensemble",
         {"params": like, "initial_params": like},
         metadata={"config": config.to_dict()},

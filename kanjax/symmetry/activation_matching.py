@@ -163,11 +163,11 @@ def _similarity(x: Array, y: Array, mode: str) -> Float[Array, "units units"]:
     highest = jax.lax.Precision.HIGHEST
     if mode == "product":
         return jnp.matmul(x.T, y, precision=highest) / x.shape[0]
-    x, y = (_standardised(v) for v in (x, y))
+    x, y = (_standardize(v) for v in (x, y))
     return jnp.matmul(x.T, y, precision=highest) / x.shape[0]
 
 
-def _standardised(v: Float[Array, "batch units"]) -> Float[Array, "batch units"]:
+def _standardize(v: Float[Array, "batch units"]) -> Float[Array, "batch units"]:
     """Of mean 0 and variance 1; 0 for units that differ by round-off alone.
 
     These have no correlation with any other.

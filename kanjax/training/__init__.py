@@ -1,14 +1,14 @@
 """Training: fits of one network or an ensemble, losses, metrics and checkpoints."""
 
-from kanjax.training import checkpoint, metrics, sharding
+from kanjax.training import checkpoints, metrics, sharding
 from kanjax.training.cascade import Cascade, cascade, fit_cascade
-from kanjax.training.checkpoint import CheckpointError
+from kanjax.training.checkpoints import CheckpointError
 from kanjax.training.fit import fit, fit_ensemble
-from kanjax.training.lbfgs import minimise
+from kanjax.training.lbfgs import minimize
 from kanjax.training.losses import classification, on_batch, regression
 from kanjax.training.optimizers import OPTIMIZERS, optimizer
 from kanjax.training.progress import Progress, bar
-from kanjax.training.result import Fit, History, Interrupted
+from kanjax.training.results import Fit, History, Interrupted
 from kanjax.training.sharding import member_mesh
 
 __all__ = [
@@ -21,14 +21,14 @@ __all__ = [
     "Progress",
     "bar",
     "cascade",
-    "checkpoint",
+    "checkpoints",
     "classification",
     "fit",
     "fit_cascade",
     "fit_ensemble",
     "member_mesh",
     "metrics",
-    "minimise",
+    "minimize",
     "on_batch",
     "optimizer",
     "regression",

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from kanjax.training import compiled, inputs, loop, losses, optimizers, sharding
 from kanjax.training import progress as reports
-from kanjax.training import result as results
+from kanjax.training import results as results
 
 Params = Any
 Optimizer = str | optax.GradientTransformation | optax.GradientTransformationExtraArgs

@@ -18,7 +18,7 @@ import numpy as np
 from kanjax.training import losses
 
 
-def minimise(
+def minimize(
     loss: losses.Loss, params: losses.Params, batch: Any, *, steps: int
 ) -> losses.Params:
     """The best parameters that L-BFGS finds in so many steps, on one batch.
@@ -100,7 +100,7 @@ def to_vector(
 def value_and_gradient(
     loss: losses.Loss, params: losses.Params, batch: Any
 ) -> tuple[jax.Array, losses.Params]:
-    """Of the loss on one batch, by the program that :func:`minimise` has compiled."""
+    """Of the loss on one batch, by the program that :func:`minimize` has compiled."""
 
     def value(params: losses.Params) -> jax.Array:
         return losses.value_and_metrics(loss, params, batch, None)[0]

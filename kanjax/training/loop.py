@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from kanjax.training import checkpoint as checkpoints
+from kanjax.training import checkpoints as checkpoints
 from kanjax.training import compiled
 from kanjax.training import progress as reports
-from kanjax.training import result as results
+from kanjax.training import results as results
 
 Watcher = Callable[[reports.Progress], Any]
 

@@ -84,7 +84,7 @@ def accuracy(
     labels: Int[Array, "..."], scores: Float[Array, "... classes"]
 ) -> Float[Array, ""]:
     """The fraction of examples whose label has the highest score or logit."""
-    labels, scores = _labelled(labels, scores, two_logits)
+    labels, scores = _labeled(labels, scores, two_logits)
     return jnp.mean(jnp.argmax(scores, axis=-1) == labels, dtype=scores.dtype)
 
 
@@ -95,7 +95,7 @@ def f1_score(
 
     It is 0 where the class neither occurs nor is predicted.
     """
-    labels, scores = _labelled(labels, scores, two_logits)
+    labels, scores = _labeled(labels, scores, two_logits)
     true = labels == positive
     predicted = jnp.argmax(scores, axis=-1) == positive
     claims = jnp.sum(true) + jnp.sum(predicted)
@@ -106,7 +106,7 @@ def macro_f1(
     labels: Int[Array, "..."], scores: Float[Array, "... classes"]
 ) -> Float[Array, ""]:
     """The F1 score averaged over the classes that occur or are predicted."""
-    labels, scores = _labelled(labels, scores, two_logits)
+    labels, scores = _labeled(labels, scores, two_logits)
     classes = jnp.arange(scores.shape[-1])
     true = jnp.ravel(labels)[:, None] == classes[None]
     predicted = jnp.ravel(jnp.argmax(scores, axis=-1))[:, None] == classes[None]
@@ -126,7 +126,7 @@ def negative_log_likelihood(
         log_probabilities: (..., classes), e.g. ``jax.nn.log_softmax(logits)``, or
             ``logsumexp`` over members of that less ``log(members)`` for an ensemble.
     """
-    labels, log_p = _labelled(labels, log_probabilities, _two_log_probabilities)
+    labels, log_p = _labeled(labels, log_probabilities, _two_log_probabilities)
     chosen = jnp.take_along_axis(log_p, labels[..., None], axis=-1)
     return -jnp.mean(chosen)
 
@@ -135,7 +135,7 @@ def brier_score(
     labels: Int[Array, "..."], probabilities: Float[Array, "... classes"]
 ) -> Float[Array, ""]:
     """The mean squared distance of the probabilities from the one-hot label, 0 to 2."""
-    labels, p = _labelled(labels, probabilities, _two_probabilities)
+    labels, p = _labeled(labels, probabilities, _two_probabilities)
     target = jax.nn.one_hot(labels, p.shape[-1], dtype=p.dtype)
     return jnp.mean(jnp.sum((p - target) ** 2, axis=-1))
 
@@ -156,7 +156,7 @@ def expected_calibration_error(
     """
     if bins < 1:
         raise ValueError(f"bins is {bins}; it must be 1 or more.")
-    labels, p = _labelled(labels, probabilities, _two_probabilities)
+    labels, p = _labeled(labels, probabilities, _two_probabilities)
     confidence = jnp.ravel(jnp.max(p, axis=-1))
     hit = jnp.ravel(jnp.argmax(p, axis=-1) == labels).astype(confidence.dtype)
     index = jnp.clip(jnp.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
@@ -343,7 +343,7 @@ def _same_shape(
     return y, other
 
 
-def _labelled(
+def _labeled(
     labels: ArrayLike, scores: ArrayLike, two: Callable[[Array], Array]
 ) -> tuple[Array, Array]:
     labels, scores = jnp.asarray(labels), two(_real(scores))

@@ -40,8 +40,8 @@ def test_crops_are_shifted_images(image):
 
 
 def test_erased_is_a_rectangle_of_the_area_asked_for():
-    grey = jnp.full((32, 32, 1), 2.0)
-    found = many(augmentation.erase, grey, probability=0.5, area=(0.1, 0.3))
+    gray = jnp.full((32, 32, 1), 2.0)
+    found = many(augmentation.erase, gray, probability=0.5, area=(0.1, 0.3))
     erased = found[..., 0] != 2
     hit = erased.any(axis=(1, 2))
     assert 70 < hit.sum() < 130
@@ -65,15 +65,15 @@ def test_random_operations_stay_in_range_and_can_be_none(image):
 
 def test_every_operation_does_what_it_is_named_for(image):
     x, one = np.asarray(image), jnp.array(1.0)
-    call = {f.__name__: f(image, one, one) for f in augmentation._COLOURS}
+    call = {f.__name__: f(image, one, one) for f in augmentation._COLORS}
     np.testing.assert_allclose(call["_invert"], 1 - x, atol=1e-6)
     np.testing.assert_allclose(call["_stretch"].min((0, 1)), 0, atol=1e-6)
     np.testing.assert_allclose(call["_stretch"].max((0, 1)), 1, atol=1e-6)
     assert set(np.unique(np.asarray(call["_posterize"]) * 16)) <= set(range(16))
     np.testing.assert_allclose(call["_solarize"], 1 - x, atol=1e-6)
     np.testing.assert_allclose(call["_brightness"], 1.9 * x, rtol=1e-5)
-    grey = x.mean(-1, keepdims=True)
-    np.testing.assert_allclose(call["_colour"], grey + 1.9 * (x - grey), atol=1e-5)
+    gray = x.mean(-1, keepdims=True)
+    np.testing.assert_allclose(call["_color"], gray + 1.9 * (x - gray), atol=1e-5)
     flat = jnp.full((4, 4, 1), 0.3)
     np.testing.assert_allclose(augmentation._sharpness(flat, one, one), 0.3, atol=1e-6)
     shift = jnp.eye(2, 3).at[1, 2].set(2 / 8)

@@ -7,14 +7,14 @@ from kanjax import data
 
 
 @pytest.fixture
-def labelled():
+def labeled():
     y = np.arange(200) % 5
     return np.stack([y, np.arange(200)], axis=1).astype(np.float32), y
 
 
 @pytest.mark.parametrize("rate, witnesses", [(0.01, 1), (0.25, 5), (1.0, 20)])
-def test_positive_bags_have_their_witnesses_and_others_none(rate, witnesses, labelled):
-    x, y = labelled
+def test_positive_bags_have_their_witnesses_and_others_none(rate, witnesses, labeled):
+    x, y = labeled
     bags = data.bags_from_instances(
         jax.random.key(0), x, y, 3, bags=60, instances=20, witness_rate=rate
     )
@@ -25,9 +25,9 @@ def test_positive_bags_have_their_witnesses_and_others_none(rate, witnesses, lab
     np.testing.assert_array_equal(bags.x[..., 0], y[bags.x[..., 1].astype(int)])
 
 
-def test_witnesses_are_anywhere_in_the_bag(labelled):
+def test_witnesses_are_anywhere_in_the_bag(labeled):
     bags = data.bags_from_instances(
-        jax.random.key(0), *labelled, 3, bags=2000, instances=4, witness_rate=0.25
+        jax.random.key(0), *labeled, 3, bags=2000, instances=4, witness_rate=0.25
     )
     places = np.argmax(np.asarray(bags.x[..., 0]) == 3, axis=1)[np.asarray(bags.y) == 1]
     counts = np.bincount(places, minlength=4)
@@ -35,10 +35,10 @@ def test_witnesses_are_anywhere_in_the_bag(labelled):
     assert np.all(np.abs(counts - 250) < 5 * np.sqrt(1000 * 3 / 16))
 
 
-def test_bags_of_several_sizes_are_padded(labelled):
+def test_bags_of_several_sizes_are_padded(labeled):
     bags = data.bags_from_instances(
         jax.random.key(1),
-        *labelled,
+        *labeled,
         2,
         bags=300,
         instances=(5, 12),
@@ -67,15 +67,15 @@ def test_bit_patterns_hold_signals_in_positive_bags_alone():
     np.testing.assert_array_equal(found, 2 * positive)
 
 
-def test_the_same_key_gives_the_same_bags(labelled):
-    make = lambda key: data.bags_from_instances(key, *labelled, 1, bags=9)  # noqa: E731
+def test_the_same_key_gives_the_same_bags(labeled):
+    make = lambda key: data.bags_from_instances(key, *labeled, 1, bags=9)  # noqa: E731
     a, b, c = (make(jax.random.key(i)) for i in (0, 0, 1))
     np.testing.assert_array_equal(a.x, b.x)
     assert np.any(a.x != c.x)
 
 
-def test_bad_input_is_named(labelled, key):
-    x, y = labelled
+def test_bad_input_is_named(labeled, key):
+    x, y = labeled
     for options, words in [
         ({"bags": 0}, "bags must be a positive integer"),
         ({"instances": (5, 2)}, r"instances must be \(least, most\)"),

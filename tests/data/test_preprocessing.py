@@ -20,7 +20,7 @@ def frame():
         {
             "a": rng.normal(3, 2, ROWS),
             "b": rng.integers(0, 50, ROWS).astype(float),
-            "colour": rng.choice(["red", "blue", "green"], ROWS),
+            "color": rng.choice(["red", "blue", "green"], ROWS),
             "flat": np.full(ROWS, 7),
             "flag": rng.choice([True, False], ROWS),
             "y": rng.normal(100, 20, ROWS),
@@ -28,7 +28,7 @@ def frame():
         }
     )
     made.loc[rng.choice(ROWS, 15, replace=False), "b"] = np.nan
-    made.loc[rng.choice(ROWS, 10, replace=False), "colour"] = None
+    made.loc[rng.choice(ROWS, 10, replace=False), "color"] = None
     return made
 
 
@@ -50,10 +50,10 @@ def test_features_are_scikit_learns(frame, train):
     median = impute.SimpleImputer(strategy="median").fit(numeric[train])
     scale = preprocessing.MinMaxScaler((-1, 1), clip=True)
     scale.fit(median.transform(numeric[train]))
-    colours = frame[["colour"]].astype(object).where(frame[["colour"]].notna(), None)
+    colors = frame[["color"]].astype(object).where(frame[["color"]].notna(), None)
     common = impute.SimpleImputer(strategy="most_frequent", missing_values=None)
-    common.fit(colours.to_numpy(object)[train])
-    filled = common.transform(colours.to_numpy(object))
+    common.fit(colors.to_numpy(object)[train])
+    filled = common.transform(colors.to_numpy(object))
     flags = frame[["flag"]].to_numpy().astype(str)
     onehot = preprocessing.OneHotEncoder(sparse_output=False)
     expected = np.hstack(
@@ -120,14 +120,14 @@ def test_notes(frame, train):
     notes = " | ".join(_fit(frame, train).notes)
     missing = int(frame["b"].iloc[train].isna().sum())
     assert f"column 'b': {missing} of 80 training values missing, filled with" in notes
-    assert "column 'colour'" in notes and "constant columns dropped: 'flat'" in notes
+    assert "column 'color'" in notes and "constant columns dropped: 'flat'" in notes
 
 
 def test_other_rows_do_not_change_the_fit(frame, train):
     before = _fit(frame, train)
     others = np.setdiff1d(np.arange(ROWS), train)
     frame.loc[others, ["a", "b", "y"]] = 1e6
-    frame.loc[others, "colour"] = "ultraviolet"
+    frame.loc[others, "color"] = "ultraviolet"
     frame.loc[others[:5], "flat"] = -1
     assert _fit(frame, train) == before
     # The training rows' features too are what they were.
@@ -156,7 +156,7 @@ def test_damaged_descriptions(frame, train):
         good | {"columns": [{"kind": "unheard of"}]},
         good | {"columns": 3},
         good | {"task": "ranking"},
-        good | {"colour": "red"},
+        good | {"color": "red"},
     ):
         with pytest.raises(kanjax.data.DataError, match="not a preprocessor's"):
             kanjax.data.Preprocessor.from_dict(bad)
@@ -221,8 +221,8 @@ def test_pandas_types(train):
 
 def test_bad_columns_at_prediction(frame, train):
     fitted = _fit(frame, train)
-    with pytest.raises(kanjax.data.DataError, match="lacks the column 'colour'"):
-        fitted.features(frame.drop(columns="colour"))
+    with pytest.raises(kanjax.data.DataError, match="lacks the column 'color'"):
+        fitted.features(frame.drop(columns="color"))
     wrong = frame.assign(a=["12", "n/k", *["3"] * (ROWS - 2)])
     with pytest.raises(kanjax.data.DataError, match="1 of 120 values .* 'n/k'"):
         fitted.features(wrong)

@@ -26,10 +26,10 @@ def test_csv_with_categories_and_gaps(tmp_path):
     table = kanjax.data.read_table(_write(tmp_path / "houses.csv", CSV), target="price")
     assert table.targets == ("price",) and table.name == "houses"
     frame = table.frame
-    assert list(frame.columns) == ["age", "colour", "smoker", "weight", "price"]
+    assert list(frame.columns) == ["age", "color", "smoker", "weight", "price"]
     np.testing.assert_array_equal(frame["age"], [31, 28, np.nan, 44])
-    assert frame["colour"].isna().tolist() == [False, False, False, True]
-    assert frame["colour"][2] == "light, green" and frame["smoker"].dtype == bool
+    assert frame["color"].isna().tolist() == [False, False, False, True]
+    assert frame["color"][2] == "light, green" and frame["smoker"].dtype == bool
     assert "houses" in repr(table)
 
 

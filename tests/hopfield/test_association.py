@@ -92,7 +92,7 @@ def test_patterns_spread_over_a_mesh(random, mesh, key):
     )
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 def test_memory_is_that_of_one_batch(key):
     """No array of all states by all patterns, forward or backward."""
     state, patterns = jnp.ones((64, 16)), jnp.ones((4096, 16))

@@ -116,8 +116,8 @@ def plain(layer, params, x, stored, values):
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
 
     def norm(name, a):
-        centred = a - a.mean(-1, keepdims=True)
-        unit = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+        centered = a - a.mean(-1, keepdims=True)
+        unit = centered / np.sqrt((centered**2).mean(-1, keepdims=True) + 1e-5)
         return unit * params[name]["scale"] + params[name]["bias"]
 
     def dense(name, a):
@@ -280,7 +280,7 @@ def test_what_is_taken_at_once_changes_nothing(options, taken, key, x64):
     chex.assert_trees_all_close(*results, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 def test_memory_is_that_of_one_batch_of_patterns(key):
     layer = Hopfield(16, heads=2, batch_size=256)
 
@@ -295,7 +295,7 @@ def test_memory_is_that_of_one_batch_of_patterns(key):
     assert used(2**15) - used(2**13) < 4 * (2**15 - 2**13) * 16 * 4
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 def test_memory_is_that_of_the_examples_taken_at_once(key):
     layer = Hopfield(8, examples_at_once=2)
 

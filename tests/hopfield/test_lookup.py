@@ -108,10 +108,10 @@ def test_fixed_states_and_patterns_are_not_trained_but_act_alike(key):
 
 def test_a_layer_that_stores_its_training_set_is_a_kernel_classifier(key):
     """Class centres far apart: the weights of the nearest examples decide."""
-    centres = 3 * jnp.eye(4)
+    centers = 3 * jnp.eye(4)
     labels = jnp.repeat(jnp.arange(4), 10)
     keys = jax.random.split(key, 2)
-    x, new = (centres[labels] + 0.3 * jax.random.normal(k, (40, 4)) for k in keys)
+    x, new = (centers[labels] + 0.3 * jax.random.normal(k, (40, 4)) for k in keys)
     layer = HopfieldLayer(
         Hopfield(
             4,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kanjax import bases, kan
-from kanjax.kan import symbolic, units
+from kanjax.kan import multiplication, symbolic
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
@@ -37,11 +37,16 @@ def test_bad_input(key):
 
 @pytest.mark.parametrize("affine", [False, True])
 def test_outputs_times_a_number(affine, key):
-    edges = (units.FormulaEdge(0, 0, "sin"), units.FormulaEdge(1, 2, "exp"))
-    last = units.UnitLayer(2, 3, kan.KANLayer(2, 3), edges, products=1, affine=affine)
+    edges = (
+        multiplication.FormulaEdge(0, 0, "sin"),
+        multiplication.FormulaEdge(1, 2, "exp"),
+    )
+    last = multiplication.UnitLayer(
+        2, 3, kan.KANLayer(2, 3), edges, products=1, affine=affine
+    )
     params = jax.tree.map(lambda v: v + 0.1, last.init(key))
     x = jax.random.uniform(key, (5, 2))
     scale = np.array([1e-6, 3e4])
-    scaled = units.scaled_outputs(last, params, scale)
+    scaled = multiplication.scaled_outputs(last, params, scale)
     expected = last.apply(params, x) * scale
     np.testing.assert_allclose(last.apply(scaled, x), expected, rtol=1e-5)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kanjax import bases, kan
-from kanjax.kan import attribution, units
+from kanjax.kan import attribution, multiplication
 
 FORMULAS = (((0, 0, "sin"), (1, 2, "x^2")), ((2, 0, "tanh"),))
 AFFINE = (((2.0, 0.5, 1.5, -0.2), (0.7, 0.1, -1.0, 0.3)), ((1.2, 0.0, 0.8, 0.1),))
@@ -65,8 +65,10 @@ def scored(net, params, x, floor):
     for i in reversed(range(len(net.layers))):
         one, p = net.layers[i], params[i]
         spread = attribution.edge_deviation(one, p, values[i])
-        sums = jnp.std(units.sum_values(one, p, values[i]), axis=0)
-        edges.insert(0, spread * score[units.unit_of_sum(one)] / (sums + floor))
+        sums = jnp.std(multiplication.sum_values(one, p, values[i]), axis=0)
+        edges.insert(
+            0, spread * score[multiplication.unit_of_sum(one)] / (sums + floor)
+        )
         score = jnp.sum(edges[0], axis=1)
     return edges
 

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 import pallas_kernels
 from kanjax import bases
-from pallas_kernels import blocked, elementary, reference, tiled
+from pallas_kernels import blocked, mosaic_rewrite, reference, tiled
 from pallas_kernels.basis import derivative
 from tests.kernels import transformations
 
@@ -214,7 +214,7 @@ def by_inputs(x, coef, t):
     return jax.vjp(lambda x: _product(x, coef, bases.BSpline(5)), x)[1](t)
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 @pytest.mark.parametrize("f", [forward_only, by_coefficients, by_inputs])
 def test_memory_is_one_block_whatever_the_batch(f):
     def temporary(batch):
@@ -394,7 +394,7 @@ def test_what_stands_in_for_operations_is_as_good(key):
     @jax.jit
     def both(index):
         return [
-            (elementary.rewritten(slope(basis, index), x), slope(basis, index)(x))
+            (mosaic_rewrite.rewritten(slope(basis, index), x), slope(basis, index)(x))
             for basis in parts
         ]
 

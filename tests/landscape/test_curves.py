@@ -81,9 +81,9 @@ def test_a_plane_through_a_trajectory(key):
     run = {"u": flat[:, :2], "v": flat[:, 2:].reshape(9, 2, 2)}
     loss = lambda p: jnp.sum(p["u"] ** 2) + jnp.sum(p["v"] ** 2)  # noqa: E731
     found = landscape.trajectory_plane(loss, run, points=(7, 5))
-    centred = np.asarray(flat - flat[-1:])
-    _, _, rows = np.linalg.svd(centred)
-    coordinates = centred @ rows[:2].T
+    centered = np.asarray(flat - flat[-1:])
+    _, _, rows = np.linalg.svd(centered)
+    coordinates = centered @ rows[:2].T
     for i in range(2):
         sign = np.sign(coordinates[0, i] * found.marks[0, i])
         np.testing.assert_allclose(

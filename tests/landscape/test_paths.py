@@ -81,7 +81,7 @@ def test_line_under_jit_vmap_and_grad(key):
     )
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 def test_memory_is_bounded_by_the_size_of_a_block():
     a, b = jnp.zeros(100_000), jnp.ones(100_000)
     run = lambda a, b, size: landscape.line(  # noqa: E731

@@ -140,7 +140,7 @@ def test_flax_and_equinox_losses(key):
     assert apply(jnp.ones(3), x).shape == (6, 2)
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 def test_nothing_of_the_size_of_the_matrix():
     params, v = jnp.zeros(50_000), jnp.ones(1_000)
     for kind in ("fastfood", "regenerated"):

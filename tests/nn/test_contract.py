@@ -70,7 +70,7 @@ MODELS = {
     "resize": nn.Resize((2, 3), "cubic"),
     "index": nn.Index((1, (None, 1))),
     "einsum": nn.Einsum("hw,kh->wk", jnp.array([[1.0, -0.5, 0.25], [0.0, 2.0, 1.0]])),
-    "normalised exponential": nn.NormalisedExponential(0.5),
+    "normalised exponential": nn.NormalizedExponential(0.5),
     "bare layer norm": nn.LayerNorm(4, use_scale=False, use_bias=False),
     "layer norm": nn.LayerNorm(4, eps=1e-3),
     "rms norm": nn.RMSNorm(4),

@@ -130,7 +130,7 @@ def test_padded_sentences_of_tokens_train(key):
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), found, other)
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 def test_their_limit_has_the_same_mask(key):
     """The mean over wide networks of their tangent kernels."""
     options = {"parameterization": "ntk", "bias_scale": 0.4}

@@ -150,7 +150,7 @@ def test_the_nngp_posterior_is_that_of_a_gaussian_process(x64):
     theta, across, y, _, _ = problem()
     prior = jnp.eye(TEST) * 3
     noise = 0.1
-    posterior = ntk.ensemble(theta, None, y, diagonal_regularisation=noise)
+    posterior = ntk.ensemble(theta, None, y, diagonal_regularization=noise)
     found = posterior(jnp.inf, prior, across)
     matrix = theta + noise * np.mean(np.diag(theta)) * np.eye(N)
     np.testing.assert_allclose(

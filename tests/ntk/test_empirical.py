@@ -137,7 +137,7 @@ def test_the_kernel_of_one_set_is_exactly_symmetric_and_psd(key, method, batch_s
     )
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 def test_blocks_bound_the_memory(key):
     params, x = init(key, (64, 256, 4)), jax.random.normal(key, (256, 64))
     entries = sum(leaf.size for leaf in jax.tree.leaves(params)) * 4

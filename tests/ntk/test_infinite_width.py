@@ -96,9 +96,9 @@ WIDE = {
     "normalised exponential": (
         serial(
             dense(5, 256, **NTK),
-            nn.NormalisedExponential(0.5, -0.6),
+            nn.NormalizedExponential(0.5, -0.6),
             dense(256, 256, **NTK),
-            nn.NormalisedExponential(0.3),
+            nn.NormalizedExponential(0.3),
             dense(256, 1, **NTK),
         ),
         vectors,
@@ -267,7 +267,7 @@ def test_edges_are_the_same_graph_as_a_matrix(x64):
     close(jax.grad(total)(weights), jnp.swapaxes(slope, 1, 2).reshape(3, 9))
 
 
-def test_behind_a_norm_the_normalised_exponential_is_an_exponential(x64):
+def test_behind_a_norm_the_normalized_exponential_is_an_exponential(x64):
     """Closed forms of all shares against quadrature, that of trained scales as well."""
     gamma, shift = 0.6, -0.3
     plain = gaussian.Exponential(np.exp(gamma * (shift - 1) / 2), gamma**0.5)
@@ -277,7 +277,7 @@ def test_behind_a_norm_the_normalised_exponential_is_an_exponential(x64):
         net = serial(dense(5, 8, **NTK), norm, layer, dense(8, 1, **NTK))
         return ntk.infinite(net)(vectors())
 
-    found = kernels(nn.NormalisedExponential(gamma, shift))
+    found = kernels(nn.NormalizedExponential(gamma, shift))
     expected = kernels(nn.Activation(plain))
     np.testing.assert_allclose(found.nngp, expected.nngp, rtol=1e-10)
     np.testing.assert_allclose(found.ntk, expected.ntk, rtol=1e-8)
@@ -446,7 +446,7 @@ def test_bad_input_is_named(monkeypatch):
         net = serial(nn.Conv(3, 6, (3, 3), groups=3), nn.GlobalPool(2))
         ntk.infinite(net)(x)
     with raises(match="not Gaussian: put a layer with weights before"):
-        ntk.infinite(serial(nn.NormalisedExponential(), flat))(x[:, 0, 0])
+        ntk.infinite(serial(nn.NormalizedExponential(), flat))(x[:, 0, 0])
     bare = serial(nn.Aggregate(), flat, nn.GlobalPool(1))
     with raises(match=r"Aggregate\(\) has no graph: give it weights"):
         ntk.infinite(bare)(x[:, 0])

@@ -86,7 +86,7 @@ TRANSPOSED = nn.ConvTranspose(
 )
 FIRST = conv((3, 3), 3)
 POOL = nn.GlobalPool(2)
-EXPONENTIAL = nn.NormalisedExponential(0.7, -0.8)
+EXPONENTIAL = nn.NormalizedExponential(0.7, -0.8)
 NETWORKS = {name: between(function) for name, function in ACTIVATIONS.items()} | {
     "normalised exponential": serial(
         dense(5), EXPONENTIAL, dense(), EXPONENTIAL, dense(outputs=1)

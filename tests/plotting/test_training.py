@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from kanjax import plotting
-from kanjax.training import result
+from kanjax.training import results
 
 
 def history(members=3, steps=40, every=10):
     rng = np.random.default_rng(0)
     at = np.arange(0, steps + 1, every)
-    return result.History(
+    return results.History(
         rng.uniform(0.5, 1, (members, steps)),
         {},
         rng.uniform(0.5, 1, (members, at.size)),
@@ -51,7 +51,7 @@ def test_median_is_thick():
 
 
 def test_one_network_without_validation():
-    one = result.History(np.ones(5), {}, np.zeros(0), {}, np.zeros(0, int))
+    one = results.History(np.ones(5), {}, np.zeros(0), {}, np.zeros(0, int))
     figure = plotting.training_history(one)
     assert len(figure.axes[0].lines) == 1
     assert legend(figure) == ["training"]

@@ -195,5 +195,5 @@ def test_divergence_keeps_the_last_good_parameters(tmp_path):
     config = study.Config(data="friedman", optimizer="sgd", learning_rate=1e30, **SMALL)
     with pytest.raises(study.TrainingDiverged, match="at step .*learning-rate"):
         study.run(config, out=tmp_path / "run")
-    assert training.checkpoint.exists(tmp_path / "run" / "checkpoint" / "training")
+    assert training.checkpoints.exists(tmp_path / "run" / "checkpoint" / "training")
     assert not (tmp_path / "run" / "metrics.json").exists()

@@ -105,8 +105,8 @@ def test_each_round_brings_networks_closer(key):
     spec = symmetry.permutation_spec(net)
     stack = jax.vmap(net.init)(jax.random.split(key, 3))
     spreads = [symmetry.merge(spec, stack, max_rounds=n).spread for n in (1, 2, 50)]
-    centred = jax.tree.map(lambda v: v - v.mean(0), stack)
-    start = sum(float(jnp.sum(v**2)) for v in jax.tree.leaves(centred))
+    centered = jax.tree.map(lambda v: v - v.mean(0), stack)
+    start = sum(float(jnp.sum(v**2)) for v in jax.tree.leaves(centered))
     assert start > spreads[0] >= spreads[1] * (1 - 1e-6)
     assert spreads[1] >= spreads[2] * (1 - 1e-6)
 

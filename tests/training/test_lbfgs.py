@@ -16,11 +16,11 @@ def test_least_squares(x64):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(30, 3)), rng.normal(size=(30, 2))
     start = {"w": jnp.zeros((3, 2)), "b": jnp.ones(2)}
-    found = training.minimise(squares, start, (x, y), steps=100)
+    found = training.minimize(squares, start, (x, y), steps=100)
     exact = np.linalg.lstsq(np.c_[x, np.ones(30)], y)[0]
     np.testing.assert_allclose(found["w"], exact[:3], atol=1e-6)
     np.testing.assert_allclose(found["b"], exact[3], atol=1e-6)
-    untouched = training.minimise(squares, start, (x, y), steps=0)
+    untouched = training.minimize(squares, start, (x, y), steps=0)
     np.testing.assert_array_equal(untouched["b"], start["b"])
 
 
@@ -29,7 +29,7 @@ def test_steps_back_from_where_the_loss_is_not_finite():
         return jnp.sum(p - batch * jnp.log(p))
 
     batch = jnp.array([1e-3, 2.0])
-    found = training.minimise(loss, jnp.array([1.0, 1.0]), batch, steps=200)
+    found = training.minimize(loss, jnp.array([1.0, 1.0]), batch, steps=200)
     assert found.dtype == jnp.float32
     np.testing.assert_allclose(found, batch, rtol=1e-2)
 
@@ -39,5 +39,5 @@ def test_units_of_the_loss_do_not_matter(unit):
     def loss(w, batch, key=None):
         return unit * jnp.sum((w - batch) ** 4)
 
-    found = training.minimise(loss, jnp.zeros(3), jnp.arange(3.0), steps=100)
+    found = training.minimize(loss, jnp.zeros(3), jnp.arange(3.0), steps=100)
     np.testing.assert_allclose(found, [0, 1, 2], atol=0.02)

@@ -100,7 +100,7 @@ def test_checkpoints_on_the_way_survive_a_crash(problem, key, tmp_path):
     whole = training.fit_ensemble(loss, params, data, **options)
     with pytest.raises(RuntimeError, match="power cut"):
         training.fit_ensemble(loss, params, data, callback=crash, **options)
-    assert training.checkpoint.metadata(tmp_path)["history"]["steps"][""]["shape"] == [
+    assert training.checkpoints.metadata(tmp_path)["history"]["steps"][""]["shape"] == [
         8,
         MEMBERS,
     ]
@@ -152,7 +152,7 @@ def test_a_damaged_or_foreign_checkpoint_is_refused(problem, key, tmp_path):
     params, data = problem
     call = dict(optimizer="adam", learning_rate=1e-2, steps=2, key=key, resume=True)
     foreign, own = tmp_path / "foreign", tmp_path / "own"
-    training.checkpoint.save(foreign, params)
+    training.checkpoints.save(foreign, params)
     with pytest.raises(training.CheckpointError, match="not one of a fit"):
         training.fit_ensemble(loss, params, data, checkpoint=foreign, **call)
     # Where there is none yet, resuming begins anew.

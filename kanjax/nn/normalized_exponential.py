@@ -13,7 +13,7 @@ from kanjax import model
 
 
 @model.dataclass
-class NormalisedExponential:
+class NormalizedExponential:
     """``r exp(sqrt(gamma) x / r + gamma (shift - 1) / 2)``, r the channels' size.
 
     ``r^2`` is the mean of ``x^2`` over the last axis. At infinite width the kernel is
@@ -25,7 +25,7 @@ class NormalisedExponential:
 
     Example:
         >>> import jax.numpy as jnp
-        >>> NormalisedExponential(shift=1.0).apply((), jnp.zeros(3)).tolist()
+        >>> NormalizedExponential(shift=1.0).apply((), jnp.zeros(3)).tolist()
         [0.0, 0.0, 0.0]
     """
 

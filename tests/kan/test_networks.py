@@ -128,7 +128,7 @@ def test_leading_axes_are_free(key):
     np.testing.assert_allclose(net.apply(params, x[0, 0]), flat[0, 0], atol=1e-6)
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 def test_no_array_of_every_edge_at_every_sample(key):
     """Forward and backward stay below batch * in * out numbers."""
     batch, width = 512, 64

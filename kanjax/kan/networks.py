@@ -13,7 +13,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import bases, checks, model
-from kanjax.kan import layer, units
+from kanjax.kan import layers, multiplication
 
 Params = tuple[dict[str, Array], ...]
 
@@ -50,12 +50,12 @@ class KAN:
 
     widths: tuple[int, ...]
     basis: Any = model.child(default=bases.BSpline())
-    residual: layer.Activation | None = jax.nn.silu
+    residual: layers.Activation | None = jax.nn.silu
     masks: tuple[Array | None, ...] | None = model.child(default=None)
     products: tuple[int, ...] | None = None
     arity: int = 2
     affine: bool = False
-    formulas: tuple[tuple[units.FormulaEdge, ...], ...] | None = None
+    formulas: tuple[tuple[multiplication.FormulaEdge, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or any(
@@ -86,7 +86,7 @@ class KAN:
                 )
         for i, given in enumerate(self.formulas or ()):
             where = f"layer {i}"
-            units.check_formulas(given, self.widths[i], self._sums(i), where)
+            multiplication.check_formulas(given, self.widths[i], self._sums(i), where)
         each = self.basis if isinstance(self.basis, tuple) else (self.basis,)
         if self.formulas is None and any(basis is None for basis in each):
             raise ValueError(
@@ -99,33 +99,33 @@ class KAN:
         return self.widths[index + 1] + products * (self.arity - 1)
 
     @property
-    def layers(self) -> tuple[units.Layer, ...]:
+    def layers(self) -> tuple[multiplication.Layer, ...]:
         """The layers' models, first to last."""
         return tuple(map(self._layer, range(len(self.widths) - 1)))
 
-    def _layer(self, index: int) -> units.Layer:
+    def _layer(self, index: int) -> multiplication.Layer:
         basis = self.basis[index] if isinstance(self.basis, tuple) else self.basis
         inputs, sums = self.widths[index], self._sums(index)
         formulas = self.formulas[index] if self.formulas else ()
         mask = self.masks[index] if self.masks else None
         if formulas:
-            mask = units.without(formulas, mask, (inputs, sums))
-        learned: units.LearnedLayer | None = None
+            mask = multiplication.without(formulas, mask, (inputs, sums))
+        learned: multiplication.LearnedLayer | None = None
         if isinstance(basis, bases.Rational):
-            learned = layer.RationalLayer(inputs, sums, basis, mask)
+            learned = layers.RationalLayer(inputs, sums, basis, mask)
         elif basis is not None:
-            learned = layer.KANLayer(inputs, sums, basis, self.residual, mask)
+            learned = layers.KANLayer(inputs, sums, basis, self.residual, mask)
         products = self.products[index] if self.products else 0
         if learned is not None and not (formulas or products or self.affine):
             return learned
-        return units.UnitLayer(
+        return multiplication.UnitLayer(
             inputs, sums, learned, formulas, products, self.arity, self.affine
         )
 
     def init(self, key: Array) -> Params:
         """Draw the parameters: a tuple with one dictionary a layer."""
         keys = jax.random.split(key, len(self.widths) - 1)
-        return tuple(one.init(k) for one, k in zip(self.layers, keys, strict=True))
+        return tuple(layer.init(k) for layer, k in zip(self.layers, keys, strict=True))
 
     def apply(
         self, params: Sequence[Any], x: Array, *, key: Array | None = None
@@ -136,23 +136,24 @@ class KAN:
     def activations(self, params: Sequence[Any], x: Array) -> tuple[Array, ...]:
         """x, then each layer's outputs: the values of all units."""
         values = [checks.as_floating(x)]
-        for one, p in zip(self.layers, params, strict=True):
-            values.append(one.apply(p, values[-1]))
+        for layer, p in zip(self.layers, params, strict=True):
+            values.append(layer.apply(p, values[-1]))
         return tuple(values)
 
-    def with_layers(self, layers: Sequence[units.Layer]) -> "KAN":
+    def with_layers(self, layers: Sequence[multiplication.Layer]) -> "KAN":
         """This network with other sizes, bases, masks, products and formulas."""
-        learned = [units.learned(one) for one in layers]
-        masks = tuple(None if one is None else one.mask for one in learned)
-        each = tuple(None if one is None else one.basis for one in learned)
+        learned = [multiplication.learned(layer) for layer in layers]
+        masks = tuple(None if layer is None else layer.mask for layer in learned)
+        each = tuple(None if layer is None else layer.basis for layer in learned)
         is_shared = not jax.tree.leaves(each) and len(set(each)) == 1
-        formulas = tuple(map(units.formulas, layers))
+        formulas = tuple(map(multiplication.formulas, layers))
         products = tuple(
-            one.products if isinstance(one, units.UnitLayer) else 0 for one in layers
+            layer.products if isinstance(layer, multiplication.UnitLayer) else 0
+            for layer in layers
         )
         return dataclasses.replace(
             self,
-            widths=(layers[0].in_features, *(one.out_features for one in layers)),
+            widths=(layers[0].in_features, *(layer.out_features for layer in layers)),
             basis=each[0] if is_shared else each,
             masks=None if all(mask is None for mask in masks) else masks,
             products=products if any(products) else None,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kanjax import kan, training
-from kanjax.kan import regularisation
+from kanjax.kan import regularization
 
 
 def magnitude(net, params, x):
@@ -36,7 +36,7 @@ def test_the_magnitude_is_that_of_the_paper(key):
 def test_the_entropy_of_large_even_edges_is_that_of_an_even_choice():
     """log2 n for the inputs and for the sums, up to the added constants."""
     even = jnp.full((8, 8), 1e6)
-    assert float(regularisation._entropies(even)) == pytest.approx(2 * 3, rel=1e-2)
+    assert float(regularization._entropies(even)) == pytest.approx(2 * 3, rel=1e-2)
 
 
 def test_a_layer_of_formulas_costs_nothing(key):

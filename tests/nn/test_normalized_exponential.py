@@ -10,12 +10,12 @@ def test_is_the_size_times_the_exponential_of_each_channel(key):
     x = np.asarray(jax.random.normal(key, (5, 3, 4)))
     size = np.sqrt(np.mean(x**2, axis=-1, keepdims=True))
     expected = size * np.exp(0.8 * x / size + 0.64 * (-0.3 - 1) / 2)
-    layer = nn.NormalisedExponential(0.64, -0.3)
+    layer = nn.NormalizedExponential(0.64, -0.3)
     np.testing.assert_allclose(layer.apply((), x), expected, rtol=1e-5)
 
 
 def test_is_0_with_a_finite_gradient_where_all_channels_are():
-    layer, x = nn.NormalisedExponential(), jnp.zeros((2, 3)).at[1].set(1.0)
+    layer, x = nn.NormalizedExponential(), jnp.zeros((2, 3)).at[1].set(1.0)
     slope = jax.grad(lambda x: jnp.sum(layer.apply((), x)))(x)
     np.testing.assert_array_equal(layer.apply((), x)[0], 0)
     assert np.all(np.isfinite(slope))
@@ -23,4 +23,4 @@ def test_is_0_with_a_finite_gradient_where_all_channels_are():
 
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="gamma must be at least 0 and finite; got -1"):
-        nn.NormalisedExponential(-1)
+        nn.NormalizedExponential(-1)

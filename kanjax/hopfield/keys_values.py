@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from kanjax.hopfield import online
+from kanjax.hopfield import online_softmax
 
 
 class Side(NamedTuple):
@@ -81,7 +81,9 @@ def in_batches(
 
     # Rematerialised: the backward pass, too, holds one block at a time.
     @functools.partial(jax.checkpoint, static_argnums=(2,))
-    def add(sums: online.Sums, start: Array | int, length: int) -> online.Sums:
+    def add(
+        sums: online_softmax.Sums, start: Array | int, length: int
+    ) -> online_softmax.Sums:
         def cut(a: Array, axis: int) -> Array:
             return jax.lax.dynamic_slice_in_dim(a, start, length, axis)
 
@@ -91,10 +93,10 @@ def in_batches(
         logits = key_block.logits(q).astype(dtype)
         if bias is not None:
             logits = logits + cut(bias, 3).astype(dtype)
-        block = online.of_block(logits, lambda share: held_block._mix(share))
-        return online.merge(sums, block)
+        block = online_softmax.of_block(logits, lambda share: held_block._mix(share))
+        return online_softmax.merge(sums, block)
 
-    none = online.nothing(q.shape[:-1], held.patterns.shape[-1], dtype)
+    none = online_softmax.nothing(q.shape[:-1], held.patterns.shape[-1], dtype)
     starts = jnp.arange(blocks) * size
     sums, _ = jax.lax.scan(lambda s, i: (add(s, i, size), None), none, starts)
     if rest:

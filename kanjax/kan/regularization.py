@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from kanjax.kan import attribution, layer, units
-from kanjax.kan.network import KAN
+from kanjax.kan import attribution, layers, multiplication
+from kanjax.kan.networks import KAN
 from kanjax.training import losses
 
 Metric = Literal["magnitude", "deviation"]
@@ -65,14 +65,14 @@ def penalty(
         raise ValueError(f"x must be (batch, in); got shape {jnp.shape(x)}.")
     inputs = model.activations(params, x)
     total = jnp.zeros((), inputs[0].dtype)
-    for one, p, values in zip(model.layers, params, inputs[:-1], strict=True):
-        inner = units.learned(one)
+    for layer, p, values in zip(model.layers, params, inputs[:-1], strict=True):
+        inner = multiplication.learned(layer)
         if inner is None:
             continue
         edges = _edge_sizes(inner, p, values, metric)
         spread = _entropy(edges) if metric == "magnitude" else _entropies(edges)
         total = total + l1 * jnp.sum(edges) + entropy * spread
-        if isinstance(inner, layer.KANLayer) and (size or roughness):
+        if isinstance(inner, layers.KANLayer) and (size or roughness):
             coef = p["coef"]
             steps = jnp.abs(jnp.diff(coef, axis=0))
             total = total + size * jnp.sum(jnp.mean(jnp.abs(coef), axis=2))
@@ -103,20 +103,20 @@ def sparse(
         ['mae', 'penalty']
     """
 
-    def penalised(params: Any, batch: Any, key: Array | None = None) -> Any:
+    def penalize(params: Any, batch: Any, key: Array | None = None) -> Any:
         value, metrics = losses.value_and_metrics(loss, params, batch, key)
         extra = penalty(model, params, batch[0], **options)
         return value + strength * extra, {**metrics, "penalty": extra}
 
-    return penalised
+    return penalize
 
 
 def _edge_sizes(
-    one: units.LearnedLayer, params: Any, x: Array, metric: Metric
+    layer: multiplication.LearnedLayer, params: Any, x: Array, metric: Metric
 ) -> Float[Array, "in sums"]:
     if metric == "magnitude":
-        return jnp.mean(jnp.abs(attribution.layer_edges(one, params, x)), axis=0)
-    spread = attribution.learned_deviation(one, params, x)
+        return jnp.mean(jnp.abs(attribution.layer_edges(layer, params, x)), axis=0)
+    spread = attribution.learned_deviation(layer, params, x)
     # The authors' standard deviations are those of samples.
     bessel = jnp.sqrt(len(x) / (len(x) - 1))
     variance = jnp.var(x, axis=0)

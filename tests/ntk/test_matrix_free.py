@@ -59,7 +59,7 @@ def test_eigenpairs_trace_and_logdet_of_the_kernel_by_its_products(x64):
     assert abs(logdet.value - expected) < 4 * logdet.error < 5
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 def test_the_operator_takes_memory_of_blocks_only():
     net = nn.MLP((16, 64, 4))
     params = net.init(jax.random.key(0))

@@ -31,7 +31,7 @@ def regress(
     kernel: Float[Array, "n n"],
     y: Float[Array, "n outputs"],
     *,
-    diagonal_regularisation: float = 0.0,
+    diagonal_regularization: float = 0.0,
 ) -> Solution:
     """Kernel ridge regression, ``(K + r mean(diag K) I)^-1 y``, by Cholesky.
 
@@ -42,7 +42,7 @@ def regress(
     Args:
         kernel: (n, n), symmetric.
         y: (n, outputs).
-        diagonal_regularisation: r, a share of the mean of the diagonal.
+        diagonal_regularization: r, a share of the mean of the diagonal.
 
     Raises:
         ValueError: if shapes do not fit.
@@ -54,8 +54,8 @@ def regress(
             f"kernel has shape {kernel.shape}; a full kernel of several outputs goes "
             "to mse_training, at t=inf."
         )
-    jitter = diagonal_regularisation * jnp.mean(jnp.diag(matrix))
-    factor = jnp.linalg.cholesky(regularise(matrix, diagonal_regularisation))
+    jitter = diagonal_regularization * jnp.mean(jnp.diag(matrix))
+    factor = jnp.linalg.cholesky(regularize(matrix, diagonal_regularization))
     weights = jax.scipy.linalg.cho_solve((factor, True), y)
     finite = jnp.all(jnp.isfinite(factor))
     return Solution(weights, finite, jnp.zeros((), int), jitter)
@@ -66,7 +66,7 @@ def regress_by_products(
     y: Float[Array, "n outputs"],
     *,
     diagonal: Float[Array, " n"],
-    diagonal_regularisation: float = 0.0,
+    diagonal_regularization: float = 0.0,
     tolerance: float = 1e-5,
     max_iterations: int = 1000,
 ) -> Solution:
@@ -77,12 +77,12 @@ def regress_by_products(
             an infinite-width kernel.
         y: (n, outputs).
         diagonal: (n,), of the kernel: the preconditioner.
-        diagonal_regularisation: added to the diagonal, times its mean.
+        diagonal_regularization: added to the diagonal, times its mean.
         tolerance: of the residual, relative to y, for each output.
         max_iterations: steps at most.
     """
     y = jnp.asarray(y)
-    jitter = diagonal_regularisation * jnp.mean(diagonal)
+    jitter = diagonal_regularization * jnp.mean(diagonal)
     scale = 1 / (diagonal + jitter)[:, None]
 
     def apply(v: Array) -> Array:
@@ -144,7 +144,7 @@ def as_matrix(kernel: Array, shape: tuple[int, ...]) -> tuple[Array, bool]:
     )
 
 
-def regularise(matrix: Array, share: float) -> Array:
+def regularize(matrix: Array, share: float) -> Array:
     """A share of the mean of the diagonal, added to the diagonal."""
     if share == 0:
         return matrix

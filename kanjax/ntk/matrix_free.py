@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from kanjax import checks, linalg
-from kanjax.ntk import blocks, finite_width
+from kanjax.ntk import blockwise, finite_width
 
 
 def tangent_product(
@@ -52,7 +52,7 @@ def tangent_product(
     """
     checks.check_real(params, "params")
     finite_width.check_choice("outputs", outputs, ("trace", "full"))
-    blocks.check_batch_size(batch_size)
+    blockwise.check_batch_size(batch_size)
     params, x1, x2 = jax.tree.map(jnp.asarray, (params, x1, x2))
     x2 = x1 if x2 is None else x2
     n1, n2 = finite_width.examples(x1, "x1"), finite_width.examples(x2, "x2")
@@ -79,12 +79,12 @@ def _pull(apply: finite_width.Apply, params: Any, x: Any, v: Array, size: int) -
     """``J(x)^T v``, block by block; rows that fill up the last block count as zero."""
 
     def one(rows: Array, weights: Array) -> Any:
-        part = blocks.take(x, rows)
+        part = blockwise.take(x, rows)
         y, pull = jax.vjp(lambda p: apply(p, part), params)
         return pull(weights.astype(y.dtype))[0]
 
     n = v.shape[0]
-    rows = blocks.indices(n, size)
+    rows = blockwise.indices(n, size)
     if rows.shape[0] == 1:
         return one(rows[0], v)
     real = (jnp.arange(rows.size) < n).reshape(rows.shape)
@@ -104,10 +104,10 @@ def _push(
     n = finite_width.examples(x, "x1")
 
     def one(rows: Array) -> Array:
-        part = blocks.take(x, rows)
+        part = blockwise.take(x, rows)
         return linalg.linearize(lambda p: apply(p, part), params)[1](direction)
 
-    rows = blocks.indices(n, size)
+    rows = blockwise.indices(n, size)
     if rows.shape[0] == 1:
         return one(rows[0])
     images = jax.lax.map(one, rows)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from kanjax.ntk import sites
+from kanjax.ntk import weight_products
 from pallas_kernels import expansion
 
 _HIGHEST = jax.lax.Precision.HIGHEST
@@ -36,7 +36,7 @@ class Plan:
     """
 
     jaxpr: Any
-    sites: tuple[sites.Site, ...]
+    sites: tuple[weight_products.Site, ...]
     leaves: int
 
     @property
@@ -65,7 +65,9 @@ def plan(f: Callable[[Any, Any], Array], params: Any, x: Any) -> Plan:
         return _evaluate(nested.jaxpr, nested.consts, [*leaves, *inputs])
 
     closed = jax.make_jaxpr(inlined)(leaves, inputs)
-    return Plan(closed, tuple(sites.find(closed.jaxpr, len(leaves))), len(leaves))
+    return Plan(
+        closed, tuple(weight_products.find(closed.jaxpr, len(leaves))), len(leaves)
+    )
 
 
 def block(plan: Plan, params: Any, outputs: str, x1: Any, x2: Any, same: bool) -> Array:
@@ -159,7 +161,7 @@ def entries(plan: Plan, width: int, examples: int) -> int:
     return examples * (total + width * rest(plan))
 
 
-def _sizes(plan: Plan, site: sites.Site) -> tuple[int, int, int]:
+def _sizes(plan: Plan, site: weight_products.Site) -> tuple[int, int, int]:
     """Positions, inputs and outputs of a product."""
     equation = plan.jaxpr.eqns[site.equation]
     weights = equation.invars[site.operand].aval
@@ -244,7 +246,7 @@ def _derivatives(plan: Plan, params: Any, x: Any) -> tuple[list, list]:
     return jax.vmap(one)(x)
 
 
-def _scaled(site: sites.Site, inputs: Array) -> Array:
+def _scaled(site: weight_products.Site, inputs: Array) -> Array:
     """Times the factor of the weights; a bias is the weight of one more input."""
     inputs = site.factor * inputs
     if not site.bias:
@@ -318,7 +320,7 @@ def _evaluate(
     values.update(zip(jaxpr.invars, arguments, strict=True))
 
     def read(v: Any) -> Any:
-        return v.val if sites.is_literal(v) else values[v]
+        return v.val if weight_products.is_literal(v) else values[v]
 
     for index, equation in enumerate(jaxpr.eqns):
         operands = [read(v) for v in equation.invars]

@@ -14,10 +14,10 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import checks, model
-from kanjax.kan import layer
+from kanjax.kan import layers
 from kanjax.kan.library import LIBRARY
 
-LearnedLayer = layer.KANLayer | layer.RationalLayer
+LearnedLayer = layers.KANLayer | layers.RationalLayer
 
 
 class FormulaEdge(NamedTuple):
@@ -80,7 +80,7 @@ class UnitLayer:
         self, params: dict[str, Array], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
         """The units' values for x (..., in)."""
-        layer.check_inputs(x, self.in_features)
+        layers.check_inputs(x, self.in_features)
         x = checks.as_floating(x)
         return self.units(params, self.sum_values(params, x))
 
@@ -125,9 +125,9 @@ class UnitLayer:
             values = values.at[..., places].set(found)
         return c * values + d
 
-    def parameter_axes(self) -> layer.Axes:
+    def parameter_axes(self) -> layers.Axes:
         """What the axes of each parameter run over: "in", "out" or neither."""
-        axes: layer.Axes = {}
+        axes: layers.Axes = {}
         free = not self.formulas and not self.products
         if self.learned is not None:
             for name, roles in self.learned.parameter_axes().items():
@@ -151,75 +151,75 @@ class UnitLayer:
 Layer = LearnedLayer | UnitLayer
 
 
-def learned(one: Layer) -> LearnedLayer | None:
+def learned(layer: Layer) -> LearnedLayer | None:
     """The layer of the learned edges, None if all edges are formulas."""
-    return one.learned if isinstance(one, UnitLayer) else one
+    return layer.learned if isinstance(layer, UnitLayer) else layer
 
 
-def with_learned(one: Layer, other: LearnedLayer | None) -> Layer:
+def with_learned(layer: Layer, other: LearnedLayer | None) -> Layer:
     """The layer with other learned edges."""
-    if isinstance(one, UnitLayer):
-        return dataclasses.replace(one, learned=other)
+    if isinstance(layer, UnitLayer):
+        return dataclasses.replace(layer, learned=other)
     assert other is not None
     return other
 
 
-def formulas(one: Layer) -> tuple[FormulaEdge, ...]:
+def formulas(layer: Layer) -> tuple[FormulaEdge, ...]:
     """The layer's edges that are formulas."""
-    if not isinstance(one, UnitLayer):
+    if not isinstance(layer, UnitLayer):
         return ()
-    return tuple(FormulaEdge(*edge) for edge in one.formulas)
+    return tuple(FormulaEdge(*edge) for edge in layer.formulas)
 
 
-def sums(one: Layer) -> int:
+def sums(layer: Layer) -> int:
     """How many sums of edges the layer makes."""
-    return one.sums if isinstance(one, UnitLayer) else one.out_features
+    return layer.sums if isinstance(layer, UnitLayer) else layer.out_features
 
 
-def sum_values(one: Layer, params: Any, x: Array) -> Float[Array, "*batch sums"]:
+def sum_values(layer: Layer, params: Any, x: Array) -> Float[Array, "*batch sums"]:
     """The sums of the layer's edges; for a rational layer with its bias."""
-    if isinstance(one, UnitLayer):
-        return one.sum_values(params, x)
-    return one.apply(params, x)
+    if isinstance(layer, UnitLayer):
+        return layer.sum_values(params, x)
+    return layer.apply(params, x)
 
 
-def unit_of_sum(one: Layer) -> np.ndarray:
+def unit_of_sum(layer: Layer) -> np.ndarray:
     """(sums,) the index of the unit that each sum belongs to."""
-    if not isinstance(one, UnitLayer) or not one.products:
-        return np.arange(sums(one))
-    plain = one.out_features - one.products
-    multiplied = np.repeat(np.arange(plain, one.out_features), one.arity)
+    if not isinstance(layer, UnitLayer) or not layer.products:
+        return np.arange(sums(layer))
+    plain = layer.out_features - layer.products
+    multiplied = np.repeat(np.arange(plain, layer.out_features), layer.arity)
     return np.concatenate([np.arange(plain), multiplied])
 
 
-def alive(one: Layer) -> np.ndarray:
+def alive(layer: Layer) -> np.ndarray:
     """(in, sums) whether there is an edge, learned or a formula; not for tracers."""
-    inner = learned(one)
-    found = np.zeros((one.in_features, sums(one)), bool)
+    inner = learned(layer)
+    found = np.zeros((layer.in_features, sums(layer)), bool)
     if inner is not None:
         found |= True if inner.mask is None else np.asarray(inner.mask) != 0
-    for edge in formulas(one):
+    for edge in formulas(layer):
         found[edge.source, edge.target] = True
     return found
 
 
-def scaled_outputs(one: Layer, params: Any, scale: np.ndarray) -> Any:
+def scaled_outputs(layer: Layer, params: Any, scale: np.ndarray) -> Any:
     """Parameters that multiply each unit (units,) by a number."""
     scaled = dict(params)
-    if isinstance(one, UnitLayer) and one.affine:
+    if isinstance(layer, UnitLayer) and layer.affine:
         for end in ("scale", "shift"):
             name = f"unit_{end}"
             scaled[name] = params[name] * scale
         return scaled
     # Of each product, the first factor.
-    owners = unit_of_sum(one)
+    owners = unit_of_sum(layer)
     is_first = np.append(True, owners[1:] != owners[:-1])
     factors = np.where(is_first, scale[owners], 1.0)
     for name in ("coef", "residual", "kernel", "bias"):
         if name in params:
             scaled[name] = params[name] * factors.astype(params[name].dtype)
     if "formulas" in params:
-        rows = factors[np.array([edge.target for edge in formulas(one)])][:, None]
+        rows = factors[np.array([edge.target for edge in formulas(layer)])][:, None]
         both = np.concatenate([np.ones((len(rows), 2)), rows, rows], axis=1)
         scaled["formulas"] = params["formulas"] * both.astype(params["formulas"].dtype)
     return scaled

@@ -16,7 +16,7 @@ def problem(n=20):
 def test_cholesky_equals_scikit_learn(x64):
     kernel, y = problem()
     share = 0.01
-    found = ntk.regress(kernel, y, diagonal_regularisation=share)
+    found = ntk.regress(kernel, y, diagonal_regularization=share)
     alpha = share * np.mean(np.diag(kernel))
     expected = KernelRidge(alpha=alpha, kernel="precomputed").fit(kernel, y)
     np.testing.assert_allclose(found.weights, expected.dual_coef_, rtol=1e-8)
@@ -32,10 +32,10 @@ def test_conjugate_gradients_equal_cholesky(share, x64):
         lambda v: kernel @ v,
         y,
         diagonal=jnp.diag(kernel),
-        diagonal_regularisation=share,
+        diagonal_regularization=share,
         tolerance=1e-10,
     )
-    expected = ntk.regress(kernel, y, diagonal_regularisation=share)
+    expected = ntk.regress(kernel, y, diagonal_regularization=share)
     np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-6, atol=1e-9)
     assert jnp.all(found.converged) and 0 < found.iterations < 100
 
@@ -66,7 +66,7 @@ def test_jit_vmap_and_grad():
     kernel, y = problem()
 
     def fit(kernel):
-        return ntk.regress(kernel, y, diagonal_regularisation=0.1)
+        return ntk.regress(kernel, y, diagonal_regularization=0.1)
 
     stack = jnp.stack([kernel, 2 * kernel])
     together = jax.jit(jax.vmap(fit))(stack)

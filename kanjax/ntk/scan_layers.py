@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from kanjax.ntk.covariances import Covariances
-from kanjax.ntk.within import Reader, Writer
+from kanjax.ntk.per_example import Reader, Writer
 
 _ARRAYS = ("nngp", "ntk")
 _REST = sorted({*Covariances.__dataclass_fields__} - {*_ARRAYS, "within"})

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax.ntk import blocks
+from kanjax.ntk import blockwise
 
 
 def kernel(x1: jax.Array, x2: jax.Array, same: bool) -> dict[str, jax.Array]:
@@ -18,7 +18,7 @@ def kernel(x1: jax.Array, x2: jax.Array, same: bool) -> dict[str, jax.Array]:
 def test_a_rectangle_of_blocks_is_the_whole(sizes, parts):
     rng = np.random.default_rng(0)
     x1, x2 = (jnp.asarray(rng.normal(size=(n, 2)), jnp.float32) for n in sizes)
-    found = blocks.rectangle(kernel, x1, x2, sizes, parts)
+    found = blockwise.rectangle(kernel, x1, x2, sizes, parts)
     expected = kernel(x1, x2, False)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-6), found, expected)
 
@@ -27,7 +27,7 @@ def test_a_rectangle_of_blocks_is_the_whole(sizes, parts):
 @pytest.mark.parametrize("size, block", [(8, 3), (7, 4), (6, 3), (5, 4)])
 def test_mirrored_blocks_are_the_whole_and_symmetric(size, block, apart):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(size, 2)), jnp.float32)
-    found = blocks.symmetric(kernel, x, size, block, apart=apart)
+    found = blockwise.symmetric(kernel, x, size, block, apart=apart)
     expected = kernel(x, x, True)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-6), found, expected)
     np.testing.assert_array_equal(found["trace"], found["trace"].T)
@@ -46,19 +46,19 @@ SHAPES = [
 
 @pytest.mark.parametrize("shapes", SHAPES)
 def test_parts_give_what_the_function_gives(shapes, monkeypatch):
-    monkeypatch.setattr(blocks, "_PART", 8)
+    monkeypatch.setattr(blockwise, "_PART", 8)
     rng = np.random.default_rng(0)
     arrays = [jnp.asarray(rng.normal(size=s), jnp.float32) for s in shapes]
 
     def function(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
         return a * b, jnp.sin(a) + b
 
-    found = blocks.in_parts(function, *arrays)
+    found = blockwise.in_parts(function, *arrays)
     for one, exact in zip(found, function(*arrays), strict=True):
         np.testing.assert_allclose(one, exact, rtol=1e-6)
-    jaxpr = str(jax.make_jaxpr(lambda *a: blocks.in_parts(function, *a))(*arrays))
+    jaxpr = str(jax.make_jaxpr(lambda *a: blockwise.in_parts(function, *a))(*arrays))
     assert ("scan" in jaxpr) == (found[0].size >= 16)
 
 
 def test_even_blocks():
-    assert [blocks.even(n, 256) for n in (1, 256, 257, 1000)] == [1, 256, 129, 250]
+    assert [blockwise.even(n, 256) for n in (1, 256, 257, 1000)] == [1, 256, 129, 250]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kanjax import bases, kan, model, nn, ntk
-from kanjax.ntk import structured
+from kanjax.ntk import structured_derivatives
 
 
 class Flax(linen.Module):
@@ -76,7 +76,7 @@ def test_equals_the_contraction_of_jacobians(name, x64):
     apply, params, x, found = case(name)
     params, x = jax.tree.map(lambda a: jnp.asarray(a, jnp.float64), (params, x))
     single = lambda p, x: apply(p, x[None])[0]  # noqa: E731
-    plan = structured.plan(single, params, x[0])
+    plan = structured_derivatives.plan(single, params, x[0])
     assert len(plan.sites) == found
     # A bias goes with its product; of a norm, and whatever is used twice, is the rest.
     assert plan.leaves - len(plan.found) == REST.get(name, 0)
@@ -95,15 +95,15 @@ def test_positions_are_paired_or_summed_whichever_is_cheaper(x64):
     """Both ways of a convolution's share, at sizes where each is chosen."""
     for positions, inputs, features in ((2, 7, 5), (9, 2, 3)):
         a, d = draw((4, positions, inputs), (4, 2, positions, features))
-        costs = structured._costs(positions, inputs, features, 2, 4, 4, 4)
+        costs = structured_derivatives._costs(positions, inputs, features, 2, 4, 4, 4)
         assert (costs[0] < costs[1]) == (positions == 2)
         jacobian = np.einsum("nsc,nosf->nocf", a, d)
         expected = np.einsum("iocf,jpcf->ijop", jacobian, jacobian)
-        found = structured._site_share((a, d), (a, d), "full")
+        found = structured_derivatives._site_share((a, d), (a, d), "full")
         np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
-@pytest.mark.optimised
+@pytest.mark.optimized
 def test_no_jacobian_of_a_large_weight_is_in_memory():
     net = nn.MLP((32, 512, 512, 4))
     params, x = net.init(jax.random.key(0)), jnp.ones((16, 32))
@@ -120,12 +120,12 @@ def test_no_jacobian_of_a_large_weight_is_in_memory():
 def test_multiplications_are_counted_within_scans_and_convolutions():
     params = {"w": jnp.ones((3, 4, 4)), "out": jnp.ones((4, 2))}
     single = lambda p, x: scanned(p, x[None])[0]  # noqa: E731
-    plan = structured.plan(single, params, jnp.ones(4))
+    plan = structured_derivatives.plan(single, params, jnp.ones(4))
     # Three steps of a product and a tanh, then the last product.
     products = 3 * (4 * 4 + 4) + 4 * 2
-    assert products <= structured.forward_cost(plan) <= products + 10
+    assert products <= structured_derivatives.forward_cost(plan) <= products + 10
     net = nn.Conv(2, 6, (3, 3), use_bias=False)
     image = jnp.ones((5, 4, 2))
-    plan = structured.plan(net.apply, net.init(jax.random.key(0)), image)
+    plan = structured_derivatives.plan(net.apply, net.init(jax.random.key(0)), image)
     products = 5 * 4 * 6 * 9 * 2
-    assert products <= structured.forward_cost(plan) <= 1.2 * products
+    assert products <= structured_derivatives.forward_cost(plan) <= 1.2 * products
