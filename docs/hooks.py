@@ -1,9 +1,17 @@
 """Pages that come from the registry of papers: tables, gallery and navigation."""
 
+import importlib
 import pathlib
 import re
+import types
+import zlib
+from collections.abc import Iterator
 from typing import Any
 
+from mkdocs.exceptions import PluginError
+
+import kanjax
+import pallas_kernels
 from kanjax import claims, papers
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -65,3 +73,25 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     markdown = fill(markdown, "papers", tables())
     markdown = fill(markdown, "gallery", gallery())
     return fill(markdown, "claims", measured())
+
+
+def on_post_build(config: Any) -> None:
+    """Raise unless every public name has an entry among the pages."""
+    inventory = pathlib.Path(config.site_dir, "objects.inv").read_bytes()
+    # Four lines of plain text, then the compressed entries, a name at the start of each.
+    entries = zlib.decompress(inventory.split(b"\n", 4)[4]).decode()
+    documented = {line.split(" ", 1)[0] for line in entries.splitlines()}
+    absent = [name for name in public_names() if name not in documented]
+    if absent:
+        raise PluginError(
+            "public names without an entry in docs/api: " + ", ".join(sorted(absent))
+        )
+
+
+def public_names() -> Iterator[str]:
+    """The full names of what the rooms and ``pallas_kernels`` list in ``__all__``."""
+    rooms = [importlib.import_module(f"kanjax.{name}") for name in kanjax.__all__]
+    for room in [*rooms, pallas_kernels]:
+        for name in getattr(room, "__all__", ()):
+            if not isinstance(getattr(room, name), types.ModuleType):
+                yield f"{room.__name__}.{name}"

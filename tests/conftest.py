@@ -2,11 +2,18 @@
 
 import os
 import pathlib
+import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 # Optimising takes longer than what it saves, in processes that tests start as well.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+
+# Programs that took long to compile outlive a run, outside of the checkout; jax keys
+# them by its version, its flags and the processor.
+CACHE = pathlib.Path(tempfile.gettempdir(), f"kanjax-tests-{os.getuid()}")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.02")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

@@ -157,7 +157,7 @@ def test_only_structured_derivatives_are_planned(key, method, monkeypatch):
     def refuse(*arguments):
         raise AssertionError("planned")
 
-    monkeypatch.setattr(ntk.finite_width.structured, "plan", refuse)
+    monkeypatch.setattr(ntk.finite_width.structured_derivatives, "plan", refuse)
     assert ntk.empirical(apply, init(key), jnp.ones((2, 3)), method=method).shape
     with pytest.raises(AssertionError, match="planned"):
         ntk.empirical(apply, init(key), jnp.ones((2, 3)), method="structured")
