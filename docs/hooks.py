@@ -78,7 +78,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 def on_post_build(config: Any) -> None:
     """Raise unless every public name has an entry among the pages."""
     inventory = pathlib.Path(config.site_dir, "objects.inv").read_bytes()
-    # Four lines of plain text, then the compressed entries, a name at the start of each.
+    # Four lines of plain text, then compressed entries that begin with their names.
     entries = zlib.decompress(inventory.split(b"\n", 4)[4]).decode()
     documented = {line.split(" ", 1)[0] for line in entries.splitlines()}
     absent = [name for name in public_names() if name not in documented]

@@ -8,6 +8,7 @@ import numpy as np
 from kanjax.data import errors, examples, synthetic
 
 NAMES = ("diabetes", "breast_cancer", "wine", "digits", "friedman")
+"""The data sets that :func:`load` has by name."""
 _FORMULA = "feynman:"
 _SEED = 0
 

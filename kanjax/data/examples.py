@@ -11,6 +11,7 @@ from jax import Array
 from kanjax.data import splitting
 
 Task = Literal["regression", "classification"]
+"""What y holds: numbers, or the indices of classes."""
 
 
 class Examples(NamedTuple):

@@ -20,7 +20,7 @@ from kanjax.hopfield.dynamics import (
     is_fixed_point,
     retrieve,
 )
-from kanjax.hopfield.head_statistics import (
+from kanjax.hopfield.heads import (
     NOTHING,
     REGIMES,
     HeadStatistics,

@@ -63,7 +63,7 @@ from kanjax.landscape.spawning import (
     spawn,
 )
 from kanjax.landscape.subspaces import Subspace, place, subspace, subspace_loss
-from kanjax.landscape.two_valleys import hike, two_valleys, valley_floor, valley_line
+from kanjax.landscape.valleys import hike, two_valleys, valley_floor, valley_line
 
 __all__ = [
     "Ascent",

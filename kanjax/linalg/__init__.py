@@ -2,7 +2,7 @@
 
 from kanjax.linalg.eigen import Eigenpairs, Which, eigenpairs
 from kanjax.linalg.hadamard import fwht
-from kanjax.linalg.lanczos import Tridiagonal, lanczos
+from kanjax.linalg.krylov import Tridiagonal, lanczos
 from kanjax.linalg.products import (
     Directional,
     Product,

@@ -15,10 +15,11 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from kanjax.linalg import products
-from kanjax.linalg.lanczos import norm
+from kanjax.linalg.krylov import norm
 
 Params = Any
 Which = Literal["magnitude", "largest", "smallest"]
+"""Which eigenvalues are wanted: largest in magnitude, most positive, most negative."""
 
 
 class Eigenpairs(NamedTuple):

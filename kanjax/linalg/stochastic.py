@@ -14,7 +14,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax.linalg import products
-from kanjax.linalg.lanczos import lanczos_on_vectors
+from kanjax.linalg.krylov import lanczos_on_vectors
 
 Params = Any
 

@@ -23,9 +23,9 @@ from kanjax.plotting.memories import (
     recall_curves,
     recalled_images,
 )
-from kanjax.plotting.network import network
+from kanjax.plotting.networks import network
 from kanjax.plotting.predictions import calibration, confusion, parity, scores
-from kanjax.plotting.roofline import roofline
+from kanjax.plotting.rooflines import roofline
 from kanjax.plotting.subspaces import intrinsic_dimension
 from kanjax.plotting.training import training_history
 

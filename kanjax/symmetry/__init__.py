@@ -14,7 +14,7 @@ from kanjax.symmetry.from_models import chain_spec, mlp_spec, permutation_spec
 from kanjax.symmetry.from_params import Skip, cnn_spec
 from kanjax.symmetry.matching import Matching, match_weights
 from kanjax.symmetry.merging import Merged, merge
-from kanjax.symmetry.repair import Affine, affine_layers, repair
+from kanjax.symmetry.repairs import Affine, affine_layers, repair
 from kanjax.symmetry.sign_matching import SignedMatching, match_signed_weights
 from kanjax.symmetry.specs import (
     PermutationSpec,

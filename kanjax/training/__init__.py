@@ -1,9 +1,9 @@
 """Training: fits of one network or an ensemble, losses, metrics and checkpoints."""
 
 from kanjax.training import checkpoints, metrics, sharding
-from kanjax.training.cascade import Cascade, cascade, fit_cascade
+from kanjax.training.cascades import Cascade, cascade, fit_cascade
 from kanjax.training.checkpoints import CheckpointError
-from kanjax.training.fit import fit, fit_ensemble
+from kanjax.training.fitting import fit, fit_ensemble
 from kanjax.training.lbfgs import minimize
 from kanjax.training.losses import classification, on_batch, regression
 from kanjax.training.optimizers import OPTIMIZERS, optimizer
