@@ -1,7 +1,7 @@
 """Checks and linear algebra on pytrees of parameters."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import jax
@@ -88,13 +88,21 @@ def evaluate(
     function: Callable[..., Any],
     points: Any,
     *shared: Any,
+    static: tuple[Hashable, ...] = (),
     batch_size: int | None,
     mesh: Mesh | None = None,
 ) -> Any:
-    """``function(point, *shared)`` for every point, in one compiled call.
+    """``function(point, *static, *shared)`` for every point, in one compiled call.
+
+    Called again with the same function object, the same static values and arrays of the
+    same shapes, it compiles nothing. So give a function of a module, and what it needs
+    besides arrays, a loss for instance, as a static value.
 
     Args:
+        function: of a point, the static values, and what is shared.
         points: a pytree with a leading axis over points.
+        *shared: pytrees of arrays.
+        static: what is no array; functions count as the same if they are one object.
         batch_size: how many points are evaluated at once, by ``vmap``; one after the
             other if None. No more than this many copies of anything exist at a time.
         mesh: spread the points over all its devices, each of which has all that is
@@ -103,45 +111,95 @@ def evaluate(
     Raises:
         ValueError: if batch_size is not positive.
     """
-
-    def prepare(*shared: Any) -> tuple[Callable[[Any], Any], int]:
-        return lambda point: function(point, *shared), 1
-
-    return evaluate_prepared(prepare, points, *shared, batch_size=batch_size, mesh=mesh)
+    return evaluate_prepared(
+        _unprepared,
+        points,
+        *shared,
+        static=(function, *static),
+        batch_size=batch_size,
+        mesh=mesh,
+    )
 
 
 def evaluate_prepared(
     prepare: Callable[..., tuple[Callable[[Any], Any], int]],
     points: Any,
     *shared: Any,
+    static: tuple[Hashable, ...] = (),
     batch_size: int | None,
     mesh: Mesh | None = None,
 ) -> Any:
-    """``prepare(*shared)[0](point)`` for every point, prepared once; see evaluate.
+    """Prepare once with the static values and what is shared, then visit every point.
 
     Args:
-        prepare: gives the function of a point, and how many points it is best given at
-            once where batch_size is None.
+        prepare: ``prepare(*static, *shared)`` gives the function of a point, and how
+            many points it is best given at once where batch_size is None.
+        points: as for :func:`evaluate`, like all that follows.
+        *shared: pytrees of arrays.
+        static: what is no array.
+        batch_size: how many points are evaluated at once.
+        mesh: spread the points over all its devices.
+
+    Raises:
+        ValueError: if batch_size is not positive.
     """
-    count = jax.tree.leaves(points)[0].shape[0]
     if batch_size is not None and batch_size < 1:
         raise ValueError(
             f"batch_size is {batch_size}; it must be at least 1, or None to leave the "
             "choice to the function."
         )
+    return _evaluate(
+        points,
+        shared,
+        prepare=prepare,
+        static=tuple(map(hashable, static)),
+        batch_size=batch_size,
+        mesh=mesh,
+    )
 
+
+def hashable(value: Any) -> Hashable:
+    """A static value that ``jit`` can look up: the value itself, or a function that is.
+
+    A callable whose fields cannot be hashed (an equinox module) gets a wrapper, which
+    is new, and compiled anew, at every call.
+    """
+    try:
+        hash(value)
+    except TypeError:
+        return functools.partial(value)
+    return value
+
+
+def _unprepared(
+    function: Callable[..., Any], *arguments: Any
+) -> tuple[Callable[[Any], Any], int]:
+    return lambda point: function(point, *arguments), 1
+
+
+@functools.partial(jax.jit, static_argnames=("prepare", "static", "batch_size", "mesh"))
+def _evaluate(
+    points: Any,
+    shared: tuple[Any, ...],
+    *,
+    prepare: Callable[..., tuple[Callable[[Any], Any], int]],
+    static: tuple[Any, ...],
+    batch_size: int | None,
+    mesh: Mesh | None,
+) -> Any:
     def run(points: Any, shared: tuple[Any, ...]) -> Any:
-        one, best = prepare(*shared)
-        return _in_blocks(one, points, batch_size or best)
+        function, best = prepare(*static, *shared)
+        return _in_blocks(function, points, batch_size or best)
 
     if mesh is None:
-        return jax.jit(run)(points, shared)
-    rows, whole = PartitionSpec(mesh.axis_names), PartitionSpec()
+        return run(points, shared)
+    count = jax.tree.leaves(points)[0].shape[0]
+    rows, everywhere = PartitionSpec(mesh.axis_names), PartitionSpec()
     spread = jax.shard_map(
-        run, mesh=mesh, in_specs=(rows, whole), out_specs=rows, check_vma=False
+        run, mesh=mesh, in_specs=(rows, everywhere), out_specs=rows, check_vma=False
     )
     padded = _padded(points, count + -count % mesh.size)
-    return jax.tree.map(lambda leaf: leaf[:count], jax.jit(spread)(padded, shared))
+    return jax.tree.map(lambda leaf: leaf[:count], spread(padded, shared))
 
 
 def _in_blocks(one: Callable[[Any], Any], points: Any, block: int) -> Any:

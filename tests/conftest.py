@@ -3,6 +3,8 @@
 import os
 import pathlib
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -47,6 +49,24 @@ def x64():
     """Run a test in double precision."""
     with jax.enable_x64(True):
         yield
+
+
+COMPILED: list[str] = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, *_, **__: COMPILED.append(event)
+)
+
+
+@pytest.fixture
+def compilations():
+    """Give a function that calls another and counts the programs compiled for it."""
+
+    def count(call: Callable[[], Any]) -> int:
+        before = len(COMPILED)
+        jax.block_until_ready(call())
+        return sum("backend_compile" in event for event in COMPILED[before:])
+
+    return count
 
 
 @pytest.fixture(autouse=True)

@@ -46,14 +46,15 @@ def barrier_curvature_integral(
     alpha = jnp.asarray(alpha, dtype=float)
     s = (jnp.arange(points) + 0.5) / points
 
-    def curvature(s: Array, a: Params, b: Params) -> Array:
-        step = pytrees.combine((1.0, -1.0), (b, a))
-        here = paths.interpolate(a, b, s)
-        return linalg.directional_derivatives(loss, here, step).curvature
-
-    curvatures = pytrees.evaluate(curvature, s, a, b, batch_size=None)
+    curvatures = pytrees.evaluate(_curvature, s, a, b, static=(loss,), batch_size=None)
     green = jnp.minimum(alpha, s) * (1 - jnp.maximum(alpha, s))
     return -jnp.mean(green.astype(curvatures.dtype) * curvatures)
+
+
+def _curvature(s: Array, loss: ScalarLoss, a: Params, b: Params) -> Array:
+    step = pytrees.combine((1.0, -1.0), (b, a))
+    here = paths.interpolate(a, b, s)
+    return linalg.directional_derivatives(loss, here, step).curvature
 
 
 def barrier_second_order(

@@ -5,6 +5,7 @@ Hypothesis", arXiv 1912.05671; Entezari, Sedghi, Saukh, Neyshabur 2022, arXiv
 2110.06296; Ainsworth, Hayase, Srinivasa 2022, "Git Re-Basin", arXiv 2209.04836.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -124,46 +125,93 @@ def barrier_matrix(
     """
     check_options(points, reference)
     members = _members(params)
+    return _matrix(
+        params,
+        loss=pytrees.hashable(loss),
+        align=pytrees.hashable(align),
+        members=members,
+        points=points,
+        reference=reference,
+        batch_size=batch_size,
+        mesh=mesh,
+    )
+
+
+@functools.partial(
+    jax.jit,
+    static_argnames=(
+        "loss",
+        "align",
+        "members",
+        "points",
+        "reference",
+        "batch_size",
+        "mesh",
+    ),
+)
+def _matrix(
+    params: Params,
+    *,
+    loss: paths.Loss,
+    align: Callable[[Params, Params], Params] | None,
+    members: int,
+    points: int,
+    reference: Reference,
+    batch_size: int | None,
+    mesh: Mesh | None,
+) -> Any:
+    ends = jax.lax.map(
+        lambda i: jax.tree.map(jnp.asarray, loss(_member(i, params))),
+        jnp.arange(members),
+    )
+    upper = np.triu_indices(members, k=1)
+    heights = pytrees.evaluate(
+        _pair_height,
+        (jnp.asarray(upper[0]), jnp.asarray(upper[1])),
+        params,
+        ends,
+        static=(loss, align, points, reference),
+        batch_size=batch_size,
+        mesh=mesh,
+    )
+
+    def spread(h: Array) -> Array:
+        zeros = jnp.zeros((members, members, *h.shape[1:]), h.dtype)
+        return zeros.at[upper].set(h).at[upper[::-1]].set(h)
+
+    return jax.tree.map(spread, heights)
+
+
+def _pair_height(
+    pair: tuple[Array, Array],
+    loss: paths.Loss,
+    align: Callable[[Params, Params], Params] | None,
+    points: int,
+    reference: Reference,
+    params: Params,
+    ends: Any,
+) -> Any:
+    """The barrier between two members, whose own losses are known."""
+    i, j = pair
+    a, b = _member(i, params), _member(j, params)
+    first, last = _member(i, ends), _member(j, ends)
+    if align is not None:
+        b = align(a, b)
+        pytrees.check_same(a, b, "a", "align(a, b)")
+        last = loss(b)
     alphas = jnp.linspace(0.0, 1.0, points)
+    value, _ = linear_combinations.loss_of_sums(loss, (a, b))
+    between = jax.lax.map(lambda alpha: value((1 - alpha, alpha)), alphas[1:-1])
 
-    def member(i: Array, params: Params) -> Params:
-        return jax.tree.map(lambda leaf: leaf[i], params)
+    def largest(start: Array, inside: Array, end: Array) -> Array:
+        phi = jnp.concatenate([start[None], inside, end[None]])
+        return jnp.max(_excess(phi, alphas, reference), axis=0)
 
-    def height(pair: tuple[Array, Array], params: Params, ends: Any) -> Any:
-        i, j = pair
-        a, b = member(i, params), member(j, params)
-        first, last = member(i, ends), member(j, ends)
-        if align is not None:
-            b = align(a, b)
-            pytrees.check_same(a, b, "a", "align(a, b)")
-            last = loss(b)
-        value, _ = linear_combinations.loss_of_sums(loss, (a, b))
-        between = jax.lax.map(lambda alpha: value((1 - alpha, alpha)), alphas[1:-1])
+    return jax.tree.map(largest, first, between, last)
 
-        def largest(start: Array, inside: Array, end: Array) -> Array:
-            phi = jnp.concatenate([start[None], inside, end[None]])
-            return jnp.max(_excess(phi, alphas, reference), axis=0)
 
-        return jax.tree.map(largest, first, between, last)
-
-    def matrix(params: Params) -> Any:
-        ends = jax.lax.map(
-            lambda i: jax.tree.map(jnp.asarray, loss(member(i, params))),
-            jnp.arange(members),
-        )
-        upper = np.triu_indices(members, k=1)
-        pairs = (jnp.asarray(upper[0]), jnp.asarray(upper[1]))
-        heights = pytrees.evaluate(
-            height, pairs, params, ends, batch_size=batch_size, mesh=mesh
-        )
-
-        def spread(h: Array) -> Array:
-            zeros = jnp.zeros((members, members, *h.shape[1:]), h.dtype)
-            return zeros.at[upper].set(h).at[upper[::-1]].set(h)
-
-        return jax.tree.map(spread, heights)
-
-    return jax.jit(matrix)(params)
+def _member(i: Array, tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[i], tree)
 
 
 def _excess(phi: Array, alphas: Array, reference: Reference) -> Array:

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from kanjax import pytrees
+from kanjax import pytrees, training
 from kanjax.landscape import paths
 
 Params = pytrees.Params
@@ -90,15 +90,13 @@ def train_curve(
         ValueError: if a and b do not match, or bends or steps is less than 1.
     """
     pytrees.check_same(a, b, "a", "b")
-    for name, number in (("bends", bends), ("steps", steps)):
-        if number < 1:
-            raise ValueError(f"{name} is {number}; it must be at least 1.")
+    if bends < 1:
+        raise ValueError(f"bends is {bends}; it must be at least 1.")
     _weights(bends + 2, jnp.zeros(()), kind)
     places = jnp.arange(1, bends + 1) / (bends + 1)
     inner = jax.vmap(lambda t: paths.interpolate(a, b, t))(places)
-    count = jax.tree.leaves(data)[0].shape[0]
 
-    def whole(inner: Params) -> Params:
+    def with_ends(inner: Params) -> Params:
         return jax.tree.map(
             lambda x, between, y: jnp.concatenate(
                 [jnp.asarray(x)[None], between, jnp.asarray(y)[None]]
@@ -108,25 +106,21 @@ def train_curve(
             b,
         )
 
-    def value(inner: Params, t: Array, batch: Any, k: Array) -> Array:
-        found = loss(curve_point(whole(inner), t, kind=kind), batch, k)
-        return found[0] if isinstance(found, tuple) else found
-
-    def step(state: Any, i: Array) -> Any:
-        inner, moments = state
-        k, draw, time = jax.random.split(jax.random.fold_in(key, i), 3)
-        batch = data
-        if batch_size is not None:
-            rows = jax.random.randint(draw, (batch_size,), 0, count)
-            batch = jax.tree.map(lambda v: v[rows], data)
+    def loss_at_random(inner: Params, batch: Any, key: Array) -> Any:
+        key, time = jax.random.split(key)
         t = jax.random.uniform(time)
-        now, gradient = jax.value_and_grad(value)(inner, t, batch, k)
-        updates, moments = optimizer.update(gradient, moments, inner)
-        return (optax.apply_updates(inner, updates), moments), now
+        return loss(curve_point(with_ends(inner), t, kind=kind), batch, key)
 
-    first = (inner, optimizer.init(inner))
-    (inner, _), losses = jax.lax.scan(step, first, jnp.arange(steps))
-    return Curve(whole(inner), losses)
+    inner, losses = training.descend(
+        loss_at_random,
+        inner,
+        data,
+        key=key,
+        optimizer=optimizer,
+        steps=steps,
+        batch_size=batch_size,
+    )
+    return Curve(with_ends(inner), losses)
 
 
 def curve_line(
@@ -147,13 +141,18 @@ def curve_line(
         raise ValueError(f"points is {points}; a curve has at least its 2 ends.")
     t = jnp.linspace(0.0, 1.0, points)
     losses = pytrees.evaluate(
-        lambda t, controls: loss(curve_point(controls, t, kind=kind)),
+        _loss_on_curve,
         t,
         controls,
+        static=(loss, kind),
         batch_size=batch_size,
         mesh=mesh,
     )
     return paths.Line(t, losses)
+
+
+def _loss_on_curve(t: Array, loss: paths.Loss, kind: Kind, controls: Params) -> Any:
+    return loss(curve_point(controls, t, kind=kind))
 
 
 def _weights(count: int, t: Array, kind: str) -> Float[Array, " controls"]:

@@ -14,7 +14,7 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import pytrees
+from kanjax import pytrees, training
 from kanjax.landscape import subspaces
 
 Params = pytrees.Params
@@ -87,7 +87,15 @@ def train_subspace(
     """
     restricted = subspaces.subspace_loss(loss, start, space)
     v = jnp.zeros(space.dimension, _dtype(start))
-    v, losses = _descend(key, restricted, v, data, optimizer, steps, batch_size)
+    v, losses = training.descend(
+        restricted,
+        v,
+        data,
+        key=key,
+        optimizer=optimizer,
+        steps=steps,
+        batch_size=batch_size,
+    )
     return SubspaceFit(v, subspaces.place(space, start, v), losses)
 
 
@@ -142,7 +150,15 @@ def intrinsic_dimension(
     def full(k: Array) -> Array:
         begin, run = jax.random.split(k)
         best = full_optimizer or optimizer
-        params, _ = _descend(run, loss, init(begin), data, best, steps, batch_size)
+        params, _ = training.descend(
+            loss,
+            init(begin),
+            data,
+            key=run,
+            optimizer=best,
+            steps=steps,
+            batch_size=batch_size,
+        )
         return score(params)
 
     def inside(k: Array, dimension: Array) -> Array:
@@ -154,14 +170,14 @@ def intrinsic_dimension(
         def at(v: Array) -> Params:
             return subspaces.place(space, start, jnp.where(used, v, 0))
 
-        v, _ = _descend(
-            run,
+        v, _ = training.descend(
             lambda v, batch, key: loss(at(v), batch, key),
             jnp.zeros(given[-1], _dtype(start)),
             data,
-            optimizer,
-            steps,
-            batch_size,
+            key=run,
+            optimizer=optimizer,
+            steps=steps,
+            batch_size=batch_size,
         )
         return score(at(v))
 
@@ -240,41 +256,6 @@ def grouped_sums(
         return jnp.sum(jnp.square(sums - goals))
 
     return loss, groups
-
-
-def _descend(
-    key: Array,
-    loss: Callable[..., Any],
-    params: Any,
-    data: Any,
-    optimizer: optax.GradientTransformation,
-    steps: int,
-    batch_size: int | None,
-) -> tuple[Any, Float[Array, " steps"]]:
-    for name, number in (("steps", steps), ("batch_size", batch_size)):
-        if number is not None and number < 1:
-            raise ValueError(f"{name} is {number}; it must be at least 1.")
-    count = jax.tree.leaves(data)[0].shape[0]
-
-    def value(params: Any, batch: Any, k: Array) -> Array:
-        found = loss(params, batch, k)
-        return found[0] if isinstance(found, tuple) else found
-
-    def step(state: Any, i: Array) -> Any:
-        params, moments = state
-        k = jax.random.fold_in(key, i)
-        batch = data
-        if batch_size is not None:
-            k, draw = jax.random.split(k)
-            rows = jax.random.randint(draw, (batch_size,), 0, count)
-            batch = jax.tree.map(lambda v: v[rows], data)
-        now, gradient = jax.value_and_grad(value)(params, batch, k)
-        updates, moments = optimizer.update(gradient, moments, params)
-        return (optax.apply_updates(params, updates), moments), now
-
-    first = (params, optimizer.init(params))
-    (params, _), losses = jax.lax.scan(step, first, jnp.arange(steps))
-    return params, losses
 
 
 def _monotone(values: np.ndarray) -> np.ndarray:

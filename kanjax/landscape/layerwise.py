@@ -78,16 +78,18 @@ def layer_barriers(
     between = "mean" if reference == "models" else reference
     barriers.check_options(points, between)
     alphas = jnp.linspace(0.0, 1.0, points)
-    rest = 0.0 if others == "a" else 1.0
-
-    def at(point: tuple[Array, Array], a: Params, b: Params, masks: Array) -> Any:
-        layer, alpha = point
-        share = [jnp.where(mask, alpha, rest) for mask in masks[layer]]
-        return loss(_mix(a, b, share))
-
+    fixed = 0.0 if others == "a" else 1.0
     grid = jnp.meshgrid(jnp.arange(len(layers)), alphas, indexing="ij")
     flat = tuple(g.ravel() for g in grid)
-    losses = pytrees.evaluate(at, flat, a, b, selected, batch_size=batch_size)
+    losses = pytrees.evaluate(
+        _loss_with_layer,
+        flat,
+        a,
+        b,
+        selected,
+        static=(loss, fixed),
+        batch_size=batch_size,
+    )
     ends = jax.tree.map(lambda x, y: (x + y) / 2, loss(a), loss(b))
     result = {}
     for i, name in enumerate(layers):
@@ -128,17 +130,15 @@ def layer_barriers_predicted(
     selected = masks(layers, a)
     alpha = jnp.asarray(alpha, dtype=float)
 
-    def predict(mask: Array, a: Params, b: Params) -> Array:
-        leaves, structure = jax.tree.flatten(pytrees.combine((1.0, -1.0), (b, a)))
-        kept = [jnp.where(m, x, 0) for m, x in zip(mask, leaves, strict=True)]
-        step = jax.tree.unflatten(structure, kept)
-        first, last = (linalg.directional_derivatives(loss, p, step) for p in (a, b))
-        total = (alpha * first.curvature + (1 - alpha) * last.curvature) / 2
-        if gradients:
-            total = total + first.slope - last.slope
-        return alpha * (1 - alpha) * total
-
-    values = pytrees.evaluate(predict, selected, a, b, batch_size=None)
+    values = pytrees.evaluate(
+        _predicted_barrier,
+        selected,
+        a,
+        b,
+        alpha,
+        static=(loss, gradients),
+        batch_size=None,
+    )
     return dict(zip(layers, values, strict=True))
 
 
@@ -177,6 +177,38 @@ def masks(layers: Layers, params: Params) -> Array:
                     f"leaves are {known}."
                 )
     return jnp.array([[leaf in leaves for leaf in known] for leaves in layers.values()])
+
+
+def _loss_with_layer(
+    point: tuple[Array, Array],
+    loss: paths.Loss,
+    fixed: float,
+    a: Params,
+    b: Params,
+    masks: Array,
+) -> Any:
+    """The loss with one layer at alpha on its path and the other layers fixed."""
+    layer, alpha = point
+    shares = [jnp.where(mask, alpha, fixed) for mask in masks[layer]]
+    return loss(_mix(a, b, shares))
+
+
+def _predicted_barrier(
+    mask: Array,
+    loss: barrier_estimates.ScalarLoss,
+    gradients: bool,
+    a: Params,
+    b: Params,
+    alpha: Array,
+) -> Array:
+    leaves, structure = jax.tree.flatten(pytrees.combine((1.0, -1.0), (b, a)))
+    kept = [jnp.where(m, x, 0) for m, x in zip(mask, leaves, strict=True)]
+    step = jax.tree.unflatten(structure, kept)
+    first, last = (linalg.directional_derivatives(loss, p, step) for p in (a, b))
+    total = (alpha * first.curvature + (1 - alpha) * last.curvature) / 2
+    if gradients:
+        total = total + first.slope - last.slope
+    return alpha * (1 - alpha) * total
 
 
 def _mix(a: Params, b: Params, shares: Sequence[Array]) -> Params:

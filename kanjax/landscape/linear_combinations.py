@@ -78,12 +78,18 @@ def evaluate(
         ValueError: if batch_size is not positive.
     """
 
-    def prepare(*trees: Params) -> tuple[Callable[[Any], Any], int]:
-        return loss_of_sums(loss, trees)
-
     return pytrees.evaluate_prepared(
-        prepare, tuple(weights), *trees, batch_size=batch_size, mesh=mesh
+        _loss_of_sums,
+        tuple(weights),
+        *trees,
+        static=(loss,),
+        batch_size=batch_size,
+        mesh=mesh,
     )
+
+
+def _loss_of_sums(loss: Callable[[Params], Any], *trees: Params) -> Any:
+    return loss_of_sums(loss, trees)
 
 
 def loss_of_sums(

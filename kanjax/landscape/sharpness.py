@@ -148,17 +148,27 @@ def mean_rise(
     if samples < 2 or samples % 2:
         raise ValueError(f"samples is {samples}; it must be even, for pairs.")
 
-    def one(k: Array, params: Params) -> Array:
-        noise = _gaussian(k, params)
-        both = [
-            loss(pytrees.combine((1.0, sign * jnp.asarray(sigma)), (params, noise)))
-            for sign in (1, -1)
-        ]
-        return (both[0] + both[1]) / 2
-
     keys = jax.random.split(key, samples // 2)
-    values = pytrees.evaluate(one, keys, params, batch_size=batch_size)
+    values = pytrees.evaluate(
+        _loss_in_noise,
+        keys,
+        params,
+        jnp.asarray(sigma),
+        static=(loss,),
+        batch_size=batch_size,
+    )
     return jnp.mean(values) - loss(params)
+
+
+def _loss_in_noise(
+    key: Array, loss: barrier_estimates.ScalarLoss, params: Params, sigma: Array
+) -> Array:
+    """The mean loss in one draw of noise and its opposite."""
+    noise = _gaussian(key, params)
+    both = [
+        loss(pytrees.combine((1.0, sign * sigma), (params, noise))) for sign in (1, -1)
+    ]
+    return (both[0] + both[1]) / 2
 
 
 def m_sharpness(

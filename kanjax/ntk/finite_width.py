@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from kanjax import checks, linalg
+from kanjax import checks, linalg, pytrees
 from kanjax.ntk import blockwise, structured_derivatives
 
 Params = Any
@@ -116,38 +116,72 @@ def empirical(
         f"the {outputs} kernel of {sizes[0]} by {sizes[1]} examples",
         lambda share: "kj.ntk.tangent_product multiplies with it without forming it.",
     )
+    return _empirical(
+        params,
+        x1,
+        x2,
+        apply=pytrees.hashable(apply),
+        outputs=outputs,
+        method=method,
+        batch_size=batch_size,
+        mesh=mesh,
+    )
+
+
+@functools.partial(
+    jax.jit, static_argnames=("apply", "outputs", "method", "batch_size", "mesh")
+)
+def _empirical(
+    params: Params,
+    x1: Any,
+    x2: Any,
+    *,
+    apply: Apply,
+    outputs: str,
+    method: str,
+    batch_size: int | None,
+    mesh: Mesh | None,
+) -> Array:
+    sizes = [examples(x, "x") for x in (x1, x1 if x2 is None else x2)]
     # What one device computes.
     local = [-(-sizes[0] // (1 if mesh is None else mesh.size)), sizes[1]]
-    parts = [n if batch_size is None else min(n, batch_size) for n in local]
-    single = _single(apply)
-    blocks_by: dict[str, Any] = {
-        "jacobian": functools.partial(_jacobian_block, single),
-        "vector_products": functools.partial(_product_block, single),
-    }
-    if method not in blocks_by:
-        # Planning traces the network: not for those who ask for another method.
-        plan = structured_derivatives.plan(
-            single, params, jax.tree.map(lambda leaf: leaf[0], x1)
+    blocks = [n if batch_size is None else min(n, batch_size) for n in local]
+    kernel = functools.partial(
+        _block(apply, params, x1, outputs, method, blocks, x2 is None), params, outputs
+    )
+    if mesh is not None:
+        rows = functools.partial(
+            blockwise.rectangle, kernel, sizes=local, blocks=blocks
         )
-        blocks_by["structured"] = functools.partial(structured_derivatives.block, plan)
+        theta = blockwise.spread(rows, mesh, x1, sizes[0], x1 if x2 is None else x2)
+        return blockwise.symmetrized(theta) if x2 is None else theta
+    if x2 is None:
+        return blockwise.symmetric(kernel, x1, sizes[0], blocks[0], apart=True)
+    return blockwise.rectangle(kernel, x1, x2, sizes, blocks)
+
+
+def _block(
+    apply: Apply,
+    params: Params,
+    x1: Any,
+    outputs: str,
+    method: str,
+    blocks: Sequence[int],
+    same: bool,
+) -> Callable[..., Array]:
+    """The kernel of two blocks of examples, by the method asked for."""
+    single = _single(apply)
+    methods = {"jacobian": _jacobian_block, "vector_products": _product_block}
+    if method not in methods:
+        # Planning traces the network: not for those who ask for another method.
+        example = jax.tree.map(lambda leaf: leaf[0], x1)
+        plan = structured_derivatives.plan(single, params, example)
+        width = jax.eval_shape(single, params, example).shape[0]
         if method == "auto":
-            method = _choose(plan, outputs, width, parts, x2 is None)
-    block = blocks_by[method]
-
-    def compute(params: Params, x1: Any, x2: Any) -> Array:
-        kernel = functools.partial(block, params, outputs)
-        if mesh is not None:
-            columns = x1 if x2 is None else x2
-            rows = functools.partial(
-                blockwise.rectangle, kernel, sizes=local, blocks=parts
-            )
-            theta = blockwise.spread(rows, mesh, x1, sizes[0], columns)
-            return blockwise.symmetrized(theta) if x2 is None else theta
-        if x2 is None:
-            return blockwise.symmetric(kernel, x1, sizes[0], parts[0], apart=True)
-        return blockwise.rectangle(kernel, x1, x2, sizes, parts)
-
-    return jax.jit(compute)(params, x1, x2)
+            method = _choose(plan, outputs, width, blocks, same)
+        if method == "structured":
+            return functools.partial(structured_derivatives.block, plan)
+    return functools.partial(methods[method], single)
 
 
 def _jacobian_block(

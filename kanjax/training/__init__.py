@@ -3,6 +3,7 @@
 from kanjax.training import checkpoints, metrics, sharding
 from kanjax.training.cascades import Cascade, cascade, fit_cascade
 from kanjax.training.checkpoints import CheckpointError
+from kanjax.training.descent import descend
 from kanjax.training.fitting import fit, fit_ensemble
 from kanjax.training.lbfgs import minimize
 from kanjax.training.losses import classification, on_batch, regression
@@ -23,6 +24,7 @@ __all__ = [
     "cascade",
     "checkpoints",
     "classification",
+    "descend",
     "fit",
     "fit_cascade",
     "fit_ensemble",

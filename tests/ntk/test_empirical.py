@@ -158,9 +158,11 @@ def test_only_structured_derivatives_are_planned(key, method, monkeypatch):
         raise AssertionError("planned")
 
     monkeypatch.setattr(ntk.finite_width.structured_derivatives, "plan", refuse)
-    assert ntk.empirical(apply, init(key), jnp.ones((2, 3)), method=method).shape
+    # A function of its own, for which nothing is compiled yet.
+    network = functools.partial(apply)
+    assert ntk.empirical(network, init(key), jnp.ones((2, 3)), method=method).shape
     with pytest.raises(AssertionError, match="planned"):
-        ntk.empirical(apply, init(key), jnp.ones((2, 3)), method="structured")
+        ntk.empirical(network, init(key), jnp.ones((2, 3)), method="structured")
 
 
 def test_vmap_over_members_equals_a_loop(key):
@@ -277,3 +279,12 @@ def test_bad_input_is_named(key):
     ):
         many = jax.ShapeDtypeStruct((10**6, 3), jnp.float32)
         jax.eval_shape(lambda x: ntk.empirical(apply, params, x), many)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_second_call_compiles_nothing(key, method, compilations):
+    a, b = init(key), init(jax.random.fold_in(key, 1))
+    x, other = jax.random.normal(key, (2, 3, 3))
+    first = compilations(lambda: ntk.empirical(apply, a, x, method=method))
+    again = compilations(lambda: ntk.empirical(apply, b, other, method=method))
+    assert first > again == 0
