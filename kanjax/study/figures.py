@@ -1,5 +1,6 @@
 """The pictures of a study's report, each with the sentence that goes under it."""
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,6 +25,15 @@ class Picture(NamedTuple):
     section: str
     figure: "Figure"
     caption: str
+
+
+def number(value: float | None) -> str:
+    """A number with three significant digits, for a reader."""
+    if value is None or not math.isfinite(value):
+        return "not finite"
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.1e}"
+    return f"{value:#.3g}".rstrip(".") if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def draw(study: store.Study, found: "Findings") -> Iterator[Picture]:
@@ -70,15 +80,21 @@ def _predictions(study: store.Study, found: "Findings") -> Iterator[Picture]:
     data = study.data
     test = data.split.test
     nominal, observed = found.scores.curve
+    output, spread = map(np.asarray, found.scores.prediction)
     if data.task == "regression":
         scaler = data.preprocessor
         y = scaler.inverse_target(test.y)[:, 0]
-        mean = scaler.inverse_target(jnp.mean(found.outputs, axis=0))[:, 0]
-        std = np.asarray(jnp.std(found.outputs, axis=0, ddof=1))[:, 0] * scaler.std[0]
+        mean = scaler.inverse_target(output)[:, 0]
+        std = spread[:, 0] * scaler.std[0]
+        summary = None
+        if output.shape[1] == 1:
+            # Of several targets one is drawn, whose scores are in no table.
+            shown = {n: number(v) for n, v in found.scores.ensemble.items()}
+            summary = f"R² = {shown['R2']}\nRMSE = {shown['RMSE']}"
         yield Picture(
             "parity",
             "quality",
-            plotting.parity(y, mean, std, title=data.target_names[0]),
+            plotting.parity(y, mean, std, summary=summary, title=data.target_names[0]),
             "The ensemble's prediction of the test rows; bars are the members' spread.",
         )
         yield Picture(
@@ -90,7 +106,7 @@ def _predictions(study: store.Study, found: "Findings") -> Iterator[Picture]:
             "members disagree on, not the noise of the target.",
         )
         return
-    predicted = np.asarray(jnp.argmax(jnp.mean(found.outputs, axis=0), axis=-1))
+    predicted = output.argmax(axis=-1)
     yield Picture(
         "confusion",
         "quality",

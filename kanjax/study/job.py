@@ -31,7 +31,6 @@ class Findings(NamedTuple):
     fit: training.Fit
     order: np.ndarray
     scores: evaluation.Scores
-    outputs: jax.Array
     baselines: dict[str, dict[str, float]]
     inputs: analysis.Inputs
     pruning: analysis.Pruning | None
@@ -54,7 +53,9 @@ def run(
         out: the result folder; None keeps everything in memory.
         overwrite: whether a folder that is not empty is replaced.
         resume: go on from the checkpoint that an interrupted study left in ``out``.
-        progress: told what is being done, for a progress bar.
+        progress: told what is being done, before each stage. A KeyboardInterrupt that
+            it raises ends the study there: nothing is written up to the first call
+            with a share above 0, and ``resume`` goes on from any later one.
 
     Returns:
         The finished study; with ``out``, also in the folder, with ``report.html``.
@@ -80,6 +81,7 @@ def run(
     outputs = store.outputs_of(prepared)
     model = models.build(config, int(prepared.split.train.x.shape[1]), outputs)
     initial = _initial_params(config, model, key_init)
+    tell("compiling the training", _TRAINING_SHARE[0])
     _open_folder(root, config, overwrite and not resume)
 
     fit = _train(config, model, initial, prepared, key_fit, root, resume, tell)
@@ -93,8 +95,9 @@ def run(
         from kanjax.study import report
 
         tell("drawing the figures", 0.85)
-        store.save(study, root)
         report.write(study, found, root)
+        # Last, since metrics.json is what makes it a finished study.
+        store.save(study, root)
     tell("done", 1.0)
     return study
 
@@ -135,7 +138,14 @@ def _open_folder(root: pathlib.Path | None, config: Config, clear: bool) -> None
     if root is None:
         return
     if clear and root.exists():
-        shutil.rmtree(root)
+        # The config goes last: without it the rest would be no study to replace.
+        for path in root.iterdir():
+            if path.name == "config.json":
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
     root.mkdir(parents=True, exist_ok=True)
     files.write_json(root / "config.json", config.to_dict())
 
@@ -260,9 +270,7 @@ def _analyse(
     around = analysis.losses_around(
         model, fit.params, order, _loss(task, model), split.train, key
     )
-    return Findings(
-        fit, order, scores, outputs, others, inputs, pruning, kernels, around
-    )
+    return Findings(fit, order, scores, others, inputs, pruning, kernels, around)
 
 
 def _metrics(
@@ -314,6 +322,9 @@ def _metrics(
         "notes": list(prepared.notes) + _divergence_notes(found.fit),
         "versions": _versions(),
     }
+    if prepared.task == "classification":
+        y = prepared.split.test.y
+        metrics["confusion"] = evaluation.confusion(found.scores.prediction, y)
     if found.pruning is not None:
         metrics["pruning"] = _pruning_metrics(found.pruning)
     return metrics

@@ -50,7 +50,7 @@ def render(study: store.Study, sections: dict[str, list[dict[str, Any]]]) -> str
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["number"] = number
+    environment.filters["number"] = figures.number
     environment.filters["mean"] = _mean
     environment.filters["spread"] = _spread
     metrics = files.to_json(study.metrics)
@@ -67,15 +67,6 @@ def render(study: store.Study, sections: dict[str, list[dict[str, Any]]]) -> str
     )
 
 
-def number(value: float | None) -> str:
-    """A number with three significant digits, for a reader."""
-    if value is None or not math.isfinite(value):
-        return "not finite"
-    if value != 0 and not 1e-3 <= abs(value) < 1e5:
-        return f"{value:.1e}"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
 def _table(study: store.Study, metrics: dict[str, Any]) -> dict[str, Any]:
     """Rows of (name, {metric: text}, best metrics) for all methods."""
     names = list(metrics["test"]["ensemble"])
@@ -85,8 +76,8 @@ def _table(study: store.Study, metrics: dict[str, Any]) -> dict[str, Any]:
         {
             "name": f"{kind}, one of {study.config.members} members (mean ± spread)",
             "cells": [
-                f"{number(_mean(members[n]))} ± {number(_spread(members[n]))}"
-                for n in names
+                " ± ".join(map(figures.number, (_mean(m), _spread(m))))
+                for m in (members[n] for n in names)
             ],
             "values": None,
         },
@@ -95,7 +86,7 @@ def _table(study: store.Study, metrics: dict[str, Any]) -> dict[str, Any]:
     rows += [{"name": n, "values": v} for n, v in metrics["baselines"].items()]
     compared = [row for row in rows if row["values"] is not None]
     for row in compared:
-        row["cells"] = [number(row["values"][n]) for n in names]
+        row["cells"] = [figures.number(row["values"][n]) for n in names]
         row["best"] = [
             row["values"][n] == _best(n, [r["values"][n] for r in compared])
             for n in names
