@@ -8,6 +8,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from kanjax import interruption
+
 app = typer.Typer(
     help="Train ensembles of Kolmogorov-Arnold networks and understand them.",
     no_args_is_help=True,
@@ -16,7 +18,6 @@ app = typer.Typer(
 )
 
 BAD_INPUT = 2
-INTERRUPTED = 130
 
 
 @app.command()
@@ -87,13 +88,26 @@ def study(
         for name, value in locals().items()
         if name not in ("out", "overwrite", "resume") and value is not None
     }
-    with _errors(f"kanjax study --out {out} --resume"):
+    go_on = f"go on with: kanjax study --out {out} --resume"
+    with (
+        interruption.watched(go_on if resume else "", stages=True) as stop,
+        _errors(stop),
+    ):
         from kanjax import study as study_
 
         config = _config(given, out, resume)
-        with _bar() as show:
+        with _stages() as show:
+
+            def tell(what: str, share: float) -> None:
+                if share == 1:
+                    stop.hint = f"the study is finished: {out / 'report.html'}"
+                stop.check()
+                # The folder is made after the first stage.
+                stop.hint = stop.hint or (go_on if share > 0 else "")
+                show(what, share)
+
             finished = study_.run(
-                config, out=out, overwrite=overwrite, resume=resume, progress=show
+                config, out=out, overwrite=overwrite, resume=resume, progress=tell
             )
         _summarise(finished, out)
 
@@ -235,7 +249,8 @@ def _reproduce_all(
 
     if data is not None:
         _fail("--data goes with one paper, not with --all.", BAD_INPUT)
-    with _errors():
+    again = f"go on with: kanjax reproduce --all --out {out} --resume"
+    with interruption.watched(again), _errors():
         try:
             results = claims.reproduce_all(
                 out, scale=scale, resume=resume, tell=typer.echo
@@ -265,12 +280,18 @@ def _relative(path: pathlib.Path) -> pathlib.Path:
 
 def reproduce_as_script(slug: str) -> None:
     """Call ``kanjax reproduce`` of one paper: the last line of its example."""
-    app(["reproduce", slug, *sys.argv[1:]])
+    main(["reproduce", slug, *sys.argv[1:]])
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """The entry point of the command ``kanjax``."""
-    app()
+    with interruption.watched():
+        try:
+            app(arguments)
+        except SystemExit as end:
+            if end.code == interruption.STATUS:
+                interruption.leave()
+            raise
 
 
 def _config(given: dict[str, Any], out: pathlib.Path, resume: bool) -> Any:
@@ -308,6 +329,25 @@ def _summarise(finished: Any, out: pathlib.Path) -> None:
 
 
 @contextmanager
+def _stages() -> Iterator[Any]:
+    """Show the stages: a bar on a terminal, else a line for each."""
+    if sys.stderr.isatty():
+        with _bar() as show:
+            yield show
+        return
+    shown = ""
+
+    def say(what: str, share: float) -> None:
+        nonlocal shown
+        stage = what.partition(":")[0]
+        if stage != shown:
+            print(f"{share:4.0%} {stage}", flush=True)
+        shown = stage
+
+    yield say
+
+
+@contextmanager
 def _bar() -> Iterator[Any]:
     """One rich progress bar over the whole study, on stderr."""
     import rich.console
@@ -328,22 +368,22 @@ def _bar() -> Iterator[Any]:
 
 
 @contextmanager
-def _errors(resume_with: str = "") -> Iterator[None]:
+def _errors(stop: interruption.Interruption | None = None) -> Iterator[None]:
     """Turn what the user can mend into one line and an exit code."""
-    from kanjax.data import DataError
-    from kanjax.study import StudyError, TrainingDiverged
-    from kanjax.training import CheckpointError, Interrupted
-
     try:
-        yield
-    except (DataError, StudyError, CheckpointError) as error:
-        _fail(str(error), BAD_INPUT)
-    except TrainingDiverged as error:
-        _fail(str(error), 1)
-    except Interrupted:
-        _fail(f"interrupted; go on with: {resume_with}", INTERRUPTED)
+        from kanjax.data import DataError
+        from kanjax.study import StudyError, TrainingDiverged
+        from kanjax.training import CheckpointError
+
+        try:
+            yield
+        except (DataError, StudyError, CheckpointError) as error:
+            _fail(str(error), BAD_INPUT)
+        except TrainingDiverged as error:
+            _fail(str(error), 1)
     except KeyboardInterrupt:
-        _fail("interrupted", INTERRUPTED)
+        stop = stop or interruption.Interruption("")
+        _fail(interruption.line(stop), interruption.STATUS)
 
 
 def _fail(message: str, code: int) -> NoReturn:
