@@ -45,6 +45,14 @@ def study(
         list[str] | None,
         typer.Option(help="Column to leave out; may be given several times."),
     ] = None,
+    numeric: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of numbers that looks like an identifier."),
+    ] = None,
+    categorical: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of categories that looks like numbers."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="kan, mlp or hopfield.")] = None,
     widths: Annotated[
         str | None,
@@ -140,12 +148,17 @@ def predict(
 
         if (then is None) != (when is None):
             raise study_.StudyError("--then and --when belong together; give both.")
-        first, rows = study_.load(run_dir), data_.read_frame(table)
+        path = out or table.with_suffix(".predictions.csv")
+        if path.is_dir():
+            raise study_.StudyError(f"{path} is a folder; name a file for predictions.")
+        if reason := files.why_not_writable(path):
+            raise study_.StudyError(f"{path} cannot be written: {reason}.")
+        first, rows = study_.load(run_dir), data_.read_frame(table, text=True)
         if then is None or when is None:
             found, notes = study_.prediction_table(first, rows)
         else:
             found, notes = study_.cascade(first, study_.load(then), rows, when=when)
-        path = out or table.with_suffix(".predictions.csv")
+        path.parent.mkdir(parents=True, exist_ok=True)
         files.write_text(path, found.to_csv(index=False))
         for note in notes:
             typer.echo(f"note: {note}", err=True)

@@ -1,5 +1,6 @@
 """The pictures of a study's report, each with the sentence that goes under it."""
 
+import functools
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from kanjax import kan, plotting
-from kanjax.study import store
+from kanjax.study import findings, store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from kanjax.study.job import Findings
+    from kanjax.study.findings import Findings
 
 CURVE_POINTS = 100
 
@@ -36,8 +37,18 @@ def number(value: float | None) -> str:
     return f"{value:#.3g}".rstrip(".") if abs(value) < 1000 else f"{value:,.0f}"
 
 
-def draw(study: store.Study, found: "Findings") -> Iterator[Picture]:
-    """All pictures, in the report's order."""
+def draw(study: store.Study, found: "Findings", notes: list[str]) -> Iterator[Picture]:
+    """All pictures, in the report's order; what fails is noted and left out."""
+    for section in (_quality, _predictions, _functions, _kernels, _landscape):
+        pictures = section(study, found)
+        what = f"figures of {section.__name__.strip('_')}"
+        while picture := findings.attempted(
+            notes, what, functools.partial(next, pictures, None)
+        ):
+            yield picture
+
+
+def _quality(study: store.Study, found: "Findings") -> Iterator[Picture]:
     yield Picture(
         "scores",
         "quality",
@@ -54,10 +65,6 @@ def draw(study: store.Study, found: "Findings") -> Iterator[Picture]:
         ),
         "Loss of every member on its training batches and on the validation rows.",
     )
-    yield from _predictions(study, found)
-    yield from _functions(study, found)
-    yield from _kernels(study, found)
-    yield from _landscape(study, found)
 
 
 def _scores(study: store.Study, found: "Findings") -> "Figure":
@@ -123,12 +130,13 @@ def _predictions(study: store.Study, found: "Findings") -> Iterator[Picture]:
 
 def _functions(study: store.Study, found: "Findings") -> Iterator[Picture]:
     names, data = study.data.feature_names, study.data
-    yield Picture(
-        "attribution",
-        "functions",
-        plotting.attribution(found.inputs.attribution, names),
-        "Share of each input in what the members compute; one dot per member.",
-    )
+    if found.inputs is not None:
+        yield Picture(
+            "attribution",
+            "functions",
+            plotting.attribution(found.inputs.attribution, names),
+            "Share of each input in what the members compute; one dot per member.",
+        )
     if found.pruning is None or not isinstance(study.model, kan.KAN):
         return
     best = study.member(int(found.order[0]))
@@ -158,6 +166,8 @@ def _functions(study: store.Study, found: "Findings") -> Iterator[Picture]:
 def _kernels(study: store.Study, found: "Findings") -> Iterator[Picture]:
     best, y = int(found.order[0]), np.asarray(study.data.split.train.y)
     kernels = found.kernels
+    if kernels is None:
+        return
     rows = kernels.trained.shape[1]
     order = np.argsort(y[:rows] if y.ndim == 1 else y[:rows, 0])
     yield Picture(
@@ -184,6 +194,8 @@ def _kernels(study: store.Study, found: "Findings") -> Iterator[Picture]:
 
 def _landscape(study: store.Study, found: "Findings") -> Iterator[Picture]:
     around = found.landscape
+    if around is None:
+        return
     label = _loss_name(study)
     yield Picture(
         "plane",

@@ -5,37 +5,18 @@ import pathlib
 import shutil
 import time
 import warnings
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from kanjax import data as data_
-from kanjax import files, kan, training
-from kanjax.model import Model, count_parameters
-from kanjax.study import analysis, baselines, evaluation, models, store
+from kanjax import files, training
+from kanjax.model import Model
+from kanjax.study import findings, models, store
 from kanjax.study.config import Config, StudyError, check
-from kanjax.training.losses import Loss
-
-Report = Callable[[str, float], None]
-"""Called with what is being done and the share of the work that is behind, 0 to 1."""
 
 _TRAINING_SHARE = (0.05, 0.5)
-
-
-class Findings(NamedTuple):
-    """All results of a study's analysis, for the report and for a notebook."""
-
-    fit: training.Fit
-    order: np.ndarray
-    scores: evaluation.Scores
-    baselines: dict[str, dict[str, float]]
-    inputs: analysis.Inputs
-    pruning: analysis.Pruning | None
-    kernels: analysis.Kernels
-    landscape: analysis.Landscape
 
 
 def run(
@@ -44,7 +25,7 @@ def run(
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     resume: bool = False,
-    progress: Report | None = None,
+    progress: findings.Report | None = None,
 ) -> store.Study:
     """Train an ensemble on a data set and find out what it has learned.
 
@@ -86,9 +67,9 @@ def run(
 
     fit = _train(config, model, initial, prepared, key_fit, root, resume, tell)
     _refuse_divergence(fit, root)
-    found = _analyse(config, model, initial, fit, prepared, key_plane, tell)
+    found = findings.analyse(config, model, initial, fit, prepared, key_plane, tell)
 
-    metrics = _metrics(config, model, prepared, found)
+    metrics = findings.metrics(prepared, found)
     metrics["seconds"] = {"total": time.perf_counter() - started}
     study = store.Study(config, model, fit.params, initial, prepared, metrics, root)
     if root is not None:
@@ -109,6 +90,8 @@ class TrainingDiverged(RuntimeError):
 def _check_folder(
     root: pathlib.Path | None, config: Config, overwrite: bool, resume: bool
 ) -> None:
+    if root is not None and (reason := files.why_not_writable(root)):
+        raise StudyError(f"{root} cannot be written: {reason}.")
     if resume:
         if root is None or not (root / "config.json").exists():
             raise StudyError(
@@ -159,7 +142,11 @@ def _prepare(config: Config, key: jax.Array) -> data_.Prepared:
                 f"{config.data} is a file; name its target column with --target."
             )
         source: Any = data_.read_table(
-            path, target=config.target, task=config.task, ignore=config.ignore
+            path,
+            target=config.target,
+            task=config.task,
+            ignore=config.ignore,
+            categorical=config.categorical,
         )
     elif config.ignore:
         raise StudyError(
@@ -173,16 +160,13 @@ def _prepare(config: Config, key: jax.Array) -> data_.Prepared:
         key=key,
         domain=models.domain(config),
         composition=config.composition,
+        numeric=config.numeric,
+        categorical=config.categorical,
     )
 
 
 def _initial_params(config: Config, model: Model, key: jax.Array) -> Any:
     return jax.jit(jax.vmap(model.init))(jax.random.split(key, config.members))
-
-
-def _loss(task: str, model: Model) -> Loss:
-    make = training.regression if task == "regression" else training.classification
-    return make(model.apply)
 
 
 def _train(
@@ -193,7 +177,7 @@ def _train(
     key: jax.Array,
     root: pathlib.Path | None,
     resume: bool,
-    tell: Report,
+    tell: findings.Report,
 ) -> training.Fit:
     train = prepared.split.train
     low, high = _TRAINING_SHARE
@@ -209,7 +193,7 @@ def _train(
         # Told by _refuse_divergence and in the report, not beside a progress bar.
         warnings.filterwarnings("ignore", category=RuntimeWarning)
         return training.fit_ensemble(
-            _loss(prepared.task, model),
+            findings.loss_of(prepared.task, model),
             initial,
             train,
             optimizer=config.optimizer,
@@ -235,136 +219,3 @@ def _refuse_divergence(fit: training.Fit, root: pathlib.Path | None) -> None:
             f"{int(np.min(fit.diverged))}; the last good parameters are saved{kept}. "
             "Try a smaller --learning-rate."
         )
-
-
-def _analyse(
-    config: Config,
-    model: Model,
-    initial: Any,
-    fit: training.Fit,
-    prepared: data_.Prepared,
-    key: jax.Array,
-    tell: Report,
-) -> Findings:
-    split, task = prepared.split, prepared.task
-    scale = np.asarray(prepared.preprocessor.std)
-    classes = len(prepared.target_names) if task == "classification" else 0
-    order = np.argsort(np.nanmin(fit.history.validation_loss, axis=1))
-    best = fit.member(int(order[0]))
-    some_rows = split.train.x[:2000]
-
-    tell("scoring", 0.5)
-    outputs = evaluation.predict(model, fit.params, split.test.x)
-    scores = evaluation.score(task, outputs, jnp.asarray(split.test.y), scale)
-    tell("fitting scikit-learn's baselines", 0.55)
-    others = baselines.baselines(task, split, scale, classes, seed=config.seed)
-    tell("attributing the inputs", 0.62)
-    inputs = analysis.attribute_inputs(model, fit.params, some_rows)
-    pruning = None
-    if isinstance(model, kan.KAN):
-        tell("pruning and looking for a formula", 0.65)
-        pruning = analysis.prune_member(model, best, task, some_rows, split.test, scale)
-    tell("computing tangent kernels", 0.7)
-    kernels = analysis.kernels(model, initial, fit.params, split.train, classes)
-    tell("mapping the loss landscape", 0.75)
-    around = analysis.losses_around(
-        model, fit.params, order, _loss(task, model), split.train, key
-    )
-    return Findings(fit, order, scores, others, inputs, pruning, kernels, around)
-
-
-def _metrics(
-    config: Config, model: Model, prepared: data_.Prepared, found: Findings
-) -> dict[str, Any]:
-    """The figures of the report as plain numbers."""
-    one = jax.tree.map(lambda leaf: leaf[0], found.fit.params)
-    kernels, around = found.kernels, found.landscape
-    metrics: dict[str, Any] = {
-        "task": prepared.task,
-        "rows": {part: len(getattr(prepared.split, part).x) for part in store.PARTS},
-        "parameters": count_parameters(one),
-        "test": {"members": found.scores.members, "ensemble": found.scores.ensemble},
-        "spread": found.scores.spread,
-        "calibration": {
-            "nominal": found.scores.curve[0],
-            "observed": found.scores.curve[1],
-        },
-        "baselines": found.baselines,
-        "training": {
-            "steps": found.fit.steps,
-            "best_step": found.fit.best_step,
-            "stopped": found.fit.stopped,
-            "diverged": found.fit.diverged,
-            "order": found.order,
-        },
-        "attribution": dict(
-            zip(
-                prepared.feature_names,
-                np.asarray(found.inputs.attribution).T.tolist(),
-                strict=True,
-            )
-        ),
-        "ntk": {
-            "drift": kernels.drift,
-            **{
-                when: {
-                    "alignment": kernels.alignment[when],
-                    "condition_number": kernels.spectra[when].condition_number,
-                    "effective_rank": kernels.spectra[when].effective_rank,
-                }
-                for when in ("initial", "trained")
-            },
-        },
-        "barriers": {
-            "before": around.barriers,
-            "after_alignment": around.aligned_barriers,
-        },
-        "notes": list(prepared.notes) + _divergence_notes(found.fit),
-        "versions": _versions(),
-    }
-    if prepared.task == "classification":
-        y = prepared.split.test.y
-        metrics["confusion"] = evaluation.confusion(found.scores.prediction, y)
-    if found.pruning is not None:
-        metrics["pruning"] = _pruning_metrics(found.pruning)
-    return metrics
-
-
-def _pruning_metrics(pruning: analysis.Pruning) -> dict[str, Any]:
-    return {
-        "edges": pruning.edges,
-        "edges_left": pruning.pruned.edges_left,
-        "widths": pruning.pruned.model.widths,
-        "before": pruning.scores_before,
-        "after": pruning.scores_after,
-        "edge_functions": [
-            {
-                "layer": edge.layer,
-                "source": edge.source,
-                "target": edge.target,
-                "function": edge.fit.name,
-                "coefficients": edge.fit.coefficients,
-                "r2": edge.fit.r2,
-            }
-            for edge in pruning.fits
-        ],
-        "formula": None if pruning.formula is None else list(map(str, pruning.formula)),
-        "formula_scores": pruning.formula_scores,
-    }
-
-
-def _divergence_notes(fit: training.Fit) -> list[str]:
-    return [
-        f"member {i} diverged at step {int(step)}; its last good parameters are used"
-        for i, step in enumerate(fit.diverged)
-        if step >= 0
-    ]
-
-
-def _versions() -> dict[str, str]:
-    import importlib.metadata
-    import platform
-
-    packages = ("kanjax", "jax", "jaxlib", "optax", "numpy", "scikit-learn")
-    found = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), **found}

@@ -10,7 +10,7 @@ from kanjax import files
 from kanjax.study import figures, store
 
 if TYPE_CHECKING:
-    from kanjax.study.job import Findings
+    from kanjax.study.findings import Findings
 
 LONGEST_FORMULA = 1500
 PIXELS_PER_INCH = 130
@@ -18,11 +18,14 @@ WIDE = ("functions", "barriers")
 
 
 def write(study: store.Study, found: "Findings", root: pathlib.Path) -> pathlib.Path:
-    """Write ``report.html`` and ``figures/``, and return the report's path."""
+    """Write ``report.html`` and ``figures/``, and return the report's path.
+
+    A figure that fails is left out, and noted in the study's metrics.
+    """
     folder = root / "figures"
     folder.mkdir(exist_ok=True)
     sections: dict[str, list[dict[str, Any]]] = {}
-    for picture in figures.draw(study, found):
+    for picture in figures.draw(study, found, study.metrics["notes"]):
         png = _rendered(picture.figure, "png")
         (folder / f"{picture.name}.png").write_bytes(png)
         (folder / f"{picture.name}.svg").write_bytes(_rendered(picture.figure, "svg"))
@@ -61,7 +64,7 @@ def render(study: store.Study, sections: dict[str, list[dict[str, Any]]]) -> str
         metrics=metrics,
         sections=sections,
         table=_table(study, metrics),
-        barriers=_barriers(metrics["barriers"]),
+        barriers=_barriers(metrics.get("barriers", {})),
         pruning=metrics.get("pruning"),
         longest=LONGEST_FORMULA,
     )

@@ -10,7 +10,7 @@ import pytest
 import sklearn.metrics
 
 from kanjax import plotting, study, training
-from kanjax.study import evaluation
+from kanjax.study import evaluation, findings
 
 SMALL = {"members": 3, "steps": 60, "evaluate_every": 20, "resolution": 3}
 
@@ -248,6 +248,37 @@ def check_figures(drawn, done, report):
         assert error == pytest.approx(metrics["spread"]["spread / error"], rel=1e-3)
         for line in drawn["parity"][-1].axes[0].texts[0].get_text().splitlines():
             assert f">{line.split(' = ')[1]}<" in report
+
+
+def test_what_fails_after_training_is_left_out(tmp_path, monkeypatch):
+    """A class of two rows, on which a baseline fails; and what no table makes fail."""
+    frame = table().drop(columns="same").drop(columns="y")
+    frame["label"] = ["rare"] * 2 + ["common"] * 118
+    frame.to_csv(tmp_path / "t.csv", index=False)
+
+    def fail(*_, **__):
+        raise ZeroDivisionError("of no use\nhere")
+
+    monkeypatch.setattr(findings.analysis, "kernels", fail)
+    monkeypatch.setattr(plotting, "confusion", fail)
+    config = study.Config(str(tmp_path / "t.csv"), "label", model="mlp", **SMALL)
+    done = study.run(config, out=tmp_path / "run")
+    assert set(done.metrics["baselines"]) == {
+        "logistic regression",
+        "gradient boosting",
+    }
+    assert "ntk" not in done.metrics and "barriers" in done.metrics
+    notes = " | ".join(done.metrics["notes"])
+    for words in (
+        "MLP (scikit-learn) left out, since it cannot be fitted: The least populated",
+        "tangent kernels left out, since it failed with ZeroDivisionError: of no use",
+        "figures of predictions left out",
+    ):
+        assert words in notes
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert "Its tangent kernel" not in text and "The loss around it" in text
+    assert "figures of predictions left out" in text
+    assert study.load(tmp_path / "run").metrics["notes"] == done.metrics["notes"]
 
 
 def test_divergence_keeps_the_last_good_parameters(tmp_path):
