@@ -112,14 +112,15 @@ def prepare(
     train, validation, test = (examples.examples(x[p], y[p], task) for p in parts)
     rows = (kept[parts[0]], kept[parts[1]], kept[parts[2]])
     held_out = np.concatenate(parts[1:])
-    said = fitted.remarks(frame.iloc[held_out]) if held_out.size else ()
+    remarks = fitted.remarks(frame.iloc[held_out]) if held_out.size else ()
+    said = (f"validation and test rows: {remark}" for remark in remarks)
     return Prepared(
         examples.Split(train, validation, test, rows),
         fitted,
         task,
         fitted.feature_names,
         fitted.target_names,
-        (*notes, *fitted.notes, *(f"validation and test rows: {s}" for s in said)),
+        tuple(dict.fromkeys((*notes, *fitted.notes, *said))),
         table.name,
     )
 

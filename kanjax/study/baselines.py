@@ -1,44 +1,52 @@
 """What the usual methods of scikit-learn reach on the same rows."""
 
+import functools
 import warnings
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from kanjax.data import Split, errors
+from kanjax.data import Split
 from kanjax.study import evaluation
+from kanjax.study.attempts import attempted
 
 
 def baselines(
-    task: str, split: Split, scale: np.ndarray, classes: int, *, seed: int
-) -> tuple[dict[str, dict[str, float]], list[str]]:
+    task: str,
+    split: Split,
+    scale: np.ndarray,
+    classes: int,
+    *,
+    seed: int,
+    notes: list[str],
+) -> dict[str, dict[str, float]]:
     """Test metrics of a linear model, boosted trees and a perceptron.
 
     They are fitted on the training and the validation rows together, since only the
     ensemble stops early by the latter. Nothing else is tuned.
 
     Returns:
-        The name of each method with its metrics, as ``evaluation.score`` names them,
-        and a note on each method that fails, as some do on a class of two rows.
+        The name of each method with its metrics, as ``evaluation.score`` names them.
+        A method that fails, as on a class of two rows, is left out, and ``notes`` get
+        why.
     """
     x = np.concatenate([split.train.x, split.validation.x])
     y = np.concatenate([split.train.y, split.validation.y])
-    found, notes = {}, []
+    found = {}
     for name, method in _methods(task, seed).items():
+        fitted = functools.partial(
+            _fitted_outputs, task, method, x, y, split.test.x, classes
+        )
         with warnings.catch_warnings():
             # A perceptron that has not converged is scored as it is.
             warnings.simplefilter("ignore")
-            try:
-                outputs = _fitted_outputs(task, method, x, y, split.test.x, classes)
-            except ValueError as error:
-                reason = errors.one_line(error)
-                notes.append(f"{name} left out, since it cannot be fitted: {reason}")
-                continue
-        found[name] = evaluation.measure(
-            task, jnp.asarray(outputs), jnp.asarray(split.test.y), scale
-        )
-    return found, notes
+            outputs = attempted(notes, name, fitted)
+        if outputs is not None:
+            found[name] = evaluation.measure(
+                task, jnp.asarray(outputs), jnp.asarray(split.test.y), scale
+            )
+    return found
 
 
 def _methods(task: str, seed: int) -> dict[str, Any]:

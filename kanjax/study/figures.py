@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from kanjax import kan, plotting
-from kanjax.study import findings, store
+from kanjax.study import store
+from kanjax.study.attempts import attempted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +35,7 @@ def number(value: float | None) -> str:
         return "not finite"
     if value != 0 and not 1e-3 <= abs(value) < 1e5:
         return f"{value:.1e}"
-    return f"{value:#.3g}".rstrip(".") if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:#.3g}".rstrip(".") if abs(value) < 999.5 else f"{value:,.0f}"
 
 
 def draw(study: store.Study, found: "Findings", notes: list[str]) -> Iterator[Picture]:
@@ -42,7 +43,7 @@ def draw(study: store.Study, found: "Findings", notes: list[str]) -> Iterator[Pi
     for section in (_quality, _predictions, _functions, _kernels, _landscape):
         pictures = section(study, found)
         what = f"figures of {section.__name__.strip('_')}"
-        while picture := findings.attempted(
+        while picture := attempted(
             notes, what, functools.partial(next, pictures, None)
         ):
             yield picture

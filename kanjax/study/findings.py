@@ -1,7 +1,7 @@
 """What is found out about a trained ensemble, and the numbers of it."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,16 +9,14 @@ import numpy as np
 
 from kanjax import data as data_
 from kanjax import kan, training
-from kanjax.data import errors
 from kanjax.model import Model, count_parameters
 from kanjax.study import analysis, baselines, evaluation, store
+from kanjax.study.attempts import attempted
 from kanjax.study.config import Config
 from kanjax.training.losses import Loss
 
 Report = Callable[[str, float], None]
 """Called with what is being done and the share of the work that is behind, 0 to 1."""
-
-Found = TypeVar("Found")
 
 
 class Findings(NamedTuple):
@@ -60,8 +58,9 @@ def analyse(
     outputs = evaluation.predict(model, fit.params, split.test.x)
     scores = evaluation.score(task, outputs, jnp.asarray(split.test.y), scale)
     tell("fitting scikit-learn's baselines", 0.55)
-    others, failed = baselines.baselines(task, split, scale, classes, seed=config.seed)
-    notes += failed
+    others = baselines.baselines(
+        task, split, scale, classes, seed=config.seed, notes=notes
+    )
     tell("attributing the inputs", 0.62)
     inputs = attempted(
         notes,
@@ -94,18 +93,6 @@ def analyse(
     return Findings(
         fit, order, scores, others, inputs, pruning, kernels, around, tuple(notes)
     )
-
-
-def attempted(
-    notes: list[str], what: str, compute: Callable[[], Found]
-) -> Found | None:
-    """What is computed, or None, with a note, if that fails."""
-    try:
-        return compute()
-    except Exception as error:
-        reason = f"{type(error).__name__}: {errors.one_line(error)}"
-        notes.append(f"{what} left out, since it failed with {reason}")
-        return None
 
 
 def loss_of(task: str, model: Model) -> Loss:

@@ -14,6 +14,7 @@ from kanjax import data as data_
 from kanjax import files, training
 from kanjax.model import Model
 from kanjax.study import findings, models, store
+from kanjax.study.attempts import attempted
 from kanjax.study.config import Config, StudyError, check
 
 _TRAINING_SHARE = (0.05, 0.5)
@@ -76,7 +77,7 @@ def run(
         from kanjax.study import report
 
         tell("drawing the figures", 0.85)
-        report.write(study, found, root)
+        attempted(metrics["notes"], "report", lambda: report.write(study, found, root))
         # Last, since metrics.json is what makes it a finished study.
         store.save(study, root)
     tell("done", 1.0)

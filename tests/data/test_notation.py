@@ -93,5 +93,11 @@ def test_text_stays_text():
     found, notes = notation.recognized(typed)
     assert found == () and "though all its values are numbers" in notes[0]
     assert notation.recognized(typed, skip=["a"]) == ((), ())
+    texts = pd.Series([str(i % 3) for i in range(ROWS)], dtype="string")
+    ready = kanjax.data.prepare(frame(texts), target="y", key=jax.random.key(0))
+    assert [note for note in ready.notes if "are numbers" in note] == [
+        "column 'a' is text, so categories, though all its values are numbers; convert "
+        "it to have them as such"
+    ]
     for other in (pd.Categorical(["1,5", "2"]), [True, False], [1, 2], [None, None]):
         assert notation.recognized(pd.DataFrame({"a": other})) == ((), ())

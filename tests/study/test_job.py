@@ -270,7 +270,7 @@ def test_what_fails_after_training_is_left_out(tmp_path, monkeypatch):
     assert "ntk" not in done.metrics and "barriers" in done.metrics
     notes = " | ".join(done.metrics["notes"])
     for words in (
-        "MLP (scikit-learn) left out, since it cannot be fitted: The least populated",
+        "MLP (scikit-learn) left out, since it failed with ValueError: The least",
         "tangent kernels left out, since it failed with ZeroDivisionError: of no use",
         "figures of predictions left out",
     ):
