@@ -44,6 +44,8 @@ def reproduce_all(
         ValueError: if there is no paper of a slug.
     """
     chosen = papers.PAPERS if slugs is None else [papers.find(slug) for slug in slugs]
+    if reason := files.why_not_writable(folder):
+        raise ValueError(f"{folder} cannot be written: {reason}.")
     folder.mkdir(parents=True, exist_ok=True)
     results = read_claims(folder / CLAIMS) if resume else {}
     for paper in chosen:

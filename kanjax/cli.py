@@ -8,6 +8,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from kanjax import interruption
+
 app = typer.Typer(
     help="Train ensembles of Kolmogorov-Arnold networks and understand them.",
     no_args_is_help=True,
@@ -16,7 +18,6 @@ app = typer.Typer(
 )
 
 BAD_INPUT = 2
-INTERRUPTED = 130
 
 
 @app.command()
@@ -43,6 +44,14 @@ def study(
     ignore: Annotated[
         list[str] | None,
         typer.Option(help="Column to leave out; may be given several times."),
+    ] = None,
+    numeric: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of numbers that looks like an identifier."),
+    ] = None,
+    categorical: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of categories that looks like numbers."),
     ] = None,
     model: Annotated[str | None, typer.Option(help="kan, mlp or hopfield.")] = None,
     widths: Annotated[
@@ -87,13 +96,26 @@ def study(
         for name, value in locals().items()
         if name not in ("out", "overwrite", "resume") and value is not None
     }
-    with _errors(f"kanjax study --out {out} --resume"):
+    go_on = f"go on with: kanjax study --out {out} --resume"
+    with (
+        interruption.watched(go_on if resume else "", stages=True) as stop,
+        _errors(stop),
+    ):
         from kanjax import study as study_
 
         config = _config(given, out, resume)
-        with _bar() as show:
+        with _stages() as show:
+
+            def tell(what: str, share: float) -> None:
+                if share == 1:
+                    stop.hint = f"the study is finished: {out / 'report.html'}"
+                stop.check()
+                # The folder is made after the first stage.
+                stop.hint = stop.hint or (go_on if share > 0 else "")
+                show(what, share)
+
             finished = study_.run(
-                config, out=out, overwrite=overwrite, resume=resume, progress=show
+                config, out=out, overwrite=overwrite, resume=resume, progress=tell
             )
         _summarize(finished, out)
 
@@ -126,12 +148,17 @@ def predict(
 
         if (then is None) != (when is None):
             raise study_.StudyError("--then and --when belong together; give both.")
-        first, rows = study_.load(run_dir), data_.read_frame(table)
+        path = out or table.with_suffix(".predictions.csv")
+        if path.is_dir():
+            raise study_.StudyError(f"{path} is a folder; name a file for predictions.")
+        if reason := files.why_not_writable(path):
+            raise study_.StudyError(f"{path} cannot be written: {reason}.")
+        first, rows = study_.load(run_dir), data_.read_frame(table, text=True)
         if then is None or when is None:
             found, notes = study_.prediction_table(first, rows)
         else:
             found, notes = study_.cascade(first, study_.load(then), rows, when=when)
-        path = out or table.with_suffix(".predictions.csv")
+        path.parent.mkdir(parents=True, exist_ok=True)
         files.write_text(path, found.to_csv(index=False))
         for note in notes:
             typer.echo(f"note: {note}", err=True)
@@ -235,7 +262,8 @@ def _reproduce_all(
 
     if data is not None:
         _fail("--data goes with one paper, not with --all.", BAD_INPUT)
-    with _errors():
+    again = f"go on with: kanjax reproduce --all --out {out} --resume"
+    with interruption.watched(again), _errors():
         try:
             results = claims.reproduce_all(
                 out, scale=scale, resume=resume, tell=typer.echo
@@ -265,12 +293,18 @@ def _relative(path: pathlib.Path) -> pathlib.Path:
 
 def reproduce_as_script(slug: str) -> None:
     """Call ``kanjax reproduce`` of one paper: the last line of its example."""
-    app(["reproduce", slug, *sys.argv[1:]])
+    main(["reproduce", slug, *sys.argv[1:]])
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """The entry point of the command ``kanjax``."""
-    app()
+    with interruption.watched():
+        try:
+            app(arguments)
+        except SystemExit as end:
+            if end.code == interruption.STATUS:
+                interruption.leave()
+            raise
 
 
 def _config(given: dict[str, Any], out: pathlib.Path, resume: bool) -> Any:
@@ -308,6 +342,25 @@ def _summarize(finished: Any, out: pathlib.Path) -> None:
 
 
 @contextmanager
+def _stages() -> Iterator[Any]:
+    """Show the stages: a bar on a terminal, else a line for each."""
+    if sys.stderr.isatty():
+        with _bar() as show:
+            yield show
+        return
+    shown = ""
+
+    def say(what: str, share: float) -> None:
+        nonlocal shown
+        stage = what.partition(":")[0]
+        if stage != shown:
+            print(f"{share:4.0%} {stage}", flush=True)
+        shown = stage
+
+    yield say
+
+
+@contextmanager
 def _bar() -> Iterator[Any]:
     """One rich progress bar over the whole study, on stderr."""
     import rich.console
@@ -328,22 +381,22 @@ def _bar() -> Iterator[Any]:
 
 
 @contextmanager
-def _errors(resume_with: str = "") -> Iterator[None]:
+def _errors(stop: interruption.Interruption | None = None) -> Iterator[None]:
     """Turn what the user can mend into one line and an exit code."""
-    from kanjax.data import DataError
-    from kanjax.study import StudyError, TrainingDiverged
-    from kanjax.training import CheckpointError, Interrupted
-
     try:
-        yield
-    except (DataError, StudyError, CheckpointError) as error:
-        _fail(str(error), BAD_INPUT)
-    except TrainingDiverged as error:
-        _fail(str(error), 1)
-    except Interrupted:
-        _fail(f"interrupted; go on with: {resume_with}", INTERRUPTED)
+        from kanjax.data import DataError
+        from kanjax.study import StudyError, TrainingDiverged
+        from kanjax.training import CheckpointError
+
+        try:
+            yield
+        except (DataError, StudyError, CheckpointError) as error:
+            _fail(str(error), BAD_INPUT)
+        except TrainingDiverged as error:
+            _fail(str(error), 1)
     except KeyboardInterrupt:
-        _fail("interrupted", INTERRUPTED)
+        stop = stop or interruption.Interruption("")
+        _fail(interruption.line(stop), interruption.STATUS)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -46,6 +46,22 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+def why_not_writable(path: Path) -> str:
+    """Say why nothing can be written at a path; empty if its folder is or can be made.
+
+    Args:
+        path: of a file or a folder that may be absent, as may the folders around it.
+    """
+    folder = pathlib.Path(path).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if folder == pathlib.Path(path).absolute() and not folder.is_dir():
+        folder = folder.parent
+    if not folder.is_dir():
+        return f"{folder} is a file, not a folder"
+    return "" if os.access(folder, os.W_OK) else f"the folder {folder} is read-only"
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all."""
     with replacing(path) as file:

@@ -174,6 +174,8 @@ def reproduce(
     paper = find(slug)
     if data is not None and not pathlib.Path(data).exists():
         raise ValueError(f"data: there is nothing at {os.fspath(data)}.")
+    if out is not None and (reason := files.why_not_writable(out)):
+        raise ValueError(f"out: {os.fspath(out)} cannot be written: {reason}.")
     result = load_main(paper)(scale, None if data is None else pathlib.Path(data))
     if out is not None:
         _store(paper, scale, result, pathlib.Path(out))

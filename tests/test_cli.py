@@ -136,6 +136,36 @@ def test_predict_refuses_what_it_cannot_read(run_dir, tmp_path):
     refused(call("predict", tmp_path, tmp_path / "lacks.csv"), "no finished study")
 
 
+def test_predict_makes_the_folder_or_says_why_not(run_dir, tmp_path):
+    frame(7).to_csv(tmp_path / "new.csv", index=False)
+    out = tmp_path / "missing" / "dir" / "p.csv"
+    result = call("predict", run_dir, tmp_path / "new.csv", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert len(pd.read_csv(out)) == 7
+    # Before anything is read or predicted.
+    for path, words in ((tmp_path, "name a file"), (out / "p.csv", "is a file, not")):
+        refused(call("predict", run_dir, tmp_path / "no.csv", "--out", path), words)
+    refused(call("study", "--out", out / "run"), "cannot be written")
+    refused(call("reproduce", "ntk", "--short", "--out", out / "run"), "is a file")
+    refused(call("reproduce", "--all", "--short", "--out", out / "run"), "is a file")
+
+
+def test_columns_that_the_user_knows_better(tmp_path):
+    """Row numbers kept, and categories that look like numbers with a gap."""
+    table = frame().assign(run=range(40), depth=["12", "30", "<5", "12"] * 10)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    given = ("study", "--data", tmp_path / "t.csv", "--target", "y")
+    refused(call(*given, "--out", tmp_path / "run"), "10 of 40", "'<5'")
+    result = call(
+        *given,
+        *("--out", tmp_path / "run", "--categorical", "depth", "--numeric", "run"),
+        *("--model", "mlp", *SMALL),
+    )
+    assert result.exit_code == 0, result.output
+    names = study.load(tmp_path / "run").data.feature_names
+    assert names == ("a", "b", "run", "depth=12", "depth=30", "depth=<5")
+
+
 def test_damaged_and_foreign_checkpoints_are_refused(run_dir, tmp_path):
     import shutil
 

@@ -35,6 +35,7 @@ FLOORS = (
     {
         "kanjax.claims",
         "kanjax.cli",
+        "kanjax.interruption",
         "kanjax.papers",
         "kanjax.plotting",
         "kanjax.study",

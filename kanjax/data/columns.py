@@ -278,11 +278,6 @@ def fit_categorical(
     counts = np.bincount(known, minlength=len(names))
     if len(names) == 1:
         return None, []
-    if len(names) > most and len(names) == known.size:
-        return None, [
-            f"column {name!r} dropped: its {known.size} training values all differ, "
-            "as identifiers do"
-        ]
     # By falling count, then by name, so that ties do not depend on the row order.
     ranked = sorted(range(len(names)), key=lambda i: (-counts[i], names[i]))
     fill, kept = names[ranked[0]], sorted(names[i] for i in ranked[:most])
@@ -341,4 +336,6 @@ def _filled(name: str, absent: np.ndarray, value: str) -> str:
 def _label(value: Any) -> str:
     if isinstance(value, (float, np.floating)) and float(value).is_integer():
         return str(int(value))
-    return str(value)
+    text = str(value)
+    # As pandas reads a column that has nothing else.
+    return text.capitalize() if text.lower() in ("true", "false") else text

@@ -1,5 +1,6 @@
 """From a table or a data set to scaled, split examples, in one call."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -7,7 +8,15 @@ import numpy as np
 from jax import Array
 
 from kanjax.data import columns as columns_
-from kanjax.data import errors, examples, preprocessing, splitting, tables
+from kanjax.data import (
+    errors,
+    examples,
+    feature_columns,
+    notation,
+    preprocessing,
+    splitting,
+    tables,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +58,8 @@ def prepare(
     domain: tuple[float, float] = (-1.0, 1.0),
     max_categories: int = 50,
     composition: str | None = None,
+    numeric: Sequence[str] = (),
+    categorical: Sequence[str] = (),
 ) -> Prepared:
     """Check, split and scale data; everything is fitted on the training rows.
 
@@ -65,43 +76,66 @@ def prepare(
         max_categories: how many categories of a column get a feature.
         composition: the column of alloys' compositions, such as "AlCoCrFeNi2", which
             becomes fractions and descriptors.
+        numeric: columns that are numbers, though they look like identifiers, which are
+            dropped otherwise.
+        categorical: columns that are categories, whatever they look like.
 
     Raises:
         DataError: one line on what is wrong with the data: a target column that is
             absent, text in regression or constant; fewer than 20 rows; duplicate
-            columns; a column without values or with infinite ones; a class with one
-            member.
+            columns; a column without values, with infinite ones, with numbers in most
+            rows but not all, or numbers that could be read in two ways; a class with
+            one member.
     """
     table = _as_table(data, target, task)
+    feature_columns.check_kinds(table.frame, numeric, categorical)
+    notations, table = _with_numbers(table, composition, categorical)
     frame, notes = _known_targets(table)
     _check_columns(frame, table.targets)
     task = _task(frame, table)
     classes = _classes(frame, table.targets) if task == "classification" else None
     parts = splitting.split_rows(key, len(frame), labels=classes, fractions=fractions)
+    kept = _kept(table)
     fitted = preprocessing.fit_preprocessor(
-        frame,
+        table.frame,
         table.targets,
         task,
-        parts[0],
+        kept[parts[0]],
         domain=domain,
         max_categories=max_categories,
         composition=composition,
+        numeric=numeric,
+        categorical=categorical,
     )
+    fitted = dataclasses.replace(fitted, notations=notations)
     x, y = fitted.features(frame), fitted.target(frame)
     train, validation, test = (examples.examples(x[p], y[p], task) for p in parts)
-    kept = _kept(table)
     rows = (kept[parts[0]], kept[parts[1]], kept[parts[2]])
     held_out = np.concatenate(parts[1:])
-    said = fitted.remarks(frame.iloc[held_out]) if held_out.size else ()
+    remarks = fitted.remarks(frame.iloc[held_out]) if held_out.size else ()
+    said = (f"validation and test rows: {remark}" for remark in remarks)
     return Prepared(
         examples.Split(train, validation, test, rows),
         fitted,
         task,
         fitted.feature_names,
         fitted.target_names,
-        (*notes, *fitted.notes, *(f"validation and test rows: {s}" for s in said)),
+        tuple(dict.fromkeys((*notes, *fitted.notes, *said))),
         table.name,
     )
+
+
+def _with_numbers(
+    table: tables.Table, composition: str | None, categorical: Sequence[str]
+) -> tuple[tuple[notation.Notation, ...], tables.Table]:
+    """How columns of text write their numbers, and the table with these as such."""
+    texts = feature_columns.text_columns(
+        table.targets, table.task, composition, categorical
+    )
+    notations, notes = notation.recognized(table.frame, texts)
+    frame = notation.converted(table.frame, notations)
+    notes = (*table.notes, *notes)
+    return notations, dataclasses.replace(table, frame=frame, notes=notes)
 
 
 def _as_table(

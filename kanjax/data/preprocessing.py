@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kanjax.data import columns as columns_
-from kanjax.data import errors, examples, tables
+from kanjax.data import errors, examples, feature_columns, notation, tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +41,7 @@ class Preprocessor:
         labels: class labels by index; empty in regression.
         mean, std: of each target over the training rows; empty in classification.
         notes: what was dropped, filled or clipped, one line each.
+        notations: how columns of text write their numbers.
     """
 
     columns: tuple[columns_.Column, ...]
@@ -51,6 +52,7 @@ class Preprocessor:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    notations: tuple[notation.Notation, ...] = ()
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -69,6 +71,7 @@ class Preprocessor:
             DataError: when a column is absent, holds text in place of numbers, or
                 has infinite values.
         """
+        frame = notation.converted(frame, self.notations)
         out = np.empty((len(frame), len(self.feature_names)), np.float32)
         start = 0
         for column in self.columns:
@@ -85,6 +88,7 @@ class Preprocessor:
             DataError: when a target is absent, missing in a row, not a number, or a
                 class that training did not have.
         """
+        frame = notation.converted(frame, self.notations)
         if self.task == "classification":
             return self._classes(frame)
         values = np.stack([_target(frame, name) for name in self.targets], axis=-1)
@@ -106,6 +110,7 @@ class Preprocessor:
 
     def remarks(self, frame: "pd.DataFrame") -> tuple[str, ...]:
         """What ``features`` fills, clips or does not know in these rows, by line."""
+        frame = notation.converted(frame, self.notations)
         notes, clipped, beyond = [], 0, []
         for column in self.columns:
             series = columns_.column(frame, column.name)
@@ -159,6 +164,8 @@ class Preprocessor:
         try:
             fields = {name: _frozen(value) for name, value in described.items()}
             fields["columns"] = tuple(map(_described, described["columns"]))
+            written = described.get("notations", ())
+            fields["notations"] = tuple(notation.Notation(*each) for each in written)
             made = cls(**fields)
             examples.check_task(made.task)
             return made
@@ -191,23 +198,29 @@ def fit_preprocessor(
     domain: tuple[float, float] = (-1.0, 1.0),
     max_categories: int = 50,
     composition: str | None = None,
+    numeric: Sequence[str] = (),
+    categorical: Sequence[str] = (),
 ) -> Preprocessor:
     """Fit a preprocessor on the training rows of a table.
 
     Args:
-        frame: the features and the target; other rows than ``train_rows`` are not
-            looked at.
+        frame: the features and the target; of other rows than ``train_rows`` only
+            their number counts, and how numbers in columns of text are written.
         target: the target column, or several in regression.
         task: ``"regression"`` or ``"classification"``.
         train_rows: positions of the training rows.
         domain: lower and upper end of the scaled numeric features.
         max_categories: how many categories of a column get a feature, the most
-            frequent ones; a longer column of text that never repeats is dropped.
+            frequent ones.
         composition: the column of alloys' compositions, such as "AlCoCrFeNi2".
+        numeric: columns that are numbers, though they look like identifiers, which are
+            dropped otherwise.
+        categorical: columns that are categories, whatever they look like.
 
     Raises:
-        DataError: when a column has no value or an infinite one, when no feature is
-            left, or when the target is constant or text in regression.
+        DataError: when a column has no value or an infinite one, is mostly numbers but
+            not wholly, or is written so that its numbers could be two; when no feature
+            is left, or when the target is constant or text in regression.
     """
     examples.check_task(task)
     low, high = (float(end) for end in domain)
@@ -217,7 +230,15 @@ def fit_preprocessor(
         raise ValueError(f"max_categories must be at least 2, got {max_categories}")
     targets = tables.target_columns(frame, target)
     rows = np.asarray(train_rows, int)
-    kept, notes = _fit_columns(frame, targets, rows, max_categories, composition)
+    feature_columns.check_kinds(frame, numeric, categorical)
+    texts = feature_columns.text_columns(targets, task, composition, categorical)
+    notations, said = notation.recognized(frame, texts)
+    frame = notation.converted(frame, notations)
+    fit = feature_columns.Fit(
+        frame, rows, max_categories, composition, numeric, categorical
+    )
+    kept, notes = fit.columns(targets)
+    notes = (*said, *notes)
     if task == "classification":
         name, *others = targets
         if others:
@@ -227,7 +248,13 @@ def fit_preprocessor(
         labels = columns_.labels(columns_.column(frame, name).iloc[rows], name)
         _refuse_constant(name, len(labels))
         return Preprocessor(
-            kept, targets, task, (low, high), tuple(labels), notes=notes
+            kept,
+            targets,
+            task,
+            (low, high),
+            tuple(labels),
+            notes=notes,
+            notations=notations,
         )
     train = [_target(frame, name, rows) for name in targets]
     for name, values in zip(targets, train, strict=True):
@@ -240,50 +267,8 @@ def fit_preprocessor(
         mean=tuple(float(values.mean()) for values in train),
         std=tuple(float(values.std()) for values in train),
         notes=notes,
+        notations=notations,
     )
-
-
-def _fit_columns(
-    frame: "pd.DataFrame",
-    targets: Sequence[str],
-    rows: np.ndarray,
-    most: int,
-    composition: str | None,
-) -> tuple[tuple[columns_.Column, ...], tuple[str, ...]]:
-    kept, notes, constant = [], [], []
-    if composition is not None:
-        columns_.column(frame, composition)
-    for name in frame.columns:
-        if name in targets:
-            continue
-        series = columns_.column(frame, name).iloc[rows]
-        if name == composition:
-            column, said = columns_.fit_composition(series, name)
-            kept.append(column)
-            notes += said
-            continue
-        if columns_.missing(series).all():
-            raise errors.DataError(
-                f"column {name!r} has no value in any of the {rows.size} training "
-                "rows, expected some; leave the column out"
-            )
-        if columns_.kind(series, name) == "numeric":
-            column, said = columns_.fit_numeric(series, name)
-        else:
-            column, said = columns_.fit_categorical(series, name, most)
-        notes += said
-        if column is not None:
-            kept.append(column)
-        elif not said:
-            constant.append(name)
-    if constant:
-        notes.append(f"constant columns dropped: {errors.listing(constant)}")
-    if not kept:
-        raise errors.DataError(
-            "no feature column is left: those beside the target are constant or "
-            "identifiers; expected at least one that varies"
-        )
-    return tuple(kept), tuple(notes)
 
 
 def _target(

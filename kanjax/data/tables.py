@@ -1,24 +1,19 @@
 """Readers of tables: CSV, TSV, Parquet and NPZ."""
 
-import csv
 import dataclasses
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kanjax.data import errors, examples, files
+from kanjax.data import errors, examples, files, text_tables
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _TEXT = (".csv", ".tsv", ".tab", ".txt")
 _READABLE = ".csv, .tsv, .tab, .txt (each also .gz), .parquet or .npz"
-_SEPARATORS = ",;\t|"
-# pandas knows the usual spellings of a missing value, but not this one of UCI's.
-_MISSING = ["?"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -50,6 +45,7 @@ def read_table(
     target: str | Sequence[str] | None = None,
     task: examples.Task | None = None,
     ignore: Sequence[str] = (),
+    categorical: Sequence[str] = (),
 ) -> Table:
     """Read a table and name its target.
 
@@ -59,13 +55,15 @@ def read_table(
             it out and have an array ``y``.
         task: ``"regression"`` or ``"classification"``; inferred later if not given.
         ignore: columns to leave out.
+        categorical: columns of a text table whose cells stay as they are written, such
+            as codes that begin with zeros.
 
     Raises:
         DataError: when the file is missing, unreadable, empty, or has no such column.
     """
     if task is not None:
         examples.check_task(task)
-    frame, notes = _read(files.existing(path))
+    frame, notes = _read(files.existing(path), categorical=categorical)
     absent = [name for name in ignore if name not in frame.columns]
     if absent:
         raise errors.DataError(
@@ -87,13 +85,19 @@ def read_table(
     return Table(frame, targets, task, Path(path).stem, notes)
 
 
-def read_frame(path: files.PathLike) -> "pd.DataFrame":
+def read_frame(path: files.PathLike, *, text: bool = False) -> "pd.DataFrame":
     """Read a table without naming a target, e.g. new rows to predict.
+
+    Args:
+        path: as for :func:`read_table`.
+        text: whether the cells of a text table stay as they are written. So a
+            preprocessor takes ``007`` for what it was in training, a category or a
+            number, whatever is in the other new rows.
 
     Raises:
         DataError: when the file is missing, unreadable or empty.
     """
-    return _read(files.existing(path))[0]
+    return _read(files.existing(path), text=text)[0]
 
 
 def read_npz(
@@ -185,13 +189,15 @@ def target_columns(
     return targets
 
 
-def _read(path: Path) -> tuple["pd.DataFrame", tuple[str, ...]]:
+def _read(
+    path: Path, *, text: bool = False, categorical: Sequence[str] = ()
+) -> tuple["pd.DataFrame", tuple[str, ...]]:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     suffix = suffixes[-1] if suffixes else ""
     if suffix == ".gz" and len(suffixes) > 1:
         suffix = suffixes[-2]
     if suffix in _TEXT:
-        frame, notes = _read_text(path)
+        frame, notes = text_tables.read(path, text=text, categorical=categorical)
     elif suffix in (".parquet", ".pq"):
         frame, notes = _read_parquet(path)
     elif suffix == ".npz":
@@ -206,70 +212,6 @@ def _read(path: Path) -> tuple["pd.DataFrame", tuple[str, ...]]:
             f"{frame.shape[1]} columns), expected a header and rows"
         )
     return frame, notes
-
-
-def _read_text(path: Path) -> tuple["pd.DataFrame", tuple[str, ...]]:
-    import pandas as pd
-
-    header: list[str] = []
-    try:
-        separator, header = _header(path)
-        if not any(name.strip() for name in header):
-            raise errors.DataError(
-                f"{str(path)!r} is empty, expected a header and rows"
-            )
-        _refuse_duplicates(path, header)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                path,
-                sep=separator,
-                na_values=_MISSING,
-                skipinitialspace=True,
-                index_col=False,
-                low_memory=False,
-                encoding="utf-8-sig",
-            )
-    except errors.DataError:
-        raise
-    except pd.errors.ParserWarning:
-        raise errors.DataError(
-            f"{str(path)!r} has more fields in its rows than the {len(header)} names "
-            "in its header; give every column a name"
-        ) from None
-    except (*files.DAMAGE, csv.Error) as error:
-        raise errors.DataError(
-            f"{str(path)!r} is not a readable table ({errors.one_line(error)}), "
-            "expected UTF-8 text with a header and as many fields in each row"
-        ) from None
-    first = frame.columns[0]
-    if not header[0].strip() and np.array_equal(frame[first], np.arange(len(frame))):
-        note = "a first column without a name that counts the rows was dropped"
-        return frame.drop(columns=first), (note,)
-    return frame, ()
-
-
-def _header(path: Path) -> tuple[str, list[str]]:
-    """The separator of a text table, and the fields of its first line."""
-    with files.opened(path) as stream:
-        line = b""
-        while not line.strip():
-            line = stream.readline(1 << 20)
-            if not line:
-                return ",", []
-    text = line.decode("utf-8-sig")
-    separator = max(_SEPARATORS, key=text.count)
-    return separator, next(csv.reader([text.strip("\r\n")], delimiter=separator))
-
-
-def _refuse_duplicates(path: Path, header: Sequence[str]) -> None:
-    named = [name.strip() for name in header if name.strip()]
-    twice = sorted({name for name in named if named.count(name) > 1})
-    if twice:
-        raise errors.DataError(
-            f"{str(path)!r} has several columns called {errors.listing(twice)}, "
-            "expected different names; rename or remove them"
-        )
 
 
 def _read_parquet(path: Path) -> tuple["pd.DataFrame", tuple[str, ...]]:
@@ -314,7 +256,7 @@ def _read_npz(path: Path) -> tuple["pd.DataFrame", tuple[str, ...]]:
             columns = [str(each) for each in names]
         parts.append(pd.DataFrame(flat, columns=columns))
     frame = pd.concat(parts, axis=1)
-    _refuse_duplicates(path, list(frame.columns))
+    text_tables.refuse_duplicates(path, list(frame.columns))
     return frame, ()
 
 

@@ -89,7 +89,8 @@ def _freeze_layer(
         if edge[:2] not in chosen
     ]
     inner, q = multiplication.learned(layer), dict(params)
-    dtype = jax.tree.leaves(params)[0].dtype
+    # A layer that has lost all edges may have no parameters.
+    dtype = jnp.result_type(*(jax.tree.leaves(params) or [float]))
     coefficients = [jnp.asarray(fit.coefficients, dtype) for fit in chosen.values()]
     if inner is not None:
         is_learned = multiplication.alive(inner)

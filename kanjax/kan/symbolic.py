@@ -279,8 +279,11 @@ def _chosen_together(
         return None
     choice, fitted = found
     edges = [Edge(*p, choices[p][i]) for p, i in zip(places, choice, strict=True)]
-    typed = jax.tree.map(lambda v, like: jnp.asarray(v, like.dtype), fitted, params)
-    return edges, typed
+    # The search gives every layer an array of formulas, also one without an edge.
+    kept = tuple(
+        {name: fit[name] for name in p} for fit, p in zip(fitted, params, strict=True)
+    )
+    return edges, jax.tree.map(lambda v, like: jnp.asarray(v, like.dtype), kept, params)
 
 
 def _all_frozen(model: KAN, params: Sequence[Any]) -> list[Edge]:

@@ -80,7 +80,7 @@ def network(
     above = style.labels(output_names, model.widths[-1], "output_names", "y", 14)
     scores = [np.asarray(s) for s in kan.attribute(model, params, x).edges]
     shown = _shown_edges(model, scores, threshold)
-    total = sum(s.size for s in scores)
+    total = sum(int(multiplication.alive(layer).sum()) for layer in model.layers)
     lost = sum(int(np.sum(~np.isfinite(s))) for s in scores)
     with_curves = 0 < len(shown) <= _MOST_CURVES
 

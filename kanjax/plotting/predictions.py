@@ -321,7 +321,7 @@ def _digits(mean: float) -> str:
     """Three digits, so that numbers of one size are as long."""
     if not np.isfinite(mean):
         return "not finite"
-    usual = 1e-3 <= abs(mean) < 1000
+    usual = 1e-3 <= abs(mean) < 999.5
     return f"{mean:#.3g}".rstrip(".") if usual else f"{mean:.4g}"
 
 

@@ -1,5 +1,6 @@
 """What the usual methods of scikit-learn reach on the same rows."""
 
+import functools
 import warnings
 from typing import Any
 
@@ -8,10 +9,17 @@ import numpy as np
 
 from kanjax.data import Split
 from kanjax.study import evaluation
+from kanjax.study.attempts import attempted
 
 
 def baselines(
-    task: str, split: Split, scale: np.ndarray, classes: int, *, seed: int
+    task: str,
+    split: Split,
+    scale: np.ndarray,
+    classes: int,
+    *,
+    seed: int,
+    notes: list[str],
 ) -> dict[str, dict[str, float]]:
     """Test metrics of a linear model, boosted trees and a perceptron.
 
@@ -20,18 +28,24 @@ def baselines(
 
     Returns:
         The name of each method with its metrics, as ``evaluation.score`` names them.
+        A method that fails, as on a class of two rows, is left out, and ``notes`` get
+        why.
     """
     x = np.concatenate([split.train.x, split.validation.x])
     y = np.concatenate([split.train.y, split.validation.y])
     found = {}
     for name, method in _methods(task, seed).items():
+        fitted = functools.partial(
+            _fitted_outputs, task, method, x, y, split.test.x, classes
+        )
         with warnings.catch_warnings():
             # A perceptron that has not converged is scored as it is.
             warnings.simplefilter("ignore")
-            outputs = _fitted_outputs(task, method, x, y, split.test.x, classes)
-        found[name] = evaluation.measure(
-            task, jnp.asarray(outputs), jnp.asarray(split.test.y), scale
-        )
+            outputs = attempted(notes, name, fitted)
+        if outputs is not None:
+            found[name] = evaluation.measure(
+                task, jnp.asarray(outputs), jnp.asarray(split.test.y), scale
+            )
     return found
 
 

@@ -23,6 +23,8 @@ class Config:
         task: "regression" or "classification"; None infers it.
         composition: the column of a table that holds alloys' compositions.
         ignore: columns of a table to leave out.
+        numeric: columns that are numbers, though they look like identifiers.
+        categorical: columns that are categories, whatever they look like.
         model: a name in ``kanjax.study.MODELS``.
         widths: inputs, hidden units and outputs of the network; None is one hidden
             layer of max(8, outputs) units.
@@ -55,6 +57,8 @@ class Config:
     seed: int = 0
     composition: str | None = None
     ignore: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """A description of plain values, for JSON."""
@@ -71,7 +75,8 @@ class Config:
             fields = dict(described)
             if fields.get("widths") is not None:
                 fields["widths"] = tuple(fields["widths"])
-            fields["ignore"] = tuple(fields.get("ignore", ()))
+            for name in ("ignore", "numeric", "categorical"):
+                fields[name] = tuple(fields.get(name, ()))
             return check(cls(**fields))
         except TypeError as error:
             raise StudyError(f"this is not the config of a study: {error}.") from None

@@ -14,16 +14,31 @@ LEVELS = tuple(i / 20 for i in range(1, 20))
 Curve = tuple[list[float], list[float]]
 
 
+class Prediction(NamedTuple):
+    """What an ensemble predicts: scores, figures and tables all take it from here.
+
+    Attributes:
+        output: the members' mean, (n, outputs) standardised values; in classification
+            the logarithm of their mean probabilities, (n, classes).
+        std: their spread, in standardised values or probabilities, of the same shape.
+    """
+
+    output: Array
+    std: Array
+
+
 class Scores(NamedTuple):
     """How good an ensemble is.
 
     Attributes:
+        prediction: what is scored.
         members: each metric's value for every member.
         ensemble: each metric's value for the mean prediction (mean probability).
         spread: what the members' disagreement is worth.
         curve: nominal and observed values of the calibration curve.
     """
 
+    prediction: Prediction
     members: dict[str, list[float]]
     ensemble: dict[str, float]
     spread: dict[str, float]
@@ -38,6 +53,24 @@ def predict(model: Model, params: Any, x: Array, *, rows: int = 2048) -> Array:
 
     outputs = jax.jit(lambda v: jax.lax.map(one, v, batch_size=rows))(x)
     return jnp.moveaxis(outputs, 1, 0)
+
+
+def combine(task: str, outputs: Array) -> Prediction:
+    """The ensemble's prediction from its members' outputs, (members, n, outputs)."""
+    if task == "regression":
+        return Prediction(jnp.mean(outputs, axis=0), jnp.std(outputs, axis=0, ddof=1))
+    log_p = jax.nn.log_softmax(outputs, axis=-1)
+    mean = jax.nn.logsumexp(log_p, axis=0) - jnp.log(len(log_p))
+    return Prediction(mean, jnp.std(jnp.exp(log_p), axis=0, ddof=1))
+
+
+def confusion(prediction: Prediction, y: Array) -> np.ndarray:
+    """(classes, classes) test rows by true and by predicted class."""
+    classes = prediction.output.shape[-1]
+    counts = np.zeros((classes, classes), int)
+    predicted = np.asarray(jnp.argmax(prediction.output, axis=-1))
+    np.add.at(counts, (np.asarray(y), predicted), 1)
+    return counts
 
 
 def measure(task: str, output: Array, y: Array, scale: np.ndarray) -> dict[str, float]:
@@ -58,19 +91,18 @@ def score(task: str, outputs: Array, y: Array, scale: np.ndarray) -> Scores:
     """The metrics of an ensemble; arguments as in :func:`measure`, outputs stacked."""
     unit, relative = _units(scale)
     members = jax.vmap(lambda one: _measures(task, one, y, relative))(outputs)
+    prediction = combine(task, outputs)
     if task == "regression":
-        mean = jnp.mean(outputs, axis=0)
         spread, curve = _regression_spread(outputs, y, relative)
     else:
-        log_p = jax.nn.log_softmax(outputs, axis=-1)
-        mean = jax.nn.logsumexp(log_p, axis=0) - jnp.log(len(log_p))
-        spread, curve = _classification_spread(jnp.exp(log_p), y)
+        spread, curve = _classification_spread(outputs, prediction, y)
     return Scores(
+        prediction,
         {
             name: (np.asarray(values, float) * _in(name, unit)).tolist()
             for name, values in members.items()
         },
-        measure(task, mean, y, scale),
+        measure(task, prediction.output, y, scale),
         {name: float(value) * _in(name, unit) for name, value in spread.items()},
         curve,
     )
@@ -123,24 +155,24 @@ def _regression_spread(
 
 
 def _classification_spread(
-    probabilities: Array, y: Array
+    outputs: Array, prediction: Prediction, y: Array
 ) -> tuple[dict[str, Array], Curve]:
-    mean = jnp.mean(probabilities, axis=0)
-    uncertainty = metrics.predictive_uncertainty(probabilities)
-    disagreement, wrong = uncertainty.mutual_information, jnp.argmax(mean, -1) != y
+    uncertainty = metrics.predictive_uncertainty(jax.nn.softmax(outputs, axis=-1))
+    mean = jnp.exp(prediction.output)
+    wrong = jnp.argmax(prediction.output, axis=-1) != y
+    disagreement = uncertainty.mutual_information
     spread = {
         "calibration error": metrics.expected_calibration_error(y, mean),
         "mean entropy (nats)": jnp.mean(uncertainty.total),
         "disagreement where right (nats)": _mean(disagreement, ~wrong),
         "disagreement where wrong (nats)": _mean(disagreement, wrong),
     }
-    return spread, _reliability(np.asarray(mean), np.asarray(y))
+    return spread, _reliability(np.asarray(mean.max(axis=1)), np.asarray(~wrong))
 
 
-def _reliability(p: np.ndarray, y: np.ndarray) -> Curve:
+def _reliability(confidence: np.ndarray, hit: np.ndarray) -> Curve:
     """Mean confidence and accuracy in bins of equal numbers of rows."""
-    confidence, hit = p.max(axis=1), p.argmax(axis=1) == y
-    bins = np.array_split(np.argsort(confidence), min(10, max(1, len(y) // 10)))
+    bins = np.array_split(np.argsort(confidence), min(10, max(1, len(hit) // 10)))
     return (
         [float(confidence[b].mean()) for b in bins],
         [float(hit[b].mean()) for b in bins],

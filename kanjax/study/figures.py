@@ -1,5 +1,7 @@
 """The pictures of a study's report, each with the sentence that goes under it."""
 
+import functools
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -8,11 +10,12 @@ import numpy as np
 
 from kanjax import kan, plotting
 from kanjax.study import store
+from kanjax.study.attempts import attempted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from kanjax.study.job import Findings
+    from kanjax.study.findings import Findings
 
 CURVE_POINTS = 100
 
@@ -26,8 +29,27 @@ class Picture(NamedTuple):
     caption: str
 
 
-def draw(study: store.Study, found: "Findings") -> Iterator[Picture]:
-    """All pictures, in the report's order."""
+def number(value: float | None) -> str:
+    """A number with three significant digits, for a reader."""
+    if value is None or not math.isfinite(value):
+        return "not finite"
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.1e}"
+    return f"{value:#.3g}".rstrip(".") if abs(value) < 999.5 else f"{value:,.0f}"
+
+
+def draw(study: store.Study, found: "Findings", notes: list[str]) -> Iterator[Picture]:
+    """All pictures, in the report's order; what fails is noted and left out."""
+    for section in (_quality, _predictions, _functions, _kernels, _landscape):
+        pictures = section(study, found)
+        what = f"figures of {section.__name__.strip('_')}"
+        while picture := attempted(
+            notes, what, functools.partial(next, pictures, None)
+        ):
+            yield picture
+
+
+def _quality(study: store.Study, found: "Findings") -> Iterator[Picture]:
     yield Picture(
         "scores",
         "quality",
@@ -44,10 +66,6 @@ def draw(study: store.Study, found: "Findings") -> Iterator[Picture]:
         ),
         "Loss of every member on its training batches and on the validation rows.",
     )
-    yield from _predictions(study, found)
-    yield from _functions(study, found)
-    yield from _kernels(study, found)
-    yield from _landscape(study, found)
 
 
 def _scores(study: store.Study, found: "Findings") -> "Figure":
@@ -70,15 +88,21 @@ def _predictions(study: store.Study, found: "Findings") -> Iterator[Picture]:
     data = study.data
     test = data.split.test
     nominal, observed = found.scores.curve
+    output, spread = map(np.asarray, found.scores.prediction)
     if data.task == "regression":
         scaler = data.preprocessor
         y = scaler.inverse_target(test.y)[:, 0]
-        mean = scaler.inverse_target(jnp.mean(found.outputs, axis=0))[:, 0]
-        std = np.asarray(jnp.std(found.outputs, axis=0, ddof=1))[:, 0] * scaler.std[0]
+        mean = scaler.inverse_target(output)[:, 0]
+        std = spread[:, 0] * scaler.std[0]
+        summary = None
+        if output.shape[1] == 1:
+            # Of several targets one is drawn, whose scores are in no table.
+            shown = {n: number(v) for n, v in found.scores.ensemble.items()}
+            summary = f"R² = {shown['R2']}\nRMSE = {shown['RMSE']}"
         yield Picture(
             "parity",
             "quality",
-            plotting.parity(y, mean, std, title=data.target_names[0]),
+            plotting.parity(y, mean, std, summary=summary, title=data.target_names[0]),
             "The ensemble's prediction of the test rows; bars are the members' spread.",
         )
         yield Picture(
@@ -90,7 +114,7 @@ def _predictions(study: store.Study, found: "Findings") -> Iterator[Picture]:
             "members disagree on, not the noise of the target.",
         )
         return
-    predicted = np.asarray(jnp.argmax(jnp.mean(found.outputs, axis=0), axis=-1))
+    predicted = output.argmax(axis=-1)
     yield Picture(
         "confusion",
         "quality",
@@ -107,12 +131,13 @@ def _predictions(study: store.Study, found: "Findings") -> Iterator[Picture]:
 
 def _functions(study: store.Study, found: "Findings") -> Iterator[Picture]:
     names, data = study.data.feature_names, study.data
-    yield Picture(
-        "attribution",
-        "functions",
-        plotting.attribution(found.inputs.attribution, names),
-        "Share of each input in what the members compute; one dot per member.",
-    )
+    if found.inputs is not None:
+        yield Picture(
+            "attribution",
+            "functions",
+            plotting.attribution(found.inputs.attribution, names),
+            "Share of each input in what the members compute; one dot per member.",
+        )
     if found.pruning is None or not isinstance(study.model, kan.KAN):
         return
     best = study.member(int(found.order[0]))
@@ -142,6 +167,8 @@ def _functions(study: store.Study, found: "Findings") -> Iterator[Picture]:
 def _kernels(study: store.Study, found: "Findings") -> Iterator[Picture]:
     best, y = int(found.order[0]), np.asarray(study.data.split.train.y)
     kernels = found.kernels
+    if kernels is None:
+        return
     rows = kernels.trained.shape[1]
     order = np.argsort(y[:rows] if y.ndim == 1 else y[:rows, 0])
     yield Picture(
@@ -168,6 +195,8 @@ def _kernels(study: store.Study, found: "Findings") -> Iterator[Picture]:
 
 def _landscape(study: store.Study, found: "Findings") -> Iterator[Picture]:
     around = found.landscape
+    if around is None:
+        return
     label = _loss_name(study)
     yield Picture(
         "plane",

@@ -5,38 +5,19 @@ import pathlib
 import shutil
 import time
 import warnings
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from kanjax import data as data_
-from kanjax import files, kan, training
-from kanjax.model import Model, count_parameters
-from kanjax.study import analysis, baselines, evaluation, models, store
+from kanjax import files, training
+from kanjax.model import Model
+from kanjax.study import findings, models, store
+from kanjax.study.attempts import attempted
 from kanjax.study.config import Config, StudyError, check
-from kanjax.training.losses import Loss
-
-Report = Callable[[str, float], None]
-"""Called with what is being done and the share of the work that is behind, 0 to 1."""
 
 _TRAINING_SHARE = (0.05, 0.5)
-
-
-class Findings(NamedTuple):
-    """All results of a study's analysis, for the report and for a notebook."""
-
-    fit: training.Fit
-    order: np.ndarray
-    scores: evaluation.Scores
-    outputs: jax.Array
-    baselines: dict[str, dict[str, float]]
-    inputs: analysis.Inputs
-    pruning: analysis.Pruning | None
-    kernels: analysis.Kernels
-    landscape: analysis.Landscape
 
 
 def run(
@@ -45,7 +26,7 @@ def run(
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     resume: bool = False,
-    progress: Report | None = None,
+    progress: findings.Report | None = None,
 ) -> store.Study:
     """Train an ensemble on a data set and find out what it has learned.
 
@@ -54,7 +35,9 @@ def run(
         out: the result folder; None keeps everything in memory.
         overwrite: whether a folder that is not empty is replaced.
         resume: go on from the checkpoint that an interrupted study left in ``out``.
-        progress: told what is being done, for a progress bar.
+        progress: told what is being done, before each stage. A KeyboardInterrupt that
+            it raises ends the study there: nothing is written up to the first call
+            with a share above 0, and ``resume`` goes on from any later one.
 
     Returns:
         The finished study; with ``out``, also in the folder, with ``report.html``.
@@ -80,21 +63,23 @@ def run(
     outputs = store.outputs_of(prepared)
     model = models.build(config, int(prepared.split.train.x.shape[1]), outputs)
     initial = _initial_params(config, model, key_init)
+    tell("compiling the training", _TRAINING_SHARE[0])
     _open_folder(root, config, overwrite and not resume)
 
     fit = _train(config, model, initial, prepared, key_fit, root, resume, tell)
     _refuse_divergence(fit, root)
-    found = _analyze(config, model, initial, fit, prepared, key_plane, tell)
+    found = findings.analyze(config, model, initial, fit, prepared, key_plane, tell)
 
-    metrics = _metrics(config, model, prepared, found)
+    metrics = findings.metrics(prepared, found)
     metrics["seconds"] = {"total": time.perf_counter() - started}
     study = store.Study(config, model, fit.params, initial, prepared, metrics, root)
     if root is not None:
         from kanjax.study import report
 
         tell("drawing the figures", 0.85)
+        attempted(metrics["notes"], "report", lambda: report.write(study, found, root))
+        # Last, since metrics.json is what makes it a finished study.
         store.save(study, root)
-        report.write(study, found, root)
     tell("done", 1.0)
     return study
 
@@ -106,6 +91,8 @@ class TrainingDiverged(RuntimeError):
 def _check_folder(
     root: pathlib.Path | None, config: Config, overwrite: bool, resume: bool
 ) -> None:
+    if root is not None and (reason := files.why_not_writable(root)):
+        raise StudyError(f"{root} cannot be written: {reason}.")
     if resume:
         if root is None or not (root / "config.json").exists():
             raise StudyError(
@@ -135,7 +122,14 @@ def _open_folder(root: pathlib.Path | None, config: Config, clear: bool) -> None
     if root is None:
         return
     if clear and root.exists():
-        shutil.rmtree(root)
+        # The config goes last: without it the rest would be no study to replace.
+        for path in root.iterdir():
+            if path.name == "config.json":
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
     root.mkdir(parents=True, exist_ok=True)
     files.write_json(root / "config.json", config.to_dict())
 
@@ -149,7 +143,11 @@ def _prepare(config: Config, key: jax.Array) -> data_.Prepared:
                 f"{config.data} is a file; name its target column with --target."
             )
         source: Any = data_.read_table(
-            path, target=config.target, task=config.task, ignore=config.ignore
+            path,
+            target=config.target,
+            task=config.task,
+            ignore=config.ignore,
+            categorical=config.categorical,
         )
     elif config.ignore:
         raise StudyError(
@@ -163,16 +161,13 @@ def _prepare(config: Config, key: jax.Array) -> data_.Prepared:
         key=key,
         domain=models.domain(config),
         composition=config.composition,
+        numeric=config.numeric,
+        categorical=config.categorical,
     )
 
 
 def _initial_params(config: Config, model: Model, key: jax.Array) -> Any:
     return jax.jit(jax.vmap(model.init))(jax.random.split(key, config.members))
-
-
-def _loss(task: str, model: Model) -> Loss:
-    make = training.regression if task == "regression" else training.classification
-    return make(model.apply)
 
 
 def _train(
@@ -183,7 +178,7 @@ def _train(
     key: jax.Array,
     root: pathlib.Path | None,
     resume: bool,
-    tell: Report,
+    tell: findings.Report,
 ) -> training.Fit:
     train = prepared.split.train
     low, high = _TRAINING_SHARE
@@ -199,7 +194,7 @@ def _train(
         # Told by _refuse_divergence and in the report, not beside a progress bar.
         warnings.filterwarnings("ignore", category=RuntimeWarning)
         return training.fit_ensemble(
-            _loss(prepared.task, model),
+            findings.loss_of(prepared.task, model),
             initial,
             train,
             optimizer=config.optimizer,
@@ -225,135 +220,3 @@ def _refuse_divergence(fit: training.Fit, root: pathlib.Path | None) -> None:
             f"{int(np.min(fit.diverged))}; the last good parameters are saved{kept}. "
             "Try a smaller --learning-rate."
         )
-
-
-def _analyze(
-    config: Config,
-    model: Model,
-    initial: Any,
-    fit: training.Fit,
-    prepared: data_.Prepared,
-    key: jax.Array,
-    tell: Report,
-) -> Findings:
-    split, task = prepared.split, prepared.task
-    scale = np.asarray(prepared.preprocessor.std)
-    classes = len(prepared.target_names) if task == "classification" else 0
-    order = np.argsort(np.nanmin(fit.history.validation_loss, axis=1))
-    best = fit.member(int(order[0]))
-    some_rows = split.train.x[:2000]
-
-    tell("scoring", 0.5)
-    outputs = evaluation.predict(model, fit.params, split.test.x)
-    scores = evaluation.score(task, outputs, jnp.asarray(split.test.y), scale)
-    tell("fitting scikit-learn's baselines", 0.55)
-    others = baselines.baselines(task, split, scale, classes, seed=config.seed)
-    tell("attributing the inputs", 0.62)
-    inputs = analysis.attribute_inputs(model, fit.params, some_rows)
-    pruning = None
-    if isinstance(model, kan.KAN):
-        tell("pruning and looking for a formula", 0.65)
-        pruning = analysis.prune_member(model, best, task, some_rows, split.test, scale)
-    tell("computing tangent kernels", 0.7)
-    kernels = analysis.kernels(model, initial, fit.params, split.train, classes)
-    tell("mapping the loss landscape", 0.75)
-    around = analysis.losses_around(
-        model, fit.params, order, _loss(task, model), split.train, key
-    )
-    return Findings(
-        fit, order, scores, outputs, others, inputs, pruning, kernels, around
-    )
-
-
-def _metrics(
-    config: Config, model: Model, prepared: data_.Prepared, found: Findings
-) -> dict[str, Any]:
-    """The figures of the report as plain numbers."""
-    one = jax.tree.map(lambda leaf: leaf[0], found.fit.params)
-    kernels, around = found.kernels, found.landscape
-    metrics: dict[str, Any] = {
-        "task": prepared.task,
-        "rows": {part: len(getattr(prepared.split, part).x) for part in store.PARTS},
-        "parameters": count_parameters(one),
-        "test": {"members": found.scores.members, "ensemble": found.scores.ensemble},
-        "spread": found.scores.spread,
-        "calibration": {
-            "nominal": found.scores.curve[0],
-            "observed": found.scores.curve[1],
-        },
-        "baselines": found.baselines,
-        "training": {
-            "steps": found.fit.steps,
-            "best_step": found.fit.best_step,
-            "stopped": found.fit.stopped,
-            "diverged": found.fit.diverged,
-            "order": found.order,
-        },
-        "attribution": dict(
-            zip(
-                prepared.feature_names,
-                np.asarray(found.inputs.attribution).T.tolist(),
-                strict=True,
-            )
-        ),
-        "ntk": {
-            "drift": kernels.drift,
-            **{
-                when: {
-                    "alignment": kernels.alignment[when],
-                    "condition_number": kernels.spectra[when].condition_number,
-                    "effective_rank": kernels.spectra[when].effective_rank,
-                }
-                for when in ("initial", "trained")
-            },
-        },
-        "barriers": {
-            "before": around.barriers,
-            "after_alignment": around.aligned_barriers,
-        },
-        "notes": list(prepared.notes) + _divergence_notes(found.fit),
-        "versions": _versions(),
-    }
-    if found.pruning is not None:
-        metrics["pruning"] = _pruning_metrics(found.pruning)
-    return metrics
-
-
-def _pruning_metrics(pruning: analysis.Pruning) -> dict[str, Any]:
-    return {
-        "edges": pruning.edges,
-        "edges_left": pruning.pruned.edges_left,
-        "widths": pruning.pruned.model.widths,
-        "before": pruning.scores_before,
-        "after": pruning.scores_after,
-        "edge_functions": [
-            {
-                "layer": edge.layer,
-                "source": edge.source,
-                "target": edge.target,
-                "function": edge.fit.name,
-                "coefficients": edge.fit.coefficients,
-                "r2": edge.fit.r2,
-            }
-            for edge in pruning.fits
-        ],
-        "formula": None if pruning.formula is None else list(map(str, pruning.formula)),
-        "formula_scores": pruning.formula_scores,
-    }
-
-
-def _divergence_notes(fit: training.Fit) -> list[str]:
-    return [
-        f"member {i} diverged at step {int(step)}; its last good parameters are used"
-        for i, step in enumerate(fit.diverged)
-        if step >= 0
-    ]
-
-
-def _versions() -> dict[str, str]:
-    import importlib.metadata
-    import platform
-
-    packages = ("kanjax", "jax", "jaxlib", "optax", "numpy", "scikit-learn")
-    found = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), **found}

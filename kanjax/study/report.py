@@ -10,7 +10,7 @@ from kanjax import files
 from kanjax.study import figures, store
 
 if TYPE_CHECKING:
-    from kanjax.study.job import Findings
+    from kanjax.study.findings import Findings
 
 LONGEST_FORMULA = 1500
 PIXELS_PER_INCH = 130
@@ -18,11 +18,14 @@ WIDE = ("functions", "barriers")
 
 
 def write(study: store.Study, found: "Findings", root: pathlib.Path) -> pathlib.Path:
-    """Write ``report.html`` and ``figures/``, and return the report's path."""
+    """Write ``report.html`` and ``figures/``, and return the report's path.
+
+    A figure that fails is left out, and noted in the study's metrics.
+    """
     folder = root / "figures"
     folder.mkdir(exist_ok=True)
     sections: dict[str, list[dict[str, Any]]] = {}
-    for picture in figures.draw(study, found):
+    for picture in figures.draw(study, found, study.metrics["notes"]):
         png = _rendered(picture.figure, "png")
         (folder / f"{picture.name}.png").write_bytes(png)
         (folder / f"{picture.name}.svg").write_bytes(_rendered(picture.figure, "svg"))
@@ -50,7 +53,7 @@ def render(study: store.Study, sections: dict[str, list[dict[str, Any]]]) -> str
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["number"] = number
+    environment.filters["number"] = figures.number
     environment.filters["mean"] = _mean
     environment.filters["spread"] = _spread
     metrics = files.to_json(study.metrics)
@@ -61,19 +64,10 @@ def render(study: store.Study, sections: dict[str, list[dict[str, Any]]]) -> str
         metrics=metrics,
         sections=sections,
         table=_table(study, metrics),
-        barriers=_barriers(metrics["barriers"]),
+        barriers=_barriers(metrics.get("barriers", {})),
         pruning=metrics.get("pruning"),
         longest=LONGEST_FORMULA,
     )
-
-
-def number(value: float | None) -> str:
-    """A number with three significant digits, for a reader."""
-    if value is None or not math.isfinite(value):
-        return "not finite"
-    if value != 0 and not 1e-3 <= abs(value) < 1e5:
-        return f"{value:.1e}"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def _table(study: store.Study, metrics: dict[str, Any]) -> dict[str, Any]:
@@ -85,8 +79,8 @@ def _table(study: store.Study, metrics: dict[str, Any]) -> dict[str, Any]:
         {
             "name": f"{kind}, one of {study.config.members} members (mean ± spread)",
             "cells": [
-                f"{number(_mean(members[n]))} ± {number(_spread(members[n]))}"
-                for n in names
+                " ± ".join(map(figures.number, (_mean(m), _spread(m))))
+                for m in (members[n] for n in names)
             ],
             "values": None,
         },
@@ -95,7 +89,7 @@ def _table(study: store.Study, metrics: dict[str, Any]) -> dict[str, Any]:
     rows += [{"name": n, "values": v} for n, v in metrics["baselines"].items()]
     compared = [row for row in rows if row["values"] is not None]
     for row in compared:
-        row["cells"] = [number(row["values"][n]) for n in names]
+        row["cells"] = [figures.number(row["values"][n]) for n in names]
         row["best"] = [
             row["values"][n] == _best(n, [r["values"][n] for r in compared])
             for n in names

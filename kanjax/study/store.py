@@ -72,14 +72,12 @@ class Study(NamedTuple):
         x = jnp.asarray(scaler.features(frame))
         outputs = evaluation.predict(self.model, self.params, x)
         notes = scaler.remarks(frame)
+        output, std = map(np.asarray, evaluation.combine(self.data.task, outputs))
         if self.data.task == "regression":
-            mean = scaler.inverse_target(jnp.mean(outputs, axis=0))
-            std = np.asarray(jnp.std(outputs, axis=0, ddof=1)) * np.asarray(scaler.std)
-            return Predictions(mean, std, None, notes)
-        p = jax.nn.softmax(outputs, axis=-1)
-        mean = np.asarray(jnp.mean(p, axis=0))
-        std = np.asarray(jnp.std(p, axis=0, ddof=1))
-        return Predictions(mean, std, scaler.inverse_target(mean.argmax(-1)), notes)
+            mean = scaler.inverse_target(output)
+            return Predictions(mean, std * np.asarray(scaler.std), None, notes)
+        labels = scaler.inverse_target(output.argmax(-1))
+        return Predictions(np.exp(output), std, labels, notes)
 
 
 def outputs_of(data: data_.Prepared) -> int:

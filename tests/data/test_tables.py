@@ -51,6 +51,70 @@ def test_csv_with_mark_spaces_gzip_and_row_numbers(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["1", "2", "3"], "counts the rows"),
+        (["2", "0", "1"], "counts the rows"),
+        (["30", "7", "12"], "numbers the rows"),
+        (["Mazda", "Fiat", "Honda"], "names the rows"),
+        (["1", "1", "2"], ""),
+        (["0.5", "1.5", "2.5"], ""),
+    ],
+)
+@pytest.mark.parametrize("name", ["", '""', "Unnamed: 0"])
+def test_a_first_column_without_a_name(labels, said, name, tmp_path):
+    """As R's ``write.csv`` and pandas' ``to_csv`` write it."""
+    rows = "".join(f"{label},{i / 2},{i}\n" for i, label in enumerate(labels))
+    path = _write(tmp_path / "t.csv", f"{name},a,y\n{rows}")
+    table = kanjax.data.read_table(path, target="y")
+    assert list(table.frame.columns)[-2:] == ["a", "y"]
+    assert len(table.frame.columns) == (2 if said else 3)
+    assert [said in note for note in table.notes] == ([True] if said else [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"Force, N, mean";"y"\n1;2\n3;4\n',
+        '"a; b | c";d\n"1,5";"2,5"\n"3,5";"4,5"\n',
+        '"a\nwith, a, second, line";y\n"one, two\nthree";4\nx;5\n',
+        "a,a,b,b;y\n1;2\n3;4\n",
+    ],
+)
+def test_separators_in_quotes_are_none(text, tmp_path):
+    frame = kanjax.data.read_frame(_write(tmp_path / "t.csv", text))
+    assert frame.shape == (2, 2) and len(set(frame.columns)) == 2
+
+
+def test_cells_as_they_are_written(tmp_path):
+    path = _write(tmp_path / "t.csv", "code,x,flag,y\n007,1,TRUE,2\n012,,false,3\n")
+    frame = kanjax.data.read_frame(path, text=True)
+    assert frame.code.tolist() == ["007", "012"] and frame.x[0] == "1"
+    assert frame.isna().to_numpy().sum() == 1
+    table = kanjax.data.read_table(path, target="y", categorical=["code"])
+    assert table.frame.code.tolist() == ["007", "012"]
+    assert table.frame.y.tolist() == [2, 3] and table.frame.flag.dtype == bool
+
+
+def test_a_category_does_not_depend_on_the_other_rows(tmp_path, key):
+    rng = np.random.default_rng(0)
+    codes = rng.choice(["007", "012", "A12"], 60)
+    flags = rng.choice(["TRUE", "FALSE"], 60)
+    rows = zip(codes, flags, rng.normal(size=60), strict=True)
+    text = "".join(f"{code},{flag},{x:.3f},{-x:.3f}\n" for code, flag, x in rows)
+    path = _write(tmp_path / "t.csv", "code,flag,x,y\n" + text)
+    table = kanjax.data.read_table(path, target="y")
+    scaler = kanjax.data.prepare(table, key=key).preprocessor
+    assert scaler.feature_names[:3] == ("code=007", "code=012", "code=A12")
+    new = _write(tmp_path / "new.csv", "code,flag,x\n007,true,1\n012,False,2\n")
+    frame = kanjax.data.read_frame(new, text=True)
+    x = scaler.features(frame)
+    np.testing.assert_array_equal(x[:, :3], [[1, 0, 0], [0, 1, 0]])
+    np.testing.assert_array_equal(x[:, 3:5], [[0, 1], [1, 0]])
+    assert not [note for note in scaler.remarks(frame) if "no category" in note]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "is empty"),

@@ -273,3 +273,30 @@ def test_a_symbolic_network_may_lose_all_edges(key):
     np.testing.assert_array_equal(pruned.model.apply(pruned.params, x), 0)
     assert symbolic.formula(pruned.model, pruned.params, x) == [0]
     assert kan.attribute(pruned.model, pruned.params, x).inputs.sum() == 0
+    assert symbolic.fit_edges(pruned.model, pruned.params, x) == []
+    assert kan.prune(pruned.model, pruned.params, x).edges_left == 0
+    same = symbolic.auto_symbolic(pruned.model, pruned.params, x, steps=1)
+    assert same.edges == [] and same.model == pruned.model
+    # It is the constant of a network of formulas, which may have new ones.
+    fit = symbolic.Fit("0", (0.0, 0.0, 0.0, 0.7), 1.0)
+    constant, p = symbolic.freeze(
+        pruned.model, pruned.params, [symbolic.Edge(1, 0, 0, fit)]
+    )
+    np.testing.assert_allclose(constant.apply(p, x), 0.7, rtol=1e-6)
+    assert p[1]["formulas"].dtype == x.dtype
+
+
+def test_a_network_with_products_may_lose_a_layer_of_edges(key):
+    """Its scales and shifts make it a constant, which the formula has, too."""
+    net, params = networks.products_of_formulas(key)
+    x = jax.random.uniform(key, (30, 2), minval=-1)
+    pruned = kan.prune(net, params, x, edge_threshold=100.0)
+    model, p = pruned.model, pruned.params
+    assert model.formulas[1] == ()
+    shift, last = p[1]["sum_shift"][0], p[1]
+    value = last["unit_scale"][0] * shift + last["unit_shift"][0]
+    np.testing.assert_allclose(model.apply(p, x), value, rtol=1e-6)
+    (expression,) = symbolic.formula(model, p, x, digits=9)
+    np.testing.assert_allclose(float(expression), value, rtol=1e-6)
+    found = symbolic.auto_symbolic(model, p, x, jnp.full((30, 1), 0.4), steps=30)
+    np.testing.assert_allclose(found.model.apply(found.params, x), 0.4, atol=1e-4)

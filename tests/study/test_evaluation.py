@@ -26,3 +26,18 @@ def test_scores_in_any_unit(unit):
     assert found.curve == plain.curve
     assert found.spread["spread / error"] == plain.spread["spread / error"]
     np.testing.assert_allclose(found.spread["CRPS"] / unit, plain.spread["CRPS"])
+
+
+def test_an_ensemble_predicts_by_its_mean_probability():
+    """Two unsure members outvote one that is sure, whatever its logits."""
+    outputs = jnp.array([[[9.0, 0.0]], [[0.0, 2.0]], [[0.0, 2.0]]])
+    assert int(jnp.argmax(jnp.mean(outputs, axis=0))) == 0
+    found = evaluation.score("classification", outputs, jnp.array([1]), np.ones(0))
+    p = [1 / (1 + np.exp(-d)) for d in (-9.0, 2.0, 2.0)]
+    np.testing.assert_allclose(
+        np.exp(found.prediction.output)[0, 1], np.mean(p), rtol=1e-6
+    )
+    np.testing.assert_allclose(found.prediction.std[0, 1], np.std(p, ddof=1), rtol=1e-5)
+    assert found.ensemble["accuracy"] == 1
+    counts = evaluation.confusion(found.prediction, jnp.array([1]))
+    assert counts.tolist() == [[0, 0], [0, 1]]

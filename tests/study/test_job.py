@@ -7,9 +7,10 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn.metrics
 
-from kanjax import study, training
-from kanjax.study import evaluation
+from kanjax import plotting, study, training
+from kanjax.study import evaluation, findings
 
 SMALL = {"members": 3, "steps": 60, "evaluate_every": 20, "resolution": 3}
 
@@ -87,8 +88,6 @@ def test_report_stands_alone(finished):
 
 
 def test_metrics_equal_scikit_learn(finished):
-    import sklearn.metrics
-
     _, _, done, _ = finished
     test = done.data.split.test
     outputs = evaluation.predict(done.model, done.params, test.x)
@@ -182,13 +181,104 @@ def test_interrupted_study_resumes_to_the_same_result(finished, tmp_path):
     ],
     ids=lambda options: "-".join(map(str, options.values())),
 )
-def test_other_models_bases_and_tasks(options, tmp_path):
+def test_other_models_bases_and_tasks(options, tmp_path, monkeypatch):
     settings = {**SMALL, "members": 2, **options}
+    drawn = recorded(monkeypatch)
     done = study.run(study.Config(**settings), out=tmp_path / "run")
     score = done.metrics["test"]["ensemble"]
     assert score.get("accuracy", score.get("R2")) > 0.3
     text = (tmp_path / "run" / "report.html").read_text()
     assert ("log loss" in text) == (done.data.task == "classification")
+    check_figures(drawn, done, text)
+
+
+def recorded(monkeypatch):
+    """What each figure of the report is given, and what it draws, by its name."""
+    drawn = {}
+
+    def record(name, draw):
+        def recording(*inputs, **options):
+            figure = draw(*inputs, **options)
+            drawn[name] = (*inputs, options, figure)
+            return figure
+
+        return recording
+
+    for name in plotting.__all__:
+        monkeypatch.setattr(plotting, name, record(name, getattr(plotting, name)))
+    return drawn
+
+
+def check_figures(drawn, done, report):
+    """Hold every number that a figure shows to the one that stands in the text."""
+    metrics, test = done.metrics, done.metrics["test"]
+    name = "accuracy" if "accuracy" in test["ensemble"] else "R2"
+    members, ensemble, *others = (values for _, values in drawn["scores"][0])
+    assert members == test["members"][name] and ensemble == test["ensemble"][name]
+    assert others == [values[name] for values in metrics["baselines"].values()]
+    written = [text.get_text() for text in drawn["scores"][-1].axes[0].texts]
+    assert all(f">{text}<" in report for text in written[1:])
+    curve = metrics["calibration"]
+    assert drawn["calibration"][:2] == (curve["nominal"], curve["observed"])
+    shares = list(metrics["attribution"].values())
+    np.testing.assert_array_equal(drawn["attribution"][0].T, shares)
+    barriers = metrics["barriers"]
+    np.testing.assert_array_equal(drawn["barrier_matrix"][0], barriers["before"])
+    np.testing.assert_array_equal(
+        drawn["barrier_matrix"][1], barriers["after_alignment"]
+    )
+    if "pruning" in metrics:
+        left = metrics["pruning"]["edges_left"]
+        assert f" of {left} edges" in drawn["network"][-1].axes[0].get_xlabel()
+    if name == "accuracy":
+        true, predicted = drawn["confusion"][:2]
+        counts = sklearn.metrics.confusion_matrix(true, predicted)
+        np.testing.assert_array_equal(counts, metrics["confusion"])
+        assert np.trace(counts) / counts.sum() == pytest.approx(ensemble, rel=1e-6)
+        hits = np.array(drawn["calibration"][1])
+        sizes = [len(part) for part in np.array_split(true, len(hits))]
+        assert np.average(hits, weights=sizes) == pytest.approx(ensemble, rel=1e-6)
+    else:
+        y, mean, std = drawn["parity"][:3]
+        assert sklearn.metrics.r2_score(y, mean) == pytest.approx(ensemble, abs=1e-5)
+        rmse = sklearn.metrics.root_mean_squared_error(y, mean)
+        assert rmse == pytest.approx(test["ensemble"]["RMSE"], rel=1e-4)
+        # Fortin's factor for a finite number of members, here 2.
+        error = np.sqrt(1.5 * np.mean(std**2)) / rmse
+        assert error == pytest.approx(metrics["spread"]["spread / error"], rel=1e-3)
+        for line in drawn["parity"][-1].axes[0].texts[0].get_text().splitlines():
+            assert f">{line.split(' = ')[1]}<" in report
+
+
+def test_what_fails_after_training_is_left_out(tmp_path, monkeypatch):
+    """A class of two rows, on which a baseline fails; and what no table makes fail."""
+    frame = table().drop(columns="same").drop(columns="y")
+    frame["label"] = ["rare"] * 2 + ["common"] * 118
+    frame.to_csv(tmp_path / "t.csv", index=False)
+
+    def fail(*_, **__):
+        raise ZeroDivisionError("of no use\nhere")
+
+    monkeypatch.setattr(findings.analysis, "kernels", fail)
+    monkeypatch.setattr(plotting, "confusion", fail)
+    config = study.Config(str(tmp_path / "t.csv"), "label", model="mlp", **SMALL)
+    done = study.run(config, out=tmp_path / "run")
+    assert set(done.metrics["baselines"]) == {
+        "logistic regression",
+        "gradient boosting",
+    }
+    assert "ntk" not in done.metrics and "barriers" in done.metrics
+    notes = " | ".join(done.metrics["notes"])
+    for words in (
+        "MLP (scikit-learn) left out, since it failed with ValueError: The least",
+        "tangent kernels left out, since it failed with ZeroDivisionError: of no use",
+        "figures of predictions left out",
+    ):
+        assert words in notes
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert "Its tangent kernel" not in text and "The loss around it" in text
+    assert "figures of predictions left out" in text
+    assert study.load(tmp_path / "run").metrics["notes"] == done.metrics["notes"]
 
 
 def test_divergence_keeps_the_last_good_parameters(tmp_path):

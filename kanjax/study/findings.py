@@ -1,0 +1,194 @@
+"""What is found out about a trained ensemble, and the numbers of it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kanjax import data as data_
+from kanjax import kan, training
+from kanjax.model import Model, count_parameters
+from kanjax.study import analysis, baselines, evaluation, store
+from kanjax.study.attempts import attempted
+from kanjax.study.config import Config
+from kanjax.training.losses import Loss
+
+Report = Callable[[str, float], None]
+"""Called with what is being done and the share of the work that is behind, 0 to 1."""
+
+
+class Findings(NamedTuple):
+    """All results of a study's analysis; None for what failed, as ``notes`` say."""
+
+    fit: training.Fit
+    order: np.ndarray
+    scores: evaluation.Scores
+    baselines: dict[str, dict[str, float]]
+    inputs: analysis.Inputs | None
+    pruning: analysis.Pruning | None
+    kernels: analysis.Kernels | None
+    landscape: analysis.Landscape | None
+    notes: tuple[str, ...]
+
+
+def analyze(
+    config: Config,
+    model: Model,
+    initial: Any,
+    fit: training.Fit,
+    prepared: data_.Prepared,
+    key: jax.Array,
+    tell: Report,
+) -> Findings:
+    """Everything that is found out about a trained ensemble.
+
+    What fails is left out, with a note: a finished training is never lost by it.
+    """
+    split, task = prepared.split, prepared.task
+    scale = np.asarray(prepared.preprocessor.std)
+    classes = len(prepared.target_names) if task == "classification" else 0
+    order = np.argsort(np.nanmin(fit.history.validation_loss, axis=1))
+    best = fit.member(int(order[0]))
+    some_rows = split.train.x[:2000]
+
+    notes: list[str] = []
+    tell("scoring", 0.5)
+    outputs = evaluation.predict(model, fit.params, split.test.x)
+    scores = evaluation.score(task, outputs, jnp.asarray(split.test.y), scale)
+    tell("fitting scikit-learn's baselines", 0.55)
+    others = baselines.baselines(
+        task, split, scale, classes, seed=config.seed, notes=notes
+    )
+    tell("attributing the inputs", 0.62)
+    inputs = attempted(
+        notes,
+        "attribution",
+        lambda: analysis.attribute_inputs(model, fit.params, some_rows),
+    )
+    pruning = None
+    if isinstance(model, kan.KAN):
+        net, test = model, split.test
+        tell("pruning and looking for a formula", 0.65)
+        pruning = attempted(
+            notes,
+            "pruning",
+            lambda: analysis.prune_member(net, best, task, some_rows, test, scale),
+        )
+    tell("computing tangent kernels", 0.7)
+    kernels = attempted(
+        notes,
+        "tangent kernels",
+        lambda: analysis.kernels(model, initial, fit.params, split.train, classes),
+    )
+    tell("mapping the loss landscape", 0.75)
+    around = attempted(
+        notes,
+        "loss landscape",
+        lambda: analysis.losses_around(
+            model, fit.params, order, loss_of(task, model), split.train, key
+        ),
+    )
+    return Findings(
+        fit, order, scores, others, inputs, pruning, kernels, around, tuple(notes)
+    )
+
+
+def loss_of(task: str, model: Model) -> Loss:
+    """The loss that members are trained with."""
+    make = training.regression if task == "regression" else training.classification
+    return make(model.apply)
+
+
+def metrics(prepared: data_.Prepared, found: Findings) -> dict[str, Any]:
+    """The figures of the report as plain numbers."""
+    one = jax.tree.map(lambda leaf: leaf[0], found.fit.params)
+    kernels, around = found.kernels, found.landscape
+    values: dict[str, Any] = {
+        "task": prepared.task,
+        "rows": {part: len(getattr(prepared.split, part).x) for part in store.PARTS},
+        "parameters": count_parameters(one),
+        "test": {"members": found.scores.members, "ensemble": found.scores.ensemble},
+        "spread": found.scores.spread,
+        "calibration": {
+            "nominal": found.scores.curve[0],
+            "observed": found.scores.curve[1],
+        },
+        "baselines": found.baselines,
+        "training": {
+            "steps": found.fit.steps,
+            "best_step": found.fit.best_step,
+            "stopped": found.fit.stopped,
+            "diverged": found.fit.diverged,
+            "order": found.order,
+        },
+        "notes": [*prepared.notes, *_divergence_notes(found.fit), *found.notes],
+        "versions": _versions(),
+    }
+    if prepared.task == "classification":
+        y = prepared.split.test.y
+        values["confusion"] = evaluation.confusion(found.scores.prediction, y)
+    if found.inputs is not None:
+        shares = np.asarray(found.inputs.attribution).T.tolist()
+        values["attribution"] = dict(zip(prepared.feature_names, shares, strict=True))
+    if found.pruning is not None:
+        values["pruning"] = _pruning_metrics(found.pruning)
+    if kernels is not None:
+        values["ntk"] = {
+            "drift": kernels.drift,
+            **{
+                when: {
+                    "alignment": kernels.alignment[when],
+                    "condition_number": kernels.spectra[when].condition_number,
+                    "effective_rank": kernels.spectra[when].effective_rank,
+                }
+                for when in ("initial", "trained")
+            },
+        }
+    if around is not None:
+        values["barriers"] = {
+            "before": around.barriers,
+            "after_alignment": around.aligned_barriers,
+        }
+    return values
+
+
+def _pruning_metrics(pruning: analysis.Pruning) -> dict[str, Any]:
+    return {
+        "edges": pruning.edges,
+        "edges_left": pruning.pruned.edges_left,
+        "widths": pruning.pruned.model.widths,
+        "before": pruning.scores_before,
+        "after": pruning.scores_after,
+        "edge_functions": [
+            {
+                "layer": edge.layer,
+                "source": edge.source,
+                "target": edge.target,
+                "function": edge.fit.name,
+                "coefficients": edge.fit.coefficients,
+                "r2": edge.fit.r2,
+            }
+            for edge in pruning.fits
+        ],
+        "formula": None if pruning.formula is None else list(map(str, pruning.formula)),
+        "formula_scores": pruning.formula_scores,
+    }
+
+
+def _divergence_notes(fit: training.Fit) -> list[str]:
+    return [
+        f"member {i} diverged at step {int(step)}; its last good parameters are used"
+        for i, step in enumerate(fit.diverged)
+        if step >= 0
+    ]
+
+
+def _versions() -> dict[str, str]:
+    import importlib.metadata
+    import platform
+
+    packages = ("kanjax", "jax", "jaxlib", "optax", "numpy", "scikit-learn")
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), **found}
