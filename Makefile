@@ -3,13 +3,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
-CORE := tests/test_model.py tests/kernels tests/kan tests/ntk tests/training/test_fit.py
+NEWEST := .venv-newest
+CORE := tests/test_model.py tests/nn tests/kan/test_networks.py tests/kan/test_grid.py \
+	tests/hopfield/test_layers.py tests/ntk/test_empirical.py \
+	tests/ntk/test_infinite_width.py tests/landscape/test_compilation.py \
+	tests/training/test_fitting.py tests/training/test_state.py
+# The newest jax needs Python 3.12; its GPU kernels are not among the core.
+PYTHON_NEWEST ?= $(shell for p in $(HOME)/.pyenv/versions/3.13.*/bin/python \
+	$(HOME)/.pyenv/versions/3.12.*/bin/python python3.13 python3.12; do \
+	$$p -c "" 2>/dev/null && echo $$p && break; done)
 # Two workers: the suite is bound by compilation, which uses one core each.
 WORKERS ?= 2
 # `make test ROOM=kan` tests one room.
 ROOM ?=
 
-.PHONY: run test papers claims test-oldest lint docs bench clean
+.PHONY: run test papers claims test-oldest test-newest test-optimized lint docs bench clean
 
 run: $(VENV)/.installed
 	$(BIN)/kanjax study --data diabetes --out runs/diabetes --overwrite
@@ -27,9 +35,22 @@ claims: $(VENV)/.installed-dev
 	$(BIN)/kanjax reproduce --all --resume --out runs/papers
 	cp runs/papers/claims.json docs/papers/claims.json
 
-# The core on the oldest jax allowed; `make test` runs on the newest.
+# The core on the oldest and on the newest jax allowed; `make test` runs on the newest
+# that the default Python can have.
 test-oldest: $(OLDEST)/.installed-dev
-	$(OLDEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile $(CORE)
+	$(OLDEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE)
+
+ifeq ($(PYTHON_NEWEST),)
+test-newest:
+	@echo "no Python 3.12 or 3.13 found: the newest jax is not tested"
+else
+test-newest: $(NEWEST)/.installed-dev
+	$(NEWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE)
+endif
+
+# Everything without the flags that make tests compile quickly; takes long, by hand.
+test-optimized: $(VENV)/.installed-dev
+	KANJAX_TEST_OPTIMIZED=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -43,7 +64,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf $(VENV) $(OLDEST) site dist build
+	rm -rf $(VENV) $(OLDEST) $(NEWEST) site dist build
 
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable .
@@ -55,6 +76,11 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 
 $(OLDEST)/.installed-dev: pyproject.toml | $(OLDEST)/bin/python
 	$(OLDEST)/bin/python -m pip install --quiet --editable ".[dev]" "jax==0.9.0"
+	touch $@
+
+$(NEWEST)/bin/python: PYTHON = $(PYTHON_NEWEST)
+$(NEWEST)/.installed-dev: pyproject.toml | $(NEWEST)/bin/python
+	$(NEWEST)/bin/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 
 %/bin/python:

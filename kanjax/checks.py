@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 
 def as_floating(x: ArrayLike) -> Array:
-    """The array itself, or integers and booleans in the default floating type.
+    """Return the array itself, or integers and booleans in the default floating type.
 
     What a layer computes is real: knots, parameters and sums cast to integers would be
     cut off without a word.
@@ -110,5 +110,5 @@ def check_real(params: Any, name: str) -> None:
 
 
 def path_name(path: Sequence[Any]) -> str:
-    """The path of a leaf as Python writes it, e.g. ``[0]['kernel']``."""
+    """Return the path of a leaf as Python writes it, e.g. ``[0]['kernel']``."""
     return jax.tree_util.keystr(tuple(path)) or "the root"

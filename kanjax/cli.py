@@ -286,7 +286,7 @@ def _find_paper(slug: str) -> Any:
 
 
 def _relative(path: pathlib.Path) -> pathlib.Path:
-    """The path from here, where that is shorter to read."""
+    """Return the path from here, where that is shorter to read."""
     here = pathlib.Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path
 
@@ -297,7 +297,7 @@ def reproduce_as_script(slug: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The entry point of the command ``kanjax``."""
+    """Run the command ``kanjax``."""
     with interruption.watched():
         try:
             app(arguments)
@@ -308,7 +308,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _config(given: dict[str, Any], out: pathlib.Path, resume: bool) -> Any:
-    """The config of the options given; a resumed study keeps its own for the rest."""
+    """Return the config of the options given; a resumed study keeps its own for the
+    rest.
+    """
     from kanjax.study import store
     from kanjax.study.config import Config, StudyError
 

@@ -63,7 +63,7 @@ class Stateful(NamedTuple):
 
 
 def to_linen(model: models.Model) -> Any:
-    """A ``flax.linen.Module`` that computes what the model does.
+    """Return a ``flax.linen.Module`` that computes what the model does.
 
     Its variables are ``{"params": {"model": params}}`` with the model's own parameters
     as they are, tuples included, so either side's parameters serve the other.
@@ -86,7 +86,7 @@ def to_linen(model: models.Model) -> Any:
 
 
 def to_nnx(model: models.Model, params: Params) -> Any:
-    """A ``flax.nnx.Module`` that computes what the model does.
+    """Return a ``flax.nnx.Module`` that computes what the model does.
 
     Each leaf of params becomes an ``nnx.Param``; the model's arrays that are not
     trained are plain arrays of the module, which ``wrt=nnx.Param`` leaves alone. Call
@@ -102,7 +102,7 @@ def to_nnx(model: models.Model, params: Params) -> Any:
 
 
 def to_equinox(model: models.Model, params: Params) -> Any:
-    """An ``equinox.Module`` that computes what the model does.
+    """Return an ``equinox.Module`` that computes what the model does.
 
     Its array leaves are those of params and nothing else, so that
     ``equinox.filter(module, equinox.is_inexact_array)`` is what to train; the model,
@@ -119,7 +119,7 @@ def to_equinox(model: models.Model, params: Params) -> Any:
 
 
 def from_flax(module: Any, variables: Any = None, **options: Any) -> Functional:
-    """A flax module, linen or nnx, as ``(apply, params)``.
+    """Return a flax module, linen or nnx, as ``(apply, params)``.
 
     What is not trained is bound in ``apply`` as it is now and never updated: other
     collections than "params" (batch statistics) for linen, other variables than
@@ -199,7 +199,7 @@ def from_flax_with_state(
 
 
 def from_equinox(module: Any, *, batched: bool = True) -> Functional:
-    """An equinox module as ``(apply, params)``.
+    """Return an equinox module as ``(apply, params)``.
 
     params is the module with all but its inexact arrays taken out
     (``equinox.partition``); the rest is bound in ``apply``. Modules that take and

@@ -84,7 +84,7 @@ def watched(hint: str = "", *, stages: bool = False) -> Iterator[Interruption]:
 
 
 def line(found: Interruption) -> str:
-    """The last line of a command that was interrupted."""
+    """Return the last line of a command that was interrupted."""
     return f"interrupted; {found.hint}" if found.hint else "interrupted"
 
 

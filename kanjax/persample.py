@@ -181,7 +181,7 @@ def mean(
 def _value(
     loss: training_losses.Loss, key: Array | None
 ) -> Callable[[Params, Any], Float[Array, ""]]:
-    """The loss of one example: that of a batch of one."""
+    """Return the loss of one example: that of a batch of one."""
 
     def value(params: Params, example: Any) -> Float[Array, ""]:
         batch = jax.tree.map(lambda leaf: leaf[None], example)

@@ -56,7 +56,7 @@ def concrete(*trees: Any) -> bool:
 
 
 def combine(weights: Sequence[ArrayLike], trees: Sequence[Params]) -> Params:
-    """The weighted sum of pytrees, each leaf in the dtype it has in the first.
+    """Return the weighted sum of pytrees, each leaf in the dtype it has in the first.
 
     The sum is taken in float32 at least, so that bfloat16 leaves lose nothing to it.
     """
@@ -74,13 +74,13 @@ def combine(weights: Sequence[ArrayLike], trees: Sequence[Params]) -> Params:
 
 
 def inner(a: Params, b: Params) -> Array:
-    """The inner product of two real pytrees, summed in float32 at least."""
+    """Return the inner product of two real pytrees, summed in float32 at least."""
     products = jax.tree.leaves(jax.tree.map(_leaf_inner, a, b))
     return functools.reduce(jnp.add, products)
 
 
 def norm(a: Params) -> Array:
-    """The Euclidean norm of a pytree taken as one vector."""
+    """Return the Euclidean norm of a pytree taken as one vector."""
     return jnp.sqrt(inner(a, a))
 
 
@@ -159,7 +159,8 @@ def evaluate_prepared(
 
 
 def hashable(value: Any) -> Hashable:
-    """A static value that ``jit`` can look up: the value itself, or a function that is.
+    """Return a static value that ``jit`` can look up: the value itself, or a
+    function that is.
 
     A callable whose fields cannot be hashed (an equinox module) gets a wrapper, which
     is new, and compiled anew, at every call.
@@ -215,7 +216,7 @@ def _in_blocks(one: Callable[[Any], Any], points: Any, block: int) -> Any:
 
 
 def _padded(points: Any, count: int) -> Any:
-    """The last point once more until there are so many."""
+    """Return the last point once more until there are so many."""
 
     def longer(leaf: Any) -> Any:
         leaf = jnp.asarray(leaf)

@@ -44,7 +44,7 @@ class Trace:
     output_axes: list[int] = dataclasses.field(default_factory=list)
 
     def find(self, unit: int) -> int:
-        """The number that stands for all units known to be the same."""
+        """Return the number that stands for all units known to be the same."""
         while self.same[unit] != unit:
             unit = self.same[unit]
         return unit
@@ -55,17 +55,17 @@ class Trace:
         self.same[high] = low
 
     def fresh(self) -> int:
-        """A new set of units."""
+        """Return a new set of units."""
         self.same.append(len(self.same))
         return len(self.same) - 1
 
     def name(self, unit: int) -> str | None:
-        """The name of a set of units, None if they must stay in their order."""
+        """Return the name of a set of units, None if they must stay in their order."""
         unit = self.find(unit)
         return None if unit == _PINNED else f"P{unit}"
 
     def leaf_names(self) -> list[AxisNames]:
-        """The names of every leaf's axes.
+        """Return the names of every leaf's axes.
 
         Raises:
             ValueError: if there are hidden units and none can be permuted.
@@ -114,7 +114,8 @@ def trace_layers(axes: Sequence[Any], params: Sequence[Params]) -> Trace:
 def hidden_values(
     model: Any, params: Params, x: Array
 ) -> dict[str, Float[Array, "samples units"]]:
-    """The values of a model's hidden units, under their permutation_spec's names.
+    """Return the values of a model's hidden units, under their permutation_spec's
+    names.
 
     Each is what the next layer that mixes takes in, after the activation and any
     normalisation on the way; all other axes (examples, positions, tokens) are samples.
@@ -141,7 +142,7 @@ def _walk(
     unit: int,
     x: Array | None,
 ) -> tuple[int, Array | None]:
-    """The units and values that leave a model, for those that enter."""
+    """Return the units and values that leave a model, for those that enter."""
     if isinstance(model, models.Residual):
         out, y = _walk(found, model.branch, params, path, unit, x)
         found.join(out, unit)

@@ -8,7 +8,8 @@ VARIABLE = "KANJAX_KERNELS"
 
 
 def resolve(backend: str | None) -> str:
-    """The backend asked for, by argument or else by ``KANJAX_KERNELS``, else "auto".
+    """Return the backend asked for, by argument or else by ``KANJAX_KERNELS``, else
+    "auto".
 
     Raises:
         ValueError: for a name that is not in ``BACKENDS``.

@@ -41,11 +41,11 @@ class Single:
         return 1
 
     def __call__(self, x: Array, *, axis: int = -1) -> Array:
-        """The function at x, with an axis of length one."""
+        """Return the function at x, with an axis of length one."""
         return jnp.expand_dims(self.f(x), axis)
 
     def function(self, index: int | Array, x: Array) -> Array:
-        """The function at x."""
+        """Return the function at x."""
         return self.f(x)
 
 
@@ -76,14 +76,18 @@ class Joined:
 
 
 def parts(basis: Any) -> list[tuple[int, Any]]:
-    """The bases that a basis is made of, each with the place of its first function."""
+    """Return the bases that a basis is made of, each with the place of its first
+    function.
+    """
     members = basis.parts if isinstance(basis, Joined) else (basis,)
     firsts = itertools.accumulate((part.size for part in members), initial=0)
     return list(zip(firsts, members, strict=False))
 
 
 def derivative(f: Callable[[Array], Array], order: int) -> Callable[[Array], Array]:
-    """The derivative of that order of a function that works element by element."""
+    """Return the derivative of that order of a function that works element by
+    element.
+    """
     if order == 0:
         return f
     lower = derivative(f, order - 1)
@@ -91,7 +95,8 @@ def derivative(f: Callable[[Array], Array], order: int) -> Callable[[Array], Arr
 
 
 def expand(basis: Any, x: Array, order: int) -> Array:
-    """The derivatives of that order of all functions: x (..., in) -> (..., size, in).
+    """Return the derivatives of that order of all functions: x (..., in) -> (...,
+    size, in).
 
     Half precision is evaluated in float32 and rounded once.
     """

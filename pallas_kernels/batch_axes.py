@@ -13,7 +13,7 @@ Level = tuple[bool, ...]
 
 
 def sizes(levels: Sequence[Level], operands: Sequence[Any]) -> tuple[int, ...]:
-    """The length of every batch axis."""
+    """Return the length of every batch axis."""
     found = []
     for depth, level in enumerate(levels):
         operand = level.index(True)

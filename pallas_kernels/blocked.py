@@ -139,7 +139,7 @@ def _map(
 def _sum(
     one: Callable[[list[Array]], Array], arrays: list[Array], blocks: int
 ) -> Array:
-    """The sum of ``one`` over the blocks of rows."""
+    """Return the sum of ``one`` over the blocks of rows."""
     if blocks == 1:
         return one(arrays)
     cut = _cut(arrays, blocks)

@@ -205,7 +205,7 @@ def _along_leaves(
 def _aligned(
     a: Array, has: batch_axes.Level, wanted: batch_axes.Level, ndim: int
 ) -> Array:
-    """``a`` with an axis of length one for each batch axis that it lacks."""
+    """Return ``a`` with an axis of length one for each batch axis that it lacks."""
     shape, present = [], iter(a.shape)
     for mine, other in zip(has, wanted, strict=True):
         if other:
@@ -310,7 +310,7 @@ batching.primitive_batchers[expansion_p] = _batch
 
 
 def _compute(*operands: Array, static: Static, platform: str) -> Array:
-    """The primitive by what serves it on a platform."""
+    """Return the primitive by what serves it on a platform."""
     interpret = static.backend == "interpret"
 
     def one(*operands: Array) -> Array:
@@ -359,7 +359,7 @@ def _by_xla(
 
 
 def written_out(*operands: Array, static: Static) -> Array:
-    """The primitive by ordinary operations, the expansion stored."""
+    """Return the primitive by ordinary operations, the expansion stored."""
 
     def one(*operands: Array) -> Array:
         named, basis = _named(operands, static)

@@ -90,7 +90,9 @@ def group_rational(
 
 
 def _by_channel(coef: Array, channels: int) -> Array:
-    """(groups, n) -> (n, channels); by a broadcast, since repeating is a gather."""
+    """Return (groups, n) -> (n, channels); by a broadcast, since repeating is a
+    gather.
+    """
     groups, number = coef.shape
     wide = jnp.broadcast_to(coef.T[:, :, None], (number, groups, channels // groups))
     return wide.reshape(number, channels)
@@ -318,7 +320,7 @@ def _rows(coef: Array) -> list[Array]:
 
 
 def _plain(*operands: Array, static: Static) -> list[Array]:
-    """The primitive by jax's own differentiation of the value."""
+    """Return the primitive by jax's own differentiation of the value."""
 
     def value(x: Array, a: Array, b: Array) -> Array:
         return rational_math.pieces(x, _rows(a), _rows(b), static.form).value

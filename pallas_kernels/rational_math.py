@@ -53,7 +53,7 @@ def pieces(x: Array, a: Rows, b: Rows, form: str) -> Pieces:
 def tangent(
     x: Array, a: Rows, b: Rows, dx: Array, da: Rows, db: Rows, form: str
 ) -> Array:
-    """The change of the value along a change of x and of the coefficients."""
+    """Return the change of the value along a change of x and of the coefficients."""
     of = pieces(x, a, b, form)
     if of.sign is None:
         z = absolute(x)
@@ -66,7 +66,9 @@ def tangent(
 def cotangent(
     x: Array, a: Rows, b: Rows, g: Array, form: str
 ) -> tuple[Array, list[Array], list[Array]]:
-    """The gradient in x, and what is to be summed over rows for the coefficients'."""
+    """Return the gradient in x, and what is to be summed over rows for the
+    coefficients'.
+    """
     of = pieces(x, a, b, form)
     u = g * of.inverse
     w = -u * of.value

@@ -24,7 +24,9 @@ HEIGHT = 8
 def compute(
     what: str, form: str, operands: tuple[Array, ...], interpret: bool = False
 ) -> tuple[Array, ...]:
-    """What :mod:`pallas_kernels.rational` defines, for "value" or "cotangent"."""
+    """Return what :mod:`pallas_kernels.rational` defines, for "value" or
+    "cotangent".
+    """
     x, a, b = operands[:3]
     counts = (len(a), len(b))
     rows, channels = x.shape

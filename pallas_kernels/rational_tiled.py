@@ -43,7 +43,9 @@ def compute(
     interpret: bool,
     tiles: Tiles | None = None,
 ) -> tuple[Array, ...]:
-    """What :mod:`pallas_kernels.rational` defines, by one kernel and a small sum."""
+    """Return what :mod:`pallas_kernels.rational` defines, by one kernel and a small
+    sum.
+    """
     x, a, b = operands[:3]
     (rows, channels), on_tpu = x.shape, platform == "tpu"
     wanted = tiles or (TPU_TILES if on_tpu else GPU_TILES)
@@ -85,19 +87,19 @@ def compute(
 
 
 def _fit(number: int) -> int:
-    """The power of two that holds a number, at least 16."""
+    """Return the power of two that holds a number, at least 16."""
     return max(16, 1 << (number - 1).bit_length())
 
 
 def padded(a: Array, height: int | None, tiles: Tiles) -> Array:
-    """``a`` with zeros up to whole tiles; nothing is copied where they fit."""
+    """Return ``a`` with zeros up to whole tiles; nothing is copied where they fit."""
     down = -len(a) % tiles.rows if height is None else 0
     right = -a.shape[1] % tiles.channels
     return jnp.pad(a, ((0, down), (0, right))) if down or right else a
 
 
 def _heights(what: str, m: int, n: int) -> list[int | None]:
-    """The coefficient rows of each operand; None for what has the rows of x."""
+    """Return the coefficient rows of each operand; None for what has the rows of x."""
     more = {"value": [], "tangent": [None, m, n], "cotangent": [None]}[what]
     return [None, m, n, *more]
 

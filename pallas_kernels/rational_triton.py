@@ -18,7 +18,9 @@ ROWS, CHANNELS, WARPS = 64, 64, 4
 
 
 def compute(what: str, form: str, operands: tuple[Array, ...]) -> tuple[Array, ...]:
-    """What :mod:`pallas_kernels.rational` defines, for "value" or "cotangent"."""
+    """Return what :mod:`pallas_kernels.rational` defines, for "value" or
+    "cotangent".
+    """
     try:
         import jax_triton
     except ImportError as error:
@@ -66,7 +68,7 @@ def value_kernel(
     ROWS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    """A tile of ``P(x) / Q(x)``; M and N are the numbers of rows of a and b."""
+    """Return a tile of ``P(x) / Q(x)``; M and N are the numbers of rows of a and b."""
     column, place, inside = tile(rows, channels, ROWS, CHANNELS)
     x = tl.load(x_ref + place, mask=inside, other=0.0).to(tl.float32)
     value, _, _, _ = pieces(x, a_ref, b_ref, column, channels, M, N, FORM_A)
@@ -90,7 +92,9 @@ def cotangent_kernel(
     ROWS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    """The gradient in x, and the coefficients' summed over the rows of a tile."""
+    """Return the gradient in x, and the coefficients' summed over the rows of a
+    tile.
+    """
     column, place, inside = tile(rows, channels, ROWS, CHANNELS)
     x = tl.load(x_ref + place, mask=inside, other=0.0).to(tl.float32)
     # Zeros beyond the rows count nothing.
@@ -121,7 +125,9 @@ def cotangent_kernel(
 
 @triton.jit
 def tile(rows, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
-    """The columns of this program, the places of its numbers, and which there are."""
+    """Return the columns of this program, the places of its numbers, and which there
+    are.
+    """
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(1) * CHANNELS + tl.arange(0, CHANNELS)
     place = row[:, None].to(tl.int64) * channels + column[None, :]

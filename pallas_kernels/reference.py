@@ -26,7 +26,9 @@ def form(
     c: Array | None = None,
     t: Array | None = None,
 ) -> Array:
-    """The derivative of the form of :mod:`pallas_kernels.expansion` in ``out``."""
+    """Return the derivative of the form of :mod:`pallas_kernels.expansion` in
+    ``out``.
+    """
     values = bases.expand(basis, x, order)
     if s is None and out == "t":
         return jnp.einsum("bgi,gio->bo", values, c)

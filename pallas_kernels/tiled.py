@@ -55,7 +55,7 @@ def product(
     interpret: bool,
     tiles: Tiles | None = None,
 ) -> Array:
-    """The derivative of the form of :mod:`pallas_kernels.expansion` in ``out``.
+    """Return the derivative of the form of :mod:`pallas_kernels.expansion` in ``out``.
 
     Args:
         named: "x", "s" (or None), "c" and "t" without the one that ``out`` names.
@@ -95,7 +95,7 @@ def _fitted(tiles: Tiles, sizes: dict[str, int], kernels: str) -> Tiles:
 
 
 def _padded(role: str, a: Array, tiles: Tiles) -> Array:
-    """``a`` with zeros up to whole tiles; nothing is copied where they fit."""
+    """Return ``a`` with zeros up to whole tiles; nothing is copied where they fit."""
     axes = {
         "x": (tiles.rows, tiles.inputs),
         "s": (tiles.rows, tiles.inputs),
@@ -107,7 +107,9 @@ def _padded(role: str, a: Array, tiles: Tiles) -> Array:
 
 
 def _columns(leaf: Array, tile: int) -> Array:
-    """A leaf of a basis, (n,) or (in, n), as (n, 1) or (n, in) with whole tiles."""
+    """Return a leaf of a basis, (n,) or (in, n), as (n, 1) or (n, in) with whole
+    tiles.
+    """
     if leaf.ndim == 1:
         return leaf[:, None]
     return jnp.pad(leaf.T, ((0, 0), (0, -len(leaf) % tile)))

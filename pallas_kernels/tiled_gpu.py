@@ -30,7 +30,7 @@ class Columns:
         self.columns = columns if ref.shape[1] > 1 else pl.ds(0, 1)
 
     def __getitem__(self, index: tuple[Any, Any]) -> Array:
-        """The row of that number, (1, in)."""
+        """Return the row of that number, (1, in)."""
         return self.ref[pl.ds(index[1], 1), self.columns]
 
 
@@ -281,7 +281,7 @@ def _leaf_spec(leaf: Array, tile: int, input_axis: int | None) -> pl.BlockSpec:
 
 
 def _dot(a: Array, b: Array, transposed: bool = False) -> Array:
-    """``a @ b``, or ``a.T @ b``."""
+    """Return ``a @ b``, or ``a.T @ b``."""
     contracted = ((0,) if transposed else (1,), (0,))
     accumulator = jnp.promote_types(a.dtype, jnp.float32)
     return lax.dot_general(

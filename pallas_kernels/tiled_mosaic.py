@@ -41,7 +41,7 @@ class Columns:
     axis: int
 
     def __getitem__(self, index: tuple[Any, Any]) -> Array:
-        """The row of that number, on the whole tile."""
+        """Return the row of that number, on the whole tile."""
         if self.ref.shape[1] == 1:
             return lax.broadcast(self.ref[index[1], 0], self.shape)
         return lax.broadcast_in_dim(self.ref[index[1]], self.shape, (self.axis,))
@@ -214,7 +214,9 @@ class _Tile:
 
 
 def _function(parts: list[tuple[int, Any]], order: int, g: Array, x: Array) -> Array:
-    """The derivative of function ``g`` of the parts, of which one is evaluated."""
+    """Return the derivative of function ``g`` of the parts, of which one is
+    evaluated.
+    """
     *before, (first, part) = parts
 
     def own() -> Array:
@@ -290,7 +292,7 @@ def _call(
 
 
 def _accumulator(shape: tuple[int, int], dtype: Any, interpret: bool) -> Any:
-    """Registers that hold zeros at first; memory where the kernel is emulated."""
+    """Return registers that hold zeros; memory where the kernel is emulated."""
     return (
         plgpu.SMEM(shape, _exact(dtype))
         if interpret

@@ -27,7 +27,7 @@ class Columns:
     ref: Any
 
     def __getitem__(self, index: tuple[Any, Any]) -> Array:
-        """The row of that number, (1, in)."""
+        """Return the row of that number, (1, in)."""
         return self.ref[pl.ds(index[1], 1), :]
 
 

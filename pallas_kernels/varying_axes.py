@@ -10,13 +10,17 @@ from jax import Array
 
 
 def vary_alike(arrays: Sequence[Array]) -> list[Array]:
-    """The arrays, all marked as differing over the axes over which one of them does."""
+    """Return the arrays, all marked as differing over the axes over which one of them
+    does.
+    """
     axes = frozenset().union(*map(_varying, arrays))
     return [_mark(a, axes) for a in arrays]
 
 
 def vary_like(a: Array, others: Sequence[Array]) -> Array:
-    """``a`` marked as differing over the axes over which one of the others does."""
+    """Return ``a`` marked as differing over the axes over which one of the others
+    does.
+    """
     return _mark(a, frozenset().union(*map(_varying, others)))
 
 

@@ -2,26 +2,22 @@
 
 import os
 import pathlib
-import tempfile
 from collections.abc import Callable
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
-# Optimising takes longer than what it saves, in processes that tests start as well.
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-
-# Programs that took long to compile outlive a run, outside of the checkout; jax keys
-# them by its version, its flags and the processor.
-CACHE = pathlib.Path(tempfile.gettempdir(), f"kanjax-tests-{os.getuid()}")
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.02")
+# Optimizing takes longer than what it saves, in processes that tests start as well;
+# `make test-optimized` compiles as users do.
+OPTIMIZED = bool(os.environ.get("KANJAX_TEST_OPTIMIZED"))
+if not OPTIMIZED:
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
 FLAGS = ["--xla_force_host_platform_device_count=4"]
-if jax.__version_info__ < (0, 11):
+if jax.__version_info__ < (0, 11) and not OPTIMIZED:
     # The older way to make loops compiles twice as fast. A flag that a later compiler
     # does not know would end it.
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
@@ -75,7 +71,7 @@ def compilation(request: pytest.FixtureRequest):
     if request.node.get_closest_marker("optimized"):
         jax.config.update("jax_disable_most_optimizations", False)
     yield
-    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_disable_most_optimizations", not OPTIMIZED)
 
 
 @pytest.fixture(autouse=True, scope="module")

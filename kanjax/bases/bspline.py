@@ -102,7 +102,7 @@ class BSpline:
         return cardinal(self.degree, position - center)
 
     def extended_knots(self) -> Float[Array, "*in knots"]:
-        """The knots in use, uniform or given."""
+        """Return the knots in use, uniform or given."""
         if self.knots is not None:
             return self.knots
         low, high = self.domain
@@ -112,7 +112,8 @@ class BSpline:
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def cardinal(degree: int, t: Array) -> Array:
-    """The B-spline on integer knots, centred at 0: support |t| <= (degree + 1) / 2.
+    """Return the B-spline on integer knots, centred at 0: support |t| <= (degree +
+    1) / 2.
 
     By symmetry a sum of truncated powers of |t| has half the terms of the textbook
     form and none of its cancellation at the far end.
@@ -182,7 +183,7 @@ def _check_order(knots: Array) -> None:
 
 
 def _recursion(x: Array, t: list[Array]) -> Array:
-    """The one B-spline on the knots t, whose degree is their number less two."""
+    """Return the one B-spline on the knots t, whose degree is their number less two."""
     degree = len(t) - 2
     b = [((t[j] <= x) & (x < t[j + 1])).astype(x.dtype) for j in range(degree + 1)]
     for p in range(1, degree + 1):
@@ -195,7 +196,9 @@ def _recursion(x: Array, t: list[Array]) -> Array:
 
 
 def _ratio(numerator: Array, denominator: Array) -> Array:
-    """The quotient, 0 where the denominator is; the inner where keeps grad finite."""
+    """Return the quotient, 0 where the denominator is; the inner where keeps grad
+    finite.
+    """
     is_zero = denominator == 0
     safe = jnp.where(is_zero, 1, denominator)
     return jnp.where(is_zero, 0, numerator / safe)

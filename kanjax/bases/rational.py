@@ -104,7 +104,7 @@ class Rational:
         return (-3.0, 3.0)
 
     def init(self, key: Array) -> dict[str, Array]:
-        """The starting coefficients; the key is not used.
+        """Return the starting coefficients; the key is not used.
 
         Returns:
             "numerator" (groups, m + 1) and "denominator" (groups, n); the shared one

@@ -37,7 +37,7 @@ def fit_rational(
     domain: Domain = (-3.0, 3.0),
     points: int = 1000,
 ) -> RationalFit:
-    """The safe Pade rational nearest to a function in mean square.
+    """Return the safe Pade rational nearest to a function in mean square.
 
     Levenberg and Marquardt's method, from where repeated linear least squares for
     ``P - f (Q - 1) = f`` arrive (Sanathanan and Koerner 1963). Runs in float64 on the

@@ -59,6 +59,8 @@ class Polynomials(abc.ABC):
         """``p_1`` at t, and how the next ones follow."""
 
     def _prepared(self, x: Array) -> Array:
-        """The domain as [-1, 1], then squashed, so that nothing beyond it explodes."""
+        """Return the domain as [-1, 1], then squashed, so that nothing beyond it
+        explodes.
+        """
         t = to_unit(jnp.asarray(x), self.domain)
         return t if self.squash is None else self.squash(t)

@@ -23,12 +23,12 @@ Probabilities = Float[Array, "batch classes"]
 
 
 def flip(key: Array, image: Image) -> Image:
-    """The image, or with probability 1/2 its mirror image from left to right."""
+    """Return the image, or with probability 1/2 its mirror image from left to right."""
     return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
 
 
 def crop(key: Array, image: Image, *, padding: int = 4) -> Image:
-    """A window of the image's size, from the image with a margin of zeros."""
+    """Return a window of the image's size, from the image with a margin of zeros."""
     padded = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)))
     corner = jax.random.randint(key, (2,), 0, 2 * padding + 1)
     start = (corner[0], corner[1], jnp.zeros_like(corner[0]))
@@ -43,7 +43,7 @@ def erase(
     area: tuple[float, float] = (0.02, 1 / 3),
     ratio: tuple[float, float] = (0.3, 3.3),
 ) -> Image:
-    """The image, or with that probability a rectangle of it as uniform noise.
+    """Return the image, or with that probability a rectangle of it as uniform noise.
 
     Args:
         key: draws all that is random.
@@ -72,7 +72,7 @@ def rand_augment(
     spread: float = 0.05,
     probability: float = 0.5,
 ) -> Image:
-    """A few random operations, one after the other.
+    """Return a few random operations, one after the other.
 
     Each is drawn from thirteen: contrast stretched, inversion, rotation, posterising,
     solarising, colour, contrast, brightness, sharpness, and shears and shifts along
@@ -112,7 +112,7 @@ def mixup(
 def cutmix(
     key: Array, x: Images, y: Probabilities, *, alpha: float = 1.0
 ) -> tuple[Images, Probabilities]:
-    """A rectangle of each image from its counterpart in the reversed batch.
+    """Return a rectangle of each image from its counterpart in the reversed batch.
 
     The rectangle is of the image's shape, with a share of ``1 - t`` of its area, t ~
     Beta(alpha, alpha), cut at the edges; y is mixed by the share that is left of it.

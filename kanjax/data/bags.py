@@ -151,7 +151,7 @@ def _labels(key: Array, bags: int, positive: float) -> Int[Array, " bags"]:
 
 
 def _places(key: Array, present: Array, wanted: Array) -> Bool[Array, "bags instances"]:
-    """True at so many random instances of each bag."""
+    """Return True at so many random instances of each bag."""
     score = jnp.where(present, jax.random.uniform(key, present.shape), jnp.inf)
     rank = jnp.argsort(jnp.argsort(score, axis=1), axis=1)
     return rank < wanted[:, None]

@@ -14,7 +14,7 @@ _SEED = 0
 
 
 def load(name: str, *, domain: tuple[float, float] = (-1.0, 1.0)) -> examples.Dataset:
-    """A bundled data set.
+    """Return a bundled data set.
 
     Args:
         name: one of ``NAMES``, or ``"feynman:<formula>"`` for 1,000 rows of a formula

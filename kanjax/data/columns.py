@@ -128,7 +128,7 @@ Column = NumericColumn | CategoricalColumn | CompositionColumn
 
 
 def column(frame: "pd.DataFrame", name: str) -> "pd.Series":
-    """The column of that name.
+    """Return the column of that name.
 
     Raises:
         DataError: when the table lacks it (with the nearest name).
@@ -230,7 +230,7 @@ def factorized(series: "pd.Series", name: str) -> tuple[np.ndarray, list[str]]:
 
 
 def labels(series: "pd.Series", name: str) -> list[str]:
-    """The distinct values as text: in their declared order, else sorted."""
+    """Return the distinct values as text: in their declared order, else sorted."""
     import pandas as pd
 
     _, present = factorized(series, name)
@@ -245,7 +245,9 @@ def labels(series: "pd.Series", name: str) -> list[str]:
 def fit_numeric(
     series: "pd.Series", name: str
 ) -> tuple[NumericColumn | None, list[str]]:
-    """The description of a numeric column, ``None`` if it is constant, and notes."""
+    """Return the description of a numeric column, ``None`` if it is constant, and
+    notes.
+    """
     values = numbers(series, name)
     absent = np.isnan(values)
     known = values[~absent]
@@ -272,7 +274,9 @@ def fit_numeric(
 def fit_categorical(
     series: "pd.Series", name: str, most: int
 ) -> tuple[CategoricalColumn | None, list[str]]:
-    """The description of a categorical column, ``None`` if dropped, and notes."""
+    """Return the description of a categorical column, ``None`` if dropped, and
+    notes.
+    """
     codes, names = factorized(series, name)
     known = codes[codes >= 0]
     counts = np.bincount(known, minlength=len(names))
@@ -293,7 +297,7 @@ def fit_categorical(
 
 
 def parsed_compositions(series: "pd.Series", name: str) -> compositions.Compositions:
-    """The compositions of a column.
+    """Return the compositions of a column.
 
     Raises:
         DataError: when one is missing or cannot be read; the message says which row.
@@ -316,7 +320,7 @@ def parsed_compositions(series: "pd.Series", name: str) -> compositions.Composit
 def fit_composition(
     series: "pd.Series", name: str
 ) -> tuple[CompositionColumn, list[str]]:
-    """The description of a column of compositions, and notes."""
+    """Return the description of a column of compositions, and notes."""
     found = parsed_compositions(series, name)
     elements = tuple(sorted(found.elements))
     column = CompositionColumn(name, elements, (), ())

@@ -132,7 +132,7 @@ class Descriptors(NamedTuple):
 
 
 def parse_composition(text: str) -> dict[str, float]:
-    """The amounts in a formula such as ``"AlCoCrFeNi2"``, by symbol, as written.
+    """Return the amounts in a formula such as ``"AlCoCrFeNi2"``, by symbol, as written.
 
     A symbol without a number counts 1; spaces are ignored, and a symbol that comes
     twice is added up.

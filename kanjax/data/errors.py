@@ -13,7 +13,9 @@ class DataError(ValueError):
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A clause naming the nearest of ``names``, or the first few where none is near."""
+    """Return a clause naming the nearest of ``names``, or the first few where none is
+    near.
+    """
     names = list(names)
     lowered: dict[str, str] = {}
     for each in names:
@@ -25,7 +27,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def listing(names: Iterable[str], limit: int = 8) -> str:
-    """The names quoted and joined by commas, cut after ``limit`` of them."""
+    """Return the names quoted and joined by commas, cut after ``limit`` of them."""
     names = list(names)
     shown = ", ".join(repr(name) for name in names[:limit])
     rest = len(names) - limit
@@ -33,6 +35,8 @@ def listing(names: Iterable[str], limit: int = 8) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What another library's error says, on one line of at most 200 characters."""
+    """Return what another library's error says, on one line of at most 200
+    characters.
+    """
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 200 else text[:197] + "..."

@@ -32,7 +32,7 @@ def text_columns(
     composition: str | None,
     categorical: Sequence[str],
 ) -> tuple[str, ...]:
-    """The columns that are no numbers, however they are written."""
+    """Return the columns that are no numbers, however they are written."""
     classes = targets if task == "classification" else ()
     return (*classes, *((composition,) if composition else ()), *categorical)
 
@@ -50,7 +50,7 @@ class Fit(NamedTuple):
     def columns(
         self, targets: Sequence[str]
     ) -> tuple[tuple[columns_.Column, ...], tuple[str, ...]]:
-        """The columns that are kept, and notes."""
+        """Return the columns that are kept, and notes."""
         kept, notes, constant = [], [], []
         if self.composition is not None:
             columns_.column(self.frame, self.composition)

@@ -19,7 +19,7 @@ DAMAGE = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile)
 
 
 def existing(path: PathLike) -> Path:
-    """The path, if a file is there.
+    """Return the path, if a file is there.
 
     Raises:
         DataError: when there is none (with the nearest name), or it cannot be read.
@@ -50,7 +50,7 @@ def at_most(stream: IO[bytes], size: int) -> bytes:
 
 
 def opened(path: Path) -> IO[bytes]:
-    """The file for reading, through gzip when it begins as gzip does."""
+    """Return the file for reading, through gzip when it begins as gzip does."""
     stream = path.open("rb")
     gzipped = stream.read(2) == b"\x1f\x8b"
     stream.seek(0)

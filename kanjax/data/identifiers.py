@@ -16,7 +16,7 @@ _NEARLY_ALL = 0.95
 
 
 def why(series: "pd.Series", name: str, rows: int) -> str:
-    """What makes a column an identifier; empty if it is none.
+    """Return what makes a column an identifier; empty if it is none.
 
     Text is one when nearly all of its values differ. Whole numbers are one when nearly
     all differ and the name's last word is "id", "index", "no" or the like, or when all
@@ -54,7 +54,9 @@ def why(series: "pd.Series", name: str, rows: int) -> str:
 
 
 def row_labels(series: "pd.Series") -> str:
-    """What a first column without a name is: row numbers, row names, or neither."""
+    """Return what a first column without a name is: row numbers, row names, or
+    neither.
+    """
     import pandas as pd
 
     inferred = pd.api.types.infer_dtype(series)

@@ -42,7 +42,8 @@ _SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2019": "'", "\u2212": 
 def recognized(
     frame: "pd.DataFrame", skip: Collection[str] = ()
 ) -> tuple[tuple[Notation, ...], tuple[str, ...]]:
-    """The notations of the columns of text that hold numbers, and notes about them.
+    """Return the notations of the columns of text that hold numbers, and notes about
+    them.
 
     Args:
         frame: a table.
@@ -64,7 +65,7 @@ def recognized(
 
 
 def converted(frame: "pd.DataFrame", notations: Iterable[Notation]) -> "pd.DataFrame":
-    """The table with the columns of these notations as numbers.
+    """Return the table with the columns of these notations as numbers.
 
     Columns that are absent, or numbers already, stay as they are.
 
@@ -101,7 +102,9 @@ def _is_text(series: "pd.Series") -> bool:
 
 
 def _recognized(series: "pd.Series", name: str) -> tuple[Notation | None, str]:
-    """The notation of a column of text, or None if it is categories; and a note."""
+    """Return the notation of a column of text, or None if it is categories; and a
+    note.
+    """
     cells = series.to_numpy(object)[~columns.missing(series)]
     if not len(cells):
         return None, ""

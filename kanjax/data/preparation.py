@@ -246,7 +246,7 @@ def _check_columns(frame: "pd.DataFrame", targets: Sequence[str]) -> None:
 
 
 def _task(frame: "pd.DataFrame", table: tables.Table) -> examples.Task:
-    """The forced task, or the one the target suggests; its kind must fit."""
+    """Return the forced task, or the one the target suggests; its kind must fit."""
     if table.task == "classification":
         if len(table.targets) > 1:
             raise errors.DataError(

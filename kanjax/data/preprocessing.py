@@ -65,7 +65,7 @@ class Preprocessor:
         return self.labels if self.task == "classification" else self.targets
 
     def features(self, frame: "pd.DataFrame") -> np.ndarray:
-        """The features of a table: (rows, features) float32; targets not needed.
+        """Return the features of a table: (rows, features) float32; targets not needed.
 
         Raises:
             DataError: when a column is absent, holds text in place of numbers, or
@@ -82,7 +82,8 @@ class Preprocessor:
         return out
 
     def target(self, frame: "pd.DataFrame") -> np.ndarray:
-        """The targets: (rows, outputs) standardised float32, or (rows,) int32 classes.
+        """Return the targets: (rows, outputs) standardised float32, or (rows,) int32
+        classes.
 
         Raises:
             DataError: when a target is absent, missing in a row, not a number, or a
@@ -109,7 +110,9 @@ class Preprocessor:
         return np.asarray(y, float) * self.std + self.mean
 
     def remarks(self, frame: "pd.DataFrame") -> tuple[str, ...]:
-        """What ``features`` fills, clips or does not know in these rows, by line."""
+        """Return what ``features`` fills, clips or does not know in these rows, by
+        line.
+        """
         frame = notation.converted(frame, self.notations)
         notes, clipped, beyond = [], 0, []
         for column in self.columns:
@@ -146,7 +149,7 @@ class Preprocessor:
         return tuple(notes)
 
     def to_dict(self) -> dict[str, Any]:
-        """A description of plain lists, texts and numbers, for JSON."""
+        """Return a description of plain lists, texts and numbers, for JSON."""
         described = dataclasses.asdict(self)
         described["columns"] = [
             {"kind": _kind_name(column), **dataclasses.asdict(column)}
@@ -156,7 +159,7 @@ class Preprocessor:
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> "Preprocessor":
-        """The preprocessor that ``to_dict`` described.
+        """Return the preprocessor that ``to_dict`` described.
 
         Raises:
             DataError: when the description lacks something or is damaged.

@@ -46,7 +46,8 @@ def feynman(
     domain: tuple[float, float] = (-1.0, 1.0),
     noise: float = 0.0,
 ) -> examples.Dataset:
-    """A formula on inputs uniform on ``domain``; features in order of appearance.
+    """Return a formula on inputs uniform on ``domain``; features in order of
+    appearance.
 
     Args:
         key: drives the inputs and the noise.

@@ -156,7 +156,7 @@ def read_npz(
 
 
 def infer_task(values: np.ndarray) -> examples.Task:
-    """The task that target values suggest; missing ones are left out beforehand.
+    """Return the task that target values suggest; missing ones are left out beforehand.
 
     Text and booleans are classes. So are whole numbers with at most 20 distinct
     values, at least five rows to a value on average. All else is a quantity.
@@ -172,7 +172,7 @@ def infer_task(values: np.ndarray) -> examples.Task:
 def target_columns(
     frame: "pd.DataFrame", target: str | Sequence[str]
 ) -> tuple[str, ...]:
-    """The names of the target columns, which must be there.
+    """Return the names of the target columns, which must be there.
 
     Raises:
         DataError: when one is absent (with the nearest name).
@@ -236,7 +236,9 @@ def _read_parquet(path: Path) -> tuple["pd.DataFrame", tuple[str, ...]]:
 
 
 def _read_npz(path: Path) -> tuple["pd.DataFrame", tuple[str, ...]]:
-    """A frame with a column for each column of ``x`` and of every other array."""
+    """Return a frame with a column for each column of ``x`` and of every other
+    array.
+    """
     import pandas as pd
 
     arrays = files.arrays(path)
@@ -261,7 +263,7 @@ def _read_npz(path: Path) -> tuple["pd.DataFrame", tuple[str, ...]]:
 
 
 def _npz_targets(frame: "pd.DataFrame", target: str | Sequence[str]) -> Sequence[str]:
-    """An array of several columns is named by its array."""
+    """Return the names of an array's columns, made from its own."""
     names = [target] if isinstance(target, str) else list(target)
     found: list[str] = []
     for name in names:

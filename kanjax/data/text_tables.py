@@ -22,7 +22,7 @@ _LONGEST = 1 << 20
 def read(
     path: Path, *, text: bool = False, categorical: Sequence[str] = ()
 ) -> tuple["pd.DataFrame", tuple[str, ...]]:
-    """The table, and notes on what reading changed.
+    """Return the table, and notes on what reading changed.
 
     Args:
         path: CSV and the like, gzip too.
@@ -88,7 +88,7 @@ def refuse_duplicates(path: Path, header: Sequence[str]) -> None:
 
 
 def _layout(path: Path) -> tuple[str, list[str]]:
-    """The separator of a text table, and its header.
+    """Return the separator of a text table, and its header.
 
     It is the one that gives the first records as many fields each, more than one; of
     several the one with most, and where there is none, the one with most in the header.
@@ -110,7 +110,9 @@ def _layout(path: Path) -> tuple[str, list[str]]:
 
 
 def _records(text: str, separator: str) -> list[list[str]]:
-    """The first records; a quoted field may hold separators and ends of lines."""
+    """Return the first records; a quoted field may hold separators and ends of
+    lines.
+    """
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True
     )

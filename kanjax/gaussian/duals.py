@@ -47,7 +47,7 @@ _KINK_AT_ZERO = (jax.nn.elu, jax.nn.selu, jax.nn.celu)
 
 
 def dual(function: Function, *, kinks: Sequence[float] | None = None) -> DualFunction:
-    """The dual of an activation, ``(q11, q12, q22) -> Dual(value, slope)``.
+    """Return the dual of an activation, ``(q11, q12, q22) -> Dual(value, slope)``.
 
     Args:
         function: one of :mod:`kanjax.gaussian` or anything else with a method ``dual``,
@@ -95,7 +95,7 @@ def dual(function: Function, *, kinks: Sequence[float] | None = None) -> DualFun
 
 
 def hermite_coefficients(function: Function, count: int, *, nodes: int = 100) -> Array:
-    """The coefficients of a function in normalised Hermite polynomials.
+    """Return the coefficients of a function in normalised Hermite polynomials.
 
     ``a_l = E[function(x) He_l(x)] / sqrt(l!)`` for a standard normal x: the function
     is ``sum_l a_l He_l(x) / sqrt(l!)``, and of unit variances its dual is
@@ -153,7 +153,7 @@ def _is_traced(function: Function) -> bool:
 
 
 def _closed_form(function: Any) -> Any:
-    """What knows its dual in place of a function, or None."""
+    """Return what knows its dual in place of a function, or None."""
     if hasattr(function, "dual"):
         return function
     for candidate, known in _KNOWN:

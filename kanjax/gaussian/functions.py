@@ -40,11 +40,11 @@ class ABReLU:
     b: float
 
     def __call__(self, x: Array) -> Array:
-        """The function of x (...)."""
+        """Return the function of x (...)."""
         return self.a * jnp.minimum(x, 0) + self.b * jnp.maximum(x, 0)
 
     def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
-        """The arc-cosine kernel of order one, for two slopes."""
+        """Return the arc-cosine kernel of order one, for two slopes."""
         sine, angle = _angle(q11, q12, q22)
         bend = (self.a - self.b) ** 2 / (2 * math.pi)
         slope = (self.a**2 + self.b**2) / 2 - bend * angle
@@ -71,7 +71,7 @@ class Sign:
     """-1, 0 or 1. No gradient passes: the dual's slope is 0."""
 
     def __call__(self, x: Array) -> Array:
-        """The function of x (...)."""
+        """Return the function of x (...)."""
         return jnp.sign(x)
 
     def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
@@ -85,11 +85,11 @@ class Step:
     """1 where x is at least 0, else 0. No gradient passes: the dual's slope is 0."""
 
     def __call__(self, x: Array) -> Array:
-        """The function of x (...)."""
+        """Return the function of x (...)."""
         return jnp.where(x >= 0, 1.0, 0.0).astype(x.dtype)
 
     def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
-        """The arc-cosine kernel of order zero."""
+        """Return the arc-cosine kernel of order zero."""
         angle = _angle(q11, q12, q22)[1]
         return Dual((math.pi - angle) / (2 * math.pi), jnp.zeros_like(angle))
 
@@ -117,11 +117,11 @@ class RectifiedMonomial:
             raise ValueError(f"degree must be from 0 to 5; got {self.degree!r}.")
 
     def __call__(self, x: Array) -> Array:
-        """The function of x (...)."""
+        """Return the function of x (...)."""
         return jnp.where(x >= 0, x**self.degree, 0).astype(x.dtype)
 
     def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
-        """The arc-cosine kernel of order ``degree``."""
+        """Return the arc-cosine kernel of order ``degree``."""
         sine, angle = _angle(q11, q12, q22)
         size = safe_sqrt(q11 * q22)
         scale = jnp.where(size > 0, size, 1.0)
@@ -147,11 +147,11 @@ class Erf:
     c: float = 0.0
 
     def __call__(self, x: Array) -> Array:
-        """The function of x (...)."""
+        """Return the function of x (...)."""
         return self.a * jax.scipy.special.erf(self.b * x) + self.c
 
     def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
-        """The arc-sine kernel; by arctan2, which is exact near its ends, too."""
+        """Return the arc-sine kernel; by arctan2, which is exact near its ends, too."""
         q11, q12, q22 = (2 * self.b**2 * q for q in (q11, q12, q22))
         root = jnp.sqrt((1 + q11) * (1 + q22) - q12**2)
         value = (2 / math.pi) * self.a**2 * jnp.arctan2(q12, root) + self.c**2
@@ -171,7 +171,7 @@ class Gelu:
     """
 
     def __call__(self, x: Array) -> Array:
-        """The function of x (...)."""
+        """Return the function of x (...)."""
         return jax.nn.gelu(x, approximate=False)
 
     def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
@@ -197,7 +197,7 @@ class Sine:
     c: float = 0.0
 
     def __call__(self, x: Array) -> Array:
-        """The function of x (...)."""
+        """Return the function of x (...)."""
         return self.a * jnp.sin(self.b * x + self.c)
 
     def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
@@ -210,7 +210,7 @@ class Sine:
 
 
 def cosine(a: float = 1.0, b: float = 1.0, c: float = 0.0) -> Sine:
-    """``a cos(b x + c)``."""
+    """Return ``a cos(b x + c)``."""
     return Sine(a, b, c + math.pi / 2)
 
 
@@ -230,11 +230,11 @@ class Exponential:
     b: float = 1.0
 
     def __call__(self, x: Array) -> Array:
-        """The function of x (...)."""
+        """Return the function of x (...)."""
         return self.a * jnp.exp(self.b * x)
 
     def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
-        """The mean of a log-normal."""
+        """Return the mean of a log-normal."""
         value = self.a**2 * jnp.exp(self.b**2 * ((q11 + q22) / 2 + q12))
         return Dual(value, self.b**2 * value)
 
@@ -253,11 +253,11 @@ class SquaredExponential:
             )
 
     def __call__(self, x: Array) -> Array:
-        """The function of x (...)."""
+        """Return the function of x (...)."""
         return self.a * jnp.exp(self.b * x**2)
 
     def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
-        """A Gaussian integral."""
+        """Return a Gaussian integral."""
         a, b = self.a, self.b
         square = (1 - 2 * b * q11) * (1 - 2 * b * q22) - 4 * b**2 * q12**2
         value = a**2 / jnp.sqrt(square)
@@ -269,11 +269,11 @@ class Gabor:
     """``exp(-x^2) sin(x)``."""
 
     def __call__(self, x: Array) -> Array:
-        """The function of x (...)."""
+        """Return the function of x (...)."""
         return jnp.exp(-(x**2)) * jnp.sin(x)
 
     def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
-        """A Gaussian integral of a product of sines."""
+        """Return a Gaussian integral of a product of sines."""
         total, product = q11 + q22, q11 * q22
         f = 4 * (product - q12**2)
         n = 2 * total + f + 1
@@ -292,7 +292,7 @@ class Polynomial:
     coefficients: tuple[float, ...]
 
     def __call__(self, x: Array) -> Array:
-        """The function of x (...)."""
+        """Return the function of x (...)."""
         return _horner(self.coefficients, x)
 
     def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
@@ -316,7 +316,7 @@ def monomial(degree: int) -> Polynomial:
 
 
 def hermite(degree: int) -> Polynomial:
-    """The normalised Hermite polynomial, ``He_n(x) / sqrt(n!)``.
+    """Return the normalised Hermite polynomial, ``He_n(x) / sqrt(n!)``.
 
     At unit variances ``value = q12^n``; at others the dual is that of the polynomial.
     """
@@ -341,7 +341,7 @@ class Elementwise:
     slope: Callable[[Array, Array, Array], Array] | None = None
 
     def __call__(self, x: Array) -> Array:
-        """The function of x (...)."""
+        """Return the function of x (...)."""
         return self.function(x)
 
     def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:

@@ -108,7 +108,8 @@ def dual_by_pieces(
     kinks: Sequence[float],
     nodes: int | None = None,
 ) -> Dual:
-    """The dual of a function with kinks, by Gauss-Legendre on the pieces between.
+    """Return the dual of a function with kinks, by Gauss-Legendre on the pieces
+    between.
 
     With ``u = sqrt(q11) x`` and ``v = a x + b y``, the integral over y is split where v
     meets a kink. What it leaves is smooth in x, but turns quickly, within ``b / a``,
@@ -161,7 +162,7 @@ def rule_on_pieces(
 
 
 def _over(numerator: Array, denominator: Array) -> Array:
-    """The quotient, far beyond the range where it would not be finite."""
+    """Return the quotient, far beyond the range where it would not be finite."""
     tiny = jnp.finfo(denominator.dtype).eps ** 2
     safe = jnp.abs(denominator) > tiny
     quotient = numerator / jnp.where(safe, denominator, 1.0)

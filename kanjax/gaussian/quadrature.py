@@ -68,7 +68,7 @@ def expectation(
 def dual_by_quadrature(
     function: Function, q11: Array, q12: Array, q22: Array, *, nodes: int = 100
 ) -> Dual:
-    """The dual of a smooth function by the trapezoidal rule in the plane.
+    """Return the dual of a smooth function by the trapezoidal rule in the plane.
 
     ``u = sqrt(q11) x``, ``v = q12 / sqrt(q11) x + sqrt(q22 - q12^2 / q11) y``. With 100
     nodes an axis the error in ``value`` is near 1e-16 for tanh at variances up to 2,
@@ -104,7 +104,7 @@ def dual_by_quadrature(
 def dual_by_polar_quadrature(
     function: Function, q11: Array, q12: Array, q22: Array, *, nodes: int = 40
 ) -> Dual:
-    """The dual of a function that is smooth but for a kink at zero.
+    """Return the dual of a function that is smooth but for a kink at zero.
 
     ``u = sqrt(q11) r cos(a)`` and ``v = sqrt(q22) r cos(a - t)``, t the angle between
     them: the kinks lie on four rays, and Gauss-Legendre is taken on each arc between.
@@ -142,12 +142,12 @@ def dual_by_polar_quadrature(
 
 
 def value_and_slope(function: Function, x: Array) -> tuple[Array, Array]:
-    """An elementwise function and its derivative."""
+    """Return an elementwise function and its derivative."""
     return jax.jvp(function, (x,), (jnp.ones_like(x),))
 
 
 def safe_sqrt(x: Array) -> Array:
-    """The square root, 0 with gradient 0 where x is not positive."""
+    """Return the square root, 0 with gradient 0 where x is not positive."""
     positive = x > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
 

@@ -77,7 +77,7 @@ def associate(
 def _sums(
     scaled: Array, patterns: Array, values: Array, mask: Array | None, size: int
 ) -> online_softmax.Sums:
-    """The sums over all patterns, ``size`` of them at a time."""
+    """Return the sums over all patterns, ``size`` of them at a time."""
     number = len(patterns)
     if number <= size:
         return _block_sums(scaled, patterns, values, mask)

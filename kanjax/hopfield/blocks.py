@@ -57,7 +57,7 @@ class HopfieldEncoderLayer:
         present: Array | None = None,
         mask: Array | None = None,
     ) -> Float[Array, "*batch states features"]:
-        """The block's outputs for x (..., states, features).
+        """Return the block's outputs for x (..., states, features).
 
         ``present`` and ``mask`` are as for :meth:`Hopfield.apply`.
         """
@@ -112,7 +112,7 @@ class HopfieldDecoderLayer:
         memory_present: Array | None = None,
         memory_mask: Array | None = None,
     ) -> Float[Array, "*batch states features"]:
-        """The block's outputs for x (..., states, features).
+        """Return the block's outputs for x (..., states, features).
 
         Args:
             params: as :meth:`init` gives them.

@@ -11,7 +11,7 @@ from kanjax.checks import as_floating
 
 
 def check_spins(name: str, values: Any) -> Array:
-    """The values as floating point, each of them -1 or +1.
+    """Return the values as floating point, each of them -1 or +1.
 
     Raises:
         ValueError: if one is not, or if there are none.
@@ -30,7 +30,7 @@ def check_spins(name: str, values: Any) -> Array:
 
 
 def check_beta(beta: Any) -> Array:
-    """The inverse temperature as an array, above zero; infinity is allowed.
+    """Return the inverse temperature as an array, above zero; infinity is allowed.
 
     Raises:
         ValueError: if one is not above zero.
@@ -43,7 +43,7 @@ def check_beta(beta: Any) -> Array:
 
 
 def check_patterns(patterns: Any, width: int | None = None) -> Array:
-    """Stored patterns (..., patterns, features), at least one of them.
+    """Check stored patterns (..., patterns, features), at least one of them.
 
     Raises:
         ValueError: for another number of axes, for no pattern, or another width.
@@ -72,7 +72,7 @@ def check_count(name: str, value: Any, least: int) -> None:
 
 
 def check_share(name: str, value: Any) -> Array:
-    """The value as floating point, in [0, 1].
+    """Return the value as floating point, in [0, 1].
 
     Raises:
         ValueError: if one is not.
@@ -81,7 +81,7 @@ def check_share(name: str, value: Any) -> Array:
 
 
 def check_dilution(value: Any) -> Array:
-    """The probability of a blank entry as floating point, in [0, 1).
+    """Return the probability of a blank entry as floating point, in [0, 1).
 
     Raises:
         ValueError: if one is not.
@@ -92,7 +92,7 @@ def check_dilution(value: Any) -> Array:
 
 
 def check_quality(value: Any) -> Array:
-    """The quality of examples as floating point, in (0, 1].
+    """Return the quality of examples as floating point, in (0, 1].
 
     Raises:
         ValueError: if one is not.
@@ -101,7 +101,7 @@ def check_quality(value: Any) -> Array:
 
 
 def check_entropy(value: Any) -> Array:
-    """The entropy of a data set as floating point, at least 0.
+    """Return the entropy of a data set as floating point, at least 0.
 
     Raises:
         ValueError: if one is not.
@@ -110,7 +110,7 @@ def check_entropy(value: Any) -> Array:
 
 
 def known_values(array: Array) -> np.ndarray | None:
-    """What the array holds, or None while jax traces it."""
+    """Return what the array holds, or None while jax traces it."""
     return None if isinstance(array, jax.core.Tracer) else np.asarray(array)
 
 

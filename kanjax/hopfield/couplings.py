@@ -41,7 +41,7 @@ class Pairwise:
         return self.couplings.shape[-1]
 
     def energy(self, state: Array) -> Float[Array, "*chains"]:
-        """The energy of each state (..., spins)."""
+        """Return the energy of each state (..., spins)."""
         state = checks.check_spins("state", state)
         return -0.5 * jnp.sum(state * self.fields(state), axis=-1)
 
@@ -57,19 +57,19 @@ class Pairwise:
 
     # What a sweep needs, see dynamics.py.
     def rows(self, order: Array) -> Array:
-        """What is known of each site, in the order of the visits."""
+        """Return what is known of each site, in the order of the visits."""
         return self._without_diagonal[order]
 
     def track(self, state: Array) -> Array:
-        """What a sweep keeps up to date: the state itself."""
+        """Return what a sweep keeps up to date: the state itself."""
         return state
 
     def field_at(self, tracked: Array, row: Array, old: Array) -> Array:
-        """The field at one site, (...)."""
+        """Return the field at one site, (...)."""
         return tracked @ row
 
     def moved(self, tracked: Array, row: Array, site: Array, change: Array) -> Array:
-        """What is tracked after the spin of a site changed."""
+        """Return what is tracked after the spin of a site changed."""
         return tracked.at[..., site].add(change)
 
 
@@ -105,7 +105,7 @@ class LowRank:
         return _no_diagonal(self.scale * self.vectors.T @ self.vectors)
 
     def energy(self, state: Array) -> Float[Array, "*chains"]:
-        """The energy of each state (..., spins)."""
+        """Return the energy of each state (..., spins)."""
         sums = self.track(checks.check_spins("state", state))
         constant = jnp.sum(jnp.square(self.vectors))
         return -self.scale / 2 * (jnp.sum(jnp.square(sums), axis=-1) - constant)
@@ -118,19 +118,19 @@ class LowRank:
 
     # What a sweep needs, see dynamics.py.
     def rows(self, order: Array) -> Array:
-        """What is known of each site, in the order of the visits."""
+        """Return what is known of each site, in the order of the visits."""
         return self.vectors.T[order]
 
     def track(self, state: Array) -> Float[Array, "*chains vectors"]:
-        """What a sweep keeps up to date: ``vectors @ state``."""
+        """Return what a sweep keeps up to date: ``vectors @ state``."""
         return state @ self.vectors.T
 
     def field_at(self, tracked: Array, row: Array, old: Array) -> Array:
-        """The field at one site, (...), whose spin is ``old``."""
+        """Return the field at one site, (...), whose spin is ``old``."""
         return self.scale * (tracked @ row - row @ row * old)
 
     def moved(self, tracked: Array, row: Array, site: Array, change: Array) -> Array:
-        """What is tracked after the spin of a site changed."""
+        """Return what is tracked after the spin of a site changed."""
         return tracked + change[..., None] * row
 
 
@@ -148,7 +148,7 @@ def hebb(patterns: Any) -> Float[Array, "spins spins"]:
 
 
 def pseudo_inverse(patterns: Any) -> Float[Array, "spins spins"]:
-    """The projection on the span of the patterns, without its diagonal.
+    """Return the projection on the span of the patterns, without its diagonal.
 
     ``J = X^T C^{-1} X / spins`` with ``C = X X^T / spins``. Every pattern is a fixed
     point while they are linearly independent and fewer than the spins. Dependent ones

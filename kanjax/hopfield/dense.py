@@ -35,11 +35,11 @@ class _Overlapping:
         return patterns_.overlaps(state, self.patterns)
 
     def rows(self, order: Array) -> Array:
-        """What is known of each site, in the order of the visits."""
+        """Return what is known of each site, in the order of the visits."""
         return _floating(self.patterns).T[order]
 
     def track(self, state: Array) -> Float[Array, "*chains patterns"]:
-        """What a sweep keeps up to date: M."""
+        """Return what a sweep keeps up to date: M."""
         return state @ _floating(self.patterns).T
 
     def moved(self, tracked: Array, row: Array, site: Array, change: Array) -> Array:
@@ -47,7 +47,7 @@ class _Overlapping:
         return tracked + change[..., None] * row
 
     def _sums(self, state: Array) -> tuple[Array, Array, Array]:
-        """The state and the patterns, checked, and M."""
+        """Return the state and the patterns, checked, and M."""
         patterns = checks.check_patterns(self.patterns)
         X = checks.check_spins("patterns", patterns)
         state = checks.check_spins("state", state)
@@ -68,7 +68,7 @@ class _Additive(_Overlapping):
         return (here - below) / 2, (above - here) / 2
 
     def energy(self, state: Array) -> Float[Array, "*chains"]:
-        """The energy of each state (..., spins)."""
+        """Return the energy of each state (..., spins)."""
         _, _, overlap = self._sums(state)
         return -jnp.sum(self.interaction(overlap), axis=-1)
 
@@ -80,7 +80,7 @@ class _Additive(_Overlapping):
         return ((below + above) @ X + state * lean) / 2
 
     def field_at(self, tracked: Array, row: Array, old: Array) -> Array:
-        """The field at one site, (...), whose spin is ``old``."""
+        """Return the field at one site, (...), whose spin is ``old``."""
         # A pattern that agrees with the spin would lose a step, others gain one.
         agrees = row * old[..., None] > 0
         below, above = self.slopes(tracked)
@@ -180,7 +180,7 @@ class Exponential(_Overlapping):
             raise ValueError(f"steepness must be positive; got {self.steepness!r}.")
 
     def energy(self, state: Array) -> Float[Array, "*chains"]:
-        """The energy of each state (..., spins)."""
+        """Return the energy of each state (..., spins)."""
         _, _, overlap = self._sums(state)
         return -jax.nn.logsumexp(self.steepness * overlap, axis=-1) / self.steepness
 
@@ -193,7 +193,7 @@ class Exponential(_Overlapping):
         return self._field(up, down, state)
 
     def field_at(self, tracked: Array, row: Array, old: Array) -> Array:
-        """The field at one site, (...), whose spin is ``old``."""
+        """Return the field at one site, (...), whose spin is ``old``."""
         share = jax.nn.softmax(self.steepness * tracked, axis=-1)
         up = jnp.sum(jnp.where(row > 0, share, 0), axis=-1)
         down = jnp.sum(jnp.where(row < 0, share, 0), axis=-1)

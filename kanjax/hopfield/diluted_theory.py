@@ -310,7 +310,7 @@ def hierarchical_amplitudes(
 
 
 def critical_dilution(patterns: float) -> float:
-    """The dilution up to which hierarchical amplitudes are stable without noise.
+    """Return the dilution up to which hierarchical amplitudes are stable without noise.
 
     The first is then above the sum of the others: the smallest root in (0, 1) of ``1 -
     2 d + d^patterns``. It is 1 for two patterns or a single one, and 1/2 for infinitely
@@ -357,7 +357,8 @@ def learning_curve(entropy: ArrayLike) -> Array:
 
 
 def learning_threshold(quality: ArrayLike, threshold: ArrayLike = 0.5**0.5) -> Array:
-    """The examples of each pattern from which on it is recalled, with a teacher or not.
+    """Return the examples of each pattern from which on it is recalled, with a
+    teacher or not.
 
     ``2 threshold^2 (1 - quality^2) / quality^2``, where :func:`learning_curve` is
     ``erf(threshold)``.

@@ -32,7 +32,7 @@ class Memory(Protocol):
         ...
 
     def energy(self, state: Array) -> Array:
-        """The energy of each state (..., spins)."""
+        """Return the energy of each state (..., spins)."""
         ...
 
     def fields(self, state: Array) -> Array:
@@ -40,19 +40,19 @@ class Memory(Protocol):
         ...
 
     def rows(self, order: Array) -> Array:
-        """What is known of each site, in the order of the visits."""
+        """Return what is known of each site, in the order of the visits."""
         ...
 
     def track(self, state: Array) -> Array:
-        """What a sweep keeps up to date."""
+        """Return what a sweep keeps up to date."""
         ...
 
     def field_at(self, tracked: Array, row: Array, old: Array) -> Array:
-        """The field at one site, (...), whose spin is ``old``."""
+        """Return the field at one site, (...), whose spin is ``old``."""
         ...
 
     def moved(self, tracked: Array, row: Array, site: Array, change: Array) -> Array:
-        """What is tracked after the spin of a site changed."""
+        """Return what is tracked after the spin of a site changed."""
         ...
 
 

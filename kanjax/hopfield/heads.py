@@ -42,7 +42,7 @@ class HeadStatistics(NamedTuple):
 
 
 def patterns_in_use(weights: Any, *, mass: float = 0.9) -> Int[Array, "*batch"]:
-    """The least number of patterns whose weights sum to at least ``mass``.
+    """Return the least number of patterns whose weights sum to at least ``mass``.
 
     Args:
         weights: (..., patterns), which sum to 1 or, for a state that looks at nothing,
@@ -74,7 +74,8 @@ def effective_patterns(weights: Any) -> Float[Array, "*batch"]:
 def classify(
     weights: Any, *, mass: float = 0.9, single: int = 1, available: Any = None
 ) -> Int[Array, "*batch"]:
-    """The regime of each state: 0 global, 1 metastable, 2 a single pattern, 3 none.
+    """Return the regime of each state: 0 global, 1 metastable, 2 a single pattern, 3
+    none.
 
     Global is a state that needs more than half of the patterns for ``mass`` of its
     weights; single one that needs at most ``single`` of them; a state that looks at

@@ -41,7 +41,9 @@ class Side(NamedTuple):
         return _grouped("bgrs,bgsf->bgrf", p, self.patterns)
 
     def _project(self, mixed: Array, total: Array | None) -> Array:
-        """A mixture of patterns, projected; ``total`` is of its weights, None for 1."""
+        """Return a mixture of patterns, projected; ``total`` is of its weights, None
+        for 1.
+        """
         if self.kernel is None:
             return mixed
         mixed = jnp.einsum("bhlf,fhd->bhld", mixed, self.kernel)
@@ -53,7 +55,7 @@ class Side(NamedTuple):
         )
 
     def projected(self) -> Float[Array, "batch groups patterns size"]:
-        """The patterns in the association space."""
+        """Return the patterns in the association space."""
         if self.kernel is None:
             return self.patterns
         made = jnp.einsum("bgsf,fhd->bhsd", self.patterns, self.kernel)
@@ -150,7 +152,7 @@ def is_cheaper_projected(side: Side, states: int) -> bool:
 
 
 def _grouped(equation: str, left: Array, right: Array) -> Array:
-    """An einsum of (batch, heads, rows, _) with one or all heads' patterns."""
+    """Return an einsum of (batch, heads, rows, _) with one or all heads' patterns."""
     batch, heads, rows, width = left.shape
     groups = right.shape[1]
     merged = left.reshape(batch, groups, heads // groups * rows, width)

@@ -182,7 +182,7 @@ class Hopfield:
         present: Array | None = None,
         mask: Array | None = None,
     ) -> Float[Array, "*batch states out"]:
-        """What states retrieve.
+        """Return what states retrieve.
 
         Args:
             params: as :meth:`init` gives them.
@@ -222,7 +222,7 @@ class Hopfield:
         present: Array | None = None,
         mask: Array | None = None,
     ) -> Association:
-        """The weights, the projected values, and whether the updates converged.
+        """Return the weights, the projected values, and whether the updates converged.
 
         All weights are made at once, whatever ``batch_size`` is. Arguments and what is
         raised are as for :meth:`apply`.
@@ -240,7 +240,8 @@ class Hopfield:
         )
 
     def parameter_axes(self) -> dict[str, Any]:
-        """What the axes of each parameter run over, for states that are stored, too.
+        """Return what the axes of each parameter run over, for states that are
+        stored, too.
 
         Raises:
             ValueError: if an input is not projected, or the output is not.
@@ -274,7 +275,7 @@ class Hopfield:
         )
 
     def projections(self) -> dict[str, options.Projection]:
-        """The dense layers that there are, by the name of their parameters."""
+        """Return the dense layers that there are, by the name of their parameters."""
         size, made = self.sizes, {}
         make = functools.partial(options.Projection, use_bias=self.use_bias)
         if not self.state_static:
@@ -329,7 +330,7 @@ class Hopfield:
         bias: Array | None,
         key: Array | None,
     ) -> Float[Array, "batch heads states size"]:
-        """What the heads retrieve."""
+        """Return what the heads retrieve."""
         q, keys, held, bias = spaces.project(self, params, x, stored, values, bias)
         q, _, _ = self._settle(q, keys, bias)
         return self._retrieve(q, keys, held, bias, key)
@@ -341,7 +342,7 @@ class Hopfield:
         bias: Array | None,
         key: Array | None,
     ) -> Float[Array, "batch heads states size"]:
-        """What the heads retrieve, a few examples at a time."""
+        """Return what the heads retrieve, a few examples at a time."""
         number = len(given[0])
         own = bias if bias is not None and len(bias) == number else None
         keys = None if key is None else jax.random.split(key, number)
@@ -359,7 +360,9 @@ class Hopfield:
     def _settle(
         self, q: Array, keys: keys_values.Side, bias: Array | None
     ) -> tuple[Array, Array, Array]:
-        """The queries after all updates, the number of these, and if they converged."""
+        """Return the queries after all updates, the number of these, and if they
+        converged.
+        """
 
         def image(q: Array) -> Array:
             return self._retrieve(q, keys, keys, bias, None).astype(q.dtype)
@@ -389,7 +392,7 @@ class Hopfield:
         bias: Array | None,
         key: Array | None,
     ) -> Float[Array, "batch heads states size"]:
-        """What queries retrieve, by the way that the layer's options ask for."""
+        """Return what queries retrieve, by the way that the layer's options ask for."""
         if self.implementation is not None:
             scaled, way = self._scaled(q), self.implementation
             return keys_values.fused(scaled, keys, held, bias, way)

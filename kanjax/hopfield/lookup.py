@@ -63,7 +63,8 @@ class HopfieldPooling:
         present: Array | None = None,
         mask: Array | None = None,
     ) -> Float[Array, "*batch quantity_out"]:
-        """What the states retrieve from x (..., patterns, features), side by side.
+        """Return what the states retrieve from x (..., patterns, features), side by
+        side.
 
         Args:
             params: as :meth:`init` gives them.
@@ -91,7 +92,9 @@ class HopfieldPooling:
     def attention(
         self, params: Params, x: Array, **options: Any
     ) -> Float[Array, "*batch heads quantity patterns"]:
-        """The weight of each pattern for each state; options as for :meth:`apply`."""
+        """Return the weight of each pattern for each state; options as for
+        :meth:`apply`.
+        """
         states = self._states(params, x)
         inside = params["association"]
         return self.association.association(inside, states, stored=x, **options).weights
@@ -160,7 +163,8 @@ class HopfieldLayer:
         return params
 
     def store(self, params: Params, patterns: Array, targets: Any = None) -> Params:
-        """The parameters with these patterns, and targets, in the trained ones' place.
+        """Return the parameters with these patterns, and targets, in the trained
+        ones' place.
 
         Args:
             params: as :meth:`init` gives them.
@@ -193,7 +197,7 @@ class HopfieldLayer:
         present: Array | None = None,
         mask: Array | None = None,
     ) -> Float[Array, "*batch out"]:
-        """What inputs retrieve.
+        """Return what inputs retrieve.
 
         Args:
             params: as :meth:`init` gives them.
@@ -217,7 +221,9 @@ class HopfieldLayer:
     def attention(
         self, params: Params, x: Array, *, mask: Array | None = None, **options: Any
     ) -> Float[Array, "*batch heads quantity"]:
-        """The weight of each pattern for each input; options as for :meth:`apply`."""
+        """Return the weight of each pattern for each input; options as for
+        :meth:`apply`.
+        """
         found = self.association.association(
             params["association"], **self._memory(params, x, mask), **options
         )
@@ -225,7 +231,7 @@ class HopfieldLayer:
         return weights.reshape(*x.shape[:-1], *weights.shape[1:])
 
     def parameter_axes(self) -> Params:
-        """What the axes of each parameter run over: inputs and outputs alone."""
+        """Return what the axes of each parameter run over: inputs and outputs alone."""
         inside = self.association.parameter_axes()
         for name, axes in inside.items():
             if name not in ("state_norm", "query", "output"):
@@ -242,7 +248,7 @@ class HopfieldLayer:
         return made
 
     def _memory(self, params: Params, x: Array, mask: Array | None) -> dict[str, Any]:
-        """The inputs as the states of one example, and what they look at."""
+        """Return the inputs as the states of one example, and what they look at."""
         nn_checks.check_last_axis(x, self.association.sizes.state)
         states = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
         patterns = params.get("patterns", self.fixed_patterns)
@@ -258,7 +264,7 @@ class HopfieldLayer:
 def lookup_network(
     widths: tuple[int, ...], *, patterns: int = 64, heads: int | None = None
 ) -> model.Sequential:
-    """A network for tables: dense layers with a look-up after each hidden one.
+    """Return a network for tables: dense layers with a look-up after each hidden one.
 
     Args:
         widths: the number of inputs, of each hidden layer's units, and of outputs.

@@ -46,7 +46,7 @@ class Capacity(NamedTuple):
 
 
 def zero_temperature_capacity() -> Capacity:
-    """The load up to which the Hebbian memory recalls: 0.1379 patterns a spin.
+    """Return the load up to which the Hebbian memory recalls: 0.1379 patterns a spin.
 
     ``max_y (erf(y) / y - 2 exp(-y^2) / sqrt(pi))^2 / 2``, with the overlap erf(y).
 

@@ -38,7 +38,7 @@ class Retrieval(NamedTuple):
 def energy(
     state: Any, patterns: Any, beta: Any, *, mask: Any = None, alpha: float = 1.0
 ) -> Float[Array, "*batch"]:
-    """The energy, in [0, 2 M^2] for states no longer than the longest pattern.
+    """Return the energy, in [0, 2 M^2] for states no longer than the longest pattern.
 
     ``E = -(1 / beta) log sum_i exp(beta x_i . s) + s . s / 2 + (1 / beta) log N +
     M^2 / 2`` with M the largest norm of the N patterns (eq. 2). For alpha above 1 the
@@ -116,7 +116,7 @@ def iterate(
     mask: Any = None,
     alpha: float = 1.0,
 ) -> Float[Array, "states *batch features"]:
-    """The states of a number of updates, the first one included.
+    """Return the states of a number of updates, the first one included.
 
     Differentiable in forward and reverse mode, at the cost of keeping all states.
 
@@ -239,7 +239,7 @@ def _iterate_until(
 def jacobian_product(
     state: Any, patterns: Any, beta: Any, vector: Any
 ) -> Float[Array, "*batch features"]:
-    """The update's Jacobian at a state, times a vector.
+    """Return the update's Jacobian at a state, times a vector.
 
     ``J = beta X^T (diag(p) - p p^T) X``: beta times the covariance of the patterns
     under the weights p.
@@ -260,7 +260,7 @@ def jacobian_product(
 def prepare(
     state: Any, patterns: Any, beta: Any, mask: Any
 ) -> tuple[Array, Array, Array, Array | None]:
-    """The arguments of :func:`weights` as arrays of one type, checked."""
+    """Return the arguments of :func:`weights` as arrays of one type, checked."""
     state = as_floating(state)
     if state.ndim == 0:
         raise ValueError("state must have shape (..., features); got a scalar.")
@@ -281,7 +281,7 @@ def prepare(
 
 
 def _finite(beta: Array, state: Array, patterns: Array) -> Array:
-    """The inverse temperature; one so large that it is no other than infinity.
+    """Return the inverse temperature; one so large that it is no other than infinity.
 
     Then no product of state and pattern overflows, and any two that differ do so by
     more than the exponential has room for: weights are shared by the largest.

@@ -21,12 +21,12 @@ class Sums(NamedTuple):
     weighted: Float[Array, "*batch features"]
 
     def quotient(self) -> Float[Array, "*batch features"]:
-        """The weighted mean over all patterns; zeros where none is stored."""
+        """Return the weighted mean over all patterns; zeros where none is stored."""
         return self.weighted / jnp.where(self.total > 0, self.total, 1)[..., None]
 
 
 def nothing(batch: tuple[int, ...], features: int, dtype: Any) -> Sums:
-    """The sums over no pattern."""
+    """Return the sums over no pattern."""
     return Sums(
         jnp.full(batch, -jnp.inf, dtype),
         jnp.zeros(batch, dtype),
@@ -35,7 +35,7 @@ def nothing(batch: tuple[int, ...], features: int, dtype: Any) -> Sums:
 
 
 def of_block(logits: Array, weigh: Callable[[Array], Array]) -> Sums:
-    """The sums over the last axis of ``logits``.
+    """Return the sums over the last axis of ``logits``.
 
     Args:
         logits: (..., patterns), -inf where no pattern is stored.
@@ -48,7 +48,7 @@ def of_block(logits: Array, weigh: Callable[[Array], Array]) -> Sums:
 
 
 def merge(a: Sums, b: Sums) -> Sums:
-    """The sums over the patterns of both."""
+    """Return the sums over the patterns of both."""
     top = jnp.maximum(a.top, b.top)
     left, right = (jnp.exp(part.top - finite(top)) for part in (a, b))
     return Sums(

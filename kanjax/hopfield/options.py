@@ -54,7 +54,7 @@ class Projection:
     def apply(
         self, params: dict[str, Array], x: Array, *, key: Array | None = None
     ) -> Array:
-        """The outputs for x (..., in)."""
+        """Return the outputs for x (..., in)."""
         dense = nn.Dense(self.in_features, self.out_features, self.use_bias)
         return dense.apply(params, x)
 

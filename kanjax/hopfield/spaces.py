@@ -24,7 +24,7 @@ def project(
     values: Array | None,
     bias: Array | None,
 ) -> tuple[Array, keys_values.Side, keys_values.Side, Array | None]:
-    """Queries (batch, heads, states, size), keys, values, and what is added."""
+    """Return queries (batch, heads, states, size), keys, values, and what is added."""
     stored = x if stored is None else stored
     values = stored if values is None else values
     q = _normalize(layer, params, "state_norm", x)
@@ -96,7 +96,7 @@ def _normalize(layer: "Hopfield", params: Params, name: str, x: Array) -> Array:
 def _with_extra(
     layer: "Hopfield", params: Params, keys: keys_values.Side, held: keys_values.Side
 ) -> tuple[keys_values.Side, keys_values.Side]:
-    """The bias pattern and the zero pattern, behind the stored ones."""
+    """Return the bias pattern and the zero pattern, behind the stored ones."""
     for name in ("bias", "zero"):
         if getattr(layer, f"{name}_pattern"):
             made = []

@@ -18,7 +18,7 @@ from kanjax.checks import as_floating
 
 
 def entmax(logits: Any, alpha: float = 1.5) -> Float[Array, "*batch n"]:
-    """The weights p on the simplex that maximise ``p . z + H_alpha(p)``.
+    """Return the weights p on the simplex that maximise ``p . z + H_alpha(p)``.
 
     ``p_i = [(alpha - 1) z_i - tau]_+^(1 / (alpha - 1))`` with tau such that they sum to
     1, where H_alpha is Tsallis' entropy. alpha = 1 is softmax; the larger alpha, the

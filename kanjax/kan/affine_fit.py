@@ -126,7 +126,9 @@ def _fit(
 
 
 def deviation(values: Float[Array, "*batch points"]) -> Float[Array, "*batch points"]:
-    """The values less their mean; exactly zero where they differ by round-off alone."""
+    """Return the values less their mean; exactly zero where they differ by round-off
+    alone.
+    """
     size = jnp.max(jnp.abs(values), axis=-1, keepdims=True)
     moved = values - jnp.mean(values, axis=-1, keepdims=True)
     noise = _ROUNDING * jnp.finfo(values.dtype).eps * size

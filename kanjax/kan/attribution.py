@@ -39,7 +39,7 @@ class Attribution(NamedTuple):
 def edge_activations(
     model: KAN, params: Sequence[Any], x: Float[Array, "batch in"]
 ) -> tuple[Float[Array, "batch in out"], ...]:
-    """The value of every edge's function at every sample, layer by layer.
+    """Return the value of every edge's function at every sample, layer by layer.
 
     This is the one place that makes an array of batch * in * out numbers; it is meant
     for pictures and fits of a few hundred samples.
@@ -54,7 +54,7 @@ def edge_activations(
 def layer_edges(
     layer: multiplication.Layer, params: Any, x: Float[Array, "batch in"]
 ) -> Float[Array, "batch in sums"]:
-    """The value of every edge of one layer at every sample."""
+    """Return the value of every edge of one layer at every sample."""
     x, inner = checks.as_floating(x), multiplication.learned(layer)
     if inner is None:
         values = jnp.zeros((*x.shape, multiplication.sums(layer)), x.dtype)
@@ -101,7 +101,9 @@ def attribute(
 def _denominator(
     spread: Float[Array, "in sums"], total: Float[Array, "batch sums"]
 ) -> Float[Array, " sums"]:
-    """The deviations of sums, infinite for those that differ by round-off alone."""
+    """Return the deviations of sums, infinite for those that differ by round-off
+    alone.
+    """
     eps = jnp.finfo(total.dtype).eps
     size = jnp.max(jnp.abs(total), axis=0)
     size = jnp.where(size > 0, size, 1.0)
@@ -114,7 +116,7 @@ def _denominator(
 def edge_deviation(
     layer: multiplication.Layer, params: Any, x: Float[Array, "batch in"]
 ) -> Float[Array, "in sums"]:
-    """The standard deviation of every edge over the samples."""
+    """Return the standard deviation of every edge over the samples."""
     inner = multiplication.learned(layer)
     if inner is None:
         spread = jnp.zeros((layer.in_features, multiplication.sums(layer)), x.dtype)
@@ -129,7 +131,8 @@ def edge_deviation(
 def learned_deviation(
     layer: multiplication.LearnedLayer, params: Any, x: Float[Array, "batch in"]
 ) -> Float[Array, "in sums"]:
-    """The standard deviation of every learned edge, from its features' covariance.
+    """Return the standard deviation of every learned edge, from its features'
+    covariance.
 
     An edge is linear in its input's features, so a (rows, rows) covariance an input
     replaces the values of all edges at all samples.

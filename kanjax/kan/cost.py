@@ -25,7 +25,7 @@ class Cost(NamedTuple):
 def dense_cost(
     in_features: int, out_features: int, *, activation_flops: float = SILU_FLOPS
 ) -> Cost:
-    """A dense layer and its activation."""
+    """Return a dense layer and its activation."""
     edges = in_features * out_features
     return Cost(edges + out_features, 2 * edges + activation_flops * out_features)
 
@@ -38,7 +38,9 @@ def spline_cost(
     degree: int = 3,
     activation_flops: float = SILU_FLOPS,
 ) -> Cost:
-    """A layer of B-splines whose every edge evaluates its own, as in the first KANs."""
+    """Return a layer of B-splines whose every edge evaluates its own, as in the first
+    KANs.
+    """
     edges = in_features * out_features
     parameters = edges * (intervals + degree + 3) + out_features
     flops = activation_flops * in_features + edges * spline_flops(intervals, degree)
@@ -52,7 +54,7 @@ def rational_cost(
     groups: int = 8,
     orders: tuple[int, int] = (5, 4),
 ) -> Cost:
-    """A group-rational layer that shares its numerator."""
+    """Return a group-rational layer that shares its numerator."""
     m, n = orders
     edges = in_features * out_features
     parameters = edges + out_features + m + 1 + n * groups

@@ -114,7 +114,7 @@ def _deviations(y: Array) -> np.ndarray:
 
 
 def _in_units(found: symbolic.Symbolic, deviations: np.ndarray) -> symbolic.Symbolic:
-    """The same with every output multiplied by a number."""
+    """Return the same with every output multiplied by a number."""
     last = len(found.model.layers) - 1
     final = found.model.layers[last]
     scaled = multiplication.scaled_outputs(final, found.params[last], deviations)
@@ -133,5 +133,5 @@ def _in_units(found: symbolic.Symbolic, deviations: np.ndarray) -> symbolic.Symb
 
 
 def _or_last(loss: Array) -> float:
-    """A number to sort by, NaN behind all others."""
+    """Return a number to sort by, NaN behind all others."""
     return float(jnp.nan_to_num(loss, nan=jnp.inf))

@@ -39,7 +39,7 @@ def search(
     patience: int,
     complexity_weight: float,
 ) -> tuple[tuple[int, ...], Any] | None:
-    """The best combination of functions, and the parameters fitted with it.
+    """Return the best combination of functions, and the parameters fitted with it.
 
     A combination's implausibility is that of ``affine_fit.implausibility``, with the
     mean of the edges' complexities and the squared error over the targets' variance.
@@ -128,7 +128,9 @@ def _choices(costs: Sequence[Sequence[float]]) -> Iterator[tuple[int, ...]]:
 def _with(
     layers: Layers, params: Sequence[Any], picked: Sequence[affine_fit.Fit]
 ) -> tuple[list[multiplication.UnitLayer], tuple[Any, ...]]:
-    """The layers with other functions, which start as they fit their own edges."""
+    """Return the layers with other functions, which start as they fit their own
+    edges.
+    """
     rest = iter(picked)
     changed, start = [], []
     for layer, p in zip(layers, params, strict=True):
@@ -173,7 +175,7 @@ def _fitted(
 
 
 def _apply(layers: Layers, params: Sequence[Any], x: np.ndarray) -> np.ndarray:
-    """The outputs, by numpy: to compile every combination would take far longer.
+    """Return the outputs, by numpy: to compile every combination would take far longer.
 
     Leading axes of the parameters are leading axes of the outputs.
     """

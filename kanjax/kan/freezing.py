@@ -62,7 +62,7 @@ def freeze(
 
 
 def frozen_edges(index: int, layer: multiplication.Layer, params: Any) -> list[Edge]:
-    """A layer's edges that are formulas, with their trained constants."""
+    """Return a layer's edges that are formulas, with their trained constants."""
     found = []
     for edge, row in zip(
         multiplication.formulas(layer), params.get("formulas", ()), strict=True

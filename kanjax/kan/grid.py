@@ -187,7 +187,7 @@ def fit_coefficients(
     *,
     ridge: float = 1e-10,
 ) -> Float[Array, "size in out"]:
-    """The least-squares coefficients of given edge functions, input by input.
+    """Return the least-squares coefficients of given edge functions, input by input.
 
     Solved by QR with a ridge relative to the mean square of the design's columns,
     which only matters where a spline has no point on its support. In float32 at least.

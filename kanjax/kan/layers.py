@@ -70,18 +70,20 @@ class KANLayer:
     def apply(
         self, params: dict[str, Array], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
-        """The layer's outputs for x (..., in)."""
+        """Return the layer's outputs for x (..., in)."""
         check_inputs(x, self.in_features)
         return pallas_kernels.expansion_dot(x, self.weights(params), self.functions)
 
     def features(
         self, params: dict[str, Array], x: Array
     ) -> Float[Array, "*batch rows in"]:
-        """What the edges are linear in: :attr:`functions` of each input."""
+        """Return what the edges are linear in: :attr:`functions` of each input."""
         return self.functions(x, axis=-2)
 
     def feature_scales(self) -> Float[Array, " rows"]:
-        """What :meth:`init` draws weights with: deviations times sqrt(in_features)."""
+        """Return what :meth:`init` draws weights with: deviations times
+        sqrt(in_features).
+        """
         points = jnp.broadcast_to(
             jnp.linspace(*self.basis.domain, 64)[:, None], (64, self.in_features)
         )
@@ -91,7 +93,7 @@ class KANLayer:
         return jnp.concatenate([jnp.full(self.basis.size, scale), ones])
 
     def weights(self, params: dict[str, Array]) -> Float[Array, "rows in out"]:
-        """The edges' weights on :meth:`features`."""
+        """Return the edges' weights on :meth:`features`."""
         weights = params["coef"]
         if self.residual is not None:
             weights = jnp.concatenate([weights, params["residual"][None]])
@@ -108,7 +110,7 @@ class KANLayer:
         return pallas_kernels.Joined((self.basis, residual))
 
     def parameter_axes(self) -> Axes:
-        """What the axes of each parameter run over: "in", "out" or neither."""
+        """Return what the axes of each parameter run over: "in", "out" or neither."""
         # Knots of each input's own and a mask tie a unit to its place.
         own_knots = getattr(self.basis, "knots", None) is not None
         source = None if own_knots or self.mask is not None else "in"
@@ -177,7 +179,7 @@ class RationalLayer:
     def apply(
         self, params: dict[str, Array], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
-        """The layer's outputs for x (..., in)."""
+        """Return the layer's outputs for x (..., in)."""
         check_inputs(x, self.in_features)
         kernel = self.weights(params)[0]
         values = nn.Dropout(self.dropout).apply(
@@ -188,18 +190,18 @@ class RationalLayer:
     def features(
         self, params: dict[str, Array], x: Array
     ) -> Float[Array, "*batch rows in"]:
-        """What the edges are linear in: the rational function of each input."""
+        """Return what the edges are linear in: the rational function of each input."""
         return self.basis.apply(params, x)[..., None, :]
 
     def weights(self, params: dict[str, Array]) -> Float[Array, "rows in out"]:
-        """The edges' weights on :meth:`features`."""
+        """Return the edges' weights on :meth:`features`."""
         kernel = params["kernel"]
         if self.mask is not None:
             kernel = kernel * self.mask.astype(kernel.dtype)
         return kernel[None]
 
     def parameter_axes(self) -> Axes:
-        """What the axes of each parameter run over: "in", "out" or neither."""
+        """Return what the axes of each parameter run over: "in", "out" or neither."""
         free = self.mask is None
         source = "in" if free and self.basis.groups == 1 else None
         target = "out" if free else None
@@ -213,7 +215,7 @@ class RationalLayer:
 
 @functools.lru_cache(maxsize=64)
 def _starting_gain(basis: bases.Rational) -> float:
-    """The gain of the function that all groups begin with; no key changes it."""
+    """Return the gain of the function that all groups begin with; no key changes it."""
 
     def first_group(x: Array) -> Array:
         channels = jnp.repeat(x[..., None], basis.groups, axis=-1)

@@ -86,7 +86,7 @@ DEFAULT = tuple(name for name in LIBRARY if name not in ("cos", "arccos"))
 
 
 def check_names(library: Sequence[str] | None) -> tuple[str, ...]:
-    """The names of a library, ``DEFAULT`` for None.
+    """Return the names of a library, ``DEFAULT`` for None.
 
     Raises:
         ValueError: for an unknown name, with the nearest, or an empty library.

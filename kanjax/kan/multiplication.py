@@ -61,7 +61,7 @@ class UnitLayer:
         return self.sums - self.products * (self.arity - 1)
 
     def init(self, key: Array) -> dict[str, Array]:
-        """The learned layer's parameters, and what the units add.
+        """Return the learned layer's parameters, and what the units add.
 
         "formulas" (formulas, 4) holds a, b, c, d and starts at 1, 0, 1, 0; "sum_scale",
         "sum_shift" (sums,), "unit_scale" and "unit_shift" (out,) start at one and zero.
@@ -79,13 +79,15 @@ class UnitLayer:
     def apply(
         self, params: dict[str, Array], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
-        """The units' values for x (..., in)."""
+        """Return the units' values for x (..., in)."""
         layers.check_inputs(x, self.in_features)
         x = checks.as_floating(x)
         return self.units(params, self.sum_values(params, x))
 
     def units(self, params: dict[str, Array], sums: Any) -> Any:
-        """The values (..., out) for sums (..., sums); numpy arrays stay numpy's."""
+        """Return the values (..., out) for sums (..., sums); numpy arrays stay
+        numpy's.
+        """
         xp = sums.__array_namespace__()
         if self.affine:
             sums = params["sum_scale"] * sums + params["sum_shift"]
@@ -99,7 +101,7 @@ class UnitLayer:
     def sum_values(
         self, params: dict[str, Array], x: Array
     ) -> Float[Array, "*batch sums"]:
-        """The sums of the edges, before any scale and shift."""
+        """Return the sums of the edges, before any scale and shift."""
         if self.learned is None:
             total = jnp.zeros((*x.shape[:-1], self.sums), x.dtype)
         else:
@@ -114,7 +116,7 @@ class UnitLayer:
     def formula_values(
         self, params: dict[str, Array], x: Array
     ) -> Float[Array, "*batch formulas"]:
-        """The values of the edges that are formulas, in their order."""
+        """Return the values of the edges that are formulas, in their order."""
         a, b, c, d = params["formulas"].T
         sources, _, names = zip(*self.formulas, strict=True)
         inner = a * x[..., np.array(sources)] + b
@@ -126,7 +128,7 @@ class UnitLayer:
         return c * values + d
 
     def parameter_axes(self) -> layers.Axes:
-        """What the axes of each parameter run over: "in", "out" or neither."""
+        """Return what the axes of each parameter run over: "in", "out" or neither."""
         axes: layers.Axes = {}
         free = not self.formulas and not self.products
         if self.learned is not None:
@@ -152,12 +154,12 @@ Layer = LearnedLayer | UnitLayer
 
 
 def learned(layer: Layer) -> LearnedLayer | None:
-    """The layer of the learned edges, None if all edges are formulas."""
+    """Return the layer of the learned edges, None if all edges are formulas."""
     return layer.learned if isinstance(layer, UnitLayer) else layer
 
 
 def with_learned(layer: Layer, other: LearnedLayer | None) -> Layer:
-    """The layer with other learned edges."""
+    """Return the layer with other learned edges."""
     if isinstance(layer, UnitLayer):
         return dataclasses.replace(layer, learned=other)
     assert other is not None
@@ -165,7 +167,7 @@ def with_learned(layer: Layer, other: LearnedLayer | None) -> Layer:
 
 
 def formulas(layer: Layer) -> tuple[FormulaEdge, ...]:
-    """The layer's edges that are formulas."""
+    """Return the layer's edges that are formulas."""
     if not isinstance(layer, UnitLayer):
         return ()
     return tuple(FormulaEdge(*edge) for edge in layer.formulas)
@@ -177,14 +179,14 @@ def sums(layer: Layer) -> int:
 
 
 def sum_values(layer: Layer, params: Any, x: Array) -> Float[Array, "*batch sums"]:
-    """The sums of the layer's edges; for a rational layer with its bias."""
+    """Return the sums of the layer's edges; for a rational layer with its bias."""
     if isinstance(layer, UnitLayer):
         return layer.sum_values(params, x)
     return layer.apply(params, x)
 
 
 def unit_of_sum(layer: Layer) -> np.ndarray:
-    """(sums,) the index of the unit that each sum belongs to."""
+    """Return (sums,) the index of the unit that each sum belongs to."""
     if not isinstance(layer, UnitLayer) or not layer.products:
         return np.arange(sums(layer))
     plain = layer.out_features - layer.products
@@ -228,7 +230,7 @@ def scaled_outputs(layer: Layer, params: Any, scale: np.ndarray) -> Any:
 def without(
     given: Sequence[FormulaEdge], mask: Array | None, shape: tuple[int, int]
 ) -> Array:
-    """The mask of the learned edges where formulas take the place of some."""
+    """Return the mask of the learned edges where formulas take the place of some."""
     free = np.ones(shape, np.float32)
     for source, target, _ in given:
         free[source, target] = 0

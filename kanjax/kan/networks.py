@@ -130,7 +130,7 @@ class KAN:
     def apply(
         self, params: Sequence[Any], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
-        """The network's outputs for x (..., in)."""
+        """Return the network's outputs for x (..., in)."""
         return self.activations(params, x)[-1]
 
     def activations(self, params: Sequence[Any], x: Array) -> tuple[Array, ...]:
@@ -141,7 +141,7 @@ class KAN:
         return tuple(values)
 
     def with_layers(self, layers: Sequence[multiplication.Layer]) -> "KAN":
-        """This network with other sizes, bases, masks, products and formulas."""
+        """Return this network with other sizes, bases, masks, products and formulas."""
         learned = [multiplication.learned(layer) for layer in layers]
         masks = tuple(None if layer is None else layer.mask for layer in learned)
         each = tuple(None if layer is None else layer.basis for layer in learned)

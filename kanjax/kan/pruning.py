@@ -144,7 +144,9 @@ def _select(
     rows: np.ndarray,
     columns: np.ndarray,
 ) -> tuple[multiplication.Layer, dict[str, Array]]:
-    """The layer on a part of its inputs and units, with the edges that are kept."""
+    """Return the layer on a part of its inputs and units, with the edges that are
+    kept.
+    """
     into = np.flatnonzero(np.isin(multiplication.unit_of_sum(layer), columns))
     inner = multiplication.learned(layer)
     selected = dict(params)
@@ -190,7 +192,7 @@ def _select_learned(
     rows: np.ndarray,
     columns: np.ndarray,
 ) -> tuple[multiplication.LearnedLayer, dict[str, Array]]:
-    """The layer of learned edges on a part of its inputs and sums."""
+    """Return the layer of learned edges on a part of its inputs and sums."""
     block = np.ix_(rows, columns)
     smaller = dataclasses.replace(
         layer, in_features=len(rows), out_features=len(columns)

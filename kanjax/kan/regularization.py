@@ -83,7 +83,8 @@ def penalty(
 def sparse(
     loss: losses.Loss, model: KAN, *, strength: float = 1e-3, **options: Any
 ) -> losses.Loss:
-    """A loss for :func:`kanjax.training.fit` plus ``strength`` times :func:`penalty`.
+    """Return a loss for :func:`kanjax.training.fit` plus ``strength`` times
+    :func:`penalty`.
 
     Args:
         loss: ``loss(params, (x, y), key)``.

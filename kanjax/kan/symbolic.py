@@ -62,7 +62,8 @@ def suggest(
     library: Sequence[str] | None = None,
     complexity_weight: float = 0.8,
 ) -> list[Fit]:
-    """The library's functions fitted to samples of one curve, most plausible first.
+    """Return the library's functions fitted to samples of one curve, most plausible
+    first.
 
     The order is by ``complexity_weight * complexity + (1 - complexity_weight) *
     log2(1 + 1e-5 - r2)``. A curve that is constant but for round-off fits every
@@ -100,7 +101,7 @@ def fit_edges(
     minimum_r2: float = 0.99,
     complexity_weight: float = 0.8,
 ) -> list[Edge]:
-    """The simplest adequate function for every edge that is not masked.
+    """Return the simplest adequate function for every edge that is not masked.
 
     Each edge is sampled at quantiles of its input's values. Of the functions whose r2
     is at least ``minimum_r2`` the most plausible is taken; where none is, the best.
@@ -264,7 +265,9 @@ def _chosen_together(
     patience: int,
     complexity_weight: float,
 ) -> tuple[list[Edge], Params] | None:
-    """The formulas of all edges, and the parameters; None if nothing can be fitted."""
+    """Return the formulas of all edges, and the parameters; None if nothing can be
+    fitted.
+    """
     places = [edge[:3] for edge in _all_frozen(model, params)]
     found = formula_search.search(
         cast(Sequence[multiplication.UnitLayer], model.layers),
@@ -301,7 +304,7 @@ def formula(
     minimum_r2: float = 0.99,
     digits: int = 4,
 ) -> list[Any]:
-    """The outputs as sympy expressions of the inputs.
+    """Return the outputs as sympy expressions of the inputs.
 
     Args:
         model: a KAN, usually pruned.
@@ -359,7 +362,7 @@ def latex(expressions: Sequence[Any]) -> list[str]:
 def _units_of(
     layer: multiplication.Layer, params: Any, sums: list[Any], digits: int
 ) -> list[Any]:
-    """The units as expressions, from those of the sums."""
+    """Return the units as expressions, from those of the sums."""
     if not isinstance(layer, multiplication.UnitLayer):
         return sums
 

@@ -76,7 +76,7 @@ def kat(
     attention: str = "mimetic",
     **options: Any,
 ) -> nn.VisionTransformer:
-    """The Kolmogorov-Arnold transformer of a published size.
+    """Return the Kolmogorov-Arnold transformer of a published size.
 
     A vision transformer with :func:`rational_mlp` on each token: 76 parameters a block
     more than the one with an MLP.
@@ -110,7 +110,8 @@ def kat(
 def kat_from_vit(
     vit: nn.VisionTransformer, params: Any, *, groups: int = 8, form: str = "A"
 ) -> tuple[nn.VisionTransformer, Any]:
-    """A trained vision transformer as a Kolmogorov-Arnold one, (nearly) unchanged.
+    """Return a trained vision transformer as a Kolmogorov-Arnold one, (nearly)
+    unchanged.
 
     Dense layers are kept; the first rational function of a block is the identity, the
     second a fit of the block's activation on [-3, 3].
@@ -166,7 +167,7 @@ def _layers(vit: nn.VisionTransformer) -> tuple[model.Model, ...]:
 def _parts(
     vit: nn.VisionTransformer,
 ) -> tuple[nn.Dense, nn.Dense, Callable[[Array], Array]]:
-    """The dense layers of a block's mlp and the function between them."""
+    """Return the dense layers of a block's mlp and the function between them."""
     kept = [layer for layer in _layers(vit) if not isinstance(layer, nn.Dropout)]
     if len(kept) == 3:
         first, between, second = kept

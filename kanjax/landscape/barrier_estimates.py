@@ -28,7 +28,7 @@ def barrier_curvature_integral(
     *,
     points: int = 200,
 ) -> Float[Array, ""]:
-    """The excess over the chord as an integral of curvature along the segment.
+    """Return the excess over the chord as an integral of curvature along the segment.
 
     ``B(alpha) = -int_0^1 G(alpha, s) D^T H(s) D ds`` with Green's function
     ``G = min(alpha, s) (1 - max(alpha, s))``: a barrier needs negative curvature along
@@ -65,7 +65,7 @@ def barrier_second_order(
     *,
     gradients: bool = True,
 ) -> Float[Array, ""]:
-    """The excess over the chord by Taylor expansion at both ends.
+    """Return the excess over the chord by Taylor expansion at both ends.
 
     ``alpha (1 - alpha) [(g_a - g_b)^T D + D^T (alpha H_a + (1 - alpha) H_b) D / 2]``:
     what the two ends see of the ridge between them. Exact for quadratic losses. It
@@ -94,7 +94,7 @@ def barrier_from_base(
     base: Params,
     alpha: ArrayLike = 0.5,
 ) -> Float[Array, ""]:
-    """The excess over the chord by Taylor expansion at one common point.
+    """Return the excess over the chord by Taylor expansion at one common point.
 
     ``-alpha (1 - alpha) / 2  D^T H(base) D``: positive only where D meets negative
     curvature at the base, the initialisation or the point where two runs branched.

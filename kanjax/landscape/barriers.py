@@ -52,7 +52,7 @@ def barrier(
     batch_size: int | None = None,
     mesh: Mesh | None = None,
 ) -> Barrier:
-    """The height of the loss barrier between a and b.
+    """Return the height of the loss barrier between a and b.
 
     With phi(alpha) the loss at ``(1 - alpha) a + alpha b``, the largest over a uniform
     grid on [0, 1] of phi(alpha) less the reference, which is
@@ -83,7 +83,9 @@ def barrier(
 def from_losses(
     alphas: Float[Array, " points"], losses: Any, reference: Reference = "linear"
 ) -> Barrier:
-    """The barrier of losses known along a path; the first and last are its ends."""
+    """Return the barrier of losses known along a path; the first and last are its
+    ends.
+    """
     excess = jax.tree.map(lambda phi: _excess(phi, alphas, reference), losses)
     return Barrier(
         jax.tree.map(lambda e: jnp.max(e, axis=0), excess),
@@ -103,7 +105,7 @@ def barrier_matrix(
     batch_size: int | None = None,
     mesh: Mesh | None = None,
 ) -> Any:
-    """The barriers between all pairs of an ensemble, in one compiled call.
+    """Return the barriers between all pairs of an ensemble, in one compiled call.
 
     Args:
         params: a pytree with a leading axis over members on every leaf.
@@ -191,7 +193,7 @@ def _pair_height(
     params: Params,
     ends: Any,
 ) -> Any:
-    """The barrier between two members, whose own losses are known."""
+    """Return the barrier between two members, whose own losses are known."""
     i, j = pair
     a, b = _member(i, params), _member(j, params)
     first, last = _member(i, ends), _member(j, ends)

@@ -44,7 +44,7 @@ def hessian_eigenpairs(
     basis: int | None = None,
     max_restarts: int = 50,
 ) -> linalg.Eigenpairs:
-    """The k extreme eigenpairs of the loss' Hessian, with their residuals.
+    """Return the k extreme eigenpairs of the loss' Hessian, with their residuals.
 
     Options are those of kanjax.linalg's eigenpairs. The values are differentiable in
     params where they are simple, ``d value = v^T dH v`` with v held fixed. Vectors are
@@ -77,7 +77,9 @@ def hessian_eigenpairs(
 
 @jax.custom_jvp
 def _with_slope_of(values: Array, others: Array) -> Array:
-    """The values with the derivative of the others, computed for a derivative only."""
+    """Return the values with the derivative of the others, computed for a derivative
+    only.
+    """
     return values
 
 
@@ -87,7 +89,9 @@ _with_slope_of.defjvp(lambda primals, tangents: (primals[0], tangents[1]))
 def hessian_trace(
     loss: barrier_estimates.ScalarLoss, params: Params, key: Array, *, probes: int = 32
 ) -> linalg.Estimate:
-    """The trace of the loss' Hessian by Hutchinson's estimator, with its error."""
+    """Return the trace of the loss' Hessian by Hutchinson's estimator, with its
+    error.
+    """
     checks.check_real(params, "params")
     product = linalg.hessian_product(loss, params)
     return linalg.hutchinson_trace(product, params, key, probes=probes)
@@ -101,7 +105,7 @@ def layer_traces(
     layers: layerwise.Layers | None = None,
     probes: int = 32,
 ) -> dict[str, linalg.Estimate]:
-    """The trace of each layer's diagonal block of the Hessian.
+    """Return the trace of each layer's diagonal block of the Hessian.
 
     One product serves all layers: with random signs v, a layer's part of ``v * H v``
     sums to its trace in expectation.
@@ -142,7 +146,7 @@ def layer_eigenpairs(
     layers: layerwise.Layers | None = None,
     which: linalg.Which = "magnitude",
 ) -> dict[str, linalg.Eigenpairs]:
-    """The extreme eigenpairs of each layer's diagonal block of the Hessian.
+    """Return the extreme eigenpairs of each layer's diagonal block of the Hessian.
 
     Vectors are zero outside of their layer.
 
@@ -186,7 +190,8 @@ def hessian_spectrum(
     points: int = 512,
     width: float | None = None,
 ) -> Spectrum:
-    """The spectral density of the loss' Hessian by stochastic Lanczos quadrature.
+    """Return the spectral density of the loss' Hessian by stochastic Lanczos
+    quadrature.
 
     Args:
         steps: products for each probe.

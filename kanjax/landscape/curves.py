@@ -37,7 +37,7 @@ class Curve(NamedTuple):
 
 
 def curve_point(controls: Params, t: ArrayLike, *, kind: Kind = "bezier") -> Params:
-    """The point of a curve at t in [0, 1].
+    """Return the point of a curve at t in [0, 1].
 
     Args:
         controls: a pytree with a leading axis over n + 1 control points.
@@ -132,7 +132,8 @@ def curve_line(
     batch_size: int | None = None,
     mesh: Mesh | None = None,
 ) -> paths.Line:
-    """The loss along a curve, as line gives it along a segment; options as there.
+    """Return the loss along a curve, as line gives it along a segment; options as
+    there.
 
     Raises:
         ValueError: if points is less than 2.

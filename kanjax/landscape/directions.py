@@ -33,7 +33,7 @@ def random_direction(
     filter_axis: FilterAxis = -1,
     ignore: Literal["biasbn"] | None = "biasbn",
 ) -> Params:
-    """A Gaussian direction like params, given the scale of params.
+    """Return a Gaussian direction like params, given the scale of params.
 
     Args:
         normalize: "filter" gives each filter of the direction the norm that the same

@@ -238,7 +238,7 @@ def crossing(
 def grouped_sums(
     size: int = 1000, groups: int = 10
 ) -> tuple[Callable[[Array], Array], int]:
-    """A loss whose intrinsic dimension is known, and that dimension.
+    """Return a loss whose intrinsic dimension is known, and that dimension.
 
     The sum over groups g of ``(sum of the group's parameters - g)^2``, g from 1: as
     many independent constraints as groups, so a random subspace through zero holds a
@@ -259,7 +259,7 @@ def grouped_sums(
 
 
 def _monotone(values: np.ndarray) -> np.ndarray:
-    """The non-decreasing values nearest in squared distance."""
+    """Return the non-decreasing values nearest in squared distance."""
     from scipy import optimize
 
     return optimize.isotonic_regression(values).x

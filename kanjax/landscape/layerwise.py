@@ -24,7 +24,7 @@ Layers = Mapping[str, Sequence[str]]
 
 
 def layer_leaves(params: Params) -> dict[str, tuple[str, ...]]:
-    """The layers of a pytree: leaves whose paths agree in all but the last key.
+    """Return the layers of a pytree: leaves whose paths agree in all but the last key.
 
     Example:
         >>> import jax.numpy as jnp
@@ -51,7 +51,7 @@ def layer_barriers(
     reference: Literal["linear", "mean", "max", "models"] = "linear",
     batch_size: int | None = None,
 ) -> dict[str, barriers.Barrier]:
-    """The barrier of each layer on its own.
+    """Return the barrier of each layer on its own.
 
     Along ``t(alpha)`` the layer's leaves go from a's to b's in a straight line, and all
     other leaves are those of one of the two networks throughout.
@@ -187,7 +187,9 @@ def _loss_with_layer(
     b: Params,
     masks: Array,
 ) -> Any:
-    """The loss with one layer at alpha on its path and the other layers fixed."""
+    """Return the loss with one layer at alpha on its path and the other layers
+    fixed.
+    """
     layer, alpha = point
     shares = [jnp.where(mask, alpha, fixed) for mask in masks[layer]]
     return loss(_mix(a, b, shares))

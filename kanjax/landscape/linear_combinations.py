@@ -153,7 +153,9 @@ def _block_size(steps: Sequence[_Step]) -> int:
 def _walk(
     traced: Any, given: Sequence[_Sum | _Later], count: int, steps: list[_Step]
 ) -> list[_Sum | _Later]:
-    """The outputs of a traced function; what only a point can do is added to steps."""
+    """Return the outputs of a traced function; what only a point can do is added to
+    steps.
+    """
 
     def constant(v: Any) -> _Sum:
         return _Sum(v, [None] * count)
@@ -217,7 +219,7 @@ def _summed_over(eqn: Any) -> int:
 
 
 def _mapped(run: Callable[..., list[Any]], eqn: Any, inputs: Sequence[_Sum]) -> _Sum:
-    """A linear operation on fixed parts and on terms."""
+    """Return a linear operation on fixed parts and on terms."""
     both = eqn.primitive.name in _SUMS
 
     def image(parts: Sequence[Any]) -> Any:

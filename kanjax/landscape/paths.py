@@ -60,7 +60,7 @@ def line(
     batch_size: int | None = None,
     mesh: Mesh | None = None,
 ) -> Line:
-    """The loss on the straight segment from a to b.
+    """Return the loss on the straight segment from a to b.
 
     Args:
         loss: ``loss(params)``, a scalar or a pytree of values (loss and accuracy,

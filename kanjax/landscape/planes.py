@@ -51,7 +51,7 @@ def plane(
     batch_size: int | None = None,
     mesh: Mesh | None = None,
 ) -> Plane:
-    """The loss at ``origin + x d1 + y d2`` on a grid around the origin.
+    """Return the loss at ``origin + x d1 + y d2`` on a grid around the origin.
 
     Args:
         loss: ``loss(params)``, a scalar or a pytree of values.
@@ -98,7 +98,7 @@ def plane_through(
     batch_size: int | None = None,
     mesh: Mesh | None = None,
 ) -> Plane:
-    """The loss on the plane through three sets of parameters.
+    """Return the loss on the plane through three sets of parameters.
 
     The basis is orthonormal, so distances in the plane are distances between
     parameters: a is the origin, x runs from a towards b, and y is the part of c - a
@@ -152,7 +152,7 @@ def trajectory_plane(
     batch_size: int | None = None,
     mesh: Mesh | None = None,
 ) -> Plane:
-    """The loss on the plane that holds most of a training run.
+    """Return the loss on the plane that holds most of a training run.
 
     The directions are the first two principal components of the differences from the
     last point, which is the origin (Li et al. 2018, section 7). ``marks`` are the
@@ -203,7 +203,8 @@ def trajectory_plane(
 
 
 def project(plane: Plane, params: Params) -> Float[Array, "2"]:
-    """The coordinates (x, y) of the point of the plane that is nearest to params.
+    """Return the coordinates (x, y) of the point of the plane that is nearest to
+    params.
 
     For a point of the plane these are its coordinates, whatever the directions'
     lengths and angle.

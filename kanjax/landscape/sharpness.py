@@ -40,7 +40,7 @@ def sam_gradient(
     adaptive: bool = False,
     eta: ArrayLike = 0.01,
 ) -> tuple[Any, Params]:
-    """The loss at params, and its gradient a step of steepest ascent away.
+    """Return the loss at params, and its gradient a step of steepest ascent away.
 
     SAM: the step is ``radius g / |g|``. ASAM (adaptive) measures it in units of the
     weights, ``radius T^2 g / |T g|`` with ``T = |w| + eta``, which makes it
@@ -80,7 +80,8 @@ def worst_rise(
     steps: int = 20,
     step_size: float = 0.25,
 ) -> Ascent:
-    """The highest loss within a ball around params, by projected gradient ascent.
+    """Return the highest loss within a ball around params, by projected gradient
+    ascent.
 
     Args:
         key: draws the point of the ball's surface that the ascent begins with.
@@ -163,7 +164,7 @@ def mean_rise(
 def _loss_in_noise(
     key: Array, loss: barrier_estimates.ScalarLoss, params: Params, sigma: Array
 ) -> Array:
-    """The mean loss in one draw of noise and its opposite."""
+    """Return the mean loss in one draw of noise and its opposite."""
     noise = _gaussian(key, params)
     both = [
         loss(pytrees.combine((1.0, sign * sigma), (params, noise))) for sign in (1, -1)
@@ -179,7 +180,8 @@ def m_sharpness(
     m: int,
     radius: ArrayLike = 0.05,
 ) -> Float[Array, ""]:
-    """The mean rise of the loss over groups of m examples, one SAM step away in each.
+    """Return the mean rise of the loss over groups of m examples, one SAM step away
+    in each.
 
     Args:
         loss: ``loss(params, batch)``, a scalar.

@@ -54,7 +54,7 @@ class Spawned(NamedTuple):
 
 
 def displacement_angle(a: Params, b: Params, base: Params) -> Float[Array, ""]:
-    """The angle in radians between ``a - base`` and ``b - base``.
+    """Return the angle in radians between ``a - base`` and ``b - base``.
 
     Accurate for small angles, where an arccosine is not. NaN if either displacement is
     zero, as there is no angle then.

@@ -200,7 +200,7 @@ def subspace(
 
 
 def place(space: Subspace, start: Params, v: Float[Array, " dimension"]) -> Params:
-    """The parameters ``start + P v``, in the dtypes of start.
+    """Return the parameters ``start + P v``, in the dtypes of start.
 
     Raises:
         ValueError: if v or start does not fit the subspace.
@@ -224,7 +224,8 @@ def place(space: Subspace, start: Params, v: Float[Array, " dimension"]) -> Para
 def subspace_loss(
     loss: Callable[..., Any], start: Params, space: Subspace
 ) -> Callable[..., Any]:
-    """A loss of the few numbers: ``loss(start + P v, ...)``, other arguments as given.
+    """Return a loss of the few numbers: ``loss(start + P v, ...)``, other arguments
+    as given.
 
     It serves wherever a loss does, as in ``kanjax.training.fit``; apply functions
     likewise.

@@ -19,13 +19,13 @@ def two_valleys(point: Float[Array, "2"]) -> Float[Array, ""]:
 
 
 def valley_floor(u: ArrayLike) -> Float[Array, "2"]:
-    """The minimum ``(u, 1 / u)``; the sign of u is the arm."""
+    """Return the minimum ``(u, 1 / u)``; the sign of u is the arm."""
     u = jnp.asarray(u, dtype=float)
     return jnp.stack([u, 1 / u])
 
 
 def valley_line(p: ArrayLike, q: ArrayLike, alpha: ArrayLike) -> Array:
-    """The loss on the segment between the minima of p and q, in closed form.
+    """Return the loss on the segment between the minima of p and q, in closed form.
 
     ``[alpha (1 - alpha) (p - q)^2 / (p q)]^2 / 2``: at most 1/2 for (1, 1) and
     (-1, -1), which the saddle separates.

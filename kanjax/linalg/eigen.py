@@ -53,7 +53,7 @@ def eigenpairs(
     basis: int | None = None,
     max_restarts: int = 50,
 ) -> Eigenpairs:
-    """The k extreme eigenpairs of a symmetric map on pytrees.
+    """Return the k extreme eigenpairs of a symmetric map on pytrees.
 
     Lanczos' method with full re-orthogonalisation, restarted from the best Ritz
     vectors until their residuals are small.
@@ -176,7 +176,9 @@ def _extend(flat: Any, state: _State, key: Array) -> tuple[_State, Array]:
 
 
 def _fresh(rows: Array, filled: Array, key: Array) -> Array:
-    """A random unit vector across the basis; zeros where the basis fills the space."""
+    """Return a random unit vector across the basis; zeros where the basis fills the
+    space.
+    """
     fresh = jax.random.normal(key, rows.shape[1:], rows.dtype)
     for _ in range(2):
         fresh = _unit(fresh - (rows @ fresh) @ rows)

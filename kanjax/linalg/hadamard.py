@@ -17,7 +17,8 @@ _RADIX = 4
 
 
 def fwht(x: ArrayLike, *, axis: int = -1, normalize: bool = False) -> Array:
-    """The product with the Hadamard matrix in natural (Sylvester) order along an axis.
+    """Return the product with the Hadamard matrix in natural (Sylvester) order along
+    an axis.
 
     ``H_1 = [1]`` and ``H_2n = [[H_n, H_n], [H_n, -H_n]]``. In O(L log L), with nothing
     of size L x L; linear, its own transpose, and L times its own inverse.

@@ -39,7 +39,7 @@ class Tridiagonal(NamedTuple):
 
 
 def lanczos(product: products.Product, start: Params, steps: int) -> Tridiagonal:
-    """The tridiagonal matrix ``T = Q A Q^T`` of a symmetric map and its basis Q.
+    """Return the tridiagonal matrix ``T = Q A Q^T`` of a symmetric map and its basis Q.
 
     ``A q_i = b_(i-1) q_(i-1) + a_i q_i + b_i q_(i+1)`` with the rows q of Q. It breaks
     down where ``b_i`` is not above round-off, ten times eps times the largest norm of a
@@ -111,7 +111,7 @@ def lanczos_on_vectors(flat: Any, start: Array, steps: int) -> Tridiagonal:
 
 
 def norm(v: Array) -> Array:
-    """The Euclidean norm of a vector in any units, with derivative 0 at 0.
+    """Return the Euclidean norm of a vector in any units, with derivative 0 at 0.
 
     Squares of numbers below 1e-19 or above 1e19 do not fit into float32.
     """

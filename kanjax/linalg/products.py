@@ -36,7 +36,7 @@ class Directional(NamedTuple):
 
 
 def hessian_product(f: Callable[[Params], Array], params: Params) -> Product:
-    """The map ``v -> H v`` with the Hessian H of a scalar function at params.
+    """Return the map ``v -> H v`` with the Hessian H of a scalar function at params.
 
     The gradient is linearised once, so each product costs about one forward and one
     backward pass less than it would from scratch.
@@ -61,7 +61,8 @@ def hessian_product(f: Callable[[Params], Array], params: Params) -> Product:
 def linearize(
     function: Callable[[Params], Any], params: Params
 ) -> tuple[Any, Callable[[Params], Any]]:
-    """The function's value at params, and the map ``v -> J v`` with its Jacobian J.
+    """Return the function's value at params, and the map ``v -> J v`` with its
+    Jacobian J.
 
     By forward mode; by the transpose of reverse mode for a function that has no forward
     mode, as ``jax.custom_vjp`` makes them. Then its backward rule must be linear in the
@@ -117,7 +118,7 @@ def _has_primitive(jaxpr: Any, name: str) -> bool:
 def gauss_newton_product(
     outputs: Callable[[Params], Any], loss: Callable[[Any], Array], params: Params
 ) -> Product:
-    """The map ``v -> J^T B J v``, the generalised Gauss-Newton matrix at params.
+    """Return the map ``v -> J^T B J v``, the generalised Gauss-Newton matrix at params.
 
     J is the Jacobian of outputs at params and B the Hessian of loss at these outputs.
     It is what remains of the Hessian of ``loss(outputs(params))`` when the network is
@@ -140,7 +141,7 @@ def gauss_newton_product(
 
 
 def block_product(product: Product, selected: Params) -> Product:
-    """The product with one block of a matrix, zero outside of it.
+    """Return the product with one block of a matrix, zero outside of it.
 
     Args:
         selected: a pytree of booleans, one a leaf (or a mask of the leaf's shape),
@@ -185,7 +186,8 @@ def directional_derivatives(
 def on_vectors(
     product: Product, like: Params
 ) -> tuple[Callable[[Array], Array], Array, Callable[[Array], Params]]:
-    """A product on vectors in float32 at least, ``like`` as one, and the way back.
+    """Return a product on vectors in float32 at least, ``like`` as one, and the way
+    back.
 
     Raises:
         TypeError: if a leaf of like is not of real floating point.

@@ -51,7 +51,7 @@ class Quadrature(NamedTuple):
 def hutchinson_trace(
     product: products.Product, like: Params, key: Array, *, probes: int = 32
 ) -> Estimate:
-    """The trace of a map, ``mean v^T A v`` over random signs v.
+    """Return the trace of a map, ``mean v^T A v`` over random signs v.
 
     Exact for a diagonal map with a single probe. Probes run one after the other.
 
@@ -137,7 +137,7 @@ def _gauss_rule(
 def density(
     quadrature: Quadrature, x: Float[Array, " points"], *, width: float | Array
 ) -> Float[Array, " points"]:
-    """The spectral density at x: every node a Gaussian bell of its weight.
+    """Return the spectral density at x: every node a Gaussian bell of its weight.
 
     Args:
         width: the standard deviation of the bells, in the units of eigenvalues.

@@ -33,7 +33,8 @@ class Eigensystem(NamedTuple):
 
 
 def decompose(matrix: Float[Array, "n n"], *, cut: float | None = None) -> Eigensystem:
-    """The eigensystem of a positive semi-definite matrix, without its null space.
+    """Return the eigensystem of a positive semi-definite matrix, without its null
+    space.
 
     Args:
         matrix: (n, n), symmetric.

@@ -107,7 +107,7 @@ def _show(value: Any) -> str:
 
 
 def _qualified_name(function: Callable[..., Any]) -> str:
-    """The public name of a function of jax, its own name otherwise."""
+    """Return the public name of a function of jax, its own name otherwise."""
     name = getattr(function, "__name__", "")
     for module, prefix in ((jax.nn, "jax.nn"), (jnp, "jnp"), (jax.lax, "jax.lax")):
         if getattr(module, name, None) is function:

@@ -26,7 +26,7 @@ class Activation:
         return ()
 
     def apply(self, params: tuple[()], x: Array, *, key: Array | None = None) -> Array:
-        """The function of x (...)."""
+        """Return the function of x (...)."""
         return self.function(x)
 
     def parameter_axes(self) -> tuple[()]:

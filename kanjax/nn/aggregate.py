@@ -71,7 +71,7 @@ class Aggregate:
     def apply(
         self, params: tuple[()], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch features"]:
-        """The sums for x (..., *nodes, features)."""
+        """Return the sums for x (..., *nodes, features)."""
         if self.weights is None:
             raise ValueError(
                 "Aggregate() has no graph: give it weights, or put the network in a "
@@ -86,7 +86,9 @@ class Aggregate:
         return y.reshape(*y.shape[:-2], *after, y.shape[-1])
 
     def positions(self, nodes: tuple[int, ...], new: int) -> tuple[int, ...]:
-        """The axes of that many new nodes, in the place of those of the nodes."""
+        """Return the axes of that many new nodes, in the place of those of the
+        nodes.
+        """
         if new == math.prod(nodes):
             return nodes
         if self.spatial > 1:
@@ -141,7 +143,7 @@ class GraphNetwork:
         key: Array | None = None,
         train: bool = False,
     ) -> Any:
-        """The network's outputs for a pair of x (n, ...) and n graphs.
+        """Return the network's outputs for a pair of x (n, ...) and n graphs.
 
         With a state the result is ``(y, new state)``.
         """
@@ -156,7 +158,7 @@ class GraphNetwork:
         return model.apply(network, params, nodes, state=state, key=key, train=train)
 
     def with_graph(self, graph: Graph) -> model.Model:
-        """The network with the graph where it is missing."""
+        """Return the network with the graph where it is missing."""
 
         def fill(one: Any) -> Any:
             bare = isinstance(one, Aggregate) and one.weights is None
@@ -170,7 +172,7 @@ class GraphNetwork:
 def neighbors(
     graph: Graph, x: Array, precision: str | None = None
 ) -> Float[Array, "*batch nodes features"]:
-    """The sums over the neighbours of each node, for x (..., nodes, features).
+    """Return the sums over the neighbours of each node, for x (..., nodes, features).
 
     Raises:
         ValueError: if the graph is one of another number of nodes.

@@ -110,7 +110,7 @@ class Attention:
         context: Array | None = None,
         mask: Array | None = None,
     ) -> Float[Array, "*batch tokens features"]:
-        """The layer's outputs for x (..., tokens, features).
+        """Return the layer's outputs for x (..., tokens, features).
 
         Args:
             params: as :meth:`init` gives them.
@@ -165,7 +165,9 @@ class Attention:
             )
 
     def parameter_axes(self) -> Axes:
-        """What the axes of each parameter run over; heads are blocks of features."""
+        """Return what the axes of each parameter run over; heads are blocks of
+        features.
+        """
         heads = ("block", self.heads)
         ways: dict[str, tuple[Any, ...]] = {name: ("in", heads) for name in _INPUTS}
         ways["output"] = (heads, "out")

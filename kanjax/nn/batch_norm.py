@@ -249,7 +249,7 @@ def _(model: Any, params: Params, state: Any) -> tuple[models.Model, Params]:
 def _into_layer(
     layer: Dense | Conv, params: dict[str, Array], affine: dict[str, Array]
 ) -> tuple[models.Model, dict[str, Array]]:
-    """The layer that is the affine function of the layer's outputs."""
+    """Return the layer that is the affine function of the layer's outputs."""
     kernel, ntk = params["kernel"], layer.parameterization == "ntk"
     bias_scale = layer.bias_scale
     if ntk and not layer.has_bias:

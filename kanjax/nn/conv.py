@@ -129,7 +129,7 @@ class Conv:
     def apply(
         self, params: dict[str, Array], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
-        """The layer's outputs for x (..., *spatial, in): (..., *spatial', out).
+        """Return the layer's outputs for x (..., *spatial, in): (..., *spatial', out).
 
         Raises:
             ValueError: if x has too few axes, other channels, or is smaller than the
@@ -186,7 +186,7 @@ class Conv:
         return value if isinstance(value, tuple) else (value,) * self._spatial
 
     def parameter_axes(self) -> Axes:
-        """What the axes of each parameter run over.
+        """Return what the axes of each parameter run over.
 
         Raises:
             ValueError: if channels come in groups of more than one: they can only be

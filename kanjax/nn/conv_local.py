@@ -111,7 +111,7 @@ class ConvLocal:
     def apply(
         self, params: dict[str, Array], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
-        """The layer's outputs for x (..., *size, in): (..., *out_size, out)."""
+        """Return the layer's outputs for x (..., *size, in): (..., *out_size, out)."""
         spatial = len(self.size)
         pooling.check_spatial(x, spatial)
         checks.check_last_axis(x, self.in_channels)
@@ -132,7 +132,9 @@ class ConvLocal:
         return product + jnp.broadcast_to(scale * params["bias"], product.shape)
 
     def _patches(self, x: Array) -> Float[Array, "*batch places fan_in"]:
-        """What each place sees: its points, and the channels within each point."""
+        """Return what each place sees: its points, and the channels within each
+        point.
+        """
         spatial = len(self.size)
         layout, kernel_layout = conv.LAYOUTS[spatial]
         patches = jax.lax.conv_general_dilated_patches(
@@ -150,7 +152,7 @@ class ConvLocal:
         return jnp.swapaxes(patches, 2, 3).reshape(*batch, places, -1)
 
     def parameter_axes(self) -> conv.Axes:
-        """What the axes of each parameter run over: the fan-in mixes two."""
+        """Return what the axes of each parameter run over: the fan-in mixes two."""
         raise ValueError(
             "the fan-in of a locally connected layer runs over points and channels, so "
             "no permutation of one axis leaves it unchanged. Write the spec by hand."

@@ -99,7 +99,9 @@ class ConvTranspose:
     def apply(
         self, params: dict[str, Array], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
-        """The layer's outputs for x (..., *spatial, in): (..., *spatial', out)."""
+        """Return the layer's outputs for x (..., *spatial, in): (..., *spatial',
+        out).
+        """
         spatial = len(self.kernel_size)
         pooling.check_spatial(x, spatial)
         checks.check_last_axis(x, self.in_channels)
@@ -124,6 +126,6 @@ class ConvTranspose:
         )
 
     def parameter_axes(self) -> conv.Axes:
-        """What the axes of each parameter run over."""
+        """Return what the axes of each parameter run over."""
         axes: conv.Axes = {"kernel": (*(None,) * len(self.kernel_size), "in", "out")}
         return axes | {"bias": ("out",)} if self.has_bias else axes

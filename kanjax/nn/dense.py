@@ -77,7 +77,7 @@ class Dense:
     def apply(
         self, params: dict[str, Array], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
-        """The layer's outputs for x (..., in)."""
+        """Return the layer's outputs for x (..., in)."""
         checks.check_last_axis(x, self.in_features)
         return linear.output(
             jnp.dot(x, params["kernel"]),
@@ -88,6 +88,6 @@ class Dense:
         )
 
     def parameter_axes(self) -> Axes:
-        """What the axes of each parameter run over."""
+        """Return what the axes of each parameter run over."""
         axes: Axes = {"kernel": ("in", "out")}
         return axes | {"bias": ("out",)} if self.has_bias else axes

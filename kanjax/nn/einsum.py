@@ -60,7 +60,7 @@ class Einsum:
     def apply(
         self, params: tuple[()], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch channels"]:
-        """The map of x (..., *positions, channels)."""
+        """Return the map of x (..., *positions, channels)."""
         before, of_weights, after = self.letters
         self._check(jnp.shape(x))
         x = as_floating(x)

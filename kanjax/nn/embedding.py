@@ -31,7 +31,7 @@ class Embedding:
     def apply(
         self, params: dict[str, Array], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch features"]:
-        """The vectors of the tokens x (...): (..., features).
+        """Return the vectors of the tokens x (...): (..., features).
 
         A token of ``vocabulary`` or more has a vector of NaN.
 
@@ -47,5 +47,5 @@ class Embedding:
         return jnp.take(params["embedding"], x, axis=0, mode="fill")
 
     def parameter_axes(self) -> dict[str, tuple[str | None, ...]]:
-        """What the axes of each parameter run over."""
+        """Return what the axes of each parameter run over."""
         return {"embedding": (None, "out")}

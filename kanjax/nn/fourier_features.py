@@ -58,7 +58,7 @@ class FourierFeatures:
     def apply(
         self, params: dict[str, Array], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch features"]:
-        """The waves at x (..., in): (..., features)."""
+        """Return the waves at x (..., in): (..., features)."""
         checks.check_last_axis(x, self.in_features)
         fixed = self.frequencies
         phases = jnp.dot(x, params["frequencies"] if fixed is None else fixed)
@@ -109,7 +109,7 @@ class PeriodicEmbedding:
     def apply(
         self, params: tuple[()], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch features"]:
-        """The embedding of x (..., coordinates): (..., features)."""
+        """Return the embedding of x (..., coordinates): (..., features)."""
         checks.check_last_axis(x, len(self.periods))
         plain = [i for i, p in enumerate(self.periods) if p is None]
         waves = [self._waves(x[..., i], p) for i, p in enumerate(self.periods) if p]

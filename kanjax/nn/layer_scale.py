@@ -38,5 +38,5 @@ class LayerScale:
         return x * jnp.broadcast_to(params["scale"], x.shape)
 
     def parameter_axes(self) -> dict[str, tuple[str | None, ...]]:
-        """What the axes of each parameter run over."""
+        """Return what the axes of each parameter run over."""
         return {"scale": ("unit",)}

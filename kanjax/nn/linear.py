@@ -53,7 +53,7 @@ def output(
     kernel_scale: float,
     bias_scale: float,
 ) -> Float[Array, "*batch out"]:
-    """The product of inputs and kernel, scaled, plus the bias.
+    """Return the product of inputs and kernel, scaled, plus the bias.
 
     ``product + bias`` in the standard parameterization, ``kernel_scale / sqrt(fan_in)
     product + bias_scale bias`` in the NTK one.

@@ -82,14 +82,14 @@ class LinearAttention:
     def apply(
         self, params: dict[str, model.Params], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
-        """The layer's outputs for x (..., *positions, features)."""
+        """Return the layer's outputs for x (..., *positions, features)."""
         check_tokens(x, self.features, self.spatial)
         return self.attend(params, x, source_of_keys(self, params, x, key))
 
     def attend(
         self, params: dict[str, model.Params], x: Array, source: Array
     ) -> Float[Array, "*batch out"]:
-        """The outputs, with queries and keys of (..., *positions, key_features).
+        """Return the outputs, with queries and keys of (..., *positions, key_features).
 
         A token of zeros adds nothing to any output.
         """

@@ -67,7 +67,7 @@ class Masked:
         return self.network.init(key)
 
     def apply(self, params: model.Params, x: Any, *, key: Array | None = None) -> Array:
-        """The network's outputs for a pair of x and its mask.
+        """Return the network's outputs for a pair of x and its mask.
 
         Raises:
             ValueError: if it is no such pair, or for a layer that moves positions and

@@ -79,7 +79,7 @@ class MLP:
     def apply(
         self, params: Sequence[dict[str, Array]], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
-        """The network's outputs for x (..., in)."""
+        """Return the network's outputs for x (..., in)."""
         return self.activations(params, x)[-1]
 
     def activations(

@@ -72,7 +72,7 @@ class ModifiedMLP:
     def apply(
         self, params: dict[str, Any], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
-        """The network's outputs for x (..., in)."""
+        """Return the network's outputs for x (..., in)."""
         layers = self.layers
         u, v = (self.activation(layers[0].apply(p, x)) for p in params["encoders"])
         h = x

@@ -39,7 +39,9 @@ class LayerNorm:
         check_eps(self.eps)
 
     def init(self, key: Array) -> dict[str, Array]:
-        """The identity: any "scale" of ones and "bias" of zeros, both (features,)."""
+        """Return the identity: any "scale" of ones and "bias" of zeros, both
+        (features,).
+        """
         params = {"scale": jnp.ones(self.features)} if self.use_scale else {}
         return params | ({"bias": jnp.zeros(self.features)} if self.use_bias else {})
 
@@ -59,7 +61,7 @@ class LayerNorm:
         return y.astype(jnp.result_type(x, *params.values()))
 
     def parameter_axes(self) -> Axes:
-        """What the axes of each parameter run over."""
+        """Return what the axes of each parameter run over."""
         used = {"scale": self.use_scale, "bias": self.use_bias}
         return {name: ("unit",) for name, is_used in used.items() if is_used}
 
@@ -83,7 +85,7 @@ class RMSNorm:
         check_eps(self.eps)
 
     def init(self, key: Array) -> dict[str, Array]:
-        """The identity: "scale" (features,) of ones."""
+        """Return the identity: "scale" (features,) of ones."""
         return {"scale": jnp.ones(self.features)}
 
     def apply(
@@ -96,7 +98,7 @@ class RMSNorm:
         return y.astype(jnp.result_type(x, params["scale"]))
 
     def parameter_axes(self) -> Axes:
-        """What the axes of each parameter run over."""
+        """Return what the axes of each parameter run over."""
         return {"scale": ("unit",)}
 
 

@@ -45,7 +45,7 @@ class NormalizedExponential:
     def apply(
         self, params: tuple[()], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch channels"]:
-        """The values of x (..., channels); 0 where all its channels are."""
+        """Return the values of x (..., channels); 0 where all its channels are."""
         square = jnp.mean(x**2, axis=-1, keepdims=True)
         some = square > 0
         size = jnp.sqrt(jnp.where(some, square, 1))

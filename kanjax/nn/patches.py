@@ -50,7 +50,7 @@ class PatchEmbedding:
     def apply(
         self, params: dict[str, Array], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch tokens features"]:
-        """The tokens of images x (..., height, width, channels), row by row.
+        """Return the tokens of images x (..., height, width, channels), row by row.
 
         Raises:
             ValueError: if the patches do not divide the image, or for other channels.

@@ -53,7 +53,7 @@ class Positions:
     def apply(
         self, params: dict[str, Array], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch features"]:
-        """The vectors for x (..., *shape, anything), alike for all examples."""
+        """Return the vectors for x (..., *shape, anything), alike for all examples."""
         spatial = len(self.shape)
         pooling.check_spatial(x, spatial)
         if x.shape[-spatial - 1 : -1] != self.shape:
@@ -70,5 +70,5 @@ class Positions:
         return jnp.broadcast_to(self.scale * vectors, (*x.shape[:-1], self.features))
 
     def parameter_axes(self) -> dict[str, tuple[str | None, ...]]:
-        """What the axes of each parameter run over."""
+        """Return what the axes of each parameter run over."""
         return {"embedding": (*(None for _ in self.shape), "out")}

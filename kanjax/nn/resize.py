@@ -56,7 +56,7 @@ class Resize:
         return jax.image.resize(x, shape, self.method, antialias=self.antialias)
 
     def matrix(self, axis: int, size: int) -> Float[Array, "new size"]:
-        """What one spatial axis of that extent is multiplied with."""
+        """Return what one spatial axis of that extent is multiplied with."""
         return jax.image.resize(
             jnp.eye(size),
             (self.shape[axis], size),

@@ -97,7 +97,7 @@ class TiedAttention:
     def apply(
         self, params: dict[str, model.Params], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
-        """The layer's outputs for x (..., *positions, features)."""
+        """Return the layer's outputs for x (..., *positions, features)."""
         check_tokens(x, self.features, self.spatial)
         return self.attend(params, x, source_of_keys(self, params, x, key))
 
@@ -108,7 +108,7 @@ class TiedAttention:
         source: Array,
         mask: Array | None = None,
     ) -> Float[Array, "*batch out"]:
-        """The outputs, given what keys are taken of and where there are tokens.
+        """Return the outputs, given what keys are taken of and where there are tokens.
 
         Args:
             params: as :meth:`init` gives them.
@@ -146,7 +146,7 @@ class TiedAttention:
         return jnp.where(there, self.weights(logits), 0)
 
     def parameter_axes(self) -> dict[str, tuple[str | None, ...]]:
-        """What the axes of each parameter run over.
+        """Return what the axes of each parameter run over.
 
         Raises:
             ValueError: if there is a key_model, whose inputs would have to be permuted
@@ -163,14 +163,18 @@ class TiedAttention:
 
 
 def source_of_keys(layer: Any, params: Any, x: Array, key: Array | None) -> Array:
-    """What the keys of an attention are taken of: the tokens, or the key model's."""
+    """Return what the keys of an attention are taken of: the tokens, or the key
+    model's.
+    """
     if layer.key_model is None:
         return x
     return layer.key_model.apply(params["key_model"], x, key=key)
 
 
 def joined(layer: Any, params: Any, seen: Array) -> Float[Array, "*batch tokens out"]:
-    """The last dense layer, of what (..., heads, tokens, head_features) was seen."""
+    """Return the last dense layer, of what (..., heads, tokens, head_features) was
+    seen.
+    """
     size = math.sqrt(layer.features * layer.heads * layer.head_features)
     y = jnp.einsum("...htd,hdo->...to", seen, params["output"])
     y = y * (layer.kernel_scale / size)

@@ -76,7 +76,9 @@ class TransformerBlock:
         key: Array | None = None,
         mask: Array | None = None,
     ) -> Float[Array, "*batch tokens features"]:
-        """The tokens x (..., tokens, features), changed; the mask is attention's."""
+        """Return the tokens x (..., tokens, features), changed; the mask is
+        attention's.
+        """
         keys = [None] * 4 if key is None else list(jax.random.split(key, 4))
         attention = functools.partial(self.attention.apply, mask=mask)
         branches = {"attention": attention, "mlp": self.mlp.apply}

@@ -152,7 +152,7 @@ class VisionTransformer:
     def apply(
         self, params: Params, x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch classes"]:
-        """The outputs for images x (..., height, width, channels).
+        """Return the outputs for images x (..., height, width, channels).
 
         Raises:
             ValueError: for images of another size.
@@ -183,7 +183,7 @@ def vision_transformer(
     channels: int = 3,
     **options: Any,
 ) -> VisionTransformer:
-    """The vision transformer of a published size.
+    """Return the vision transformer of a published size.
 
     Args:
         size: "tiny", "small" or "base": 5.7, 22.1 and 86.6 million parameters for 1,000

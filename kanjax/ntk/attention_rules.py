@@ -56,7 +56,7 @@ def _square(k: Covariances, covariance: Array) -> Array:
 
 
 def _keys(layer: Any, k: Covariances, propagate: Propagate) -> Covariances:
-    """What keys are taken of, and queries with them."""
+    """Return what keys are taken of, and queries with them."""
     if layer.key_model is None:
         return k
     return propagate(layer.key_model, k, pairs=True).averaged()

@@ -41,7 +41,7 @@ def rectangle(
 def symmetric(
     kernel: Block, x: Any, size: int, block: int, *, apart: bool = False
 ) -> Any:
-    """The blocks on and above the diagonal, mirrored.
+    """Return the blocks on and above the diagonal, mirrored.
 
     Args:
         kernel: of two blocks.
@@ -189,7 +189,7 @@ def spread(
 
 
 def symmetrized(kernel: Any) -> Any:
-    """The mean of a kernel of one set with its transpose."""
+    """Return the mean of a kernel of one set with its transpose."""
     return jax.tree.map(lambda k: (k + _transpose(k)) / 2, kernel)
 
 
@@ -229,12 +229,16 @@ def _memory() -> int | None:
 
 
 def even(size: int, most: int) -> int:
-    """The size of the fewest blocks of at most that many that are about equal."""
+    """Return the size of the fewest blocks of at most that many that are about
+    equal.
+    """
     return -(-size // -(-size // most))
 
 
 def indices(size: int, block: int) -> Array:
-    """The indices of each block; the last one repeats the last example to be full."""
+    """Return the indices of each block; the last one repeats the last example to be
+    full.
+    """
     count = -(-size // block)
     return jnp.minimum(jnp.arange(count * block), size - 1).reshape(count, block)
 

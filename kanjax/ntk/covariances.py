@@ -76,11 +76,12 @@ class Covariances:
         return self.replace(nngp=function(self.nngp), ntk=function(self.ntk), **changes)
 
     def replace(self, **changes: Any) -> "Covariances":
-        """A copy with other attributes."""
+        """Return a copy with other attributes."""
         return dataclasses.replace(self, **changes)
 
     def averaged(self) -> "Covariances":
-        """The mean over channels, where their own trained scales made them differ.
+        """Return the mean over channels, where their own trained scales made them
+        differ.
 
         An activation would act on each channel, so no more can follow but weights.
         """
@@ -126,7 +127,7 @@ class Covariances:
         return self.map(spread, pairs=True)
 
     def each(self, function: Callable[["Covariances"], Array]) -> tuple[Array, Array]:
-        """What a function makes of each example of x1 by itself, and of x2.
+        """Return what a function makes of each example of x1 by itself, and of x2.
 
         Args:
             function: of the covariances of examples with themselves, ``examples=1``,

@@ -62,7 +62,7 @@ def mse_training(
     discrete: bool = False,
     diagonal_regularization: float = 0.0,
 ) -> Callable[..., Outputs]:
-    """Outputs under gradient descent on the squared error, at any time at once.
+    """Predict outputs of gradient descent on the squared error, at any time at once.
 
     With ``k = n outputs`` (see the module for the loss), ``f_t(X) = y + D(t) (f_0(X) -
     y)`` and ``f_t(x) = f_0(x) + Theta(x, X) Theta^-1 (D(t) - I) (f_0(X) - y)``, where D
@@ -214,7 +214,7 @@ def train(
     tolerance: float = 1e-6,
     max_steps: int = 100_000,
 ) -> Outputs:
-    """Outputs under gradient flow on any loss, by an ODE solver.
+    """Predict outputs under gradient flow on any loss, by an ODE solver.
 
     ``df/dt = -learning_rate Theta(., X) d loss(f(X), y) / d f(X)``; with momentum m,
     ``df/dt = v`` and ``dv/dt = (m - 1) v - learning_rate Theta grad`` where steps of
@@ -286,7 +286,8 @@ def train(
 def max_learning_rate(
     kernel: Array, outputs: int = 1, *, momentum: float = 0.0
 ) -> Float[Array, ""]:
-    """The largest learning rate of discrete steps that converges, to first order.
+    """Return the largest learning rate of discrete steps that converges, to first
+    order.
 
     ``2 (1 + momentum) k / lambda_max`` with ``k = n outputs``, for the loss of this
     module.
@@ -328,7 +329,8 @@ def time_to_learn(
 def _left(
     discrete: bool, momentum: float, values: Array, scale: Array, t: Array
 ) -> Array:
-    """What is left at a time of the error along eigenvectors; all where values are 0.
+    """Return what is left at a time of the error along eigenvectors; all where
+    values are 0.
 
     Args:
         values: eigenvalues; not positive ones are those of the null space.
@@ -367,7 +369,7 @@ def _learned(
 
 
 def _after_steps(rates: Array, momentum: float, t: Array) -> Array:
-    """The factor that t steps put on the error along each eigenvector.
+    """Return the factor that t steps put on the error along each eigenvector.
 
     Of heavy ball, the recursion ``e_(t+1) = (1 + m - r) e_t - m e_(t-1)`` from ``e_0 =
     1``, ``e_1 = 1 - r``, whose closed form has the roots of its polynomial. Between

@@ -39,7 +39,7 @@ class Expansion(Protocol):
         ...
 
     def feature_scales(self) -> Float[Array, " functions"]:
-        """The standard deviations of their weights, times sqrt(in_features)."""
+        """Return the standard deviations of their weights, times sqrt(in_features)."""
         ...
 
     def parameter_axes(self) -> dict[str, tuple[str | None, ...]]:
@@ -85,7 +85,9 @@ def _check(layer: Expansion, k: Covariances) -> None:
 
 
 def _of_data(layer: Expansion, variances: Array, k: Covariances) -> list[Array]:
-    """The means over inputs of products, with the functions' variances and without."""
+    """Return the means over inputs of products, with the functions' variances and
+    without.
+    """
     x1, x2 = (layer.functions(x, axis=-2) for x in k.data or ())
     subscripts = "ngi,ngi->n" if k.examples == 1 else "ngi,mgi->nm"
 
@@ -100,7 +102,9 @@ def _of_data(layer: Expansion, variances: Array, k: Covariances) -> list[Array]:
 def _duals(
     layer: Expansion, variances: Array, q11: Array, q12: Array, q22: Array
 ) -> Any:
-    """The sums over functions of value and slope with their variances, and of value."""
+    """Return the sums over functions of value and slope with their variances, and of
+    value.
+    """
     functions = layer.functions
     q11, q12, q22 = jnp.broadcast_arrays(q11, q12, q22)
 

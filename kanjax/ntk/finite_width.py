@@ -43,7 +43,7 @@ def empirical(
     batch_size: int | None = None,
     mesh: Mesh | None = None,
 ) -> Array:
-    """The empirical neural tangent kernel of a network at its parameters.
+    """Return the empirical neural tangent kernel of a network at its parameters.
 
     ``Theta[i, j, o, p] = sum_k d f_o(x1_i)/d theta_k  d f_p(x2_j)/d theta_k``, summed
     over all parameters.
@@ -169,7 +169,7 @@ def _block(
     blocks: Sequence[int],
     same: bool,
 ) -> Callable[..., Array]:
-    """The kernel of two blocks of examples, by the method asked for."""
+    """Return the kernel of two blocks of examples, by the method asked for."""
     single = _single(apply)
     methods = {"jacobian": _jacobian_block, "vector_products": _product_block}
     if method not in methods:
@@ -187,7 +187,7 @@ def _block(
 def _jacobian_block(
     f: Apply, params: Params, outputs: str, x1: Any, x2: Any, same: bool
 ) -> Array:
-    """The kernel of two blocks of examples by contracting their Jacobians."""
+    """Return the kernel of two blocks of examples by contracting their Jacobians."""
     jacobian = jax.vmap(jax.jacrev(f), (None, 0))
     j1 = jax.tree.leaves(jacobian(params, x1))
     j2 = j1 if same else jax.tree.leaves(jacobian(params, x2))
@@ -201,7 +201,7 @@ def _jacobian_block(
 def _product_block(
     f: Apply, params: Params, outputs: str, x1: Any, x2: Any, same: bool
 ) -> Array:
-    """The kernel of two blocks of examples by products with its columns."""
+    """Return the kernel of two blocks of examples by products with its columns."""
     del same
     rows = jax.vmap(f, (None, 0))
     _, push = linalg.linearize(lambda p: rows(p, x1), params)
@@ -220,7 +220,7 @@ def _product_block(
 
 
 def _single(apply: Apply) -> Apply:
-    """The function of one example, whose output is (outputs,)."""
+    """Return the function of one example, whose output is (outputs,)."""
     return lambda p, x: apply(p, jax.tree.map(lambda leaf: leaf[None], x))[0]
 
 
@@ -257,7 +257,7 @@ def _width(apply: Apply, params: Params, x: Any, examples: int) -> int:
 
 
 def examples(x: Any, name: str) -> int:
-    """The number of examples, or ``ValueError`` if leaves disagree on it."""
+    """Return the number of examples, or ``ValueError`` if leaves disagree on it."""
     sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(x)}
     if len(sizes) != 1 or sizes == {()} or sizes == {(0,)}:
         raise ValueError(

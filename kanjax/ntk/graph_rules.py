@@ -56,7 +56,7 @@ def _graphs(layer: nn.Aggregate, k: Covariances) -> tuple[Graph, Graph]:
 def graph_network(
     layer: nn.GraphNetwork, k: Covariances, propagate: Propagate
 ) -> Covariances:
-    """The network's rules, with the graphs of the examples."""
+    """Return the network's rules, with the graphs of the examples."""
     return propagate(layer.network, k)
 
 

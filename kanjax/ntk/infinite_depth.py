@@ -416,7 +416,9 @@ def _squared_distances(x: Array, other: Array) -> Array:
 
 
 def _average(log_weights: Array, y: ArrayLike) -> Array:
-    """The average of y; over those alone whose weights are infinite, where any are."""
+    """Return the average of y; over those alone whose weights are infinite, where any
+    are.
+    """
     largest = jnp.max(log_weights, axis=1, keepdims=True)
     exact = jnp.isposinf(largest)
     shifted = jnp.exp(log_weights - jnp.where(exact, 0.0, largest))

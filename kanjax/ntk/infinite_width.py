@@ -69,7 +69,7 @@ class KernelFunction(Protocol):
         batch_size: int | None = None,
         mesh: Mesh | None = None,
     ) -> Kernel:
-        """The kernels between two sets of examples.
+        """Return the kernels between two sets of examples.
 
         Args:
             x1: (n1, features) or (n1, *spatial, channels), floating-point; tokens,
@@ -103,7 +103,7 @@ def infinite(
     rules: Mapping[type, rules.Rule] | None = None,
     dropout: bool = False,
 ) -> KernelFunction:
-    """The kernels of a model as all its hidden widths go to infinity.
+    """Return the kernels of a model as all its hidden widths go to infinity.
 
     They are what the covariance of ``model.apply(model.init(key), x)`` over keys and
     ``kj.ntk.empirical(model.apply, model.init(key), x)`` converge to as hidden widths
@@ -260,7 +260,7 @@ def _through(
 
 
 def _notes(through: Callable[..., Covariances], x: inputs.Examples) -> list[Any]:
-    """What layers need to know of each example by itself."""
+    """Return what layers need to know of each example by itself."""
     own = x._replace(index=jnp.arange(_size(x)))
     within = Writer()
     through(True, within, own, own)
@@ -285,7 +285,9 @@ def _block(
     x2: inputs.Examples,
     same: bool = False,
 ) -> tuple[Array, Array]:
-    """The kernels of two blocks of examples, which know where they meet themselves."""
+    """Return the kernels of two blocks of examples, which know where they meet
+    themselves.
+    """
     within = Reader(
         *(_notes(through, x) if x.notes is None else x.notes for x in (x1, x2))
     )

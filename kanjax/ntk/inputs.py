@@ -60,7 +60,7 @@ def read(
 
 
 def _apart(model: Any, name: str, x: Any) -> Examples:
-    """The examples, and the graphs that a graph network takes with them."""
+    """Return the examples, and the graphs that a graph network takes with them."""
 
     def takes_graphs(one: Any) -> bool:
         return isinstance(one, nn.GraphNetwork)
@@ -108,7 +108,7 @@ def covariances(
     diagonal: bool,
     within: Writer | Reader,
 ) -> Covariances:
-    """The covariances of the data: means over channels of products."""
+    """Return the covariances of the data: means over channels of products."""
     x1, mask1, graph1, index1, _ = one
     x2, mask2, graph2, index2, _ = two
     tokens = jnp.issubdtype(x1.dtype, jnp.integer)

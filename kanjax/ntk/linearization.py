@@ -17,7 +17,7 @@ Apply = Callable[..., Array]
 
 
 def linearize(apply: Apply, params: Params) -> Apply:
-    """The network that is linear in its parameters and tangent at some.
+    """Return the network that is linear in its parameters and tangent at some.
 
     ``f(params_0, x) + J(x) (params - params_0)``, by one forward-mode product.
 
@@ -38,7 +38,7 @@ def linearize(apply: Apply, params: Params) -> Apply:
 
 
 def taylor_expand(apply: Apply, params: Params, degree: int) -> Apply:
-    """The Taylor polynomial of a network in its parameters, of some degree.
+    """Return the Taylor polynomial of a network in its parameters, of some degree.
 
     Each term is the derivative along the line from ``params_0`` to the parameters, by
     nested forward mode: no Jacobian is formed.

@@ -64,7 +64,7 @@ def first_order_drift(
     x: Any,
     **options: Any,
 ) -> Float[Array, ""]:
-    """The relative change of the kernel along a step, to first order.
+    """Return the relative change of the kernel along a step, to first order.
 
     ``|d Theta[step]|_F / |Theta|_F``: small against 1 where training is lazy. With the
     whole way of training as the step it is what :func:`kanjax.ntk.drift` would be, were
@@ -88,7 +88,7 @@ def first_order_drift(
 def conjugate(
     features: Callable[[Any, Any], Array], params: Any, x1: Any, x2: Any = None
 ) -> Float[Array, "n1 n2"]:
-    """The conjugate kernel, ``phi(x1) phi(x2)^T / width`` of a hidden layer.
+    """Return the conjugate kernel, ``phi(x1) phi(x2)^T / width`` of a hidden layer.
 
     It is the kernel of training the layer behind it alone.
 

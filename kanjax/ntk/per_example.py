@@ -49,7 +49,7 @@ class Writer:
         return self.notes[-1].made
 
     def loop(self, body: Body, values: Values, times: int) -> Values:
-        """A scan whose notes are those of all its steps."""
+        """Return a scan whose notes are those of all its steps."""
 
         def step(values: Values, _: None) -> tuple[Values, list[Any]]:
             inside = Writer()
@@ -67,16 +67,16 @@ class Reader:
         self._notes = zip(first, second, strict=True)
 
     def ask(self, own: Callable[[], Array], examples: int) -> tuple[Array, Array]:
-        """What was noted, shaped to broadcast against each other."""
+        """Return what was noted, shaped to broadcast against each other."""
         first, second = next(self._notes)
         return (first, second) if examples == 1 else (first[:, None], second[None])
 
     def choose(self, choice: Callable[[], bool]) -> bool:
-        """The choice that was made."""
+        """Return the choice that was made."""
         return next(self._notes)[0].made
 
     def loop(self, body: Body, values: Values, times: int) -> Values:
-        """A scan each of whose steps reads its own notes."""
+        """Return a scan each of whose steps reads its own notes."""
 
         def step(values: Values, notes: Any) -> tuple[Values, None]:
             return body(values, Reader(*notes)), None

@@ -59,7 +59,7 @@ def mean(
     *,
     learning_rate: ArrayLike = 1.0,
 ) -> Mean:
-    """The mean over networks of infinite width at a time of training.
+    """Return the mean over networks of infinite width at a time of training.
 
     At infinity, with ``c = 1 / (2 pi)`` and ``v + s`` the tangent kernel of the input
     with one of its unit vectors, ``low = c sqrt(n) (1 - c + n c - sqrt(n) (v + s)) /
@@ -98,7 +98,7 @@ def variance(
     *,
     learning_rate: ArrayLike = 1.0,
 ) -> Array:
-    """The variance of each output over networks of infinite width.
+    """Return the variance of each output over networks of infinite width.
 
     ``K(x, x) - 2 A K(X, x) + A K(X, X) A^T``, where A, the weights of the k examples,
     are the two means of :func:`mean`. At infinity it is 0 for an input of the training
@@ -224,7 +224,7 @@ def permutation_targets(
 
 
 def permutation_dataset(permutation: Sequence[int] | Int[Array, " k"]) -> Examples:
-    """The k unit vectors and their images, ``e_i -> e_permutation[i]``.
+    """Return the k unit vectors and their images, ``e_i -> e_permutation[i]``.
 
     Args:
         permutation: (k,), each of 0 to k - 1 once.
@@ -241,7 +241,8 @@ def permutation_dataset(permutation: Sequence[int] | Int[Array, " k"]) -> Exampl
 
 
 def network(k: int, width: int) -> nn.MLP:
-    """The paper's network of k inputs and outputs: one hidden layer and no biases.
+    """Return the paper's network of k inputs and outputs: one hidden layer and no
+    biases.
 
     Args:
         k: the number of bits.
@@ -330,7 +331,8 @@ def midpoint(
     *,
     learning_rate: ArrayLike = 1.0,
 ) -> Float[Array, "*inputs 1"]:
-    """The threshold half way between the two means, which asks least of an ensemble.
+    """Return the threshold half way between the two means, which asks least of an
+    ensemble.
 
     It knows the number of ones of an input, which a sign does not.
 
@@ -351,7 +353,7 @@ def exact_accuracy(
     *,
     threshold: ArrayLike = 0.0,
 ) -> Float[Array, "*ensembles"]:
-    """The share of inputs that are permuted without a single wrong bit.
+    """Return the share of inputs that are permuted without a single wrong bit.
 
     Args:
         outputs: (..., inputs, k), averages over an ensemble.
@@ -380,7 +382,7 @@ def _eigenvalues(k: ArrayLike) -> tuple[float, ArrayLike]:
 def _learned(
     eigenvalue: ArrayLike, k: Array, t: ArrayLike, learning_rate: ArrayLike
 ) -> Array:
-    """The share of an eigenvector that is learned at a time, 1 at infinity."""
+    """Return the share of an eigenvector that is learned at a time, 1 at infinity."""
     time = jnp.asarray(t, k.dtype)
     ends = jnp.isposinf(time)
     exponent = learning_rate * eigenvalue * jnp.where(ends, 0.0, time) / k**3

@@ -70,7 +70,7 @@ def regress_by_products(
     tolerance: float = 1e-5,
     max_iterations: int = 1000,
 ) -> Solution:
-    """The same without the kernel matrix, by preconditioned conjugate gradients.
+    """Return the same without the kernel matrix, by preconditioned conjugate gradients.
 
     Args:
         product: ``K @ v`` for v (n, outputs), e.g. :func:`kanjax.ntk.rows_product` of
@@ -124,7 +124,7 @@ def regress_by_products(
 
 
 def as_matrix(kernel: Array, shape: tuple[int, ...]) -> tuple[Array, bool]:
-    """A kernel for targets of that shape as a matrix; whether outputs share it.
+    """Return a kernel for targets of that shape as a matrix; whether outputs share it.
 
     Raises:
         ValueError: if it fits neither (n, n) nor (n, n, outputs, outputs).
@@ -145,7 +145,7 @@ def as_matrix(kernel: Array, shape: tuple[int, ...]) -> tuple[Array, bool]:
 
 
 def regularize(matrix: Array, share: float) -> Array:
-    """A share of the mean of the diagonal, added to the diagonal."""
+    """Return a share of the mean of the diagonal, added to the diagonal."""
     if share == 0:
         return matrix
     n = matrix.shape[0]

@@ -72,7 +72,7 @@ Rules = Mapping[type, Rule]
 
 
 def find(rules: Rules, layer: Any) -> Rule:
-    """The rule of a layer's class or of the nearest class above it.
+    """Return the rule of a layer's class or of the nearest class above it.
 
     Raises:
         ValueError: if there is none, with what there is.
@@ -122,7 +122,7 @@ def weighted(
 
 
 def dense(layer: nn.Dense, k: Covariances, propagate: Propagate) -> Covariances:
-    """A dense layer; of images, at each position."""
+    """Return a dense layer; of images, at each position."""
     return weighted(k, layer, layer.in_features, channels=layer.out_features)
 
 
@@ -137,7 +137,7 @@ def mlp(layer: nn.MLP, k: Covariances, propagate: Propagate) -> Covariances:
 def activation(
     layer: nn.Activation, k: Covariances, propagate: Propagate
 ) -> Covariances:
-    """A function of each Gaussian value."""
+    """Return a function of each Gaussian value."""
     if layer.function is jax.nn.identity:
         return k
     if not k.centered:
@@ -232,7 +232,9 @@ def dropout(layer: nn.Dropout, k: Covariances, propagate: Propagate) -> Covarian
 
 
 def embedding(layer: nn.Embedding, k: Covariances, propagate: Propagate) -> Covariances:
-    """A standard normal vector for each token: ``K = Theta = 1`` for equal ones."""
+    """Return a standard normal vector for each token: ``K = Theta = 1`` for equal
+    ones.
+    """
     return k.replace(
         ntk=k.ntk + k.nngp, centered=True, fresh=True, channels=layer.features
     )
@@ -248,7 +250,7 @@ def sequential(
 def residual(
     layer: model.Residual, k: Covariances, propagate: Propagate
 ) -> Covariances:
-    """The covariances and those behind the branch, added."""
+    """Return the covariances and those behind the branch, added."""
     inside = propagate(layer.branch, k.replace(fresh=False)).averaged()
     return _add(layer, k, [k.replace(fresh=False), inside])
 
@@ -256,7 +258,7 @@ def residual(
 def parallel(
     layer: model.Parallel, k: Covariances, propagate: Propagate
 ) -> Covariances:
-    """The sum over branches, whose weights are their own."""
+    """Return the sum over branches, whose weights are their own."""
     return _add(layer, k, _branches(layer, k, propagate))
 
 
@@ -276,7 +278,7 @@ def product(layer: model.Product, k: Covariances, propagate: Propagate) -> Covar
 def concatenate(
     layer: model.Concatenate, k: Covariances, propagate: Propagate
 ) -> Covariances:
-    """The mean over branches, weighted by their numbers of channels.
+    """Return the mean over branches, weighted by their numbers of channels.
 
     Channels are no longer alike, so a layer with weights must come next.
     """
@@ -312,7 +314,7 @@ def _sum(a: Covariances, b: Covariances) -> Covariances:
 
 
 def _either(a: Covariances, b: Covariances) -> Covariances:
-    """The first, with something wherever one of both has something."""
+    """Return the first, with something wherever one of both has something."""
     firsts, seconds = (a.first_mask, b.first_mask), (a.second_mask, b.second_mask)
 
     def union(masks: tuple[Array | None, Array | None]) -> Array | None:
@@ -333,7 +335,7 @@ def _check_independent(layer: Any, branches: list[Covariances]) -> None:
 
 
 def any_branch(layer: Any, behind: bool, needs: Callable[[Any, bool], bool]) -> bool:
-    """What the neediest of the branches needs."""
+    """Return what the neediest of the branches needs."""
     return any(needs(branch, behind) for branch in layer.branches)
 
 

@@ -17,7 +17,7 @@ def in_turn(
     steps: Sequence[Any],
     k: Covariances,
 ) -> Covariances:
-    """``step(s, k)`` for each s of steps; equal stretches in a row as one loop.
+    """Return ``step(s, k)`` for each s of steps; equal stretches in a row as one loop.
 
     XLA would compile the same again for each, and a network's elementwise functions
     take it longer the more of them there are in a row.

@@ -54,7 +54,7 @@ def conv(layer: nn.Conv, k: Covariances, propagate: Propagate) -> Covariances:
 def conv_transpose(
     layer: nn.ConvTranspose, k: Covariances, propagate: Propagate
 ) -> Covariances:
-    """A convolution's mean, of covariances with zeros between the positions."""
+    """Return a convolution's mean, of covariances with zeros between the positions."""
     check_spatial(layer, k, len(layer.kernel_size))
     points = math.prod(layer.kernel_size)
 
@@ -77,7 +77,7 @@ def conv_transpose(
 def conv_local(
     layer: nn.ConvLocal, k: Covariances, propagate: Propagate
 ) -> Covariances:
-    """A convolution at equal positions, nothing between others."""
+    """Return a convolution at equal positions, nothing between others."""
     shared = nn.Conv(
         layer.in_channels,
         layer.out_channels,
@@ -93,7 +93,7 @@ def conv_local(
 
 
 def einsum(layer: nn.Einsum, k: Covariances, propagate: Propagate) -> Covariances:
-    """The same map of the positions of both examples: ``K <- A K A^T``."""
+    """Return the same map of the positions of both examples: ``K <- A K A^T``."""
     before, of_weights, after = layer.letters
     check_spatial(layer, k, len(before))
     primed = layer.subscripts.upper() if k.pairs else layer.subscripts
@@ -117,7 +117,7 @@ def _of_contraction(
 
 
 def flatten(layer: nn.Flatten, k: Covariances, propagate: Propagate) -> Covariances:
-    """The mean over positions that are equal in both examples."""
+    """Return the mean over positions that are equal in both examples."""
     check_spatial(layer, k, layer.spatial)
     k = k.equal_positions()
     axes = tuple(range(k.examples, k.examples + k.spatial))
@@ -128,7 +128,7 @@ def flatten(layer: nn.Flatten, k: Covariances, propagate: Propagate) -> Covarian
 def global_pool(
     layer: nn.GlobalPool, k: Covariances, propagate: Propagate
 ) -> Covariances:
-    """The mean, or the sum, over all pairs of positions."""
+    """Return the mean, or the sum, over all pairs of positions."""
     check_spatial(layer, k, layer.spatial)
     positions = k.nngp.shape[k.examples : k.examples + k.spatial]
     axes = tuple(range(k.examples, k.examples + 2 * k.spatial))
@@ -147,7 +147,7 @@ def global_pool(
 
 
 def pool(layer: nn.Pool, k: Covariances, propagate: Propagate) -> Covariances:
-    """The mean, or the sum, over windows of both positions."""
+    """Return the mean, or the sum, over windows of both positions."""
     check_spatial(layer, k, len(layer.window))
 
     def reduce(covariance: Array) -> Array:
@@ -179,7 +179,7 @@ def _pool_axis(layer: nn.Pool, a: int, axis: int, covariance: Array) -> Array:
 
 
 def resize(layer: nn.Resize, k: Covariances, propagate: Propagate) -> Covariances:
-    """A fixed linear map of each axis: ``K <- R K R^T``."""
+    """Return a fixed linear map of each axis: ``K <- R K R^T``."""
     check_spatial(layer, k, len(layer.shape))
 
     def moved(values: Array, a: int, axes: tuple[int, ...]) -> Array:
@@ -198,7 +198,7 @@ def resize(layer: nn.Resize, k: Covariances, propagate: Propagate) -> Covariance
 
 
 def index(layer: nn.Index, k: Covariances, propagate: Propagate) -> Covariances:
-    """The same positions of covariances; an axis of one position goes."""
+    """Return the same positions of covariances; an axis of one position goes."""
     check_spatial(layer, k, len(layer.positions))
     examples = (slice(None),) * k.examples
     chosen = layer.slices
@@ -235,7 +235,7 @@ def _pad(
 def _shifted_sum(
     padded: Array, axes: tuple[int, ...], offsets: range, count: int, stride: int
 ) -> Array:
-    """The sum over offsets of the values that far along all the axes."""
+    """Return the sum over offsets of the values that far along all the axes."""
     total = None
     for offset in offsets:
         part = padded

@@ -25,7 +25,7 @@ class Spectrum(NamedTuple):
 
 
 def spectrum(kernel: Array) -> Spectrum:
-    """The spectrum of a symmetric positive semi-definite kernel.
+    """Return the spectrum of a symmetric positive semi-definite kernel.
 
     Args:
         kernel: (n, n), or the full kernel of several outputs (n, n, outputs, outputs),
@@ -49,7 +49,8 @@ def spectrum(kernel: Array) -> Spectrum:
 
 
 def alignment(kernel: Float[Array, "n n"], targets: Array) -> Float[Array, ""]:
-    """The centred alignment of a kernel with the kernel of the targets, in [0, 1].
+    """Return the centred alignment of a kernel with the kernel of the targets, in
+    [0, 1].
 
     ``<HKH, HYH>_F / (|HKH|_F |HYH|_F)`` with ``Y = y y^T`` and ``H = I - 1/n``: both
     kernels are centred in feature space (Cortes, Mohri, Rostamizadeh 2012, "Algorithms
@@ -82,7 +83,7 @@ def alignment(kernel: Float[Array, "n n"], targets: Array) -> Float[Array, ""]:
 
 
 def drift(kernel_0: Array, kernel_t: Array) -> Float[Array, ""]:
-    """The relative change of a kernel, ``|K_t - K_0|_F / |K_0|_F``.
+    """Return the relative change of a kernel, ``|K_t - K_0|_F / |K_0|_F``.
 
     Args:
         kernel_0: of any shape.

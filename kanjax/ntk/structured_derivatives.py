@@ -71,7 +71,7 @@ def plan(f: Callable[[Any, Any], Array], params: Any, x: Any) -> Plan:
 
 
 def block(plan: Plan, params: Any, outputs: str, x1: Any, x2: Any, same: bool) -> Array:
-    """The kernel of two blocks of examples."""
+    """Return the kernel of two blocks of examples."""
     first = _derivatives(plan, params, x1)
     second = first if same else _derivatives(plan, params, x2)
     shares = layers(plan, first, second, outputs)
@@ -79,7 +79,7 @@ def block(plan: Plan, params: Any, outputs: str, x1: Any, x2: Any, same: bool) -
 
 
 def layers(plan: Plan, first: Any, second: Any, outputs: str) -> list[Array]:
-    """The shares of the sites, then those of the other leaves."""
+    """Return the shares of the sites, then those of the other leaves."""
     shares = [
         _site_share(a, b, outputs) for a, b in zip(first[0], second[0], strict=True)
     ]
@@ -109,7 +109,7 @@ def cost(plan: Plan, outputs: str, width: int, n1: int, n2: int) -> float:
 
 
 def rest(plan: Plan) -> int:
-    """The number of parameters whose Jacobian is formed."""
+    """Return the number of parameters whose Jacobian is formed."""
     leaves = plan.jaxpr.jaxpr.invars[: plan.leaves]
     return sum(v.aval.size for i, v in enumerate(leaves) if i not in plan.found)
 
@@ -142,7 +142,7 @@ def _multiplications(jaxpr: Any) -> float:
 
 
 def _inside(equation: Any) -> list[Any]:
-    """The jaxprs that an equation calls."""
+    """Return the jaxprs that an equation calls."""
     found = []
     for value in equation.params.values():
         for one in value if isinstance(value, tuple | list) else (value,):
@@ -247,7 +247,7 @@ def _derivatives(plan: Plan, params: Any, x: Any) -> tuple[list, list]:
 
 
 def _scaled(site: weight_products.Site, inputs: Array) -> Array:
-    """Times the factor of the weights; a bias is the weight of one more input."""
+    """Multiply by the factor of the weights; a bias weighs one more input."""
     inputs = site.factor * inputs
     if not site.bias:
         return inputs
@@ -255,7 +255,7 @@ def _scaled(site: weight_products.Site, inputs: Array) -> Array:
 
 
 def _inputs(equation: Any, operand: int, values: Sequence[Array]) -> Array:
-    """What the weights are multiplied with, as (positions, inputs)."""
+    """Return what the weights are multiplied with, as (positions, inputs)."""
     inputs = values[1 - operand]
     if equation.primitive.name == "dot_general":
         contracted = equation.params["dimension_numbers"][0]
@@ -283,7 +283,7 @@ def _inputs(equation: Any, operand: int, values: Sequence[Array]) -> Array:
 
 
 def _slopes(equation: Any, operand: int, slopes: Array) -> Array:
-    """(outputs, *product) to (outputs, positions, features)."""
+    """Return (outputs, *product) to (outputs, positions, features)."""
     width = slopes.shape[0]
     if equation.primitive.name == "dot_general":
         contracted = equation.params["dimension_numbers"][0][operand]

@@ -133,7 +133,9 @@ def _bias(
 
 
 def _feature_axes(equation: Any, operand: int) -> frozenset[int]:
-    """The axes of a product's outputs that its weights have, where longer than 1."""
+    """Return the axes of a product's outputs that its weights have, where longer than
+    1.
+    """
     out = equation.outvars[0].aval
     if equation.primitive.name == "conv_general_dilated":
         axes: Sequence[int] = equation.params["dimension_numbers"].out_spec[1:2]
@@ -145,7 +147,7 @@ def _feature_axes(equation: Any, operand: int) -> frozenset[int]:
 
 
 def _moved(equation: Any, tracked: list) -> tuple[frozenset[int], float] | None:
-    """What the output is made of, if its entries are those of the weights."""
+    """Return what the output is made of, if its entries are those of the weights."""
     name, out = equation.primitive.name, equation.outvars[0].aval
     if name in _MOVES or (
         name == "broadcast_in_dim" and out.size == equation.invars[0].aval.size

@@ -58,7 +58,7 @@ class Causal(NamedTuple):
 def causal_loss(
     losses: Float[Array, " times"], epsilon: float | Array, initial: float | Array = 0.0
 ) -> Causal:
-    """The weighted mean of the losses of all times, and the initial one.
+    """Return the weighted mean of the losses of all times, and the initial one.
 
     Args:
         losses: the mean squared residual at each time, in the order of time, (times,).
@@ -94,7 +94,7 @@ def point_weights(
     chunks: int,
     initial: float | Array = 0.0,
 ) -> Float[Array, " points"]:
-    """The causal weight of each point's chunk, in the order of the points.
+    """Return the causal weight of each point's chunk, in the order of the points.
 
     For losses that take weights by point, such as :func:`kanjax.pinn.losses.stack`.
 

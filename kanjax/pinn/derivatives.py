@@ -241,7 +241,7 @@ def _axes_of(axis: int | Sequence[int], order: int) -> tuple[int, ...]:
 
 
 def _directions(z: Array, axes: Sequence[int] | None) -> Array:
-    """The unit vectors of axes: (axes, coordinates)."""
+    """Return the unit vectors of axes: (axes, coordinates)."""
     if jnp.ndim(z) != 1:
         raise ValueError(
             "an operator's field is a function of one point, of shape (coordinates,); "

@@ -42,11 +42,11 @@ class Domain(Protocol):
         ...
 
     def distance(self, z: Float[Array, " d"]) -> Float[Array, ""]:
-        """The signed distance of a point to the boundary, negative inside."""
+        """Return the signed distance of a point to the boundary, negative inside."""
         ...
 
     def factor(self, z: Float[Array, " d"]) -> Float[Array, ""]:
-        """A smooth function that is positive inside and 0 on the boundary."""
+        """Return a smooth function that is positive inside and 0 on the boundary."""
         ...
 
     @property
@@ -112,21 +112,21 @@ class Box:
         return z.at[:, varies].add(widths * s)
 
     def distance(self, z: Float[Array, " d"]) -> Float[Array, ""]:
-        """The signed distance to the boundary. z: (coordinates,)."""
+        """Return the signed distance to the boundary. z: (coordinates,)."""
         lower, upper = (jnp.asarray(v, z.dtype) for v in (self.lower, self.upper))
         beyond = jnp.maximum(lower - z, z - upper)
         outside = jnp.sqrt(jnp.sum(jnp.maximum(beyond, 0) ** 2))
         return outside + jnp.minimum(jnp.max(beyond), 0)
 
     def factor(self, z: Float[Array, " d"]) -> Float[Array, ""]:
-        """The product of ``4 (z - a) (b - z) / (b - a)^2``; 1 in the middle."""
+        """Return the product of ``4 (z - a) (b - z) / (b - a)^2``; 1 in the middle."""
         lower, upper = (jnp.asarray(v, z.dtype) for v in (self.lower, self.upper))
         varies = np.flatnonzero(np.array(self.widths) > 0)
         bumps = 4 * (z - lower) * (upper - z)
         return jnp.prod(bumps[varies] / (upper - lower)[varies] ** 2)
 
     def face(self, axis: int, side: str) -> "Box":
-        """The face where a coordinate takes its least or largest value.
+        """Return the face where a coordinate takes its least or largest value.
 
         Args:
             axis: the coordinate.
@@ -155,7 +155,7 @@ class Box:
 
 
 def interval(lower: float, upper: float) -> Box:
-    """An interval of the line: a box of one coordinate.
+    """Return an interval of the line: a box of one coordinate.
 
     Args:
         lower: its start.
@@ -191,12 +191,12 @@ class Disk:
         return math.pi * self.radius**2
 
     def place(self, s: Float[Array, "points 2"]) -> Float[Array, "points 2"]:
-        """The square root of one coordinate is the radius, the other the angle."""
+        """Map the unit square to the disk: a squared radius and an angle."""
         center = jnp.asarray(self.center, s.dtype)
         return center + jnp.sqrt(s[:, :1]) * _round(s[:, 1], self.radius)
 
     def distance(self, z: Float[Array, " 2"]) -> Float[Array, ""]:
-        """The signed distance to the circle. z: (2,)."""
+        """Return the signed distance to the circle. z: (2,)."""
         return jnp.linalg.norm(z - jnp.asarray(self.center, z.dtype)) - self.radius
 
     def factor(self, z: Float[Array, " 2"]) -> Float[Array, ""]:
@@ -234,15 +234,15 @@ class Circle:
         return 2 * math.pi * self.radius
 
     def place(self, s: Float[Array, "points 1"]) -> Float[Array, "points 2"]:
-        """The angle. s: (points, 1)."""
+        """Return the angle. s: (points, 1)."""
         return jnp.asarray(self.center, s.dtype) + _round(s[:, 0], self.radius)
 
     def distance(self, z: Float[Array, " 2"]) -> Float[Array, ""]:
-        """The distance to the circle, at least 0. z: (2,)."""
+        """Return the distance to the circle, at least 0. z: (2,)."""
         return jnp.abs(Disk(self.center, self.radius).distance(z))
 
     def factor(self, z: Float[Array, " 2"]) -> Float[Array, ""]:
-        """A circle has no boundary: 1."""
+        """Return 1: a circle has no boundary."""
         return jnp.ones((), z.dtype)
 
     @property
@@ -300,7 +300,7 @@ class Pieces:
         return z
 
     def distance(self, z: Float[Array, " d"]) -> Float[Array, ""]:
-        """The least of the pieces' distances; exact outside only."""
+        """Return the least of the pieces' distances; exact outside only."""
         return functools.reduce(jnp.minimum, [p.distance(z) for p in self.pieces])
 
     def factor(self, z: Float[Array, " d"]) -> Float[Array, ""]:
@@ -325,12 +325,14 @@ class LShape:
     measure = property(lambda self: 3.0)
 
     def place(self, s: Float[Array, "points 2"]) -> Float[Array, "points 2"]:
-        """The left half, then the upper right quarter."""
+        """Return the left half, then the upper right quarter."""
         left = Box((-1.0, -1.0), (0.0, 1.0))
         return Pieces((left, Box((0.0, 0.0), (1.0, 1.0)))).place(s)
 
     def distance(self, z: Float[Array, " 2"]) -> Float[Array, ""]:
-        """The signed distance: of the square, and outside of the missing quarter."""
+        """Return the signed distance: of the square, and outside of the missing
+        quarter.
+        """
         edges = [_distance_to_segment(z, *ends) for ends in self._edges]
         nearest = functools.reduce(jnp.minimum, edges)
         square = jnp.max(jnp.abs(z)) <= 1
@@ -338,7 +340,7 @@ class LShape:
         return jnp.where(inside, -nearest, nearest)
 
     def factor(self, z: Float[Array, " 2"]) -> Float[Array, ""]:
-        """The factor of the square times that of the missing corner.
+        """Return the factor of the square times that of the missing corner.
 
         The corner's is the R-function ``a + b + sqrt(a^2 + b^2)`` of ``a = -x`` and ``b
         = y``, positive where either is; it has a kink at the corner alone.
@@ -413,7 +415,7 @@ class TimeSpace:
         return self.space.measure * (self.duration or 1.0)
 
     def place(self, s: Float[Array, "points parameters"]) -> Float[Array, "points d"]:
-        """The first coordinate is time. s: (points, parameters)."""
+        """Return points whose first coordinate is time. s: (points, parameters)."""
         moves = int(self.duration > 0)
         t = self.start + self.duration * s[:, :1] if moves else s[:, :0]
         if not moves:
@@ -421,7 +423,7 @@ class TimeSpace:
         return jnp.concatenate([t, self.space.place(s[:, moves:])], axis=1)
 
     def distance(self, z: Float[Array, " d"]) -> Float[Array, ""]:
-        """The signed distance to the boundary in space and time. z: (d,)."""
+        """Return the signed distance to the boundary in space and time. z: (d,)."""
         in_time = jnp.maximum(self.start - z[0], z[0] - self.end)
         in_space = self.space.distance(z[1:])
         both = jnp.stack([in_time, in_space])
@@ -429,7 +431,7 @@ class TimeSpace:
         return outside + jnp.minimum(jnp.max(both), 0)
 
     def factor(self, z: Float[Array, " d"]) -> Float[Array, ""]:
-        """That of space: 0 on the walls at all times."""
+        """Return that of space: 0 on the walls at all times."""
         return self.space.factor(z[1:])
 
     @property

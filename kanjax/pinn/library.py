@@ -152,7 +152,7 @@ def allen_cahn(diffusion: float = 1e-4, reaction: float = 5.0) -> Problem:
 
 
 def pendulum(angle: float = 2.0, duration: float = 8.0) -> Problem:
-    """A pendulum that is let go: ``theta'' = -sin(theta)``, as a system of two.
+    """Return a pendulum that is let go: ``theta'' = -sin(theta)``, as a system of two.
 
     Args:
         angle: of the start, in radians.

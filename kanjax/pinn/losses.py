@@ -39,7 +39,7 @@ def evaluate(
 
 
 def points_of(points: Points, name: str) -> Float[Array, "points coordinates"]:
-    """The points of a residual.
+    """Return the points of a residual.
 
     Args:
         points: by name.
@@ -91,7 +91,7 @@ def loss(
     points: Points,
     weights: Weights | None = None,
 ) -> Float[Array, ""]:
-    """The weighted loss ``sum_name mean(w |r|^2)``.
+    """Return the weighted loss ``sum_name mean(w |r|^2)``.
 
     Args:
         residuals: by name.
@@ -105,7 +105,7 @@ def loss(
 def jacobian(
     residuals: Residuals, points: Points, weights: Weights | None = None
 ) -> Callable[[Params], Float[Array, "rows parameters"]]:
-    """The Jacobian of :func:`stack`, one backward pass a point and equation.
+    """Return the Jacobian of :func:`stack`, one backward pass a point and equation.
 
     A residual knows its point alone, so that this costs as much as the gradient of the
     loss does, where ``jax.jacrev`` of the stack would cost a gradient a row.

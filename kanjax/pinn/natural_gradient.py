@@ -153,7 +153,9 @@ def _by_products(
     flat: Array,
     max_iterations: int,
 ) -> Solve:
-    """The same by conjugate gradients, with a stochastic scale of the diagonal."""
+    """Return the same by conjugate gradients, with a stochastic scale of the
+    diagonal.
+    """
     import lineax
 
     r, forward = jax.linearize(lambda theta: residuals(unravel(theta)), flat)
@@ -183,7 +185,7 @@ def _dense_jacobian(residuals: Callable[[Params], Array], params: Params) -> Arr
 def _halve(
     loss: Callable[[Array], Array], flat: Array, direction: Array, before: Array
 ) -> tuple[Array, Array]:
-    """The first of 1, 1/2, 1/4, ... that lowers the loss, and the loss there."""
+    """Return the first of 1, 1/2, 1/4, ... that lowers the loss, and the loss there."""
 
     def at(length: Array) -> Array:
         return loss(flat - length * direction)

@@ -169,7 +169,7 @@ def initialize(problem: Problem, net: model.Model, *, key: Array) -> Parameters:
 
 
 def field(problem: Problem, net: model.Model, params: Parameters) -> Field:
-    """The function of a point that the network stands for, constraints included.
+    """Return the function of a point that the network stands for, constraints included.
 
     Args:
         problem: the problem.
@@ -185,7 +185,8 @@ def field(problem: Problem, net: model.Model, params: Parameters) -> Field:
 
 
 def residuals(problem: Problem, net: model.Model) -> Residuals:
-    """The residuals of the equation and of all conditions, as functions of parameters.
+    """Return the residuals of the equation and of all conditions, as functions of
+    parameters.
 
     Complex residuals become real and imaginary parts. The equation's are named
     "residual", or by the keys of what the problem's residual gives.

@@ -345,6 +345,6 @@ def _judge(
 
 
 def _distance(u: Array, known: Array) -> float:
-    """The relative L2 distance; absolute where what is known vanishes."""
+    """Return the relative L2 distance; absolute where what is known vanishes."""
     size = float(jnp.linalg.norm(jnp.ravel(known)))
     return float(jnp.linalg.norm(jnp.ravel(u - known))) / (size or 1.0)

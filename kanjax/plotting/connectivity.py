@@ -24,7 +24,7 @@ def barrier_angles(
     title: str | None = None,
     axes: Axes | None = None,
 ) -> Figure:
-    """The barrier between two runs against the angle they are seen under.
+    """Return the barrier between two runs against the angle they are seen under.
 
     Args:
         angles: (groups,) or (groups, pairs), in degrees.

@@ -74,7 +74,8 @@ def loss_surface(
     elevation: float = 35.0,
     azimuth: float = -60.0,
 ) -> Figure:
-    """The loss on a plane as a surface, with the marked points as a path above it.
+    """Return the loss on a plane as a surface, with the marked points as a path
+    above it.
 
     Args:
         plane: of kanjax.landscape's plane, plane_through or trajectory_plane.
@@ -186,5 +187,5 @@ def training_animation(
 
 
 def _nearest(x: np.ndarray, y: np.ndarray, z: np.ndarray, mark: np.ndarray) -> float:
-    """The height at the grid point next to a mark."""
+    """Return the height at the grid point next to a mark."""
     return float(z[np.abs(y - mark[1]).argmin(), np.abs(x - mark[0]).argmin()])

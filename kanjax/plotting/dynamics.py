@@ -23,7 +23,7 @@ def predicted_curves(
     title: str | None = None,
     axes: Axes | None = None,
 ) -> Figure:
-    """What training did, as marks, on what theory says, as lines.
+    """Return what training did, as marks, on what theory says, as lines.
 
     Args:
         times: (times,).
@@ -96,7 +96,7 @@ def posterior_band(
     title: str | None = None,
     axes: Axes | None = None,
 ) -> Figure:
-    """The mean of a posterior and two standard deviations about it.
+    """Return the mean of a posterior and two standard deviations about it.
 
     Args:
         x: (points,), where the posterior is.

@@ -28,7 +28,8 @@ def edge_functions(
     output_names: Sequence[str] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """The first layer's functions of one variable: a panel an input, best input first.
+    """Return the first layer's functions of one variable: a panel an input, best
+    input first.
 
     Args:
         x: (n, in), the samples, or (n,) where all inputs share them. Ticks at the

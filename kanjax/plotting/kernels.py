@@ -20,7 +20,7 @@ def kernel_matrix(
     title: str | None = None,
     axes: Axes | None = None,
 ) -> Figure:
-    """A kernel between examples as a picture.
+    """Return a kernel between examples as a picture.
 
     Args:
         kernel: (n, m); non-finite entries stay grey.

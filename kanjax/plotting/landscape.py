@@ -33,7 +33,7 @@ def loss_plane(
     label: str | None = None,
     axes: Axes | None = None,
 ) -> Figure:
-    """The loss on a plane: filled contours, contour lines and the marked points.
+    """Return the loss on a plane: filled contours, contour lines and the marked points.
 
     Args:
         plane: of kanjax.landscape's plane (a star marks the origin), plane_through
@@ -100,7 +100,7 @@ def barrier_curves(
     title: str | None = None,
     axes: Axes | None = None,
 ) -> Figure:
-    """The loss on straight segments between two members each.
+    """Return the loss on straight segments between two members each.
 
     Args:
         lines: by name, (alphas, losses) of shape (points,) each, or a Line or Barrier.
@@ -223,7 +223,7 @@ def barrier_matrix(
 
 
 def entry(losses: Any, value: str | int | None, name: str, ndim: int) -> np.ndarray:
-    """The array to draw out of losses that may hold several."""
+    """Return the array to draw out of losses that may hold several."""
     if value is not None:
         try:
             losses = losses[value]
@@ -338,7 +338,7 @@ def _marks(axes: Axes, marks: np.ndarray, names: Sequence[str] | None) -> None:
 
 
 def _path(axes: Axes, marks: np.ndarray) -> None:
-    """A training run, with names for its two ends only."""
+    """Draw a training run, with names for its two ends only."""
     axes.plot(
         marks[:, 0],
         marks[:, 1],
@@ -367,7 +367,7 @@ def _name(axes: Axes, x: float, y: float, text: str, *, leftwards: bool) -> None
 
 
 def _scale(largest: float) -> tuple[float, int, str]:
-    """A factor, decimals and the unit's text that make numbers of few digits."""
+    """Return a factor, decimals and the unit's text that make numbers of few digits."""
     if largest <= 0:
         return 1.0, 2, ""
     exponent = math.floor(math.log10(largest))

@@ -82,7 +82,7 @@ def recall_curves(
     title: str | None = None,
     axes: Axes | None = None,
 ) -> Figure:
-    """What is recalled against how much is stored.
+    """Return what is recalled against how much is stored.
 
     Args:
         curves: by name, positions (n,) and values (n,).

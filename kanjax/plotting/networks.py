@@ -116,7 +116,9 @@ def network(
 def _shown_edges(
     model: kan.KAN, scores: list[np.ndarray], threshold: float
 ) -> list[_Shown]:
-    """The edges above the threshold, weakest first so that strong ones lie on top."""
+    """Return the edges above the threshold, weakest first so that strong ones lie on
+    top.
+    """
     found = []
     for k, (one, edges) in enumerate(zip(model.layers, scores, strict=True)):
         unit = multiplication.unit_of_sum(one)
@@ -140,7 +142,7 @@ def _line(
     places: list[np.ndarray],
     scale: float = 1.0,
 ) -> None:
-    """A line from unit to unit through the boxes at ``via``, (x, y) each."""
+    """Draw a line from unit to unit through the boxes at ``via``, (x, y) each."""
     start = (places[edge.layer][edge.source], float(edge.layer))
     end = (places[edge.layer + 1][edge.target], edge.layer + 1.0)
     stops = [start, *via, end]
@@ -269,5 +271,5 @@ def _fits(row: np.ndarray, texts: list[str]) -> bool:
 
 
 def _room(row: np.ndarray, texts: list[str]) -> float:
-    """The height, in inches, that names take."""
+    """Return the height, in inches, that names take."""
     return 0.25 if _fits(row, texts) else 0.15 + 0.085 * max(map(len, texts))

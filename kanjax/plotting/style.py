@@ -74,14 +74,16 @@ def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def new_figure(size: tuple[float, float] = SIZE) -> Figure:
-    """An empty figure of a width and height in inches that keeps labels apart."""
+    """Return an empty figure of a width and height in inches that keeps labels
+    apart.
+    """
     # The layout does not foresee how a fixed aspect moves a colour bar: leave room.
     layout = layout_engine.ConstrainedLayoutEngine(w_pad=0.11, h_pad=0.06)
     return ShownFigure(figsize=size, layout=layout)
 
 
 def on_axes(axes: Axes | None, size: tuple[float, float] = SIZE) -> tuple[Figure, Axes]:
-    """The given axes with their figure, or new ones."""
+    """Return the given axes with their figure, or new ones."""
     if axes is None:
         figure = new_figure(size)
         return figure, figure.add_subplot()
@@ -104,7 +106,7 @@ def add_note(axes: Axes, *notes: str) -> None:
 
 
 def not_finite(count: int, what: str = "value") -> str:
-    """The remark on values left out, empty if there are none."""
+    """Return the remark on values left out, empty if there are none."""
     if not count:
         return ""
     return f"{count} non-finite {what}{'s' if count > 1 else ''} not shown"
@@ -116,7 +118,7 @@ def escape(text: object) -> str:
 
 
 def shorten(name: object, width: int = 18) -> str:
-    """A name of at most ``width`` characters, cut in the middle.
+    """Return a name of at most ``width`` characters, cut in the middle.
 
     Names of columns often differ at their ends only, so both ends stay.
     """
@@ -128,7 +130,7 @@ def shorten(name: object, width: int = 18) -> str:
 
 
 def array(value: ArrayLike, name: str, ndim: int | tuple[int, ...]) -> np.ndarray:
-    """A float copy of an argument, so that the caller's array is never changed.
+    """Return a float copy of an argument, so that the caller's array is never changed.
 
     Raises:
         TypeError: if it holds no numbers.
@@ -202,7 +204,7 @@ def text_color(rgba: Any) -> str:
 
 
 def halo() -> list[patheffects.AbstractPathEffect]:
-    """A white outline that keeps text readable on a picture."""
+    """Return a white outline that keeps text readable on a picture."""
     return [patheffects.withStroke(linewidth=2.5, foreground="white")]
 
 

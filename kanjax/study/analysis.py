@@ -130,7 +130,7 @@ def prune_member(
 
 
 def _evaluate(formula: list[Any], x: np.ndarray) -> Array:
-    """The formulas' values, (n, outputs); they are ours, not a file's."""
+    """Return the formulas' values, (n, outputs); they are ours, not a file's."""
     import sympy
 
     symbols = sympy.symbols([f"x{i + 1}" for i in range(x.shape[1])])
@@ -144,7 +144,7 @@ def _evaluate(formula: list[Any], x: np.ndarray) -> Array:
 def kernels(
     model: Model, initial: Any, trained: Any, examples: Examples, classes: int
 ) -> Kernels:
-    """The empirical NTK of every member on at most ``KERNEL_ROWS`` rows."""
+    """Return the empirical NTK of every member on at most ``KERNEL_ROWS`` rows."""
     x, y = examples.x[:KERNEL_ROWS], examples.y[:KERNEL_ROWS]
     targets = jax.nn.one_hot(y, classes) if classes else y
 
@@ -175,7 +175,7 @@ def losses_around(
     *,
     points: int = 31,
 ) -> Landscape:
-    """The training loss on planes and between members, on ``LOSS_ROWS`` rows.
+    """Return the training loss on planes and between members, on ``LOSS_ROWS`` rows.
 
     Args:
         model: the members' model.

@@ -11,7 +11,7 @@ Found = TypeVar("Found")
 def attempted(
     notes: list[str], what: str, compute: Callable[[], Found]
 ) -> Found | None:
-    """What is computed; or None if that fails, and a note on why."""
+    """Return what is computed; or None if that fails, and a note on why."""
     try:
         return compute()
     except Exception as error:

@@ -61,12 +61,12 @@ class Config:
     categorical: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """A description of plain values, for JSON."""
+        """Return a description of plain values, for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> "Config":
-        """The config that ``to_dict`` described.
+        """Return the config that ``to_dict`` described.
 
         Raises:
             StudyError: if a field is unknown or of the wrong kind.
@@ -83,7 +83,7 @@ class Config:
 
 
 def check(config: Config) -> Config:
-    """The config itself, if what can be told without the data is right.
+    """Return the config itself, if what can be told without the data is right.
 
     Raises:
         StudyError: naming the setting, its value and what was expected.

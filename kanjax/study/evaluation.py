@@ -56,7 +56,9 @@ def predict(model: Model, params: Any, x: Array, *, rows: int = 2048) -> Array:
 
 
 def combine(task: str, outputs: Array) -> Prediction:
-    """The ensemble's prediction from its members' outputs, (members, n, outputs)."""
+    """Return the ensemble's prediction from its members' outputs, (members, n,
+    outputs).
+    """
     if task == "regression":
         return Prediction(jnp.mean(outputs, axis=0), jnp.std(outputs, axis=0, ddof=1))
     log_p = jax.nn.log_softmax(outputs, axis=-1)
@@ -74,7 +76,7 @@ def confusion(prediction: Prediction, y: Array) -> np.ndarray:
 
 
 def measure(task: str, output: Array, y: Array, scale: np.ndarray) -> dict[str, float]:
-    """The metrics of one model.
+    """Return the metrics of one model.
 
     Args:
         task: "regression" or "classification".
@@ -88,7 +90,9 @@ def measure(task: str, output: Array, y: Array, scale: np.ndarray) -> dict[str, 
 
 
 def score(task: str, outputs: Array, y: Array, scale: np.ndarray) -> Scores:
-    """The metrics of an ensemble; arguments as in :func:`measure`, outputs stacked."""
+    """Return the metrics of an ensemble; arguments as in :func:`measure`, outputs
+    stacked.
+    """
     unit, relative = _units(scale)
     members = jax.vmap(lambda one: _measures(task, one, y, relative))(outputs)
     prediction = combine(task, outputs)
@@ -109,7 +113,7 @@ def score(task: str, outputs: Array, y: Array, scale: np.ndarray) -> Scores:
 
 
 def _units(scale: np.ndarray) -> tuple[float, np.ndarray]:
-    """The largest of the targets' units, and all of them in that one.
+    """Return the largest of the targets' units, and all of them in that one.
 
     Scores are made of numbers near 1, and given their units in double precision.
     """
@@ -118,7 +122,7 @@ def _units(scale: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def _in(name: str, unit: float) -> float:
-    """What a score is multiplied with; most have no unit."""
+    """Return what a score is multiplied with; most have no unit."""
     return unit if name in ("RMSE", "MAE", "CRPS") else 1.0
 
 
@@ -180,5 +184,5 @@ def _reliability(confidence: np.ndarray, hit: np.ndarray) -> Curve:
 
 
 def _mean(values: Array, where: Array) -> Array:
-    """The mean of a part of the rows; NaN when there are none."""
+    """Return the mean of a part of the rows; NaN when there are none."""
     return jnp.sum(values * where) / jnp.sum(where)

@@ -30,7 +30,7 @@ class Picture(NamedTuple):
 
 
 def number(value: float | None) -> str:
-    """A number with three significant digits, for a reader."""
+    """Return a number with three significant digits, for a reader."""
     if value is None or not math.isfinite(value):
         return "not finite"
     if value != 0 and not 1e-3 <= abs(value) < 1e5:

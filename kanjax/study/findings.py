@@ -96,13 +96,13 @@ def analyze(
 
 
 def loss_of(task: str, model: Model) -> Loss:
-    """The loss that members are trained with."""
+    """Return the loss that members are trained with."""
     make = training.regression if task == "regression" else training.classification
     return make(model.apply)
 
 
 def metrics(prepared: data_.Prepared, found: Findings) -> dict[str, Any]:
-    """The figures of the report as plain numbers."""
+    """Return the figures of the report as plain numbers."""
     one = jax.tree.map(lambda leaf: leaf[0], found.fit.params)
     kernels, around = found.kernels, found.landscape
     values: dict[str, Any] = {

@@ -42,7 +42,7 @@ MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
 
 
 def build(config: Config, inputs: int, outputs: int) -> Model:
-    """The model of a study.
+    """Return the model of a study.
 
     Raises:
         StudyError: if the widths do not fit the data.

@@ -18,7 +18,7 @@ Noted = tuple["pd.DataFrame", tuple[str, ...]]
 
 
 def prediction_table(study: Study, frame: "pd.DataFrame") -> Noted:
-    """What a study predicts for rows, and notes on what was unusual about them.
+    """Return what a study predicts for rows, and notes on what was unusual about them.
 
     Columns are the mean and the members' spread of each target, ``NAME_mean`` and
     ``NAME_std``; in classification of each class's probability, behind "prediction".
@@ -39,7 +39,7 @@ def prediction_table(study: Study, frame: "pd.DataFrame") -> Noted:
 
 
 def cascade(first: Study, then: Study, frame: "pd.DataFrame", *, when: str) -> Noted:
-    """The first study's predictions, and the second's of rows in one class.
+    """Return the first study's predictions, and the second's of rows in one class.
 
     A table in which only rows of that class have a value to regress on serves both:
     a study leaves rows out whose target is missing.

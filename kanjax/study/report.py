@@ -43,7 +43,7 @@ def write(study: store.Study, found: "Findings", root: pathlib.Path) -> pathlib.
 
 
 def render(study: store.Study, sections: dict[str, list[dict[str, Any]]]) -> str:
-    """The report's HTML from the study's metrics and its encoded pictures."""
+    """Return the report's HTML from the study's metrics and its encoded pictures."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -107,7 +107,7 @@ def _best(metric: str, values: list[float | None]) -> float | None:
 
 
 def _barriers(barriers: dict[str, Any]) -> dict[str, float | None]:
-    """The mean over pairs, before and after alignment."""
+    """Return the mean over pairs, before and after alignment."""
 
     def over_pairs(matrix: list[list[float | None]]) -> float | None:
         pairs = [row[j] for i, row in enumerate(matrix) for j in range(i)]

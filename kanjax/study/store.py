@@ -56,7 +56,7 @@ class Study(NamedTuple):
     directory: pathlib.Path | None
 
     def member(self, index: int) -> Any:
-        """The parameters of one member."""
+        """Return the parameters of one member."""
         return jax.tree.map(lambda leaf: leaf[index], self.params)
 
     def predict(self, frame: Any) -> Predictions:
@@ -81,12 +81,12 @@ class Study(NamedTuple):
 
 
 def outputs_of(data: data_.Prepared) -> int:
-    """The number of outputs that a model of these data has."""
+    """Return the number of outputs that a model of these data has."""
     return len(data.target_names)
 
 
 def read_config(directory: pathlib.Path) -> Config:
-    """The config of a study's folder.
+    """Return the config of a study's folder.
 
     Raises:
         StudyError: if there is none, or it is damaged.

@@ -183,7 +183,7 @@ def _standardize(v: Float[Array, "batch units"]) -> Float[Array, "batch units"]:
 
 
 def _straight_through(free: Params, fixed: Params) -> Params:
-    """The values of fixed with the derivative of free."""
+    """Return the values of fixed with the derivative of free."""
     return jax.tree.map(lambda t, p: t + jax.lax.stop_gradient(p - t), free, fixed)
 
 

@@ -17,7 +17,8 @@ def linear_assignment(
     maximize: bool = False,
     solver: Literal["host", "device"] = "host",
 ) -> Int[Array, " n"]:
-    """The column of each row, each column used once, with the best sum of scores.
+    """Return the column of each row, each column used once, with the best sum of
+    scores.
 
     The result p has the least (or greatest) ``sum_i scores[i, p[i]]`` of all
     permutations. Works under jit and vmap; it has no derivative. If a score is not

@@ -173,7 +173,7 @@ def _scores(
 
 
 def _weight(likelihood: Likelihood, score: Array) -> ArrayLike:
-    """The expectation over labels: p of a class, p (1 - p) of an event.
+    """Return the expectation over labels: p of a class, p (1 - p) of an event.
 
     It comes from the score's value and is not held fixed, so that the Fisher diagonal
     has the right gradient itself.
@@ -202,7 +202,7 @@ def _log_likelihood(
 def _draw(
     likelihood: Likelihood, outputs: Array, sigma: ArrayLike, key: Array
 ) -> Array:
-    """A label of the network's own distribution for one example."""
+    """Return a label of the network's own distribution for one example."""
     if likelihood == "categorical":
         return jax.random.categorical(key, two_logits(outputs))
     if likelihood == "bernoulli":
@@ -218,7 +218,9 @@ def _mean_square(
     batch_size: int | None,
     expected: Likelihood | None = None,
 ) -> Params:
-    """The mean over examples of a score's squared gradient, weighted if expected."""
+    """Return the mean over examples of a score's squared gradient, weighted if
+    expected.
+    """
 
     def square(value: Array, gradient: Params) -> Params:
         weight = 1.0 if expected is None else _weight(expected, value)
@@ -228,7 +230,7 @@ def _mean_square(
 
 
 def _sum_over(term: Callable[[Array], Params], count: int) -> Params:
-    """The sum of ``term(0)`` to ``term(count - 1)``, one after the other."""
+    """Return the sum of ``term(0)`` to ``term(count - 1)``, one after the other."""
 
     def add(total: Params, k: Array) -> tuple[Params, None]:
         return jax.tree.map(jnp.add, total, term(k)), None
@@ -239,7 +241,7 @@ def _sum_over(term: Callable[[Array], Params], count: int) -> Params:
 
 
 def _output(apply: Apply, params: Params, batch: Any) -> Array:
-    """What a network puts out for a batch of one, in float32 at least."""
+    """Return what a network puts out for a batch of one, in float32 at least."""
     outputs = apply(params, batch)
     if outputs.ndim < 1 or outputs.shape[0] != 1:
         raise ValueError(

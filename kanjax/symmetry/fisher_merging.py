@@ -331,7 +331,9 @@ def dirichlet_coeffs(
 
 
 def _weighted(leaves: Sequence[ArrayLike], weights: Sequence[Array]) -> Array:
-    """The weighted mean, as the target plus what the others add: exact where equal."""
+    """Return the weighted mean, as the target plus what the others add: exact where
+    equal.
+    """
     dtype = jnp.result_type(leaves[0])
     target = _wide(leaves[0])
     total = sum(weights[1:], weights[0])
@@ -343,7 +345,7 @@ def _weighted(leaves: Sequence[ArrayLike], weights: Sequence[Array]) -> Array:
 
 
 def _norm(values: dict[str, Array]) -> Float[Array, ""]:
-    """The Euclidean norm; squares of tiny Fisher information would vanish."""
+    """Return the Euclidean norm; squares of tiny Fisher information would vanish."""
     largest = jnp.max(jnp.stack([jnp.max(f, initial=0.0) for f in values.values()]))
     unit = jnp.where(largest > 0, largest, 1.0)
     return unit * pytrees.norm(jax.tree.map(lambda f: f / unit, values))

@@ -46,7 +46,7 @@ _LAYOUTS = {"kernel": ("in", "out"), "weight": ("out", "in")}
 
 
 def permutation_spec(model: Any) -> specs.PermutationSpec:
-    """The permutation symmetry of a model's hidden units.
+    """Return the permutation symmetry of a model's hidden units.
 
     Args:
         model: a chain of layers with ``parameter_axes`` (see above) and ``init(key)``:
@@ -68,7 +68,7 @@ def permutation_spec(model: Any) -> specs.PermutationSpec:
 
 
 def chain_spec(axes: Sequence[Any], params: Sequence[Params]) -> specs.PermutationSpec:
-    """The spec of a chain of layers.
+    """Return the spec of a chain of layers.
 
     Args:
         axes: for every layer its ``parameter_axes()``.
@@ -91,7 +91,7 @@ def chain_spec(axes: Sequence[Any], params: Sequence[Params]) -> specs.Permutati
 def mlp_spec(
     params: Params, *, layout: Literal["in_out", "out_in"] | None = None
 ) -> specs.PermutationSpec:
-    """The spec of a plain stack of dense layers, from any library's parameters.
+    """Return the spec of a plain stack of dense layers, from any library's parameters.
 
     Args:
         params: one matrix for each layer, and at most one vector beside it (in the
@@ -162,6 +162,6 @@ def _dense_roles(
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
-    """A key that sorts numbers within names by value."""
+    """Return a key that sorts numbers within names by value."""
     parts = re.split(r"(\d+)", text)
     return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]

@@ -34,7 +34,7 @@ def cnn_spec(
     *,
     layout: Layout | None = None,
 ) -> specs.PermutationSpec:
-    """The spec of a chain of convolutions, dense layers and normalisations.
+    """Return the spec of a chain of convolutions, dense layers and normalisations.
 
     Args:
         params: arrays or shapes, such as flax's ``{"Conv_0": {"kernel": (3, 3, in,
@@ -106,7 +106,7 @@ def _names(order: Sequence[str | Skip]) -> Iterator[str]:
 def _chain(
     order: Sequence[str | Skip], axes: dict[str, Any], shapes: dict[str, Any]
 ) -> tuple[Any, Any]:
-    """The layers as a model to walk through, and its parameters' shapes."""
+    """Return the layers as a model to walk through, and its parameters' shapes."""
     layers, params = [], []
     for entry in order:
         if not isinstance(entry, Skip):
@@ -148,7 +148,9 @@ def _roles(
 
 
 def _extent(shape: tuple[int, ...]) -> int:
-    """The number of axes, trailing ones of size 1 after the first not counted."""
+    """Return the number of axes, trailing ones of size 1 after the first not
+    counted.
+    """
     count = len(shape)
     is_vector = count > 2 and all(n == 1 for n in shape[1:])
     return 1 if is_vector else count
@@ -170,7 +172,9 @@ def _fitted(
     names: specs.AxisNames,
     sizes: dict[str, int],
 ) -> specs.AxisNames:
-    """The names with blocks where inputs are flattened maps of several positions."""
+    """Return the names with blocks where inputs are flattened maps of several
+    positions.
+    """
     path, array = leaf
     fitted: list[Any] = list(names)
     for axis, (role, name) in enumerate(zip(roles, names, strict=True)):

@@ -128,7 +128,7 @@ def scores(
     theirs: list[Array],
     found: dict[str, Array],
 ) -> Float[Array, "units units"]:
-    """<a, pi(b)> as a function of one permutation: the scores of its assignment."""
+    """Return <a, pi(b)> as a function of one permutation: its assignment's scores."""
     total = None
     for x, y, (_, axes) in zip(ours, theirs, spec.axes, strict=True):
         axis = specs.index_of(axes, name)
@@ -153,7 +153,7 @@ def _gains(scores: Array, new: Array, old: Array) -> Bool[Array, ""]:
 
 
 def wide_leaves(params: Params) -> list[Array]:
-    """The leaves in float32 at least, held fixed under differentiation."""
+    """Return the leaves in float32 at least, held fixed under differentiation."""
     leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves(params)]
     dtype = jnp.promote_types(jnp.result_type(*leaves), jnp.float32)
     return [jax.lax.stop_gradient(leaf.astype(dtype)) for leaf in leaves]

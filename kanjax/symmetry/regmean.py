@@ -183,7 +183,9 @@ def _regress(
     ridge: float,
     layout: Layout | None,
 ) -> dict[str, Array]:
-    """The weight at a path and, if the matrices have a row for it, the bias beside."""
+    """Return the weight at a path and, if the matrices have a row for it, the bias
+    beside.
+    """
     weight = leaves[0][path]
     inward = (layout or _layout(path)) == "in_out"
     outputs = weight.shape[-1] if inward else weight.shape[0]
@@ -239,7 +241,7 @@ def _layout(path: str) -> Layout:
 
 
 def _bias_of(path: str, leaves: dict[str, Array], outputs: int) -> str:
-    """The path of the only vector of outputs beside a weight."""
+    """Return the path of the only vector of outputs beside a weight."""
     stem = path.rstrip("']")
     stem = stem[: max(stem.rfind("kernel"), stem.rfind("weight"))]
     beside = [

@@ -37,7 +37,7 @@ class Affine(NamedTuple):
 
 
 def affine_layers(model: Any) -> tuple[Affine, ...]:
-    """The dense and convolution layers of a model, in order, for repair.
+    """Return the dense and convolution layers of a model, in order, for repair.
 
     Raises:
         ValueError: if a layer that mixes is neither, or has no bias to shift.

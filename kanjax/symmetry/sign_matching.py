@@ -140,7 +140,7 @@ def match_signed_weights(
 def _turn(
     leaves: list[Array], flips: list[Flip | None], which: Bool[Array, " units"]
 ) -> list[Array]:
-    """The leaves with the signs of some units turned."""
+    """Return the leaves with the signs of some units turned."""
     turned = []
     for leaf, flip in zip(leaves, flips, strict=True):
         if flip is None:
@@ -187,7 +187,7 @@ def _flips(model: Any, spec: specs.PermutationSpec) -> dict[str, list[Flip | Non
 
 
 def _reflected(layer: Any, path: str, axis: int) -> Flip:
-    """What undoes a turned input in one leaf of the layer that reads it."""
+    """Return what undoes a turned input in one leaf of the layer that reads it."""
     if path.endswith("['coef']"):
         return Flip(axis, _reflection(layer.basis), 1.0)
     if path.endswith("['residual']"):

@@ -61,7 +61,7 @@ class Verification(NamedTuple):
 
 
 def spec_from_axes(axes: Any, params: Params) -> PermutationSpec:
-    """A spec written by hand.
+    """Return a spec written by hand.
 
     Args:
         axes: a pytree like params in which every leaf is a tuple with one entry for
@@ -89,7 +89,7 @@ def spec_from_axes(axes: Any, params: Params) -> PermutationSpec:
 
 
 def named_spec(names: list[AxisNames], params: Params) -> PermutationSpec:
-    """A spec from one tuple of names for each leaf of params, in their order.
+    """Return a spec from one tuple of names for each leaf of params, in their order.
 
     Raises:
         ValueError: as in spec_from_axes.
@@ -160,14 +160,14 @@ def apply_permutation(
 
 
 def identity_permutation(spec: PermutationSpec) -> dict[str, Int[Array, " units"]]:
-    """The permutation that leaves everything in place."""
+    """Return the permutation that leaves everything in place."""
     return {name: jnp.arange(size) for name, size in spec.sizes}
 
 
 def random_permutation(
     spec: PermutationSpec, key: Array
 ) -> dict[str, Int[Array, " units"]]:
-    """A uniformly random permutation for every name of the spec."""
+    """Return a uniformly random permutation for every name of the spec."""
     keys = jax.random.split(key, max(1, len(spec.sizes)))
     return {
         name: jax.random.permutation(k, size)
@@ -176,7 +176,7 @@ def random_permutation(
 
 
 def invert_permutation(permutation: Permutation) -> dict[str, Int[Array, " units"]]:
-    """The permutation that undoes another."""
+    """Return the permutation that undoes another."""
     return {name: jnp.argsort(p) for name, p in permutation.items()}
 
 
@@ -226,12 +226,12 @@ def permute_leaf(
 
 
 def name_and_blocks(entry: Any) -> tuple[str | None, int | None]:
-    """The name in an axis' entry, and the number of its blocks if it has any."""
+    """Return the name in an axis' entry, and the number of its blocks if it has any."""
     return entry if isinstance(entry, tuple) else (entry, None)
 
 
 def index_of(axes: AxisNames, name: str) -> int | None:
-    """The axis that a permutation acts on, or None."""
+    """Return the axis that a permutation acts on, or None."""
     for axis, entry in enumerate(axes):
         if name_and_blocks(entry)[0] == name:
             return axis

@@ -11,7 +11,7 @@ Rates = Callable[[Float[Array, " state"]], Float[Array, " state"]]
 
 
 def pendulum(state: Float[Array, " 2"]) -> Float[Array, " 2"]:
-    """The rates of an angle and its velocity: ``(omega, -sin(theta))``.
+    """Return the rates of an angle and its velocity: ``(omega, -sin(theta))``.
 
     Args:
         state: the angle from rest and its velocity, (2,).
@@ -26,7 +26,7 @@ def lorenz(
     rho: float = 28.0,
     beta: float = 8 / 3,
 ) -> Float[Array, " 3"]:
-    """The rates of Lorenz' (1963) convection model.
+    """Return the rates of Lorenz' (1963) convection model.
 
     Args:
         state: x, y and z, (3,).

@@ -46,7 +46,7 @@ class Semilinear:
     initial: Callable[[Array], Array]
 
     def symbol(self, grid: spectral.Grid) -> Array:
-        """The linear term of each mode, real if only even derivatives enter."""
+        """Return the linear term of each mode, real if only even derivatives enter."""
         total = sum(
             (c * grid.multipliers(j) for j, c in enumerate(self.linear)),
             start=jnp.zeros_like(grid.wavenumbers),
@@ -87,7 +87,7 @@ class Semilinear:
         )
 
     def grid(self, points: int) -> spectral.Grid:
-        """That many points of the period."""
+        """Return that many points of the period."""
         return spectral.Grid(points, self.length, self.start)
 
     def interpolate(

@@ -61,7 +61,7 @@ class Grid:
         )
 
     def multipliers(self, order: int = 1) -> Complex[Array, " modes"]:
-        """What differentiation multiplies each mode with.
+        """Return what differentiation multiplies each mode with.
 
         Args:
             order: how often.

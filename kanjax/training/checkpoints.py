@@ -106,7 +106,7 @@ def restore(
 
 
 def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The metadata given to :func:`save`.
+    """Return the metadata given to :func:`save`.
 
     Raises:
         CheckpointError: if there is no checkpoint at ``path`` or it is damaged.
@@ -290,7 +290,9 @@ def _digest(path: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def _orbax() -> Iterator[Any]:
-    """A checkpointer, with the library's advice on its own use kept off the screen."""
+    """Open a checkpointer, with the library's advice on its own use kept off the
+    screen.
+    """
     import orbax.checkpoint
 
     logger = logging.getLogger("absl")

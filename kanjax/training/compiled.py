@@ -84,7 +84,7 @@ class Report(NamedTuple):
 
 @jax.jit
 def chosen(state: State) -> tuple[Params, Any]:
-    """The best parameters of each member and their model's state.
+    """Return the best parameters of each member and their model's state.
 
     The current ones if there are none.
     """
@@ -97,7 +97,7 @@ def chosen(state: State) -> tuple[Params, Any]:
 
 @jax.jit
 def first(tree: Any) -> Any:
-    """The first member of every leaf."""
+    """Return the first member of every leaf."""
     return jax.tree.map(lambda leaf: leaf[0], tree)
 
 
@@ -105,7 +105,7 @@ def first(tree: Any) -> Any:
 def initial(
     program: Program, params: Params, examples: int, model_state: Any = None
 ) -> State:
-    """The state before the first step."""
+    """Return the state before the first step."""
     members = program.members
     # Weakly typed leaves would turn strong after a step and compile it once more.
     params, model_state = jax.tree.map(_strong, (params, model_state))
@@ -244,7 +244,7 @@ def _member_step(
 def _batch(
     program: Program, state: State, data: Any, keys: Array
 ) -> tuple[Any, int | None, Array | None]:
-    """This step's examples, their member axis, and the order of the epoch."""
+    """Return this step's examples, their member axis, and the order of the epoch."""
     size = program.batch_size
     if size is None or state.order is None:
         return data, None, state.order

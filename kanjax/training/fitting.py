@@ -239,7 +239,7 @@ def _fit(
     progress: bool | loop.Watcher,
     callback: loop.Watcher | None,
 ) -> results.Fit:
-    """The one training core: members along the leading axis of ``params``."""
+    """Return the one training core: members along the leading axis of ``params``."""
     examples = inputs.leading(data, "data", "example") if jax.tree.leaves(data) else 0
     validated = validation is not None or validation_loss is not None
     member, its_state = jax.tree.map(lambda leaf: leaf[0], (params, state))
@@ -299,7 +299,7 @@ def _placed(
     validation: Any,
     keys: Array,
 ) -> tuple[Params, Any, Any, Any, Array]:
-    """The arguments of the program on its mesh, if it has one."""
+    """Return the arguments of the program on its mesh, if it has one."""
     params, state, data, validation = jax.tree.map(
         jnp.asarray, (params, state, data, validation)
     )
@@ -322,7 +322,9 @@ def _settings(
     optimizer: Optimizer,
     learning_rate: optimizers.LearningRate | None,
 ) -> dict[str, Any]:
-    """What of the settings JSON can express; closures have no name to compare."""
+    """Return what of the settings JSON can express; closures have no name to
+    compare.
+    """
     return {
         "optimizer": optimizer if isinstance(optimizer, str) else None,
         "learning_rate": None if callable(learning_rate) else learning_rate,
@@ -357,7 +359,9 @@ _with_extra_args = functools.lru_cache(maxsize=64)(optax.with_extra_args_support
 
 
 def _hashable(function: losses.Loss) -> losses.Loss:
-    """The function, wrapped if it cannot tell one compiled program from another."""
+    """Return the function, wrapped if it cannot tell one compiled program from
+    another.
+    """
     try:
         hash(function)
     except TypeError:

@@ -13,7 +13,7 @@ Params = Any
 
 
 def typed(key: Array) -> Array:
-    """A typed PRNG key of any shape, also from raw uint32 data."""
+    """Return a typed PRNG key of any shape, also from raw uint32 data."""
     if jnp.issubdtype(jnp.asarray(key).dtype, jax.dtypes.prng_key):
         return key
     return jax.random.wrap_key_data(jnp.asarray(key))
@@ -33,7 +33,7 @@ def member_keys(key: Array, members: int) -> Array:
 
 
 def leading(tree: Any, name: str, axis: str) -> int:
-    """The common length of the leaves' leading axes."""
+    """Return the common length of the leaves' leading axes."""
     lengths = {}
     for path, leaf in jax.tree.leaves_with_path(tree):
         if np.ndim(leaf) == 0:
@@ -54,7 +54,7 @@ def leading(tree: Any, name: str, axis: str) -> int:
 
 
 def check_state(state: Any, members: int) -> None:
-    """The leaves of an ensemble's state, if it has any, have its member axis."""
+    """Check that the leaves of an ensemble's state, if any, have its member axis."""
     if not jax.tree.leaves(state):
         return
     came = leading(state, "state", "member")
@@ -96,7 +96,7 @@ def check_optional(
     examples: int,
     validated: bool,
 ) -> None:
-    """The settings that may be absent, where they are not."""
+    """Check the settings that may be absent, where they are not."""
     if batch_size is not None:
         check_counts(batch_size=batch_size)
         if batch_size > examples:
@@ -113,7 +113,7 @@ def check_optional(
 
 
 def check_checkpoint(checkpoint: str | os.PathLike[str] | None, resume: bool) -> None:
-    """A checkpoint is there to resume from, and one process to write it."""
+    """Check that there is a checkpoint to resume from, and one process to write it."""
     if checkpoint is None and resume:
         raise ValueError("resume needs a checkpoint: give its directory too.")
     if checkpoint is not None and jax.process_count() > 1:
@@ -124,7 +124,7 @@ def check_checkpoint(checkpoint: str | os.PathLike[str] | None, resume: bool) ->
 
 
 def fingerprint(data: Any) -> int:
-    """A checksum of the values, shapes and types of the data."""
+    """Return a checksum of the values, shapes and types of the data."""
     total = 0
     for leaf in jax.tree.leaves(data):
         array = np.ascontiguousarray(leaf)

@@ -21,7 +21,7 @@ from kanjax.training import losses
 def minimize(
     loss: losses.Loss, params: losses.Params, batch: Any, *, steps: int
 ) -> losses.Params:
-    """The best parameters that L-BFGS finds in so many steps, on one batch.
+    """Return the best parameters that L-BFGS finds in so many steps, on one batch.
 
     A loss that is not finite counts as larger than all so far, so that the line search
     steps back from it; where it begins, params are given back.
@@ -77,7 +77,7 @@ def minimize(
 def to_vector(
     params: losses.Params,
 ) -> tuple[np.ndarray, Callable[[np.ndarray], losses.Params]]:
-    """The leaves in one numpy vector of double precision, and the way back.
+    """Return the leaves in one numpy vector of double precision, and the way back.
 
     What comes back are numpy arrays of double precision, too: for solvers of scipy.
     Several vectors, (..., size), give leaves with the same leading axes.

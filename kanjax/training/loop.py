@@ -74,7 +74,7 @@ class Log:
         self.evaluated_at[evaluations : evaluations + len(at)] = at
 
     def read(self, done: int, evaluations: int) -> dict[str, Any]:
-        """What was measured up to so many steps and evaluations."""
+        """Return what was measured up to so many steps and evaluations."""
         return {
             "steps": {name: v[:done] for name, v in self.steps.items()},
             "evaluations": {n: v[:evaluations] for n, v in self.evaluations.items()},
@@ -151,7 +151,9 @@ def _advance(
 
 
 def _start(problem: Problem) -> tuple[Run, Log]:
-    """A new run, its initial parameters evaluated, or the one in the checkpoint."""
+    """Return a new run, its initial parameters evaluated, or the one in the
+    checkpoint.
+    """
     state = compiled.initial(
         problem.program, problem.params, problem.examples, problem.model_state
     )

@@ -27,7 +27,7 @@ Loss = Callable[..., Any]
 
 
 def regression(apply: Callable[..., Array]) -> Loss:
-    """The mean squared error over examples and outputs; metric: ``mae``.
+    """Return the mean squared error over examples and outputs; metric: ``mae``.
 
     Args:
         apply: ``apply(params, x)`` or ``apply(params, x, key=key)``, giving what has
@@ -55,7 +55,7 @@ def regression(apply: Callable[..., Array]) -> Loss:
 
 
 def classification(apply: Callable[..., Array]) -> Loss:
-    """The mean softmax cross entropy with labels; metric: ``accuracy``.
+    """Return the mean softmax cross entropy with labels; metric: ``accuracy``.
 
     Args:
         apply: ``apply(params, x)`` or ``apply(params, x, key=key)``, giving logits of
@@ -128,7 +128,8 @@ def classification(apply: Callable[..., Array]) -> Loss:
 def on_batch(
     loss: Loss, batch: Batch, key: Array | None = None, *, state: State | None = None
 ) -> Callable[[Params], Float[Array, ""]]:
-    """The loss on one fixed batch as a function of the parameters alone, sans metrics.
+    """Return the loss on one fixed batch as a function of the parameters alone, sans
+    metrics.
 
     Args:
         loss: of a model, with a state or without.
@@ -231,7 +232,9 @@ def _loss(
     measure: Callable[..., Any],
     check_targets: Callable[[jax.ShapeDtypeStruct, Any], None] | None = None,
 ) -> Loss:
-    """A loss that measures predictions against targets, with a state or without."""
+    """Return a loss that measures predictions against targets, with a state or
+    without.
+    """
     call = with_key(apply)
     takes_state = _takes(apply, "state")
 
@@ -275,7 +278,7 @@ def _takes(function: Callable[..., Any], name: str) -> bool:
 
 
 def _check_like(after: State, before: State) -> None:
-    """The new state has the structure, shapes and types of the old one."""
+    """Check that a new state has the structure, shapes and types of the old one."""
 
     def describe(tree: State) -> Any:
         return jax.tree.map(lambda a: (jnp.shape(a), jnp.asarray(a).dtype), tree)

@@ -42,24 +42,26 @@ class Uncertainty(NamedTuple):
 
 
 def mse(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
-    """The mean squared error over all entries; shapes must be equal."""
+    """Return the mean squared error over all entries; shapes must be equal."""
     return jnp.square(rmse(y, prediction))
 
 
 def rmse(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
-    """The root of the mean squared error over all entries; shapes must be equal."""
+    """Return the root of the mean squared error over all entries; shapes must be
+    equal.
+    """
     y, prediction = _same_shape(y, prediction)
     return _root_mean_square(prediction - y)
 
 
 def mae(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
-    """The mean absolute error over all entries; shapes must be equal."""
+    """Return the mean absolute error over all entries; shapes must be equal."""
     y, prediction = _same_shape(y, prediction)
     return jnp.mean(jnp.abs(prediction - y))
 
 
 def r2_score(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
-    """The coefficient of determination, averaged over outputs.
+    """Return the coefficient of determination, averaged over outputs.
 
     Args:
         y: (examples,) or (examples, outputs). A constant output scores 1 if it is
@@ -83,7 +85,7 @@ def r2_score(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
 def accuracy(
     labels: Int[Array, "..."], scores: Float[Array, "... classes"]
 ) -> Float[Array, ""]:
-    """The fraction of examples whose label has the highest score or logit."""
+    """Return the fraction of examples whose label has the highest score or logit."""
     labels, scores = _labeled(labels, scores, two_logits)
     return jnp.mean(jnp.argmax(scores, axis=-1) == labels, dtype=scores.dtype)
 
@@ -91,7 +93,7 @@ def accuracy(
 def f1_score(
     labels: Int[Array, "..."], scores: Float[Array, "... classes"], *, positive: int = 1
 ) -> Float[Array, ""]:
-    """The F1 score of one class: ``2 hits / (members + predicted members)``.
+    """Return the F1 score of one class: ``2 hits / (members + predicted members)``.
 
     It is 0 where the class neither occurs nor is predicted.
     """
@@ -105,7 +107,7 @@ def f1_score(
 def macro_f1(
     labels: Int[Array, "..."], scores: Float[Array, "... classes"]
 ) -> Float[Array, ""]:
-    """The F1 score averaged over the classes that occur or are predicted."""
+    """Return the F1 score averaged over the classes that occur or are predicted."""
     labels, scores = _labeled(labels, scores, two_logits)
     classes = jnp.arange(scores.shape[-1])
     true = jnp.ravel(labels)[:, None] == classes[None]
@@ -119,7 +121,7 @@ def macro_f1(
 def negative_log_likelihood(
     labels: Int[Array, "..."], log_probabilities: Float[Array, "... classes"]
 ) -> Float[Array, ""]:
-    """The mean of ``-log p(label)`` in nats.
+    """Return the mean of ``-log p(label)`` in nats.
 
     Args:
         labels: (...).
@@ -134,7 +136,9 @@ def negative_log_likelihood(
 def brier_score(
     labels: Int[Array, "..."], probabilities: Float[Array, "... classes"]
 ) -> Float[Array, ""]:
-    """The mean squared distance of the probabilities from the one-hot label, 0 to 2."""
+    """Return the mean squared distance of the probabilities from the one-hot label, 0
+    to 2.
+    """
     labels, p = _labeled(labels, probabilities, _two_probabilities)
     target = jax.nn.one_hot(labels, p.shape[-1], dtype=p.dtype)
     return jnp.mean(jnp.sum((p - target) ** 2, axis=-1))
@@ -177,7 +181,9 @@ def predictive_uncertainty(
 def gaussian_negative_log_likelihood(
     y: ArrayLike, mean: ArrayLike, std: ArrayLike
 ) -> Float[Array, ""]:
-    """The mean of ``-log N(y; mean, std^2)`` in nats; equal shapes, ``std > 0``."""
+    """Return the mean of ``-log N(y; mean, std^2)`` in nats; equal shapes, ``std >
+    0``.
+    """
     y, mean = _same_shape(y, mean)
     y, std = _same_shape(y, std, "std")
     z = (y - mean) / std
@@ -185,7 +191,7 @@ def gaussian_negative_log_likelihood(
 
 
 def crps_gaussian(y: ArrayLike, mean: ArrayLike, std: ArrayLike) -> Float[Array, ""]:
-    """The mean continuous ranked probability score of normal predictions.
+    """Return the mean continuous ranked probability score of normal predictions.
 
     ``std (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi))`` with ``z = (y - mean) / std``
     (Gneiting and Raftery, sec. 4.2, with the sign of a loss); in units of ``y``, and
@@ -204,7 +210,7 @@ def crps_gaussian(y: ArrayLike, mean: ArrayLike, std: ArrayLike) -> Float[Array,
 def crps_ensemble(
     y: Float[Array, "..."], predictions: Float[Array, "members ..."]
 ) -> Float[Array, ""]:
-    """The mean fair CRPS of an ensemble, in units of ``y``.
+    """Return the mean fair CRPS of an ensemble, in units of ``y``.
 
     ``mean_i |p_i - y| - sum_ij |p_i - p_j| / (2 m (m - 1))``: unbiased in the number
     ``m`` of members, so that small and large ensembles compare.
@@ -228,7 +234,7 @@ def coverage(
     *,
     levels: Sequence[float] = LEVELS,
 ) -> Float[Array, " levels"]:
-    """The fraction of targets inside the central normal interval of each level.
+    """Return the fraction of targets inside the central normal interval of each level.
 
     Args:
         y: (...).
@@ -255,7 +261,9 @@ def coverage_error(
     *,
     levels: Sequence[float] = tuple(i / 20 for i in range(1, 20)),
 ) -> Float[Array, ""]:
-    """The mean absolute difference of :func:`coverage` from its levels, 0 to 1."""
+    """Return the mean absolute difference of :func:`coverage` from its levels, 0 to
+    1.
+    """
     found = coverage(y, mean, std, levels=levels)
     return jnp.mean(jnp.abs(found - jnp.array(levels, found.dtype)))
 
@@ -263,7 +271,8 @@ def coverage_error(
 def spread_error_ratio(
     y: Float[Array, "..."], predictions: Float[Array, "members ..."]
 ) -> Float[Array, ""]:
-    """The ensemble's spread over the error of its mean; 1 if the spread is reliable.
+    """Return the ensemble's spread over the error of its mean; 1 if the spread is
+    reliable.
 
     ``sqrt((m + 1) / m * mean variance) / rmse(mean)`` for ``m`` members, with the
     unbiased variance (Fortin et al.).
@@ -312,7 +321,7 @@ def _real(x: ArrayLike) -> Array:
 
 
 def _shift(y: ArrayLike) -> Any:
-    """What to take off before double precision is cut: each output's mean."""
+    """Return what to take off before double precision is cut: each output's mean."""
     if not isinstance(y, np.ndarray | np.generic | float | list | tuple):
         return 0.0
     array, wide = np.asarray(y), jnp.result_type(float)

@@ -40,7 +40,7 @@ LearningRate = float | Callable[[Any], Any]
 def optimizer(
     name: str, learning_rate: LearningRate | None = None, **options: Any
 ) -> optax.GradientTransformationExtraArgs:
-    """The optax optimiser of that name.
+    """Return the optax optimiser of that name.
 
     Args:
         name: one of ``OPTIMIZERS``.

@@ -46,7 +46,9 @@ def describe(event: Progress) -> str:
 
 @contextlib.contextmanager
 def bar(description: str = "training") -> Iterator[Callable[[Progress], None]]:
-    """A rich progress bar, drawn on stderr; yields the function that moves it."""
+    """Draw a rich progress bar on stderr; yield the function that moves
+    it.
+    """
     import rich.console
     import rich.progress
 

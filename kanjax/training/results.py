@@ -77,7 +77,7 @@ class Fit(NamedTuple):
         return int(lowest.argmin())
 
     def member(self, index: int) -> Params:
-        """The parameters of one member of an ensemble.
+        """Return the parameters of one member of an ensemble.
 
         Raises:
             IndexError: if there is no such member.

@@ -16,7 +16,7 @@ BATCH = "batch"
 
 
 def member_mesh(devices: Sequence[Any] | None = None, *, batch: int = 1) -> Mesh:
-    """A mesh of shape (devices / batch, batch) with axes ("members", "batch").
+    """Return a mesh of shape (devices / batch, batch) with axes ("members", "batch").
 
     Args:
         devices: all devices of all processes by default.
@@ -70,7 +70,9 @@ def gather(tree: Any, mesh: Mesh) -> Any:
 
 
 def spec(mesh: Mesh, *axes: str | None) -> NamedSharding:
-    """The sharding whose leading axes go over the named ones that the mesh has."""
+    """Return the sharding whose leading axes go over the named ones that the mesh
+    has.
+    """
     return NamedSharding(
         mesh, PartitionSpec(*(a if a in mesh.axis_names else None for a in axes))
     )

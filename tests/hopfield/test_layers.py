@@ -277,7 +277,9 @@ def test_what_is_taken_at_once_changes_nothing(options, taken, key, x64):
         slopes(params, x, stored, one)
         for one in (layer, dataclasses.replace(layer, **taken))
     ]
-    chex.assert_trees_all_close(*results, rtol=1e-10, atol=1e-12)
+    # A small slope is a difference of terms as large as the largest.
+    largest = max(jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(results[0]))
+    chex.assert_trees_all_close(*results, rtol=1e-10, atol=1e-13 * float(largest))
 
 
 @pytest.mark.optimized
