@@ -89,6 +89,7 @@ def trace(model: Any, params: Params, x: Array | None = None) -> Trace:
     """Walk through a model.
 
     Args:
+        model: a model of this package.
         params: its parameters, or their shapes if there is no x.
         x: inputs, for the values of the units as well.
 

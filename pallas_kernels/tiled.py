@@ -58,6 +58,9 @@ def product(
     """Return the derivative of the form of :mod:`pallas_kernels.expansion` in ``out``.
 
     Args:
+        basis: of the expansion.
+        order: of the derivative in x.
+        out: which array's derivative, of "x", "s", "c" and "t".
         named: "x", "s" (or None), "c" and "t" without the one that ``out`` names.
         kernels: "gpu" (through Triton), "mosaic" (for the same) or "tpu".
         interpret: emulate the kernel with ordinary operations.

@@ -48,7 +48,8 @@ def adaptive_expectation(
 
     Args:
         function: of x (points,), to (points, ...).
-        mean, variance: scalars.
+        mean: of x, a scalar.
+        variance: of x, a scalar, at least 0.
         tolerance: of the error, relative to the integral of the function's size; 1e-6
             in float32, 1e-10 in float64 if None.
         max_pieces: the most pieces.

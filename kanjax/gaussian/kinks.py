@@ -118,7 +118,9 @@ def dual_by_pieces(
 
     Args:
         function: of each value, differentiable by jax off its kinks.
-        q11, q12, q22: (...), variances and covariance; broadcast.
+        q11: (...), the variance of u; all three broadcast.
+        q12: (...), the covariance of u and v.
+        q22: (...), the variance of v.
         kinks: where the function is not smooth.
         nodes: points on each piece, of four and one a kink in y, and of four and four a
             kink in x; 20 if None, or 10 for more than four kinks.

@@ -77,7 +77,9 @@ def dual_by_quadrature(
 
     Args:
         function: of each value, differentiable by jax.
-        q11, q12, q22: (...), variances and covariance; broadcast.
+        q11: (...), the variance of u; all three broadcast.
+        q12: (...), the covariance of u and v.
+        q22: (...), the variance of v.
         nodes: points on each of the two axes.
     """
     q11, q12, q22 = jnp.broadcast_arrays(q11, q12, q22)
@@ -112,7 +114,9 @@ def dual_by_polar_quadrature(
 
     Args:
         function: of each value, differentiable by jax off zero.
-        q11, q12, q22: (...), variances and covariance; broadcast.
+        q11: (...), the variance of u; all three broadcast.
+        q12: (...), the covariance of u and v.
+        q22: (...), the variance of v.
         nodes: points on the radius and on each arc.
     """
     q11, q12, q22 = jnp.broadcast_arrays(q11, q12, q22)

@@ -119,8 +119,10 @@ class HopfieldDecoderLayer:
             x: (..., states, features).
             memory: (..., patterns, stored_features), such as an encoder's outputs.
             key: of the dropout; none of it if None.
-            present, mask: of the states among themselves, see :meth:`Hopfield.apply`.
-            memory_present, memory_mask: of the states with the memory.
+            present: which states are there, see :meth:`Hopfield.apply`.
+            mask: which states each state may look at, see there.
+            memory_present: which patterns of the memory are there.
+            memory_mask: which patterns of the memory each state may look at.
         """
         keys = _split(key, 3)
         y = _associated(

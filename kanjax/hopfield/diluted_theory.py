@@ -189,8 +189,10 @@ def solve(
             :func:`sample_sites`.
         beta: the inverse temperature, above 0; infinity is allowed.
         start: "hierarchical" amplitudes, "symmetric" ones, or n itself, (patterns,).
-        damping, tolerance, max_steps: of the iteration, see
+        damping: of the iteration, see
             :func:`kanjax.hopfield.self_consistency.fixed_point`.
+        tolerance: at which the iteration ends, see there.
+        max_steps: of the iteration.
 
     Works under jit, vmap and grad, by the implicit function theorem.
 

@@ -121,7 +121,12 @@ def iterate(
     Differentiable in forward and reverse mode, at the cost of keeping all states.
 
     Args:
+        state: (..., features).
+        patterns: (patterns, features).
+        beta: the inverse temperature, above 0.
         steps: the number of updates, at least 1.
+        mask: as for :func:`weights`.
+        alpha: as for :func:`weights`.
 
     Other arguments and what is raised are as for :func:`weights`.
     """
@@ -158,7 +163,8 @@ def retrieve(
         beta: the inverse temperature, above 0.
         tolerance: the largest distance of two states in a row, at least 0.
         max_steps: the most updates; ``converged`` tells whether they sufficed.
-        mask, alpha: as for :func:`weights`.
+        mask: as for :func:`weights`.
+        alpha: as for :func:`weights`.
 
     Raises:
         ValueError: as :func:`weights` does, and for a negative tolerance or max_steps
@@ -193,7 +199,8 @@ def fixed_point(
         image: the update of states (..., features), by itself for each of them, with a
             symmetric Jacobian.
         start: (..., features).
-        tolerance, max_steps: as for :func:`retrieve`.
+        tolerance: as for :func:`retrieve`.
+        max_steps: as for :func:`retrieve`.
 
     The end has the first derivatives, with respect to what ``image`` is made of, that
     the implicit function theorem gives a fixed point.
@@ -245,8 +252,10 @@ def jacobian_product(
     under the weights p.
 
     Args:
-        state, vector: (..., features).
-        patterns, beta: as for :func:`weights`.
+        state: (..., features).
+        patterns: as for :func:`weights`.
+        beta: as for :func:`weights`.
+        vector: (..., features).
     """
     state, patterns, beta, _ = prepare(state, patterns, beta, None)
     p = weights(state, patterns, beta)

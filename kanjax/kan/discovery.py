@@ -51,7 +51,8 @@ def discover(
             variance 1.
         steps: of L-BFGS in every stage before the formulas.
         intervals: of the finer grid.
-        node_threshold, edge_threshold: as for :func:`kanjax.kan.prune`.
+        node_threshold: as for :func:`kanjax.kan.prune`.
+        edge_threshold: as for :func:`kanjax.kan.prune`.
         tolerance: the mean squared error, for targets of variance 1, at which no other
             start is looked at.
         **options: of ``auto_symbolic``.

@@ -51,8 +51,10 @@ def penalty(
         params: its parameters.
         x: (batch, in), the samples; at least two for "deviation".
         metric: how the size of an edge is measured.
-        l1, entropy, size, roughness: the weights; ``size`` and ``roughness`` are for
-            layers with coefficients.
+        l1: the weight of L1.
+        entropy: the weight of H.
+        size: the weight of C, for layers with coefficients.
+        roughness: the weight of D, for layers with coefficients.
 
     Raises:
         ValueError: for another metric, or x that is not (batch, in).

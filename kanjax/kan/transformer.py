@@ -83,7 +83,11 @@ def kat(
 
     Args:
         size: "tiny", "small" or "base".
-        groups, activation, form, dropout, initialization: as for :func:`rational_mlp`.
+        groups: as for :func:`rational_mlp`.
+        activation: as for :func:`rational_mlp`.
+        form: as for :func:`rational_mlp`.
+        dropout: as for :func:`rational_mlp`.
+        initialization: as for :func:`rational_mlp`.
         attention: its initialisation, "mimetic" (as the published models) or "lecun".
         **options: as for :func:`kanjax.nn.vision_transformer`: ``classes``,
             ``image_size``, ``patch_size``, ``channels``, ``drop_path``, ``scale``.

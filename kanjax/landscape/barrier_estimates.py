@@ -72,6 +72,10 @@ def barrier_second_order(
     ranks barriers rather than measures them, as it knows no more than the ends.
 
     Args:
+        loss: ``loss(params)``, a scalar.
+        a: the solution at alpha 0.
+        b: the solution at alpha 1.
+        alpha: where on the segment, in [0, 1].
         gradients: False leaves out the gradients, which vanish at exact minima.
 
     Raises:

@@ -63,7 +63,10 @@ def barrier(
     Args:
         loss: ``loss(params)``, a scalar or a pytree of values, each with its own
             barrier; for an accuracy return its negative.
+        a: the solution at alpha 0.
+        b: the solution at alpha 1.
         points: an odd number has the midpoint on the grid.
+        reference: see above.
         batch_size: how many points are evaluated at once, as in line.
         mesh: spread the points over its devices.
 
@@ -108,7 +111,10 @@ def barrier_matrix(
     """Return the barriers between all pairs of an ensemble, in one compiled call.
 
     Args:
+        loss: as for :func:`barrier`.
         params: a pytree with a leading axis over members on every leaf.
+        points: of each pair's segment.
+        reference: as for :func:`barrier`.
         align: ``align(a, b)`` returns what takes the place of b before a pair is
             compared, e.g. ``lambda a, b: match_weights(spec, a, b).permuted``; member
             i is a and member j is b for i < j.

@@ -86,6 +86,7 @@ def decompress(description: Description, init: Callable[[Array], Params]) -> Par
     """Draw the parameters of a description anew.
 
     Args:
+        description: what :func:`compress` returned.
         init: what drew the initial parameters.
     """
     params = init(description.start)

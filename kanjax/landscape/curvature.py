@@ -111,7 +111,11 @@ def layer_traces(
     sums to its trace in expectation.
 
     Args:
+        loss: ``loss(params)``, a scalar.
+        params: where the Hessian is taken.
+        key: of the random signs.
         layers: for every name the paths of its leaves; layer_leaves(params) if None.
+        probes: how many vectors of signs.
 
     Raises:
         ValueError: if a layer names a leaf that params lacks.
@@ -151,7 +155,12 @@ def layer_eigenpairs(
     Vectors are zero outside of their layer.
 
     Args:
+        loss: ``loss(params)``, a scalar.
+        params: where the Hessian is taken.
+        k: eigenpairs of each layer.
+        key: of the starting vectors.
         layers: for every name the paths of its leaves; layer_leaves(params) if None.
+        which: as for :func:`hessian_eigenpairs`.
 
     Raises:
         ValueError: if a layer names a leaf that params lacks, or has less than k
@@ -194,6 +203,9 @@ def hessian_spectrum(
     quadrature.
 
     Args:
+        loss: ``loss(params)``, a scalar.
+        params: where the Hessian is taken.
+        key: of the starting vectors.
         steps: products for each probe.
         probes: random starting vectors.
         points: of the grid, which spans all nodes and four widths beyond.

@@ -41,6 +41,7 @@ def curve_point(controls: Params, t: ArrayLike, *, kind: Kind = "bezier") -> Par
 
     Args:
         controls: a pytree with a leading axis over n + 1 control points.
+        t: a scalar in [0, 1].
         kind: "bezier", with weights ``C(n, i) t^i (1 - t)^(n - i)``, or "polygon", the
             straight segments between consecutive points in equal times,
             ``max(0, 1 - |t n - i|)``.
@@ -78,9 +79,15 @@ def train_curve(
     ends fixed and the bends starting on the segment.
 
     Args:
+        key: draws the t, the batches, and what is random in the loss.
         loss: ``loss(params, batch, key)``, a scalar or (scalar, metrics).
+        a: the solution at t = 0.
+        b: the solution at t = 1.
         data: a pytree with a leading axis over examples.
+        optimizer: an optax optimizer of the bends.
+        steps: how many.
         bends: control points between the ends.
+        kind: as for :func:`curve_point`.
         batch_size: examples of a step, drawn at random; all of them if None.
 
     Works under jit and vmap. A network with batch normalisation needs its running

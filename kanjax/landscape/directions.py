@@ -36,6 +36,8 @@ def random_direction(
     """Return a Gaussian direction like params, given the scale of params.
 
     Args:
+        key: of the Gaussian.
+        params: a pytree of floating-point arrays.
         normalize: "filter" gives each filter of the direction the norm that the same
             filter has in params, ``d <- d |w| / (|d| + 1e-10)``; "layer" does so for
             whole leaves; "weight" multiplies entry by entry, ``d <- d w``; None leaves

@@ -75,9 +75,12 @@ def train_subspace(
     Args:
         key: draws batches and drives what is random in the loss.
         loss: ``loss(params, batch, key)``.
+        start: the parameters that the subspace goes through.
+        space: of :func:`kanjax.landscape.subspace`.
         data: a pytree with a leading axis over examples, such as ``(x, y)``.
         optimizer: acts on v. With unit columns its best step size is 10 to 100 times
             that of the full space, and decaying ones serve best.
+        steps: how many.
         batch_size: examples of a step, drawn at random; all of them if None.
 
     Pure: works under jit, and under vmap over keys, starts and subspaces.
@@ -124,16 +127,21 @@ def intrinsic_dimension(
     falls short of it by at most ``1 - fraction`` of its magnitude.
 
     Args:
+        key: of starts, subspaces and batches.
         loss: ``loss(params, batch, key)``.
         score: ``score(params)``, higher is better, such as the validation accuracy.
         init: draws parameters from a key.
         data: a pytree with a leading axis over examples.
         dims: increasing.
         optimizer: in the subspaces.
+        steps: of each run.
+        kind: of subspace, as for :func:`kanjax.landscape.subspace`.
+        batch_size: examples of a step, drawn at random; all of them if None.
         seeds: runs of each dimension, trained together.
         fraction: of the baseline that a solution must reach.
         baseline: the score of the full space; by default it is trained in the same
             way, with full_optimizer (or else optimizer), and averaged over the seeds.
+        full_optimizer: in the full space; ``optimizer`` if None.
 
     Raises:
         ValueError: if dims is empty or does not increase, or seeds is less than 1.
@@ -209,6 +217,7 @@ def crossing(
     Args:
         dims: (n,), increasing.
         scores: (n,), means over seeds.
+        threshold: the score to reach.
         isotonic: whether to fit the nearest non-decreasing scores first, as scores are
             monotone on average only.
 

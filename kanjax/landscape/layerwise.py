@@ -57,8 +57,12 @@ def layer_barriers(
     other leaves are those of one of the two networks throughout.
 
     Args:
+        loss: ``loss(params)``, a scalar or a pytree of values.
+        a: the solution at alpha 0.
+        b: the solution at alpha 1.
         layers: for every name the paths of its leaves; layer_leaves(a) if None. Layers
             may overlap: see cumulative_layers.
+        points: of each layer's path.
         others: whose the other leaves are.
         reference: as in barrier, with the two ends of the layer's own path; "models"
             is the mean of the losses of a and b themselves.
@@ -119,7 +123,11 @@ def layer_barriers_predicted(
     the layers.
 
     Args:
+        loss: ``loss(params)``, a scalar.
+        a: the solution at alpha 0.
+        b: the solution at alpha 1.
         layers: as in layer_barriers.
+        alpha: where on the segment, in [0, 1].
         gradients: whether to add the gradients' part, see barrier_second_order.
 
     Raises:

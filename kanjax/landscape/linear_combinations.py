@@ -70,6 +70,9 @@ def evaluate(
     """``loss(sum_i weights_i trees_i)`` for weights that are (points,) each.
 
     Args:
+        loss: ``loss(params)``, a scalar or a pytree of values.
+        weights: (points,) for each of the trees.
+        trees: pytrees of one structure.
         batch_size: how many points are evaluated at once; if None, as many as keep
             their values within some megabytes.
         mesh: spread the points over its devices.

@@ -65,6 +65,8 @@ def line(
     Args:
         loss: ``loss(params)``, a scalar or a pytree of values (loss and accuracy,
             say).
+        a: the parameters at alpha 0.
+        b: the parameters at alpha 1.
         points: the size of a uniform grid on [0, 1] with both ends.
         alphas: (points,), other positions instead of that grid.
         batch_size: how many points are evaluated at once; if None, as many as keep

@@ -55,6 +55,7 @@ def plane(
 
     Args:
         loss: ``loss(params)``, a scalar or a pytree of values.
+        origin: the parameters at (0, 0).
         d1: a pytree like origin, e.g. of random_directions; used as it is.
         d2: likewise.
         extent: x and y run from -extent to extent; a pair gives each its own.
@@ -160,8 +161,12 @@ def trajectory_plane(
     the differences, so nothing larger than the run itself is held.
 
     Args:
+        loss: ``loss(params)``, a scalar or a pytree of values.
         trajectory: a pytree with a leading axis over the points of the run.
+        points: grid points along x and y; a pair gives each its own.
         margin: as in plane_through.
+        batch_size: as in plane.
+        mesh: spread the points over its devices.
 
     Raises:
         ValueError: if there are fewer than 3 points, for a negative margin or a bad

@@ -49,7 +49,11 @@ def sam_gradient(
 
     Args:
         loss: ``loss(params, *args)``, a scalar or (scalar, metrics).
+        params: a pytree of floating-point arrays.
+        *args: what else the loss takes.
         radius: 0.05 is usual for SAM, 0.5 for ASAM.
+        adaptive: whether to take ASAM's step.
+        eta: what ASAM adds to the size of a weight.
 
     Returns:
         What the loss gave at params, and a pytree like params. Where the gradient is
@@ -84,8 +88,11 @@ def worst_rise(
     ascent.
 
     Args:
+        loss: ``loss(params)``, a scalar.
+        params: the center of the ball.
         key: draws the point of the ball's surface that the ascent begins with.
         radius: of the ball, in Euclidean distance over all leaves.
+        steps: of the ascent.
         step_size: of each normalised step, in units of the radius.
 
     A lower bound of the true maximum. Works under jit and vmap.
@@ -139,6 +146,10 @@ def mean_rise(
     of the Hessian for a small sigma.
 
     Args:
+        loss: ``loss(params)``, a scalar.
+        params: the mean of the noise.
+        key: of the noise.
+        sigma: its standard deviation.
         samples: in pairs of opposite sign, which cancels the gradient's part.
         batch_size: how many are evaluated at once; one after the other if None.
 
@@ -185,7 +196,10 @@ def m_sharpness(
 
     Args:
         loss: ``loss(params, batch)``, a scalar.
+        params: where the loss is taken.
         data: a pytree with a leading axis over examples, of which m divides the number.
+        m: examples of a group.
+        radius: the length of the step.
 
     Raises:
         ValueError: if m does not divide the number of examples.

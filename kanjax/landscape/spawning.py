@@ -81,6 +81,8 @@ def mountainside(
 
     Args:
         loss: ``loss(params)``, a scalar, twice differentiable.
+        a: the first solution.
+        b: the second solution.
         base: the initialisation, or where the two runs parted.
 
     Works under jit and vmap, so that whole trajectories are one call.

@@ -161,6 +161,7 @@ def subspace(
     """Draw a random subspace for parameters like params.
 
     Args:
+        key: of the random columns.
         params: arrays or ``jax.ShapeDtypeStruct``; only shapes matter.
         dimension: how many numbers describe a point of it.
         kind: "dense" (memory size x dimension), "regenerated" (the same law, drawn

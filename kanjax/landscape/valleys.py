@@ -45,6 +45,10 @@ def hike(
     """Noisy gradient descent in the two valleys: a ``train`` for spawn.
 
     Args:
+        point: (2,), the start.
+        key: of the noise.
+        steps: how many; may be traced.
+        step_size: of gradient descent.
         noise: the standard deviation of what is added to the gradient.
     """
 

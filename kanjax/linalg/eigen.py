@@ -61,6 +61,7 @@ def eigenpairs(
     Args:
         product: ``v -> A v`` on pytrees like ``like``; A is symmetric.
         like: a pytree that gives structure, shapes and dtypes.
+        k: how many, at least 1.
         key: draws the starting vector. Of an eigenvalue of multiplicity m, one vector
             is found in exact arithmetic.
         which: "magnitude" (as power iteration does), "largest" or "smallest".

@@ -128,6 +128,7 @@ def gauss_newton_product(
         outputs: ``outputs(params)``, an array or a pytree of arrays, such as
             ``lambda p: model.apply(p, x)``.
         loss: the scalar loss of the outputs.
+        params: where the matrix is taken.
     """
     checks.check_real(params, "params")
     values, forward = linearize(outputs, params)
@@ -144,6 +145,7 @@ def block_product(product: Product, selected: Params) -> Product:
     """Return the product with one block of a matrix, zero outside of it.
 
     Args:
+        product: ``v -> A v`` on pytrees.
         selected: a pytree of booleans, one a leaf (or a mask of the leaf's shape),
             True for the rows and columns that make the block.
     """

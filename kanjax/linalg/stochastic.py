@@ -57,6 +57,8 @@ def hutchinson_trace(
 
     Args:
         product: ``v -> A v`` on pytrees like ``like``.
+        like: a pytree with the shapes of the vectors.
+        key: of the signs.
         probes: how many.
 
     Raises:
@@ -90,6 +92,8 @@ def lanczos_quadrature(
 
     Args:
         product: ``v -> A v`` on pytrees like ``like``; A is symmetric.
+        like: a pytree with the shapes of the vectors.
+        key: of the starting vectors.
         steps: products for each probe, at most the dimension. Memory is as many copies
             of ``like``.
         probes: how many, one after the other.
@@ -140,6 +144,8 @@ def density(
     """Return the spectral density at x: every node a Gaussian bell of its weight.
 
     Args:
+        quadrature: of :func:`lanczos_quadrature`.
+        x: (points,), where the density is wanted.
         width: the standard deviation of the bells, in the units of eigenvalues.
 
     Raises:

@@ -188,7 +188,10 @@ def vision_transformer(
     Args:
         size: "tiny", "small" or "base": 5.7, 22.1 and 86.6 million parameters for 1,000
             classes.
-        classes, image_size, patch_size, channels: as for :class:`VisionTransformer`.
+        classes: the number of outputs.
+        image_size: (height, width) in pixels.
+        patch_size: the side of a square patch, in pixels.
+        channels: of an image.
         **options: its other arguments: ``mlp``, ``dropout``, ``drop_path``, ``scale``
             and ``initialization``.
 

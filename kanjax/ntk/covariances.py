@@ -193,7 +193,7 @@ class Covariances:
         Args:
             dual: of the function.
             share: what each trained scale adds to Theta, if there are any.
-            centred: whether values stay so.
+            centered: whether values stay centered.
             fresh: the same.
         """
 

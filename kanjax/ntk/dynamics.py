@@ -333,8 +333,11 @@ def _left(
     values are 0.
 
     Args:
+        discrete: steps of gradient descent, not gradient flow.
+        momentum: of heavy ball, 0 for none.
         values: eigenvalues; not positive ones are those of the null space.
         scale: the learning rate over ``n outputs``.
+        t: the time, or the number of steps.
     """
     if not discrete:
         ends = jnp.isposinf(t)

@@ -86,8 +86,10 @@ def recall_curves(
 
     Args:
         curves: by name, positions (n,) and values (n,).
-        xlabel, ylabel: what they are.
-        log, log_y: whether the horizontal and the vertical axis are logarithmic.
+        xlabel: what the positions are.
+        ylabel: what the values are.
+        log: whether the horizontal axis is logarithmic.
+        log_y: whether the vertical axis is logarithmic.
         title: above the axes.
         axes: where to draw; a new figure if None.
 
@@ -187,7 +189,8 @@ def phase_diagram(
         names: of the regimes.
         converged: (rows, columns); points that are not stay white, and a note says how
             many. All are, if None.
-        xlabel, ylabel: what the parameters are.
+        xlabel: what the columns' parameter is.
+        ylabel: what the rows' parameter is.
         title: above the axes.
         axes: where to draw; a new figure if None.
 

@@ -42,6 +42,7 @@ def match_activations(
         values_a: for the names of the spec, what a's units give on some samples: of
             hidden_values for our models. A name without values stays in place.
         values_b: b's values on the same samples.
+        b: the parameters to permute.
         mode: "correlation" scores by Pearson's coefficient, 0 for a unit that is
             constant; "product" by the mean product, not centred, as Git Re-Basin's
             code does.
@@ -102,9 +103,15 @@ def match_straight_through(
     lowest loss on its own batch is kept.
 
     Args:
+        spec: which axes are permuted together.
         loss: ``loss(params, batch)``, a scalar.
+        a: the network that stays.
+        b: the network to permute.
         batches: a pytree with a leading axis over steps; one batch a step.
         learning_rate: of gradient descent with momentum on t.
+        momentum: of gradient descent on t.
+        max_sweeps: of the matching in each step.
+        solver: as for :func:`kanjax.symmetry.linear_assignment`.
 
     Returns:
         A Matching whose objective is that lowest loss (so smaller is better) and whose

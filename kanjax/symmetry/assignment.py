@@ -26,6 +26,7 @@ def linear_assignment(
 
     Args:
         scores: (n, n), costs unless maximize.
+        maximize: whether the largest sum is wanted, not the smallest.
         solver: "host" calls scipy's shortest augmenting paths; "device" runs optax's
             Hungarian algorithm, for programs that may not call back. On 2 CPU cores
             the host takes 0.1 to 0.4 ms at n = 128, 0.3 to 1.6 ms at 256 and 1.3 to

@@ -57,10 +57,13 @@ def match_weights(
 
     Args:
         spec: of permutation_spec, mlp_spec or spec_from_axes.
+        a: the network that stays.
+        b: the network to permute.
         key: draws the order of the permutations anew for each pass, as the paper does;
             in the order of the spec if None (under vmap this is also the faster
             choice).
         start: the permutation to begin with; the identity if None.
+        max_sweeps: passes over all sets of units.
         solver: of the assignment problem, see linear_assignment.
 
     Works under jit and vmap. The result's ``permuted`` is differentiable in b with the

@@ -50,9 +50,11 @@ def merge(
     improves nothing. Each step lowers the spread or leaves it, so it ends.
 
     Args:
+        spec: which axes are permuted together.
         members: a pytree with a leading axis over networks, at least 2.
         max_rounds: passes over all networks.
         max_sweeps: of each matching.
+        solver: as for :func:`kanjax.symmetry.linear_assignment`.
 
     Works under jit and vmap.
 

@@ -94,6 +94,7 @@ def repair(
     Args:
         layers: from the input on; affine_layers(model) for our models.
         a: the one network, and b the other, aligned to it.
+        b: the other network, already matched to a.
         x: the inputs that statistics are taken on.
         alpha: 0 gives a and 1 gives b.
 

@@ -74,6 +74,10 @@ def match_signed_weights(
     Args:
         model: an MLP with an odd activation, or a KAN whose bases are closed under
             reflection.
+        a: the network that stays.
+        b: the network to permute.
+        max_sweeps: passes over all sets of units.
+        solver: as for :func:`kanjax.symmetry.linear_assignment`.
 
     Works under jit and vmap.
 

@@ -192,7 +192,11 @@ def verify_spec(
     """Try a spec: outputs must not change when hidden units are permuted at random.
 
     Args:
+        spec: which axes are permuted together.
         apply: ``apply(params, x)``.
+        params: where the spec is tried.
+        x: inputs of apply.
+        key: of the permutations.
         tolerance: the deviation allowed, relative to the largest output; 1,000 times
             the resolution of the outputs' dtype by default.
     """

@@ -144,7 +144,10 @@ def advance(
     """Take ``count <= program.stretch`` steps, then validate.
 
     Args:
+        program: what is static in the run.
+        state: where the run stands.
         data: examples along the leading axis of every leaf.
+        validation: examples like data, or None.
         key_data: (members, ...) the data of one PRNG key a member.
         count: a traced number, so that a short last stretch is no other program.
     """

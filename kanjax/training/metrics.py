@@ -238,7 +238,8 @@ def coverage(
 
     Args:
         y: (...).
-        mean, std: of the same shape; e.g. over the members of an ensemble.
+        mean: of the prediction.
+        std: of the prediction.
         levels: nominal coverages in (0, 1); a calibrated spread gives them back.
 
     Raises:
