@@ -292,9 +292,12 @@ def train(arguments: list[str]) -> None:
         validation_loss=tested,
         evaluate_every=max(1, len(train_set.x) // options.batch_size),
         mesh=kj.training.member_mesh(devices, batch=len(devices)),
-        checkpoint=options.out,
-        config={name: getattr(options, name) for name in COMPARED},
-        resume=options.resume,
+        checkpoint=options.out
+        and kj.training.Checkpoint(
+            options.out,
+            config={name: getattr(options, name) for name in COMPARED},
+            resume=options.resume,
+        ),
         progress=True,
     )
     value, metrics = jax.jit(tested)(found.params, test_set)

@@ -193,6 +193,9 @@ def _train(
     with warnings.catch_warnings():
         # Told by _refuse_divergence and in the report, not beside a progress bar.
         warnings.filterwarnings("ignore", category=RuntimeWarning)
+        checkpoint = root and training.Checkpoint(
+            root / "checkpoint" / "training", config=config.to_dict(), resume=resume
+        )
         return training.fit_ensemble(
             findings.loss_of(prepared.task, model),
             initial,
@@ -205,9 +208,7 @@ def _train(
             validation=prepared.split.validation,
             patience=config.patience,
             evaluate_every=config.evaluate_every,
-            checkpoint=None if root is None else root / "checkpoint" / "training",
-            config=config.to_dict(),
-            resume=resume,
+            checkpoint=checkpoint,
             callback=show,
         )
 

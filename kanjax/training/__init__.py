@@ -8,6 +8,7 @@ from kanjax.training.fitting import fit, fit_ensemble
 from kanjax.training.lbfgs import minimize
 from kanjax.training.losses import classification, on_batch, regression
 from kanjax.training.optimizers import OPTIMIZERS, optimizer
+from kanjax.training.options import Checkpoint, Options
 from kanjax.training.progress import Progress, bar
 from kanjax.training.results import Fit, History, Interrupted
 from kanjax.training.sharding import member_mesh
@@ -15,10 +16,12 @@ from kanjax.training.sharding import member_mesh
 __all__ = [
     "OPTIMIZERS",
     "Cascade",
+    "Checkpoint",
     "CheckpointError",
     "Fit",
     "History",
     "Interrupted",
+    "Options",
     "Progress",
     "bar",
     "cascade",

@@ -7,6 +7,7 @@ only when the new one is complete. Nothing in it is ever executed (no pickle).
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -26,6 +27,25 @@ _DRAFT = ".draft"
 
 class CheckpointError(ValueError):
     """A checkpoint that is absent, damaged, or of another run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Where and when a fit is stored, and whether to go on from what is there.
+
+    Attributes:
+        path: a directory. What it held is replaced, unless ``resume`` is set.
+        every: steps between checkpoints, rounded up to the next evaluation; about ten
+            in all if None. There is one at the end and one on Ctrl-C besides.
+        config: what JSON can express; stored, and going on refuses another.
+        resume: go on from the checkpoint, if there is one, as if never interrupted, bit
+            for bit. ``steps`` may be larger than before; all else must be the same.
+    """
+
+    path: str | os.PathLike[str]
+    every: int | None = None
+    config: Mapping[str, Any] | None = None
+    resume: bool = False
 
 
 def save(

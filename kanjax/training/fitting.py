@@ -2,9 +2,7 @@
 
 import contextlib
 import functools
-import os
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +11,19 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
-from kanjax.training import compiled, inputs, loop, losses, optimizers, sharding
+from kanjax.training import (
+    compiled,
+    inputs,
+    loop,
+    losses,
+    optimizers,
+    results,
+    sharding,
+)
 from kanjax.training import progress as reports
-from kanjax.training import results as results
+from kanjax.training.options import Checkpoint, Optimizer, Options
 
 Params = Any
-Optimizer = str | optax.GradientTransformation | optax.GradientTransformationExtraArgs
 
 
 def fit(
@@ -26,23 +31,9 @@ def fit(
     params: Params,
     data: Any,
     *,
-    optimizer: Optimizer,
-    learning_rate: optimizers.LearningRate | None = None,
-    steps: int,
-    batch_size: int | None = None,
     key: Array,
     state: Any = None,
-    validation: Any = None,
-    validation_loss: losses.Loss | None = None,
-    patience: int | None = None,
-    evaluate_every: int = 100,
-    mesh: Mesh | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: int | None = None,
-    config: Mapping[str, Any] | None = None,
-    resume: bool = False,
-    progress: bool | loop.Watcher = False,
-    callback: loop.Watcher | None = None,
+    **options: Unpack[Options],
 ) -> results.Fit:
     """Minimise a loss over the parameters of one network.
 
@@ -54,36 +45,35 @@ def fit(
         params: a pytree of floating-point arrays.
         data: a pytree of arrays with a leading example axis; ``None`` if the loss
             draws its own batches from the key.
-        optimizer: an optax gradient transformation, also one that searches along the
-            line (it is given ``value``, ``grad`` and ``value_fn`` of the batch), or a
-            name in ``OPTIMIZERS``.
-        learning_rate: for an optimizer given by name.
-        steps: the number of updates.
-        batch_size: examples a step, without replacement in an epoch; what is left over
-            at the end of an epoch is dropped till the next shuffle. ``None``: all
-            examples at every step.
         key: drives the order of the examples and the ``key`` of the loss.
         state: the state of the model before the first step, such as
             ``net.initial_state()``, which every step hands to the next; None for a
             model without. ``result.state`` belongs to ``result.params``.
-        validation: what the validation loss is evaluated on, before the first step and
-            after every ``evaluate_every``, with ``key=None``: so ready losses use the
-            running statistics. The state that comes out is let go.
-        validation_loss: like ``loss``, which it defaults to.
-        patience: stop after so many evaluations in a row without a new minimum.
-        evaluate_every: steps between evaluations. The program does not look up in
-            between, so a callback, a bar or Ctrl-C waits as long.
-        mesh: spread batches over the mesh's axis ``"batch"``, members over
-            ``"members"``; either axis may be absent.
-        checkpoint: a directory for the state of the fit, written about ten times, at
-            the end and on Ctrl-C. What it held is replaced.
-        checkpoint_every: steps between checkpoints, rounded up to the next evaluation.
-        config: what JSON can express; stored in the checkpoint, and going on refuses
-            another.
-        resume: go on from the checkpoint, if there is one, as if never interrupted, bit
-            for bit. ``steps`` may be larger than before; all else must be the same.
-        progress: ``True`` draws a bar; a function gets each :class:`Progress` instead.
-        callback: gets each :class:`Progress` too, after every evaluation.
+        **options: of these ``optimizer`` and ``steps`` must be given.
+
+            - ``optimizer``: an optax gradient transformation, also one that searches
+              along the line (it is given ``value``, ``grad`` and ``value_fn`` of the
+              batch), or a name in ``OPTIMIZERS``.
+            - ``learning_rate``: for an optimizer given by name.
+            - ``steps``: the number of updates.
+            - ``batch_size``: examples a step, without replacement in an epoch; what is
+              left over at the end of an epoch is dropped till the next shuffle. None:
+              all examples at every step.
+            - ``validation``: what the validation loss is evaluated on, before the first
+              step and after every ``evaluate_every``, with ``key=None``: so ready
+              losses use the running statistics. The state that comes out is let go.
+            - ``validation_loss``: like ``loss``, which it defaults to.
+            - ``patience``: stop after so many evaluations in a row without a new
+              minimum.
+            - ``evaluate_every``: steps between evaluations, 100 by default. Control
+              returns to Python only at evaluations; callbacks, the bar and Ctrl-C wait
+              until then.
+            - ``mesh``: spread batches over the mesh's axis ``"batch"``, members over
+              ``"members"``; either axis may be absent.
+            - ``checkpoint``: a :class:`Checkpoint`.
+            - ``progress``: True draws a bar; a function gets each :class:`Progress`
+              instead.
+            - ``callback``: gets each :class:`Progress` too, after every evaluation.
 
     Returns:
         A :class:`Fit`.
@@ -120,22 +110,7 @@ def fit(
         keys=jnp.reshape(inputs.typed(key), (1,)),
         state=jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], state),
         single=True,
-        shared_batches=False,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        steps=steps,
-        batch_size=batch_size,
-        validation=validation,
-        validation_loss=validation_loss,
-        patience=patience,
-        evaluate_every=evaluate_every,
-        mesh=mesh,
-        checkpoint=checkpoint,
-        checkpoint_every=checkpoint_every,
-        config=config,
-        resume=resume,
-        progress=progress,
-        callback=callback,
+        **options,
     )
 
 
@@ -144,24 +119,10 @@ def fit_ensemble(
     params: Params,
     data: Any,
     *,
-    optimizer: Optimizer,
-    learning_rate: optimizers.LearningRate | None = None,
-    steps: int,
-    batch_size: int | None = None,
     key: Array,
     state: Any = None,
     shared_batches: bool = False,
-    validation: Any = None,
-    validation_loss: losses.Loss | None = None,
-    patience: int | None = None,
-    evaluate_every: int = 100,
-    mesh: Mesh | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    checkpoint_every: int | None = None,
-    config: Mapping[str, Any] | None = None,
-    resume: bool = False,
-    progress: bool | loop.Watcher = False,
-    callback: loop.Watcher | None = None,
+    **options: Unpack[Options],
 ) -> results.Fit:
     """Minimise a loss over the parameters of every member of an ensemble at once.
 
@@ -178,9 +139,9 @@ def fit_ensemble(
         state: as for :func:`fit`, with a leading member axis on every leaf, such as
             ``jax.vmap(lambda key: net.initial_state())(keys)``.
         shared_batches: whether all members see the examples in member 0's order.
+        **options: as for :func:`fit`.
 
-    All else, and what is raised, is as for :func:`fit`; results have a leading member
-    axis.
+    What is raised is as for :func:`fit`; results have a leading member axis.
 
     Raises:
         ValueError: also if the member axes of the leaves, or of the keys, differ.
@@ -196,21 +157,7 @@ def fit_ensemble(
         state=state,
         single=False,
         shared_batches=shared_batches,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        steps=steps,
-        batch_size=batch_size,
-        validation=validation,
-        validation_loss=validation_loss,
-        patience=patience,
-        evaluate_every=evaluate_every,
-        mesh=mesh,
-        checkpoint=checkpoint,
-        checkpoint_every=checkpoint_every,
-        config=config,
-        resume=resume,
-        progress=progress,
-        callback=callback,
+        **options,
     )
 
 
@@ -222,24 +169,21 @@ def _fit(
     keys: Array,
     state: Any,
     single: bool,
-    shared_batches: bool,
     optimizer: Optimizer,
-    learning_rate: optimizers.LearningRate | None,
     steps: int,
-    batch_size: int | None,
-    validation: Any,
-    validation_loss: losses.Loss | None,
-    patience: int | None,
-    evaluate_every: int,
-    mesh: Mesh | None,
-    checkpoint: str | os.PathLike[str] | None,
-    checkpoint_every: int | None,
-    config: Mapping[str, Any] | None,
-    resume: bool,
-    progress: bool | loop.Watcher,
-    callback: loop.Watcher | None,
+    shared_batches: bool = False,
+    learning_rate: optimizers.LearningRate | None = None,
+    batch_size: int | None = None,
+    validation: Any = None,
+    validation_loss: losses.Loss | None = None,
+    patience: int | None = None,
+    evaluate_every: int = 100,
+    mesh: Mesh | None = None,
+    checkpoint: Checkpoint | None = None,
+    progress: bool | loop.Watcher = False,
+    callback: loop.Watcher | None = None,
 ) -> results.Fit:
-    """Return the one training core: members along the leading axis of ``params``."""
+    """Train members along the leading axis of ``params``."""
     examples = inputs.leading(data, "data", "example") if jax.tree.leaves(data) else 0
     validated = validation is not None or validation_loss is not None
     member, its_state = jax.tree.map(lambda leaf: leaf[0], (params, state))
@@ -247,8 +191,8 @@ def _fit(
     if validation is not None:
         losses.check_data(validation_loss or loss, member, validation, its_state)
     inputs.check_counts(steps=steps, evaluate_every=evaluate_every)
-    inputs.check_optional(batch_size, patience, checkpoint_every, examples, validated)
-    inputs.check_checkpoint(checkpoint, resume)
+    inputs.check_optional(batch_size, patience, examples, validated)
+    inputs.check_checkpoint(checkpoint)
     program = compiled.Program(
         loss=_hashable(loss),
         validation_loss=_hashable(validation_loss or loss) if validated else None,
@@ -270,7 +214,7 @@ def _fit(
             "key": np.asarray(key_data).tolist(),
             "data": inputs.fingerprint(data),
             "validation": inputs.fingerprint(validation),
-            "config": dict(config or {}),
+            "config": dict(checkpoint.config or {}),
         }
     problem = loop.Problem(
         program,
@@ -280,8 +224,6 @@ def _fit(
         evaluate_every=evaluate_every,
         single=single,
         checkpoint=checkpoint,
-        checkpoint_every=checkpoint_every or -(-steps // 10),
-        resume=resume,
         identity=identity,
     )
     with contextlib.ExitStack() as stack:

@@ -1,6 +1,5 @@
 """What a fit checks of its arguments before anything is compiled."""
 
-import os
 import zlib
 from typing import Any
 
@@ -8,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+
+from kanjax.training.checkpoints import Checkpoint
 
 Params = Any
 
@@ -92,7 +93,6 @@ def check_counts(**counts: Any) -> None:
 def check_optional(
     batch_size: int | None,
     patience: int | None,
-    checkpoint_every: int | None,
     examples: int,
     validated: bool,
 ) -> None:
@@ -108,15 +108,19 @@ def check_optional(
         check_counts(patience=patience)
         if not validated:
             raise ValueError("patience needs a validation loss: give validation data.")
-    if checkpoint_every is not None:
-        check_counts(checkpoint_every=checkpoint_every)
 
 
-def check_checkpoint(checkpoint: str | os.PathLike[str] | None, resume: bool) -> None:
-    """Check that there is a checkpoint to resume from, and one process to write it."""
-    if checkpoint is None and resume:
-        raise ValueError("resume needs a checkpoint: give its directory too.")
-    if checkpoint is not None and jax.process_count() > 1:
+def check_checkpoint(checkpoint: Checkpoint | None) -> None:
+    """Check what a checkpoint is, how often it is written, and by how many."""
+    if checkpoint is None:
+        return
+    if not isinstance(checkpoint, Checkpoint):
+        raise TypeError(
+            f"checkpoint is {checkpoint!r}; give training.Checkpoint(path)."
+        )
+    if checkpoint.every is not None:
+        check_counts(every=checkpoint.every)
+    if jax.process_count() > 1:
         raise ValueError(
             "checkpoint is for runs of one process, this one has "
             f"{jax.process_count()}; leave it out."

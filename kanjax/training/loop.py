@@ -11,10 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from kanjax.training import checkpoints as checkpoints
-from kanjax.training import compiled
+from kanjax.training import checkpoints, compiled, results
 from kanjax.training import progress as reports
-from kanjax.training import results as results
 
 Watcher = Callable[[reports.Progress], Any]
 
@@ -38,9 +36,7 @@ class Problem:
     steps: int
     evaluate_every: int
     single: bool
-    checkpoint: str | os.PathLike[str] | None
-    checkpoint_every: int
-    resume: bool
+    checkpoint: checkpoints.Checkpoint | None
     identity: Mapping[str, Any]
 
 
@@ -117,12 +113,14 @@ def train(problem: Problem, watchers: Sequence[Watcher]) -> results.Fit:
     """
     run, log = _start(problem)
     saved = run.done
+    every = problem.checkpoint and problem.checkpoint.every
+    save_every = every or -(-problem.steps // 10)
     try:
         while True:
             _tell(problem, run, log, watchers)
             if run.done >= problem.steps or not np.any(run.counts.training):
                 break
-            if run.done - saved >= problem.checkpoint_every:
+            if run.done - saved >= save_every:
                 _save(problem, run, log)
                 saved = run.done
             every = problem.evaluate_every
@@ -157,8 +155,9 @@ def _start(problem: Problem) -> tuple[Run, Log]:
     state = compiled.initial(
         problem.program, problem.params, problem.examples, problem.model_state
     )
-    if problem.resume and checkpoints.exists(problem.checkpoint or ""):
-        return _restore(problem, state)
+    stored = problem.checkpoint
+    if stored and stored.resume and checkpoints.exists(stored.path):
+        return _restore(problem, stored.path, state)
     state, report = _advance(problem, state, 0)
     arrays = _measured(report, 0, 0)
     log = Log(problem, arrays)
@@ -185,14 +184,15 @@ def _save(problem: Problem, run: Run, log: Log) -> None:
     history = log.read(run.done, run.evaluations)
     shapes = jax.tree.map(lambda a: {"shape": a.shape, "dtype": str(a.dtype)}, history)
     checkpoints.save(
-        problem.checkpoint,
+        problem.checkpoint.path,
         {"state": run.state, "history": history},
         metadata={**problem.identity, "history": shapes},
     )
 
 
-def _restore(problem: Problem, state: compiled.State) -> tuple[Run, Log]:
-    path = problem.checkpoint or ""
+def _restore(
+    problem: Problem, path: str | os.PathLike[str], state: compiled.State
+) -> tuple[Run, Log]:
     shapes = checkpoints.metadata(path).get("history")
     if shapes is None:
         raise checkpoints.CheckpointError(
@@ -226,7 +226,8 @@ def _interrupted(problem: Problem, run: Run, log: Log) -> results.Interrupted:
         _save(problem, run, log)
         how = (
             "it is saved; go on with the same call and "
-            f"checkpoint={os.fspath(problem.checkpoint)!r}, resume=True."
+            f"checkpoint=Checkpoint({os.fspath(problem.checkpoint.path)!r}, "
+            "resume=True)."
         )
     return results.Interrupted(f"{where}; {how}", _result(problem, run, log))
 

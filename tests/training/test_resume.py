@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import jax
@@ -61,17 +62,18 @@ def test_going_on_is_bit_for_bit_the_uninterrupted_run(problem, key, tmp_path, n
         evaluate_every=3,
     )
     whole = training.fit_ensemble(loss, params, data, **options)
-    options["checkpoint"] = tmp_path
+    options["checkpoint"] = training.Checkpoint(tmp_path)
     # Step 9 is in the middle of an epoch of four steps.
     with pytest.raises(training.Interrupted, match="step 9 of 20.*resume=True") as stop:
         training.fit_ensemble(loss, params, data, callback=interrupt_at(9), **options)
     assert stop.value.fit.history.loss.shape == (MEMBERS, 9)
     if name == "adam":
         jax.clear_caches()
-    resumed = training.fit_ensemble(loss, params, data, resume=True, **options)
+    options["checkpoint"] = training.Checkpoint(tmp_path, resume=True)
+    resumed = training.fit_ensemble(loss, params, data, **options)
     assert_same_bits(resumed, whole)
     # A finished run comes back as it is, without a step.
-    again = training.fit_ensemble(loss, params, data, resume=True, **options)
+    again = training.fit_ensemble(loss, params, data, **options)
     assert_same_bits(again, whole)
 
 
@@ -80,7 +82,7 @@ def test_more_steps_go_on_from_a_finished_run(problem, key, tmp_path):
     one = jax.tree.map(lambda leaf: leaf[0], params)
     options = dict(optimizer=optax.adam(1e-2), key=key, evaluate_every=5, batch_size=6)
     whole = training.fit(loss, one, data, steps=20, **options)
-    options |= dict(checkpoint=tmp_path, resume=True)
+    options |= dict(checkpoint=training.Checkpoint(tmp_path, resume=True))
     training.fit(loss, one, data, steps=10, **options)
     longer = training.fit(loss, one, data, steps=20, **options)
     assert_same_bits(longer, whole)
@@ -91,7 +93,7 @@ def test_more_steps_go_on_from_a_finished_run(problem, key, tmp_path):
 def test_checkpoints_on_the_way_survive_a_crash(problem, key, tmp_path):
     params, data = problem
     options = dict(optimizer="adam", learning_rate=1e-2, steps=12, key=key)
-    options |= dict(evaluate_every=2, checkpoint=tmp_path, checkpoint_every=4)
+    options |= dict(evaluate_every=2, checkpoint=training.Checkpoint(tmp_path, every=4))
 
     def crash(event):
         if event.step == 10:
@@ -104,7 +106,8 @@ def test_checkpoints_on_the_way_survive_a_crash(problem, key, tmp_path):
         8,
         MEMBERS,
     ]
-    resumed = training.fit_ensemble(loss, params, data, resume=True, **options)
+    options["checkpoint"] = training.Checkpoint(tmp_path, resume=True)
+    resumed = training.fit_ensemble(loss, params, data, **options)
     assert_same_bits(resumed, whole)
 
 
@@ -127,8 +130,10 @@ def test_ctrl_c_without_checkpoint_says_so(problem, key):
 def test_another_run_is_refused_by_name(problem, key, tmp_path):
     params, data = problem
     call = dict(params=params, data=data, optimizer="adam", learning_rate=1e-2)
-    call |= dict(steps=2, key=key, config={"model": "kan"})
-    training.fit_ensemble(loss, **call, checkpoint=tmp_path)
+    call |= dict(steps=2, key=key)
+    stored = training.Checkpoint(tmp_path, config={"model": "kan"})
+    training.fit_ensemble(loss, **call, checkpoint=stored)
+    call["checkpoint"] = dataclasses.replace(stored, resume=True)
     other = {
         "learning_rate was 0.01 and is now 0.1": dict(learning_rate=0.1),
         "optimizer was 'adam' and is now 'lion'": dict(optimizer="lion"),
@@ -136,28 +141,33 @@ def test_another_run_is_refused_by_name(problem, key, tmp_path):
         "data was": dict(data=(data[0] + 1, data[1])),
         "validation was": dict(validation=data),
         "key was": dict(key=jax.random.key(9)),
-        "'kan'.*'mlp'": dict(config={"model": "mlp"}),
+        "'kan'.*'mlp'": dict(
+            checkpoint=training.Checkpoint(
+                tmp_path, config={"model": "mlp"}, resume=True
+            )
+        ),
         r"\['hidden'\].*is float32\[2, 2, 4\] in it": dict(
             params={**params, "hidden": jnp.ones((MEMBERS, 2, 5))}
         ),
     }
     for message, changed in other.items():
         with pytest.raises(training.CheckpointError, match=message):
-            training.fit_ensemble(
-                loss, **{**call, **changed}, checkpoint=tmp_path, resume=True
-            )
+            training.fit_ensemble(loss, **{**call, **changed})
 
 
 def test_a_damaged_or_foreign_checkpoint_is_refused(problem, key, tmp_path):
     params, data = problem
-    call = dict(optimizer="adam", learning_rate=1e-2, steps=2, key=key, resume=True)
-    foreign, own = tmp_path / "foreign", tmp_path / "own"
-    training.checkpoints.save(foreign, params)
+    call = dict(optimizer="adam", learning_rate=1e-2, steps=2, key=key)
+    foreign, own = (
+        training.Checkpoint(tmp_path / name, resume=True) for name in ("foreign", "own")
+    )
+    training.checkpoints.save(foreign.path, params)
     with pytest.raises(training.CheckpointError, match="not one of a fit"):
         training.fit_ensemble(loss, params, data, checkpoint=foreign, **call)
     # Where there is none yet, resuming begins anew.
     training.fit_ensemble(loss, params, data, checkpoint=own, **call)
-    for path in itertools.chain(own.rglob("d/*"), own.rglob("manifest.ocdbt")):
+    folder = own.path
+    for path in itertools.chain(folder.rglob("d/*"), folder.rglob("manifest.ocdbt")):
         path.write_bytes(path.read_bytes()[:10])
     with pytest.raises(training.CheckpointError, match="is damaged"):
         training.fit_ensemble(loss, params, data, checkpoint=own, **call)

@@ -82,7 +82,7 @@ def test_sharded_run_goes_on_bit_for_bit(problem, key, tmp_path):
         mesh=training.member_mesh(),
     )  # fmt: skip
     whole = training.fit_ensemble(loss, params, data, steps=10, **options)
-    options |= dict(checkpoint=tmp_path, resume=True)
+    options |= dict(checkpoint=training.Checkpoint(tmp_path, resume=True))
     training.fit_ensemble(loss, params, data, steps=5, **options)
     resumed = training.fit_ensemble(loss, params, data, steps=10, **options)
     for a, b in zip(jax.tree.leaves(resumed), jax.tree.leaves(whole), strict=True):

@@ -141,13 +141,14 @@ def test_going_on_is_bit_for_bit_the_uninterrupted_run(data, ensemble, key, tmp_
         if event.step == 6:
             raise KeyboardInterrupt
 
-    options["checkpoint"] = tmp_path
+    options["checkpoint"] = training.Checkpoint(tmp_path)
     with pytest.raises(training.Interrupted) as stopped:
         training.fit_ensemble(loss, params, data, callback=stop, **options)
     assert np.any(stopped.value.fit.final_state[1]["mean"] != states[1]["mean"])
     # The state comes from the checkpoint, not from the call.
     options["state"] = jax.tree.map(jnp.zeros_like, states)
-    resumed = training.fit_ensemble(loss, params, data, resume=True, **options)
+    options["checkpoint"] = training.Checkpoint(tmp_path, resume=True)
+    resumed = training.fit_ensemble(loss, params, data, **options)
     assert_same_bits(resumed, whole)
 
 
