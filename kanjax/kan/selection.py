@@ -299,8 +299,9 @@ def selection_entropy(params: Any) -> tuple[Float[Array, "*members nodes"], ...]
         params: of a model with selectable layers anywhere in it; with a gate by input,
             the weights are those at 0.
     """
-    weights = [jax.nn.softmax(p["logits"]) for p in _selectable(params)]
-    return tuple(jnp.sum(jax.scipy.special.entr(w), axis=-1) for w in weights)
+    # Not x log x of the weights, whose slope is lost where one of them underflows.
+    logs = [jax.nn.log_softmax(p["logits"]) for p in _selectable(params)]
+    return tuple(-jnp.sum(jnp.exp(each) * each, axis=-1) for each in logs)
 
 
 def harden(params: Any) -> Any:

@@ -71,7 +71,7 @@ class Selection(NamedTuple):
 
 
 def _adam(steps: int) -> optax.GradientTransformation:
-    return optax.adam(optax.cosine_decay_schedule(2e-2, max(steps, 1)))
+    return optax.adam(optax.cosine_decay_schedule(2e-2, steps))
 
 
 def fit(
@@ -125,6 +125,8 @@ def fit(
 
     def train(params: Any, temperatures: Array, key: Array) -> tuple[Any, Array]:
         steps = len(temperatures)
+        if not steps:
+            return params, temperatures
         transform = optimizer(steps)
 
         def update(carry: tuple[Any, Any], now: tuple[Array, Array]) -> Any:
