@@ -44,7 +44,9 @@ def study(
         list[str] | None,
         typer.Option(help="Column to leave out; may be given several times."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="kan, mlp or hopfield.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="kan, skan, mlp or hopfield.")
+    ] = None,
     widths: Annotated[
         str | None,
         typer.Option(help="Inputs, hidden units, outputs, such as 10,8,1."),

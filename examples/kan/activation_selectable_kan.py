@@ -45,11 +45,11 @@ class Setting(NamedTuple):
     phases: tuple[int, int, int]
 
 
-RATES = (0.02, 0.05, 0.1)
+RATES = (0.02, 0.05, 0.1, 0.2)
 SETTINGS = {
     "short": Setting((1, 2), 3, 2, (0.05,), (5, 10, 45)),
     "default": Setting(tuple(range(6)), 7, 5, RATES, (40, 60, 500)),
-    "full": Setting(tuple(range(6)), 7, 20, (0.01, *RATES), (40, 60, 500)),
+    "full": Setting(tuple(range(6)), 7, 20, (0.01, *RATES, 0.4), (40, 60, 500)),
 }
 
 

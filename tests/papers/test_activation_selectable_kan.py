@@ -134,6 +134,14 @@ def test_pruning_keeps_the_function_of_the_hard_choice():
     np.testing.assert_array_equal(again.apply(twice, x), y)
 
 
+def test_the_published_switch_functions():
+    x = np.linspace(-3, 3, 11)
+    centers = np.linspace(-1.2, 0.2, 8)
+    expected = 1 - np.tanh(0.5 * (x[:, None] - centers)) ** 2
+    switches = kan.POOL_PUBLISHED[2](jnp.asarray(x))
+    np.testing.assert_allclose(switches, expected, rtol=1e-11, atol=1e-15)
+
+
 def test_a_kernel_of_one_point_is_a_layer_of_pixels():
     net = selection.selectable_conv(N, OUT, (1, 1), POOL)
     params = net.init(jax.random.key(5))
