@@ -53,7 +53,9 @@ def study(
         list[str] | None,
         typer.Option(help="Column of categories that looks like numbers."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="kan, mlp or hopfield.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="kan, skan, mlp or hopfield.")
+    ] = None,
     widths: Annotated[
         str | None,
         typer.Option(help="Inputs, hidden units, outputs, such as 10,8,1."),

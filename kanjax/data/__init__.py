@@ -21,10 +21,11 @@ from kanjax.data.images import read_cifar, read_idx, read_medmnist
 from kanjax.data.preparation import Prepared, prepare
 from kanjax.data.preprocessing import Preprocessor, fit_preprocessor
 from kanjax.data.splitting import split_rows
-from kanjax.data.synthetic import feynman, friedman
+from kanjax.data.synthetic import FUNCTION_SUITE, feynman, friedman
 from kanjax.data.tables import Table, read_frame, read_npz, read_table
 
 __all__ = [
+    "FUNCTION_SUITE",
     "ELEMENTS",
     "GAS_CONSTANT",
     "NAMES",

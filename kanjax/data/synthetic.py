@@ -1,11 +1,24 @@
 """Regression data drawn from known functions."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from kanjax.data import errors, examples, formula
+
+FUNCTION_SUITE: dict[str, Callable[[Array, Array], Array]] = {
+    "exp(sin πx + y²)": lambda x, y: jnp.exp(jnp.sin(jnp.pi * x) + y**2),
+    "xy": lambda x, y: x * y,
+    "sin 5x cos 3y": lambda x, y: jnp.sin(5 * x) * jnp.cos(3 * y),
+    "|x - 0.3| + |y + 0.2|": lambda x, y: jnp.abs(x - 0.3) + jnp.abs(y + 0.2),
+    "1 / (1 + 10 r²)": lambda x, y: 1 / (1 + 10 * (x**2 + y**2)),
+    "tanh 8(x + y)": lambda x, y: jnp.tanh(8 * (x + y)),
+    "r": jnp.hypot,
+}
+"""Seven functions of x and y on [-1, 1]², smooth, oscillating, kinked and steep."""
 
 
 def friedman(

@@ -1,12 +1,13 @@
 """Kolmogorov-Arnold networks: layers, grids, attribution, pruning, formulas."""
 
-from kanjax.kan import symbolic
+from kanjax.kan import selection, selection_training, symbolic
 from kanjax.kan.attribution import (
     Attribution,
     attribute,
     edge_activations,
     layer_edges,
 )
+from kanjax.kan.conv import KANConv, image_classifier, kan_conv
 from kanjax.kan.cost import (
     Cost,
     dense_cost,
@@ -20,18 +21,30 @@ from kanjax.kan.grid import fit_coefficients, refine, update_grid
 from kanjax.kan.layers import KANLayer, RationalLayer
 from kanjax.kan.multiplication import UnitLayer
 from kanjax.kan.networks import KAN
+from kanjax.kan.pools import POOL_DEFAULT, POOL_PUBLISHED, SelectedLayer
 from kanjax.kan.pruning import Pruned, prune
 from kanjax.kan.regularization import penalty, sparse
+from kanjax.kan.selection import (
+    SelectableKAN,
+    SelectableLayer,
+    selectable_conv,
+)
 from kanjax.kan.transformer import kat, kat_from_vit, rational_mlp
 from kanjax.kan.variance import gain
 
 __all__ = [
+    "POOL_DEFAULT",
+    "POOL_PUBLISHED",
     "KAN",
     "Attribution",
     "Cost",
+    "KANConv",
     "KANLayer",
     "Pruned",
     "RationalLayer",
+    "SelectableKAN",
+    "SelectableLayer",
+    "SelectedLayer",
     "UnitLayer",
     "attribute",
     "dense_cost",
@@ -39,6 +52,8 @@ __all__ = [
     "edge_activations",
     "fit_coefficients",
     "gain",
+    "image_classifier",
+    "kan_conv",
     "kat",
     "kat_from_vit",
     "layer_edges",
@@ -50,6 +65,9 @@ __all__ = [
     "refine",
     "spline_cost",
     "spline_flops",
+    "selectable_conv",
+    "selection",
+    "selection_training",
     "sparse",
     "symbolic",
     "update_grid",

@@ -35,6 +35,7 @@ BASES: dict[str, Callable[[int], Any]] = {
 
 MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
     "kan": lambda widths, basis: kan.KAN(widths, basis),
+    "skan": lambda widths, basis: kan.SelectableKAN(widths),
     "mlp": lambda widths, basis: nn.MLP(widths),
     "hopfield": lambda widths, basis: hopfield.lookup_network(widths),
 }

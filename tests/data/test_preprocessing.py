@@ -69,9 +69,9 @@ def test_features_are_scikit_learns(frame, train):
     assert fitted.feature_names == (
         "a",
         "b",
-        "colour=blue",
-        "colour=green",
-        "colour=red",
+        "color=blue",
+        "color=green",
+        "color=red",
         "flag=False",
         "flag=True",
     )

@@ -15,6 +15,8 @@ SHAPES = {
     "conv 1d": (6, 8, 4),
     "conv 2d": (6, 5, 7, 4),
     "depthwise conv": (6, 8, 4),
+    "kan conv 2d": (6, 5, 7, 4),
+    "selectable conv 1d": (6, 8, 4),
     "conv transpose": (6, 3, 2, 4),
     "conv local": (6, 3, 2, 4),
     "pool": (6, 5, 7, 4),
@@ -48,6 +50,7 @@ SHAPES = {
     "recurrent chain": (6, 5, 4),
 }
 KNOTS = jnp.linspace(-1.5, 1.5, 9)
+POOL = (bases.BSpline(3), bases.Chebyshev(3))
 MODELS = {
     "dense": nn.Dense(4, 3),
     "ntk dense": nn.Dense(4, 3, parameterization="ntk", bias_scale=0.1),
@@ -117,6 +120,12 @@ MODELS = {
     "kan layer": kan.KANLayer(4, 3, mask=jnp.ones((4, 3)).at[0, 1].set(0)),
     "rational layer": kan.RationalLayer(4, 3, bases.Rational(groups=2), dropout=0.25),
     "unit layer": kan.UnitLayer(4, 5, kan.KANLayer(4, 5), products=2, affine=True),
+    "selectable layer": kan.SelectableLayer(4, 3, nodes=2),
+    "gated layer": kan.SelectableLayer(4, 3, POOL, residual=None, gate="input"),
+    "selected layer": kan.SelectedLayer(4, 3, families=(0, 5, 0, 3)),
+    "selectable kan": kan.SelectableKAN((4, 3, 2), POOL),
+    "kan conv 2d": kan.kan_conv(4, 6, (3, 2), strides=(2, 1), groups=2, dilation=2),
+    "selectable conv 1d": kan.selectable_conv(4, 3, (3,), POOL, padding="CIRCULAR"),
     "hopfield encoder": hopfield.HopfieldEncoderLayer(hopfield.Hopfield(4), 6),
     "hopfield decoder": hopfield.HopfieldDecoderLayer(
         hopfield.Hopfield(4), hopfield.Hopfield(4, heads=2), 6
