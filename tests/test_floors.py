@@ -18,6 +18,7 @@ FLOORS = (
         "kanjax.model",
         "kanjax.nn",
         "kanjax.persample",
+        "kanjax.jaxprs",
         "kanjax.pytrees",
         "kanjax.taps",
         "kanjax.training",

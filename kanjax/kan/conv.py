@@ -213,7 +213,7 @@ def image_classifier(
         convolution: makes a layer of (in_channels, out_channels, kernel_size,
             padding="VALID"): :func:`kan_conv`, ``kanjax.kan.selection.selectable_conv``
             or :class:`kanjax.nn.Conv`.
-        widths: the channels behind each convolution.
+        widths: the channels after each convolution.
         kernel_size: the edge of the kernels.
         hidden: units of the perceptron.
 
@@ -230,7 +230,7 @@ def image_classifier(
         channels = width
     if min(sizes) < 1:
         raise ValueError(
-            f"nothing is left of an image of {image_shape[:2]} behind {len(widths)} "
+            f"nothing is left of an image of {image_shape[:2]} after {len(widths)} "
             f"convolutions with kernel_size={kernel_size}; give a smaller kernel or "
             "fewer widths."
         )

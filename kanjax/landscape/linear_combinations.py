@@ -5,17 +5,17 @@ products are made once for each pytree and not at every point, and what does not
 on the parameters is made once. The rest is evaluated as it stands.
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend import core
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from kanjax import pytrees
+from kanjax import jaxprs, pytrees
 
 Params = pytrees.Params
 
@@ -170,17 +170,17 @@ def _walk(
     known |= dict(zip(traced.jaxpr.invars, given, strict=True))
 
     def read(v: Any) -> _Sum | _Later:
-        return constant(v.val) if isinstance(v, core.Literal) else known[v]
+        return constant(v.val) if jaxprs.is_literal(v) else known[v]
 
     for eqn in traced.jaxpr.eqns:
         inputs = [read(v) for v in eqn.invars]
         sums = [v for v in inputs if isinstance(v, _Sum)]
-        run = _alone(traced.jaxpr, eqn)
+        run = functools.partial(_run, eqn)
         if len(sums) == len(inputs) and all(v.constant for v in sums):
             made = [constant(v) for v in run(*(v.fixed for v in sums))]
             if eqn.primitive.name in ("broadcast_in_dim", "iota"):
                 made[0].source = _Step(run, eqn, inputs)
-        elif len(sums) == len(inputs) and eqn.primitive.name in ("jit", "pjit"):
+        elif len(sums) == len(inputs) and eqn.primitive.name in jaxprs.CALLS:
             made = _walk(eqn.params["jaxpr"], inputs, count, steps)
         elif len(sums) == len(inputs) and _is_linear(eqn, sums):
             made = [_mapped(run, eqn, sums)]
@@ -256,12 +256,5 @@ def _weighted(v: _Sum, weights: Sequence[ArrayLike]) -> Any:
     return moved if v.fixed is None else v.fixed + moved
 
 
-def _alone(jaxpr: Any, eqn: Any) -> Callable[..., list[Any]]:
-    """One equation of a traced function, as a function of all its inputs."""
-    is_literal = [isinstance(v, core.Literal) for v in eqn.invars]
-    places = {v: i for i, v in enumerate(eqn.invars) if not is_literal[i]}
-    alone = jaxpr.replace(
-        constvars=(), invars=list(places), outvars=eqn.outvars, eqns=[eqn]
-    )
-    call = core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))
-    return lambda *inputs: call(*(inputs[i] for i in places.values()))
+def _run(eqn: Any, *operands: Any) -> list[Any]:
+    return jaxprs.bind(eqn, operands)

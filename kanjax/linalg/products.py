@@ -8,13 +8,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend.core
 import jax.flatten_util
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import checks
+from kanjax import checks, jaxprs
 
 Params = Any
 Product = Callable[[Params], Params]
@@ -107,10 +106,9 @@ def has_forward_mode(function: Callable[[Params], Any], params: Params) -> bool:
 
 
 def _has_primitive(jaxpr: Any, name: str) -> bool:
-    inner = jax.extend.core.jaxprs_in_params
     return any(
         eqn.primitive.name == name
-        or any(_has_primitive(sub, name) for sub in inner(eqn.params))
+        or any(_has_primitive(sub, name) for sub in jaxprs.inner(eqn))
         for eqn in jaxpr.eqns
     )
 

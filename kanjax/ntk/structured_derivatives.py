@@ -16,11 +16,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from kanjax import jaxprs
 from kanjax.ntk import weight_products
 from pallas_kernels import expansion
 
 _HIGHEST = jax.lax.Precision.HIGHEST
-_INLINED = ("jit", "pjit")
 # No pair of blocks has a product between all positions of more entries than this.
 _MANY_ENTRIES = 2**27
 
@@ -62,7 +62,8 @@ def plan(f: Callable[[Any, Any], Array], params: Any, x: Any) -> Plan:
     nested = jax.make_jaxpr(flat)(leaves, inputs)
 
     def inlined(leaves: Sequence[Array], inputs: Sequence[Array]) -> list[Array]:
-        return _evaluate(nested.jaxpr, nested.consts, [*leaves, *inputs])
+        values = [*leaves, *inputs]
+        return jaxprs.evaluate(nested.jaxpr, nested.consts, values, _inline)
 
     closed = jax.make_jaxpr(inlined)(leaves, inputs)
     return Plan(
@@ -124,7 +125,7 @@ def _multiplications(jaxpr: Any) -> float:
     total = 0.0
     for equation in jaxpr.eqns:
         name, out = equation.primitive.name, equation.outvars[0].aval
-        inner = _inside(equation)
+        inner = jaxprs.inner(equation)
         if inner:
             repeats = equation.params.get("length", 1) if name == "scan" else 1
             total += repeats * sum(_multiplications(one) for one in inner)
@@ -139,17 +140,6 @@ def _multiplications(jaxpr: Any) -> float:
         else:
             total += out.size
     return total
-
-
-def _inside(equation: Any) -> list[Any]:
-    """Return the jaxprs that an equation calls."""
-    found = []
-    for value in equation.params.values():
-        for one in value if isinstance(value, tuple | list) else (value,):
-            jaxpr = getattr(one, "jaxpr", one)
-            if hasattr(jaxpr, "eqns"):
-                found.append(jaxpr)
-    return found
 
 
 def entries(plan: Plan, width: int, examples: int) -> int:
@@ -228,7 +218,16 @@ def _derivatives(plan: Plan, params: Any, x: Any) -> tuple[list, list]:
             values = [*full, *jax.tree.leaves(x)]
             shift = dict(zip((s.equation for s in plan.sites), taps, strict=True))
             seen: dict[int, Sequence[Array]] = {}
-            (y,) = _evaluate(plan.jaxpr.jaxpr, plan.jaxpr.consts, values, shift, seen)
+
+            def tap(index: int, equation: Any, operands: Sequence[Any]) -> Any:
+                results = jaxprs.bind(equation, operands)
+                if index not in shift:
+                    return results
+                # The slope in what is added to a product is that in the product.
+                seen[index] = operands
+                return [results[0] + shift[index]]
+
+            (y,) = jaxprs.evaluate(plan.jaxpr.jaxpr, plan.jaxpr.consts, values, tap)
             inputs = [
                 _scaled(s, _inputs(eqns[s.equation], s.operand, seen[s.equation]))
                 for s in plan.sites
@@ -299,46 +298,13 @@ def _slopes(equation: Any, operand: int, slopes: Array) -> Array:
     return moved.reshape(width, -1, moved.shape[-1])
 
 
-def _evaluate(
-    jaxpr: Any,
-    consts: Sequence[Any],
-    arguments: Sequence[Any],
-    shift: dict[int, Array] | None = None,
-    seen: dict[int, Sequence[Array]] | None = None,
-) -> list[Any]:
-    """Run a jaxpr, nested calls inlined.
-
-    Args:
-        jaxpr: what to run.
-        consts: the values of its constants.
-        arguments: the values of its inputs.
-        shift: what to add to the output of the equation of that index.
-        seen: filled with the operands of those equations.
-    """
-    values: dict[Any, Any] = {}
-    values.update(zip(jaxpr.constvars, consts, strict=True))
-    values.update(zip(jaxpr.invars, arguments, strict=True))
-
-    def read(v: Any) -> Any:
-        return v.val if weight_products.is_literal(v) else values[v]
-
-    for index, equation in enumerate(jaxpr.eqns):
-        operands = [read(v) for v in equation.invars]
-        if equation.primitive.name in _INLINED:
-            inner = equation.params["jaxpr"]
-            results = _evaluate(inner.jaxpr, inner.consts, operands)
-        elif equation.primitive is expansion.expansion_p:
-            # Written out, a layer's product with its coefficients is in sight.
-            results = [expansion.written_out(*operands, **equation.params)]
-        else:
-            bound = equation.primitive.get_bind_params(equation.params)
-            # Older versions of jax give the inner functions apart.
-            inner, options = bound if isinstance(bound, tuple) else ((), bound)
-            results = equation.primitive.bind(*inner, *operands, **options)
-            if not equation.primitive.multiple_results:
-                results = [results]
-        if shift is not None and seen is not None and index in shift:
-            results = [results[0] + shift[index]]
-            seen[index] = operands
-        values.update(zip(equation.outvars, results, strict=True))
-    return [read(v) for v in jaxpr.outvars]
+def _inline(index: int, equation: Any, operands: Sequence[Any]) -> Sequence[Any]:
+    """Run an equation with nested calls and layers' products written out."""
+    del index
+    if equation.primitive.name in jaxprs.CALLS:
+        called = equation.params["jaxpr"]
+        return jaxprs.evaluate(called.jaxpr, called.consts, operands, _inline)
+    if equation.primitive is expansion.expansion_p:
+        # Written out, a layer's product with its coefficients is in sight.
+        return [expansion.written_out(*operands, **equation.params)]
+    return jaxprs.bind(equation, operands)

@@ -6,9 +6,9 @@ Novak, Sohl-Dickstein, Schoenholz 2022, arXiv 2206.08720, section 3.4.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax
-import jax.extend.core
 import jax.numpy as jnp
+
+from kanjax import jaxprs
 
 # What only moves entries about, so that the weights stay the parameters.
 _MOVES = ("reshape", "transpose", "squeeze", "convert_element_type", "copy")
@@ -38,10 +38,10 @@ def find(jaxpr: Any, leaves: int) -> list[Site]:
     uses: dict[Any, int] = {}
     for equation in jaxpr.eqns:
         for v in equation.invars:
-            if not is_literal(v):
+            if not jaxprs.is_literal(v):
                 uses[v] = uses.get(v, 0) + 1
     for v in jaxpr.outvars:
-        if not is_literal(v):
+        if not jaxprs.is_literal(v):
             uses[v] = uses.get(v, 0) + 1
     weights = {
         v: (frozenset({i}), 1.0)
@@ -52,7 +52,8 @@ def find(jaxpr: Any, leaves: int) -> list[Site]:
     found = _Found({}, {})
     for index, equation in enumerate(jaxpr.eqns):
         tracked: list[Any] = [
-            weights.get(v) if not is_literal(v) else None for v in equation.invars
+            weights.get(v) if not jaxprs.is_literal(v) else None
+            for v in equation.invars
         ]
         once = uses.get(equation.outvars[0]) == 1
         if not any(tracked):
@@ -105,11 +106,16 @@ def _follow(
     if name not in ("mul", "add") or len(operands) != 2:
         return
     for v, other in (operands, operands[::-1]):
-        if is_literal(v) or v not in found.products:
+        if jaxprs.is_literal(v) or v not in found.products:
             continue
         site, factor, features = found.products[v]
         if name == "mul":
-            if once and is_literal(other) and jnp.ndim(other.val) == 0 and other.val:
+            if (
+                once
+                and jaxprs.is_literal(other)
+                and jnp.ndim(other.val) == 0
+                and other.val
+            ):
                 scaled = factor * float(other.val)
                 found.products[equation.outvars[0]] = site, scaled, features
             return
@@ -124,7 +130,7 @@ def _follow(
 def _bias(
     v: Any, found: _Found, weights: dict[Any, tuple[frozenset[int], float]]
 ) -> tuple[frozenset[int], float, frozenset[int]] | None:
-    if is_literal(v):
+    if jaxprs.is_literal(v):
         return None
     if v in weights:
         wide = frozenset(a for a, n in enumerate(v.aval.shape) if n > 1)
@@ -156,7 +162,7 @@ def _moved(equation: Any, tracked: list) -> tuple[frozenset[int], float] | None:
     if name == "mul":
         for one, other in ((0, 1), (1, 0)):
             v = equation.invars[other]
-            if tracked[one] and is_literal(v) and jnp.ndim(v.val) == 0:
+            if tracked[one] and jaxprs.is_literal(v) and jnp.ndim(v.val) == 0:
                 return tracked[one][0], tracked[one][1] * float(v.val)
     if name == "concatenate" and all(tracked):
         factors = {factor for _, factor in tracked}
@@ -177,7 +183,3 @@ def _product_operand(equation: Any, tracked: list) -> int | None:
         groups = ("feature_group_count", "batch_group_count")
         return 1 if all(equation.params[g] == 1 for g in groups) else None
     return None
-
-
-def is_literal(v: Any) -> bool:
-    return isinstance(v, jax.extend.core.Literal)
