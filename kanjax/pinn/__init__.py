@@ -10,12 +10,14 @@ from kanjax.pinn import (
     constraints,
     derivatives,
     domains,
+    lagrangian,
     library,
     losses,
     natural_gradient,
     problems,
     samplers,
     solving,
+    transport,
 )
 from kanjax.pinn.causal import anneal, causal_loss, causal_weights, march
 from kanjax.pinn.derivatives import (
@@ -66,6 +68,7 @@ __all__ = [
     "hessian_diagonal",
     "initialize",
     "interval",
+    "lagrangian",
     "laplacian",
     "library",
     "losses",
@@ -80,4 +83,5 @@ __all__ = [
     "solve",
     "solving",
     "train",
+    "transport",
 ]
