@@ -212,7 +212,7 @@ def moving_laplacian(w: Field) -> Field:
 
 
 def stretch(w: Field) -> Field:
-    """The volume that a unit of labels takes, ``det dx/dX``.
+    """Measure the volume that a unit of labels takes, ``det dx/dX``.
 
     Where it comes near 0 characteristics meet, and the solution is not to be trusted.
 
@@ -225,7 +225,7 @@ def stretch(w: Field) -> Field:
 def error(
     equation: Transport, w: Field, points: Float[Array, "points coordinates"]
 ) -> Float[Array, ""]:
-    """The relative L2 distance of u to the reference at the places that it is at.
+    """Measure the relative L2 distance of u to the reference where labels have moved.
 
     Args:
         equation: with a reference.
@@ -294,7 +294,7 @@ def to_eulerian(
 def kolmogorov_widths(
     snapshots: Float[Array, "times places"],
 ) -> Float[Array, " dimensions"]:
-    """How far snapshots are from the best space of 0, 1, 2, ... dimensions.
+    """Measure how far snapshots are from the best space of 0, 1, 2, ... dimensions.
 
     ``d_n = sqrt(sum_{i > n} s_i^2)`` of the singular values s: the root of the summed
     squares over snapshots, which stands for the largest distance of the definition.

@@ -109,7 +109,7 @@ def euclidean(
     points: Points,
     weights: Mapping[str, float] | None = None,
 ) -> Float[Array, ""]:
-    """The sum of weighted norms, ``sum_name w |r|``, neither squared nor averaged.
+    """Sum the weighted norms, ``sum_name w |r|``, neither squared nor averaged.
 
     The loss of "Lagrangian PINNs" (2022, arXiv 2205.02902). Its gradient does not
     shrink near a solution, where Adam with a constant rate goes back and forth; the
