@@ -281,7 +281,7 @@ def to_eulerian(
     Example:
         >>> import jax.numpy as jnp
         >>> x, u = jnp.array([7.5, 5.0, 6.0]), jnp.array([1.0, 2.0, 3.0])
-        >>> to_eulerian(x, u, jnp.array([1.5, 2.5]), period=4.0).tolist()
+        >>> to_eulerian(x, u, jnp.array([1.5, 2.75]), period=4.0).tolist()
         [2.5, 2.0]
     """
     # numpy's interpolation sorts, and pads by a point at each end of the period.
