@@ -8,14 +8,17 @@ from kanjax.pinn import (
     balancing,
     causal,
     constraints,
+    curriculum,
     derivatives,
     domains,
+    lagrangian,
     library,
     losses,
     natural_gradient,
     problems,
     samplers,
     solving,
+    transport,
 )
 from kanjax.pinn.causal import anneal, causal_loss, causal_weights, march
 from kanjax.pinn.derivatives import (
@@ -57,6 +60,7 @@ __all__ = [
     "causal_weights",
     "constraints",
     "curl",
+    "curriculum",
     "derivatives",
     "dirichlet",
     "divergence",
@@ -66,6 +70,7 @@ __all__ = [
     "hessian_diagonal",
     "initialize",
     "interval",
+    "lagrangian",
     "laplacian",
     "library",
     "losses",
@@ -80,4 +85,5 @@ __all__ = [
     "solve",
     "solving",
     "train",
+    "transport",
 ]

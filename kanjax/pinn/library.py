@@ -9,6 +9,7 @@ import functools
 import math
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -147,7 +148,7 @@ def allen_cahn(diffusion: float = 1e-4, reaction: float = 5.0) -> Problem:
         domain,
         residual,
         constrain=constraints.initial(lambda x: equation.initial(x[0])),
-        reference=_reference(equation, points=512, steps=1000),
+        reference=spectral_reference(equation, points=512, steps=1000),
     )
 
 
@@ -227,12 +228,22 @@ def _stationary(
     return Problem(domain, residual, conditions, reference=exact)
 
 
-def _reference(
-    equation: systems.Semilinear, *, points: int, steps: int
+def spectral_reference(
+    equation: systems.Semilinear, *, points: int, steps: int, duration: float = 1.0
 ) -> Callable[[Array], Array]:
+    """A solution on a grid as a function of points, computed when first asked for.
+
+    Args:
+        equation: a periodic one.
+        points: of the grid, even.
+        steps: of time.
+        duration: the time to integrate.
+    """
+
     @functools.cache
     def solution(dtype: str) -> systems.Evolution:
-        return equation.solve(points=points, steps=steps, duration=1.0)
+        with jax.ensure_compile_time_eval():
+            return equation.solve(points=points, steps=steps, duration=duration)
 
     def reference(z: Array) -> Array:
         return equation.interpolate(solution(str(z.dtype)), z)

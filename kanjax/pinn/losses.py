@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
+import optax
 from jax import Array
 from jaxtyping import Float
 
@@ -100,6 +101,34 @@ def loss(
         weights: as in :func:`stack`.
     """
     return jnp.sum(stack(residuals, points, weights)(params) ** 2)
+
+
+def euclidean(
+    residuals: Residuals,
+    params: Params,
+    points: Points,
+    weights: Mapping[str, float] | None = None,
+) -> Float[Array, ""]:
+    """Sum the weighted norms, ``sum_name w |r|``, neither squared nor averaged.
+
+    The loss of "Lagrangian PINNs" (2022, arXiv 2205.02902). Its gradient does not
+    shrink near a solution, where Adam with a constant rate goes back and forth; the
+    squares of :func:`loss` converge.
+
+    Args:
+        residuals: by name.
+        params: of the residuals.
+        points: by name.
+        weights: a number by name; 1 where absent.
+    """
+    values = evaluate(residuals, params, points)
+    tiny = jnp.finfo(jnp.result_type(*values.values())).tiny
+    # The gradient of a norm at zero is zero here, and not NaN.
+    norms = {k: optax.safe_norm(r, tiny) for k, r in values.items()}
+    return sum(
+        ((weights or {}).get(k, 1.0) * norm for k, norm in norms.items()),
+        start=jnp.zeros(()),
+    )
 
 
 def jacobian(

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from kanjax import bases, hopfield, kan, model, nn
+from kanjax.pinn import lagrangian
 
 # Inputs are (batch, features) unless a case says otherwise.
 SHAPES = {
+    "tied branches": (6, 2),
     "conv 1d": (6, 8, 4),
     "conv 2d": (6, 5, 7, 4),
     "depthwise conv": (6, 8, 4),
@@ -113,6 +115,8 @@ MODELS = {
     "concatenation": model.Concatenate((nn.Dense(4, 2), kan.KAN((4, 3)))),
     "parallel": model.Parallel((nn.Dense(4, 2), kan.KAN((4, 2)))),
     "affine": nn.Affine(4),
+    "two branches": lagrangian.TwoBranches((5,), (6, 6), (3.0, 2.0, 5.0)),
+    "tied branches": lagrangian.TwoBranches((5,), (5, 5, 5), (3.0,), tied=True),
     "graph network": nn.GraphNetwork(
         model.Sequential((nn.Aggregate(), nn.Dense(4, 3), nn.GlobalPool(1)))
     ),
@@ -166,6 +170,7 @@ NAMES |= {name: getattr(kan, name) for name in kan.__all__}
 NAMES |= {name: getattr(bases, name) for name in bases.__all__}
 NAMES |= {name: getattr(hopfield, name) for name in hopfield.__all__}
 NAMES |= {name: getattr(model, name) for name in model.__all__}
+NAMES |= {"TwoBranches": lagrangian.TwoBranches}
 NAMES |= {"jax": jax, "jnp": jnp}
 
 

@@ -93,3 +93,23 @@ def test_kernel_weights_are_ratios_of_traces(case):
 def test_averages_move_slowly():
     moved = balancing.average({"a": 1.0}, {"a": 2.0}, decay=0.9)
     assert float(moved["a"]) == pytest.approx(1.1)
+
+
+def test_euclidean_loss_is_a_sum_of_norms(case):
+    params, points = case
+    found = jax.jit(
+        lambda p: losses.euclidean(RESIDUALS, p, points, {next(iter(RESIDUALS)): 10.0})
+    )(params)
+    sizes = [
+        np.linalg.norm(r) for r in losses.evaluate(RESIDUALS, params, points).values()
+    ]
+    np.testing.assert_allclose(found, 10 * sizes[0] + sum(sizes[1:]), rtol=1e-12)
+
+
+def test_euclidean_loss_is_flat_where_nothing_is_left():
+    def loss(theta):
+        exact = {"residual": lambda p, z: p * z}
+        return losses.euclidean(exact, theta, {"residual": jnp.ones((3, 1))})
+
+    assert float(jax.grad(loss)(0.0)) == 0
+    np.testing.assert_allclose(jax.grad(loss)(1e-9), np.sqrt(3), rtol=1e-5)
