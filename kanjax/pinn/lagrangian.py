@@ -99,7 +99,9 @@ class TwoBranches:
     def apply(
         self, params: Any, x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch outputs"]:
-        """The outputs for x and then for u, of points (t, X): (..., dimensions + 1)."""
+        """Return the outputs for x and then for u, of points (t, X): (..., dimensions
+        + 1).
+        """
         waves = self.embedding.apply((), x)
         if self.tied:
             depths = (len(self.positions), len(self.values))
@@ -314,7 +316,9 @@ def kolmogorov_widths(
 
 
 def _unroll(shared: tuple[Any, ...], depth: int) -> tuple[Any, ...]:
-    """The layers of a branch of some depth; the last hidden one is used repeatedly."""
+    """Return the layers of a branch of some depth; the last hidden one is used
+    repeatedly.
+    """
     *hidden, output = shared
     return tuple(hidden[min(i, len(hidden) - 1)] for i in range(depth)) + (output,)
 
@@ -336,7 +340,7 @@ def _from_labels(equation: Transport, hard: bool, displacement: bool) -> Constra
 
 
 def _inverse(f: Float[Array, "d d"]) -> Float[Array, "d d"]:
-    """The adjugate by Faddeev and Le Verrier, over a determinant kept from 0."""
+    """Return the adjugate by Faddeev and Le Verrier, over a determinant kept from 0."""
     size = f.shape[0]
     eye = jnp.eye(size, dtype=f.dtype)
     m = eye

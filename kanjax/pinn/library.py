@@ -231,7 +231,8 @@ def _stationary(
 def spectral_reference(
     equation: systems.Semilinear, *, points: int, steps: int, duration: float = 1.0
 ) -> Callable[[Array], Array]:
-    """A solution on a grid as a function of points, computed when first asked for.
+    """Return a solution on a grid as a function of points, computed when first asked
+    for.
 
     Args:
         equation: a periodic one.

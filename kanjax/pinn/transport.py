@@ -59,12 +59,12 @@ class Transport:
         return range(1, 1 + len(self.periods))
 
     def velocity(self, u: Float[Array, ""]) -> Float[Array, " dimensions"]:
-        """The components of c(u). u: ()."""
+        """Return the components of c(u). u: ()."""
         c = jnp.asarray(self.speed(u), u.dtype)
         return jnp.broadcast_to(c, (len(self.periods),))
 
     def growth(self, u: Float[Array, ""]) -> Float[Array, ""]:
-        """What the source adds: s(u), 0 without one. u: ()."""
+        """Return what the source adds: s(u), 0 without one. u: ()."""
         return jnp.zeros_like(u) if self.source is None else self.source(u)
 
     def travel(self, points: int = 32) -> Float[Array, " dimensions"]:
