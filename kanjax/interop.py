@@ -9,7 +9,7 @@ imported when a function needs them; ``pip install kanjax[interop]`` installs th
 
 import functools
 import inspect
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 from jax import Array
@@ -23,6 +23,7 @@ _TRAINING = ("train", "training", "is_training")
 _INFERENCE = ("use_running_average", "deterministic")
 
 
+@runtime_checkable
 class Apply(Protocol):
     """A pure function of parameters and inputs."""
 
@@ -38,6 +39,7 @@ class Functional(NamedTuple):
     params: Params
 
 
+@runtime_checkable
 class ApplyWithState(Protocol):
     """A pure function of parameters, inputs and state."""
 

@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,7 @@ from jax import Array
 from kanjax.gaussian.quadrature import Dual, safe_sqrt
 
 
+@runtime_checkable
 class Known(Protocol):
     """A function that knows its dual."""
 

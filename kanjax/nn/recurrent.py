@@ -10,7 +10,7 @@ Yamashita, Tani (2008), PLoS Computational Biology 4(11): e1000220.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -289,6 +289,7 @@ class MultipleTimescale:
         return {"hidden": h}, self.activation(h)
 
 
+@runtime_checkable
 class _Cell(Protocol):
     in_features: int
 

@@ -6,7 +6,7 @@ Pennington, Sohl-Dickstein 2018, arXiv 1711.00165 (the Gaussian process).
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,7 @@ class Kernel(NamedTuple):
     ntk: Float[Array, "n1 n2"]
 
 
+@runtime_checkable
 class KernelFunction(Protocol):
     """What :func:`infinite` returns."""
 
