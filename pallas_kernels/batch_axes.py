@@ -12,18 +12,18 @@ import jax
 Level = tuple[bool, ...]
 
 
-def sizes(levels: Sequence[Level], operands: Sequence[Any]) -> tuple[int, ...]:
+def sizes(axes: Sequence[Level], operands: Sequence[Any]) -> tuple[int, ...]:
     """Return the length of every batch axis."""
     found = []
-    for depth, level in enumerate(levels):
+    for depth, level in enumerate(axes):
         operand = level.index(True)
-        axis = sum(outer[operand] for outer in levels[:depth])
+        axis = sum(outer[operand] for outer in axes[:depth])
         found.append(operands[operand].shape[axis])
     return tuple(found)
 
 
-def over(f: Callable[..., Any], levels: Sequence[Level]) -> Callable[..., Any]:
+def map_over(f: Callable[..., Any], axes: Sequence[Level]) -> Callable[..., Any]:
     """``f``, which knows of no batch axes, over all of them."""
-    for level in reversed(levels):
+    for level in reversed(axes):
         f = jax.vmap(f, in_axes=tuple(0 if flag else None for flag in level))
     return f

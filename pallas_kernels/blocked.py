@@ -27,12 +27,12 @@ class Cut(NamedTuple):
 
     Attributes:
         blocks: how many blocks of rows there are.
-        apart: True, unknown to the compiler, to keep an expansion apart from the
+        barrier: True, unknown to the compiler, to keep an expansion apart from the
             product with it, or None.
     """
 
     blocks: int
-    apart: Array | None = None
+    barrier: Array | None = None
 
 
 def forward(
@@ -42,7 +42,7 @@ def forward(
     columns = c.reshape(c.shape[0] * c.shape[1], c.shape[2])
 
     def one(block: list[Array]) -> Array:
-        return _dot(_rows(basis, order, cut.apart, *block), columns)
+        return _dot(_rows(basis, order, cut.barrier, *block), columns)
 
     return _map(one, [x] if s is None else [x, s], cut.blocks)
 
@@ -54,7 +54,7 @@ def coefficients(
 
     def one(block: list[Array]) -> Array:
         *inputs, cotangent = block
-        return _dot(_rows(basis, order, cut.apart, *inputs).T, cotangent)
+        return _dot(_rows(basis, order, cut.barrier, *inputs).T, cotangent)
 
     total = _sum(one, [x, t] if s is None else [x, s, t], cut.blocks)
     return total.reshape(basis.size, x.shape[1], t.shape[1])
@@ -83,13 +83,13 @@ def number_of_blocks(rows: int, inner: int, itemsize: int, platform: str) -> int
     return next((n for n in near if rows % n == 0), wanted)
 
 
-def always(x: Array, platform: str) -> Array | None:
-    """``Cut.apart`` on a CPU: that nothing is greater than infinity."""
+def opaque_true(x: Array, platform: str) -> Array | None:
+    """Return a traced True that XLA cannot fold, ``not x[0] > inf``; None off CPUs."""
     return ~(jnp.sum(x.ravel()[:1]) > jnp.inf) if platform == "cpu" else None
 
 
 def _rows(
-    basis: Any, order: int, apart: Array | None, x: Array, s: Array | None = None
+    basis: Any, order: int, barrier: Array | None, x: Array, s: Array | None = None
 ) -> Array:
     def expand(inputs: list[Array]) -> Array:
         values = bases.expand(basis, inputs[0], order)
@@ -98,7 +98,7 @@ def _rows(
         return values
 
     inputs = [x] if s is None else [x, s]
-    if apart is None:
+    if barrier is None:
         values = expand(inputs)
     else:
         # XLA for CPUs would make the expansion in the shape that the product takes, in
@@ -109,7 +109,7 @@ def _rows(
         def nothing(inputs: list[Array]) -> Array:
             return varying_axes.vary_like(jnp.zeros(like.shape, like.dtype), inputs)
 
-        values = lax.cond(apart, expand, nothing, inputs)
+        values = lax.cond(barrier, expand, nothing, inputs)
     return values.reshape(len(x), values.shape[1] * values.shape[2])
 
 

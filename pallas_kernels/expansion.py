@@ -32,7 +32,7 @@ class Static(NamedTuple):
     """What a call of the primitive is beside its operands.
 
     The operands are those that ``roles`` names, then the leaves of the basis.
-    ``levels`` are batch axes, outermost first: for each, which operands have it.
+    ``axes`` are batch axes, outermost first: for each, which operands have it.
     """
 
     out: str
@@ -41,7 +41,7 @@ class Static(NamedTuple):
     tree: Any
     dtype: Any
     backend: str
-    levels: tuple[tuple[bool, ...], ...] = ()
+    axes: tuple[tuple[bool, ...], ...] = ()
 
     @property
     def out_ndim(self) -> int:
@@ -50,7 +50,7 @@ class Static(NamedTuple):
 
     def has(self, operand: int) -> tuple[bool, ...]:
         """Which batch axes an operand has."""
-        return tuple(level[operand] for level in self.levels)
+        return tuple(level[operand] for level in self.axes)
 
 
 def expansion_dot(
@@ -139,7 +139,7 @@ def _abstract(*operands: Any, static: Static) -> Any:
     else:
         shape = (rows, inputs)
     return operands[0].update(
-        shape=(*batch_axes.sizes(static.levels, operands), *shape),
+        shape=(*batch_axes.sizes(static.axes, operands), *shape),
         dtype=static.dtype,
         weak_type=False,
     )
@@ -170,23 +170,23 @@ def _along_x(primals: Sequence[Any], dx: Array, static: Static) -> Array:
     raised = static._replace(order=static.order + 1)
     if static.out == "s":
         slope = _bind(raised, primals)
-        everywhere = (True,) * len(static.levels)
+        everywhere = (True,) * len(static.axes)
         return slope * _aligned(dx, static.has(0), everywhere, 2).astype(slope.dtype)
     if "s" not in static.roles:
-        doubled = tuple((level[0], *level) for level in static.levels)
+        doubled = tuple((level[0], *level) for level in static.axes)
         roles = ("x", "s", *static.roles[1:])
-        raised = raised._replace(roles=roles, levels=doubled)
+        raised = raised._replace(roles=roles, axes=doubled)
         return _bind(raised, [primals[0], dx, *primals[1:]])
     place = static.roles.index("s")
-    both = tuple(level[0] or level[place] for level in static.levels)
+    both = tuple(level[0] or level[place] for level in static.axes)
     s = _aligned(primals[place], static.has(place), both, 2)
     s = s * _aligned(dx, static.has(0), both, 2)
     scaled = tuple(
         (*level[:place], flag, *level[place + 1 :])
-        for level, flag in zip(static.levels, both, strict=True)
+        for level, flag in zip(static.axes, both, strict=True)
     )
     operands = [*primals[:place], s, *primals[place + 1 :]]
-    return _bind(raised._replace(levels=scaled), operands)
+    return _bind(raised._replace(axes=scaled), operands)
 
 
 def _along_leaves(
@@ -228,16 +228,16 @@ def _transpose(ct: Any, *operands: Any, static: Static) -> list[Any]:
     others = [*kept, *range(number, len(operands))]
     at = len(kept)
     given = tuple(
-        _inserted([level[i] for i in others], at, any(level)) for level in static.levels
+        _inserted([level[i] for i in others], at, any(level)) for level in static.axes
     )
     swapped = static._replace(
         out=static.roles[place],
         roles=(*(static.roles[i] for i in kept), static.out),
         dtype=aval.dtype,
-        levels=given,
+        axes=given,
     )
     value = _bind(swapped, _inserted([operands[i] for i in others], at, ct))
-    absent = [d for d, level in enumerate(static.levels) if not level[place]]
+    absent = [d for d, level in enumerate(static.axes) if not level[place]]
     result[place] = jnp.sum(value, axis=tuple(absent)) if absent else value
     return result
 
@@ -268,7 +268,7 @@ def _batch(
         o if d is None else jnp.moveaxis(o, d, 0)
         for o, d in zip(operands, dims, strict=True)
     ]
-    static = static._replace(levels=(tuple(batched), *static.levels))
+    static = static._replace(axes=(tuple(batched), *static.axes))
     return _bind(static, operands), 0
 
 
@@ -327,18 +327,18 @@ def _compute(*operands: Array, static: Static, platform: str) -> Array:
                 out = static.out
                 y = tiled.product(basis, static.order, out, named, kernels, interpret)
         if y is None:
-            y = _by_xla(basis, named, static, platform, members, apart)
+            y = _by_xla(basis, named, static, platform, members, barrier)
         return y.astype(static.dtype)
 
-    members = math.prod(batch_axes.sizes(static.levels, operands))
+    members = math.prod(batch_axes.sizes(static.axes, operands))
     # Outside of vmap, under which the branch would compute and select.
-    apart = blocked.always(operands[static.roles.index("x")], platform)
-    return batch_axes.over(one, static.levels)(*operands)
+    barrier = blocked.opaque_true(operands[static.roles.index("x")], platform)
+    return batch_axes.map_over(one, static.axes)(*operands)
 
 
 def _wants_mosaic(static: Static, platform: str) -> bool:
     """Whether a GPU's other kernels are asked for; they take no batch axes."""
-    return static.backend == "mosaic" and platform == "cuda" and not static.levels
+    return static.backend == "mosaic" and platform == "cuda" and not static.axes
 
 
 def _by_xla(
@@ -347,14 +347,14 @@ def _by_xla(
     static: Static,
     platform: str,
     members: int,
-    apart: Array | None,
+    barrier: Array | None,
 ) -> Array:
     x = named["x"]
     inner = basis.size * x.shape[1] * members
     blocks = blocked.number_of_blocks(len(x), inner, x.dtype.itemsize, platform)
     product = {"t": blocked.forward, "c": blocked.coefficients, "s": blocked.scales}
     is_large = len(x) * inner >= blocked.LEAST_APART
-    cut = blocked.Cut(blocks, apart if is_large else None)
+    cut = blocked.Cut(blocks, barrier if is_large else None)
     return product[static.out](basis, static.order, **named, cut=cut)
 
 
@@ -367,7 +367,7 @@ def written_out(*operands: Array, static: Static) -> Array:
             static.dtype
         )
 
-    return batch_axes.over(one, static.levels)(*operands)
+    return batch_axes.map_over(one, static.axes)(*operands)
 
 
 def _named(operands: Sequence[Array], static: Static) -> tuple[dict[str, Any], Any]:

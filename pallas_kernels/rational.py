@@ -32,14 +32,14 @@ class Static(NamedTuple):
     """What a call of the primitive is beside its operands.
 
     Operands are x (rows, channels), a (m + 1, channels) and b (n, channels), then for
-    "tangent" their changes, for "cotangent" the value's. ``levels`` are batch axes,
+    "tangent" their changes, for "cotangent" the value's. ``axes`` are batch axes,
     outermost first: for each, which operands have it.
     """
 
     what: str
     form: str
     backend: str
-    levels: tuple[tuple[bool, ...], ...] = ()
+    axes: tuple[tuple[bool, ...], ...] = ()
 
 
 def group_rational(
@@ -116,7 +116,7 @@ rational_p.def_impl(lambda *operands, static: _run(*operands, static=static))
 
 @rational_p.def_abstract_eval
 def _abstract(*operands: Any, static: Static) -> list[Any]:
-    sizes = batch_axes.sizes(static.levels, operands)
+    sizes = batch_axes.sizes(static.axes, operands)
     like = operands[:3] if static.what == "cotangent" else operands[:1]
     return [o.update(shape=(*sizes, *o.shape[-2:]), weak_type=False) for o in like]
 
@@ -130,8 +130,8 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, static: Static) -> 
     given = [ad.instantiate_zeros(t) for t in tangents]
     at_point, linear = any(moved[:3]), any(moved[3:])
     if static.what == "value" and any(moved[1:3]):
-        doubled = tuple((*level, *level) for level in static.levels)
-        along = static._replace(what="tangent", levels=doubled)
+        doubled = tuple((*level, *level) for level in static.axes)
+        along = static._replace(what="tangent", axes=doubled)
         return out, _bind(along, [*primals, *given])
     changes = []
     if linear:
@@ -162,11 +162,11 @@ def _transpose(cts: Sequence[Any], *operands: Any, static: Static) -> list[Any]:
         return result
     given = [ad.instantiate_zeros(ct) for ct in cts]
     flags = (True,) * len(given)
-    full = tuple((*level[:3], *flags) for level in static.levels)
+    full = tuple((*level[:3], *flags) for level in static.axes)
     what = "cotangent" if static.what == "tangent" else "tangent"
-    values = _bind(static._replace(what=what, levels=full), [*point, *given])
+    values = _bind(static._replace(what=what, axes=full), [*point, *given])
     for i, (value, wanted) in enumerate(zip(values, unknown, strict=True), start=3):
-        absent = [d for d, level in enumerate(static.levels) if not level[i]]
+        absent = [d for d, level in enumerate(static.axes) if not level[i]]
         if wanted:
             result[i] = jnp.sum(value, axis=tuple(absent)) if absent else value
     return result
@@ -187,7 +187,7 @@ def _batch(
         for o, d in zip(operands, dims, strict=True)
     ]
     is_row = [i % 3 == 0 for i in range(len(operands))]
-    if static.what != "cotangent" and not static.levels and batched == is_row:
+    if static.what != "cotangent" and not static.axes and batched == is_row:
         # The coefficients are shared: the batch is more rows.
         number = moved[0].shape[0]
         rows = [
@@ -196,7 +196,7 @@ def _batch(
         ]
         (y,) = _bind(static, rows)
         return [y.reshape(moved[0].shape)], [0]
-    found = _bind(static._replace(levels=(tuple(batched), *static.levels)), moved)
+    found = _bind(static._replace(axes=(tuple(batched), *static.axes)), moved)
     return found, [0] * len(found)
 
 
@@ -208,7 +208,7 @@ batching.primitive_batchers[rational_p] = _batch
 
 def _compute(*operands: Array, static: Static, platform: str) -> list[Array]:
     interpret = static.backend == "interpret"
-    members = math.prod(batch_axes.sizes(static.levels, operands))
+    members = math.prod(batch_axes.sizes(static.axes, operands))
 
     def one(*operands: Array) -> list[Array]:
         found = None
@@ -229,7 +229,7 @@ def _compute(*operands: Array, static: Static, platform: str) -> list[Array]:
             found = _by_xla(operands, static, platform, members)
         return [y.astype(o.dtype) for y, o in zip(found, operands, strict=False)]
 
-    return batch_axes.over(one, static.levels)(*operands)
+    return batch_axes.map_over(one, static.axes)(*operands)
 
 
 def _has_another_kernel(
@@ -244,7 +244,7 @@ def _has_another_kernel(
         "mosaic": (jnp.float32,),
     }
     known = operands[0].dtype in types.get(static.backend, ())
-    batched = static.backend == "mosaic" and bool(static.levels)
+    batched = static.backend == "mosaic" and bool(static.axes)
     return (
         platform == "cuda"
         and known
@@ -332,7 +332,7 @@ def _plain(*operands: Array, static: Static) -> list[Array]:
             return [jax.jvp(value, (x, a, b), rest)[1]]
         return list(jax.vjp(value, x, a, b)[1](*rest))
 
-    return batch_axes.over(one, static.levels)(*operands)
+    return batch_axes.map_over(one, static.axes)(*operands)
 
 
 for _platform in backends.PLATFORMS:

@@ -1,4 +1,4 @@
-"""Patterns that states meet, projected before or after they do.
+"""Keys and values, projected eagerly or folded into queries and outputs.
 
 ``(Q) (Y W)^T = (Q W^T) Y^T`` and ``P (Y W) = (P Y) W``: with fewer states than patterns
 the second way has less to multiply and to keep.

@@ -69,9 +69,9 @@ def displacement_angle(a: Params, b: Params, base: Params) -> Float[Array, ""]:
         step = pytrees.combine((1.0, -1.0), (end, base))
         units.append(pytrees.combine((1 / pytrees.norm(step),), (step,)))
     u, v = units
-    apart = pytrees.norm(pytrees.combine((1.0, -1.0), (u, v)))
+    distance = pytrees.norm(pytrees.combine((1.0, -1.0), (u, v)))
     along = pytrees.norm(pytrees.combine((1.0, 1.0), (u, v)))
-    return 2 * jnp.arctan2(apart, along)
+    return 2 * jnp.arctan2(distance, along)
 
 
 def mountainside(

@@ -35,10 +35,10 @@ class Masked:
     Its data are pairs: ``apply(params, (x, mask))``, with x (n, *positions, channels)
     or tokens (n, *positions), and a boolean mask (n, *positions), True where there is
     something; what x has elsewhere is not read. Of a ``GraphNetwork``, x is a pair
-    itself. Behind each layer values are zero where there is nothing, ``GlobalPool`` is
-    the mean over, and attention looks at, what is there. Behind a window, of a
-    convolution or of pooling, there is something where there was at its centre; behind
-    a transposed convolution, where it sees nothing else.
+    itself. Masked positions are zeroed after every layer; ``GlobalPool`` averages over,
+    and attention attends to, unmasked positions. The output of a convolution or of
+    pooling is unmasked where the center of its window is; that of a transposed
+    convolution where its window holds no masked input.
 
     ``kj.ntk.infinite(network)(x, mask1=mask)`` is the limit of it.
 
@@ -46,7 +46,7 @@ class Masked:
         network: of layers of :mod:`kanjax.nn`, in ``Sequential``, ``Residual``,
             ``Parallel``, ``Product``, ``Concatenate`` or ``GraphNetwork``. Any other
             layer must take what is zero for what is not there; one that moves
-            positions must say how in :func:`behind`.
+            positions must say how in :func:`mask_after`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -95,10 +95,10 @@ class Masked:
 
 
 @functools.singledispatch
-def behind(layer: Any, mask: Array) -> Mask:
+def mask_after(layer: Any, mask: Array) -> Mask:
     """Where there is something behind a layer, given where there was before it.
 
-    By class of layer: ``behind.register(MyLayer)`` takes a function for one of your
+    By class of layer: ``mask_after.register(MyLayer)`` takes a function for one of your
     own that moves positions.
 
     Args:
@@ -111,8 +111,8 @@ def behind(layer: Any, mask: Array) -> Mask:
     return mask
 
 
-@behind.register(Conv)
-@behind.register(ConvLocal)
+@mask_after.register(Conv)
+@mask_after.register(ConvLocal)
 def _behind_conv(layer: Any, mask: Array) -> Array:
     spatial = len(layer.kernel_size)
     dilations = layer.dilations if isinstance(layer, Conv) else (1,) * spatial
@@ -122,7 +122,7 @@ def _behind_conv(layer: Any, mask: Array) -> Array:
     return mask
 
 
-@behind.register
+@mask_after.register
 def _behind_pool(layer: Pool, mask: Array) -> Array:
     spatial = len(layer.window)
     for a, extent in enumerate(layer.window):
@@ -140,7 +140,7 @@ def _centers(
     return jnp.take(mask, np.clip(centers, 0, size - 1), axis)
 
 
-@behind.register
+@mask_after.register
 def _behind_conv_transpose(layer: ConvTranspose, mask: Array) -> Array:
     """Where no kernel reaches a position that has nothing."""
     lead = mask.ndim - len(layer.kernel_size)
@@ -157,7 +157,7 @@ def _behind_conv_transpose(layer: ConvTranspose, mask: Array) -> Array:
     return missing == 0
 
 
-@behind.register
+@mask_after.register
 def _behind_resize(layer: Resize, mask: Array) -> Array:
     share = mask.astype(float)
     for a in range(-len(layer.shape), 0):
@@ -167,13 +167,13 @@ def _behind_resize(layer: Resize, mask: Array) -> Array:
     return share != 0
 
 
-@behind.register
+@mask_after.register
 def _behind_index(layer: Index, mask: Array) -> Mask:
     left = any(isinstance(one, slice) for one in layer.slices)
     return mask[(..., *layer.slices)] if left else None
 
 
-@behind.register
+@mask_after.register
 def _behind_einsum(layer: Einsum, mask: Array) -> Mask:
     before, of_weights, after = layer.letters
     if not after:
@@ -182,7 +182,7 @@ def _behind_einsum(layer: Einsum, mask: Array) -> Mask:
     return jnp.einsum(f"...{before},{of_weights}->...{after}", *there) > 0
 
 
-@behind.register
+@mask_after.register
 def _behind_aggregate(layer: Aggregate, mask: Array) -> Array:
     """Of nodes that stay the same; of new ones, where they take anything."""
     graph = layer.weights
@@ -193,8 +193,8 @@ def _behind_aggregate(layer: Aggregate, mask: Array) -> Array:
     return neighbors(*there)[..., 0] > 0
 
 
-@behind.register(Flatten)
-@behind.register(GlobalPool)
+@mask_after.register(Flatten)
+@mask_after.register(GlobalPool)
 def _behind_all(layer: Any, mask: Array) -> None:
     return None
 
@@ -204,13 +204,13 @@ def _through(
     layer: Any, params: Any, x: Array, mask: Array, key: Array | None
 ) -> Values:
     y = layer.apply(params, x, key=key)
-    after = behind(layer, mask)
+    after = mask_after(layer, mask)
     if after is None:
         return y, None
     if y.shape[:-1] != after.shape:
         raise ValueError(
             f"positions {after.shape} go into {layer!r} and {y.shape[:-1]} come out: "
-            "say where there is something behind it with nn.masked.behind.register."
+            "say where there is something after it with nn.masked.mask_after.register."
         )
     return _zeroed(y, after), after
 

@@ -12,7 +12,7 @@ from jax import Array
 from kanjax import nn
 from kanjax.ntk.covariances import Covariances
 from kanjax.ntk.rules import Propagate, Rule, Rules
-from kanjax.ntk.spatial_rules import always, check_spatial
+from kanjax.ntk.spatial_rules import check_spatial, needs_always
 
 
 def tied_attention(
@@ -123,7 +123,7 @@ def positions(layer: nn.Positions, k: Covariances, propagate: Propagate) -> Cova
 
 ATTENTION_RULES: Rules = {
     nn.Attention: Rule(attention),
-    nn.LinearAttention: Rule(linear_attention, always),
+    nn.LinearAttention: Rule(linear_attention, needs_always),
     nn.Positions: Rule(positions),
-    nn.TiedAttention: Rule(tied_attention, always),
+    nn.TiedAttention: Rule(tied_attention, needs_always),
 }

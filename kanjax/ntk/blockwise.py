@@ -26,20 +26,20 @@ def rectangle(
         return kernel(x1, x2, False)
     rows, columns = (_starts(n, b) for n, b in zip(sizes, blocks, strict=True))
 
-    def row(whole: Any, i: Array) -> tuple[Any, None]:
-        part = _stretch(x1, i, blocks[0])
+    def row(matrix: Any, i: Array) -> tuple[Any, None]:
+        block_rows = _take_block(x1, i, blocks[0])
 
-        def place(whole: Any, j: Array) -> tuple[Any, None]:
-            tile = kernel(part, _stretch(x2, j, blocks[1]), False)
-            return _placed(whole, tile, i, j), None
+        def fill(matrix: Any, j: Array) -> tuple[Any, None]:
+            tile = kernel(block_rows, _take_block(x2, j, blocks[1]), False)
+            return _set_tile(matrix, tile, i, j), None
 
-        return jax.lax.scan(place, whole, columns)
+        return jax.lax.scan(fill, matrix, columns)
 
     return jax.lax.scan(row, _empty(kernel, x1, x2, sizes, blocks), rows)[0]
 
 
 def symmetric(
-    kernel: Block, x: Any, size: int, block: int, *, apart: bool = False
+    kernel: Block, x: Any, size: int, block: int, *, separate_diagonal: bool = False
 ) -> Any:
     """Return the blocks on and above the diagonal, mirrored.
 
@@ -48,33 +48,37 @@ def symmetric(
         x: (size, ...).
         size: the number of examples.
         block: how many of them are in a block.
-        apart: whether those on the diagonal are computed with ``same=True``, by a
-            program of their own.
+        separate_diagonal: whether blocks on the diagonal are computed with
+            ``same=True``, by a program of their own.
     """
     if block == size:
         return symmetrized(kernel(x, x, True))
     starts = _starts(size, block)
-    i, j = (starts[v] for v in np.triu_indices(len(starts), k=int(apart)))
-    whole = _empty(kernel, x, x, (size, size), (block, block))
+    i, j = (starts[v] for v in np.triu_indices(len(starts), k=int(separate_diagonal)))
+    matrix = _empty(kernel, x, x, (size, size), (block, block))
 
-    def place(whole: Any, at: tuple[Array, Array]) -> tuple[Any, None]:
-        first, second = (_stretch(x, start, block) for start in at)
-        return _placed(whole, kernel(first, second, False), *at), None
+    def fill(matrix: Any, corner: tuple[Array, Array]) -> tuple[Any, None]:
+        first, second = (_take_block(x, start, block) for start in corner)
+        return _set_tile(matrix, kernel(first, second, False), *corner), None
 
-    def settle(whole: Any, at: Array) -> tuple[Any, None]:
-        own = _stretch(x, at, block)
-        tile = kernel(own, own, True) if apart else _tile(whole, at, at, block)
-        return _placed(whole, symmetrized(tile), at, at), None
+    def fill_diagonal(matrix: Any, corner: Array) -> tuple[Any, None]:
+        rows = _take_block(x, corner, block)
+        tile = (
+            kernel(rows, rows, True)
+            if separate_diagonal
+            else _tile(matrix, corner, corner, block)
+        )
+        return _set_tile(matrix, symmetrized(tile), corner, corner), None
 
-    def mirror(whole: Any, at: tuple[Array, Array]) -> tuple[Any, None]:
-        tile = jax.tree.map(_transpose, _tile(whole, *at, block))
-        return _placed(whole, tile, *reversed(at)), None
+    def mirror_tile(matrix: Any, corner: tuple[Array, Array]) -> tuple[Any, None]:
+        tile = jax.tree.map(_transpose, _tile(matrix, *corner, block))
+        return _set_tile(matrix, tile, *reversed(corner)), None
 
     # Blocks may overlap: the order, the diagonal's last, makes the whole symmetric.
     # A loop that placed two tiles at each step would copy the whole each time.
-    whole, _ = jax.lax.scan(place, whole, (i, j))
-    whole, _ = jax.lax.scan(settle, whole, starts)
-    return jax.lax.scan(mirror, whole, (i, j))[0]
+    matrix, _ = jax.lax.scan(fill, matrix, (i, j))
+    matrix, _ = jax.lax.scan(fill_diagonal, matrix, starts)
+    return jax.lax.scan(mirror_tile, matrix, (i, j))[0]
 
 
 def _starts(size: int, block: int) -> Array:
@@ -82,7 +86,7 @@ def _starts(size: int, block: int) -> Array:
     return jnp.minimum(jnp.arange(-(-size // block)) * block, size - block)
 
 
-def _stretch(x: Any, start: Array, size: int) -> Any:
+def _take_block(x: Any, start: Array, size: int) -> Any:
     return jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, size), x)
 
 
@@ -97,19 +101,19 @@ def _empty(
     return jax.tree.map(lambda t: jnp.zeros((*sizes, *t.shape[2:]), t.dtype), tile)
 
 
-def _placed(whole: Any, tile: Any, i: Array, j: Array) -> Any:
-    def place(k: Array, t: Array) -> Array:
+def _set_tile(matrix: Any, tile: Any, i: Array, j: Array) -> Any:
+    def fill(k: Array, t: Array) -> Array:
         return jax.lax.dynamic_update_slice(k, t, (i, j, *(0,) * (k.ndim - 2)))
 
-    return jax.tree.map(place, whole, tile)
+    return jax.tree.map(fill, matrix, tile)
 
 
-def _tile(whole: Any, i: Array, j: Array, block: int) -> Any:
+def _tile(matrix: Any, i: Array, j: Array, block: int) -> Any:
     def cut(k: Array) -> Array:
         start = (i, j, *(0,) * (k.ndim - 2))
         return jax.lax.dynamic_slice(k, start, (block, block, *k.shape[2:]))
 
-    return jax.tree.map(cut, whole)
+    return jax.tree.map(cut, matrix)
 
 
 def in_parts(function: Callable[..., Any], *arrays: Array) -> Any:
@@ -139,28 +143,28 @@ def in_parts(function: Callable[..., Any], *arrays: Array) -> Any:
 
     def parts(array: Array) -> Array:
         """(parts, rows, *rest)."""
-        behind = array.shape[axis + 1 :]
-        wide = jnp.broadcast_to(array, (*lead, n, *behind)).reshape(-1, n, *behind)
-        width = [(0, 0), (0, count * rows - n)] + [(0, 0)] * len(behind)
-        return jnp.pad(wide, width, mode="edge").reshape(-1, rows, *behind)
+        trailing = array.shape[axis + 1 :]
+        wide = jnp.broadcast_to(array, (*lead, n, *trailing)).reshape(-1, n, *trailing)
+        width = [(0, 0), (0, count * rows - n)] + [(0, 0)] * len(trailing)
+        return jnp.pad(wide, width, mode="edge").reshape(-1, rows, *trailing)
 
     is_split = [math.prod(a.shape[: axis + 1]) > 1 for a in arrays]
     mapped = [parts(a) for a, one in zip(arrays, is_split, strict=True) if one]
 
-    def part(mapped: list[Array]) -> Any:
+    def block_rows(mapped: list[Array]) -> Any:
         left = iter(mapped)
-        own = [
+        rows = [
             next(left) if one else a.reshape(a.shape[axis:])
             for a, one in zip(arrays, is_split, strict=True)
         ]
-        found = function(*own)
-        return jax.tree.map(lambda v: jnp.broadcast_to(v, (rows, *rest)), found)
+        values = function(*rows)
+        return jax.tree.map(lambda v: jnp.broadcast_to(v, (rows, *rest)), values)
 
     def join(result: Array) -> Array:
         joined = result.reshape(*lead, count * rows, *rest)
         return jax.lax.slice_in_dim(joined, 0, n, axis=axis)
 
-    return jax.tree.map(join, jax.lax.map(part, mapped))
+    return jax.tree.map(join, jax.lax.map(block_rows, mapped))
 
 
 def rows(function: Callable[[Any], Any], x: Any, size: int, block: int) -> Any:
@@ -179,9 +183,9 @@ def spread(
 
     Each device has all that is shared; the result stays where its rows were computed.
     """
-    first, whole = PartitionSpec(mesh.axis_names), PartitionSpec()
+    first, matrix = PartitionSpec(mesh.axis_names), PartitionSpec()
     run = jax.shard_map(
-        rows, mesh=mesh, in_specs=(first, whole), out_specs=first, check_vma=False
+        rows, mesh=mesh, in_specs=(first, matrix), out_specs=first, check_vma=False
     )
     # The last example once more until all devices have as many.
     index = jnp.minimum(jnp.arange(size + -size % mesh.size), size - 1)

@@ -216,8 +216,8 @@ class Covariances:
         if not self.pairs:
             return first, second
         axes = tuple(range(self.examples, self.examples + self.spatial))
-        behind = tuple(a + self.spatial for a in axes)
-        return jnp.expand_dims(first, behind), jnp.expand_dims(second, axes)
+        trailing = tuple(a + self.spatial for a in axes)
+        return jnp.expand_dims(first, trailing), jnp.expand_dims(second, axes)
 
     def _diagonal(self, covariance: Array) -> Array:
         """Equal positions of a covariance of pairs of positions."""

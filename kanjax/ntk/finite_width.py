@@ -156,7 +156,9 @@ def _empirical(
         theta = blockwise.spread(rows, mesh, x1, sizes[0], x1 if x2 is None else x2)
         return blockwise.symmetrized(theta) if x2 is None else theta
     if x2 is None:
-        return blockwise.symmetric(kernel, x1, sizes[0], blocks[0], apart=True)
+        return blockwise.symmetric(
+            kernel, x1, sizes[0], blocks[0], separate_diagonal=True
+        )
     return blockwise.rectangle(kernel, x1, x2, sizes, blocks)
 
 

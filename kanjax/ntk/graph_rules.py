@@ -12,7 +12,7 @@ from kanjax import nn
 from kanjax.nn.aggregate import Graph, neighbors
 from kanjax.ntk.covariances import Covariances
 from kanjax.ntk.rules import Propagate, Rule, Rules
-from kanjax.ntk.spatial_rules import always, check_spatial
+from kanjax.ntk.spatial_rules import check_spatial, needs_always
 
 
 def aggregate(layer: nn.Aggregate, k: Covariances, propagate: Propagate) -> Covariances:
@@ -61,8 +61,8 @@ def graph_network(
 
 
 GRAPH_RULES: Rules = {
-    nn.Aggregate: Rule(aggregate, always),
+    nn.Aggregate: Rule(aggregate, needs_always),
     nn.GraphNetwork: Rule(
-        graph_network, lambda layer, behind, needs: needs(layer.network, behind)
+        graph_network, lambda layer, later, needs: needs(layer.network, later)
     ),
 }

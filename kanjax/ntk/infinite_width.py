@@ -78,17 +78,17 @@ class KernelFunction(Protocol):
                 a pair (x, graph) for ``nn.GraphNetwork``.
             x2: (n2, ...) of the same kind, x1 itself if None.
             mask1: (n1, *spatial), True where an example has something, such as the
-                words of a sentence before its padding; everywhere if None. Values are
-                zero elsewhere behind each layer, ``GlobalPool`` is the mean over, and
-                attention looks at, what is there; behind a window there is something
-                where there was at its centre, and a transposed one that sees nothing
-                else.
+                words of a sentence before its padding; everywhere if None. Masked
+                positions are zeroed after every layer; ``GlobalPool`` averages over,
+                and attention attends to, unmasked positions. A windowed layer's output
+                is unmasked where the center of its window is; a transposed
+                convolution's where its window holds no masked input.
             mask2: (n2, *spatial), the same of x2.
             diagonal: only the pairs (x1[i], x2[i]), as (n,).
             batch_size: rows and columns in blocks of this many examples, so that no
                 covariance of more than one block a side is in memory; if None as many
                 as have covariances of 2**16 entries on a CPU, 2**22 elsewhere, or all
-                where x1 is seen, outside of jit, to be spread over devices.
+                of them if x1 is a concrete array sharded over several devices.
             mesh: spread the rows over all its devices, each of which takes
                 ``batch_size`` of its rows at once.
 
@@ -303,14 +303,14 @@ def _block(
 
 
 def _propagate(
-    table: rules.Rules, behind: bool, layer: Any, k: Covariances
+    table: rules.Rules, later: bool, layer: Any, k: Covariances
 ) -> Covariances:
     """Through one layer, when what is behind it needs pairs of positions or not."""
     if isinstance(layer, rules.model.Sequential):
         steps: list[tuple[Any, bool]] = []
         for one in reversed(layer.layers):
-            steps.insert(0, (one, behind))
-            behind = _needs_pairs(table, one, behind)
+            steps.insert(0, (one, later))
+            later = _needs_pairs(table, one, later)
         return scan_layers.in_turn(
             lambda step, k: _propagate(table, step[1], step[0], k), steps, k
         )
@@ -318,17 +318,17 @@ def _propagate(
     k = k if rule.channelwise else k.averaged()
 
     def inside(layer: Any, k: Covariances, *, pairs: bool = False) -> Covariances:
-        return _propagate(table, behind or pairs, layer, k)
+        return _propagate(table, later or pairs, layer, k)
 
     k = rule.propagate(layer, k, inside)
-    k = k.map_masks(lambda mask: masked.behind(layer, mask))
+    k = k.map_masks(lambda mask: masked.mask_after(layer, mask))
     k = k.replace(data=None).masked()
-    return k.all_pairs() if behind else k.equal_positions()
+    return k.all_pairs() if later else k.equal_positions()
 
 
-def _needs_pairs(table: rules.Rules, layer: Any, behind: bool) -> bool:
+def _needs_pairs(table: rules.Rules, layer: Any, later: bool) -> bool:
     needs = functools.partial(_needs_pairs, table)
-    return rules.find(table, layer).needs_pairs(layer, behind, needs)
+    return rules.find(table, layer).needs_pairs(layer, later, needs)
 
 
 def _rectangle(

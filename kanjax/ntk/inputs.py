@@ -46,8 +46,8 @@ def read(
     Raises:
         ValueError: if they do not fit each other or the model.
     """
-    first = _apart(model, "x1", x1)
-    second = None if x2 is None else _apart(model, "x2", x2)
+    first = _split_masks(model, "x1", x1)
+    second = None if x2 is None else _split_masks(model, "x2", x2)
     _check_data(first.x, None if second is None else second.x, diagonal)
     if mask1 is None and mask2 is None:
         return first, second
@@ -59,7 +59,7 @@ def read(
     return first, second
 
 
-def _apart(model: Any, name: str, x: Any) -> Examples:
+def _split_masks(model: Any, name: str, x: Any) -> Examples:
     """Return the examples, and the graphs that a graph network takes with them."""
 
     def takes_graphs(one: Any) -> bool:

@@ -1,4 +1,4 @@
-"""What layers need to know of each example by itself: noted once, read for each pair.
+"""Per-example statistics for infinite-width kernels: recorded once, read for each pair.
 
 An activation needs the variances of both examples' values, and attention where both
 look. They depend on one example each, so they are not computed again for each pair: a

@@ -80,15 +80,15 @@ def mean(
     k, n = _as_floats(k, ones)
     pair = gaussian.dual(jax.nn.relu)(n, jnp.ones_like(n), jnp.ones_like(n))
     inside, outside = pair.value + pair.slope, _CROSS * jnp.sqrt(n)
-    apart, along = _eigenvalues(k)
-    low = outside * (apart + n * _CROSS - jnp.sqrt(n) * inside) / (apart * along)
-    high = low + (inside - outside) / apart
+    bulk, along = _eigenvalues(k)
+    low = outside * (bulk + n * _CROSS - jnp.sqrt(n) * inside) / (bulk * along)
+    high = low + (inside - outside) / bulk
     # The mean of A over the examples belongs to one eigenvalue, the rest to another.
     level = (n * inside + (k - n) * outside) / (k * along)
-    learned_apart = _learned(apart, k, t, learning_rate)
+    learned_bulk = _learned(bulk, k, t, learning_rate)
     learned_along = _learned(along, k, t, learning_rate)
-    shift = (learned_along - learned_apart) * level
-    return Mean(learned_apart * high + shift, learned_apart * low + shift)
+    shift = (learned_along - learned_bulk) * level
+    return Mean(learned_bulk * high + shift, learned_bulk * low + shift)
 
 
 def variance(

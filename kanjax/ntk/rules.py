@@ -28,8 +28,8 @@ behind the layer at hand needs them.
 """
 
 
-def _as_behind(layer: Any, behind: bool, needs: Callable[[Any, bool], bool]) -> bool:
-    return behind
+def _as_later(layer: Any, later: bool, needs: Callable[[Any, bool], bool]) -> bool:
+    return later
 
 
 class Rule(NamedTuple):
@@ -38,10 +38,10 @@ class Rule(NamedTuple):
     Attributes:
         propagate: ``(layer, covariances, propagate) -> covariances``; the last argument
             takes a layer inside this one through its own rule.
-        needs_pairs: ``(layer, behind, needs) -> bool``: whether the layer must know the
-            covariance of all pairs of positions, when what is behind it needs them or
-            not; ``needs(inner, behind)`` asks a layer inside. By default a layer needs
-            what is needed behind it.
+        needs_pairs: ``(layer, later, needs) -> bool``: whether the layer needs the
+            covariances between all pairs of positions, given whether the layers after
+            it do (``later``); ``needs(inner, later)`` asks a layer inside. By default a
+            layer needs what the layers after it need.
         channelwise: whether the rule knows of ``Covariances.scales``; if not, channels
             are averaged before it.
 
@@ -64,7 +64,7 @@ class Rule(NamedTuple):
     """
 
     propagate: Callable[[Any, Covariances, Propagate], Covariances]
-    needs_pairs: Callable[[Any, bool, Callable[[Any, bool], bool]], bool] = _as_behind
+    needs_pairs: Callable[[Any, bool, Callable[[Any, bool], bool]], bool] = _as_later
     channelwise: bool = False
 
 
@@ -334,9 +334,9 @@ def _check_independent(layer: Any, branches: list[Covariances]) -> None:
         )
 
 
-def any_branch(layer: Any, behind: bool, needs: Callable[[Any, bool], bool]) -> bool:
+def any_branch(layer: Any, later: bool, needs: Callable[[Any, bool], bool]) -> bool:
     """Return what the neediest of the branches needs."""
-    return any(needs(branch, behind) for branch in layer.branches)
+    return any(needs(branch, later) for branch in layer.branches)
 
 
 RULES: Rules = {
@@ -350,12 +350,12 @@ RULES: Rules = {
     nn.Embedding: Rule(embedding),
     model.Sequential: Rule(
         sequential,
-        lambda layer, behind, needs: functools.reduce(
-            lambda behind, one: needs(one, behind), reversed(layer.layers), behind
+        lambda layer, later, needs: functools.reduce(
+            lambda later, one: needs(one, later), reversed(layer.layers), later
         ),
     ),
     model.Residual: Rule(
-        residual, lambda layer, behind, needs: behind or needs(layer.branch, behind)
+        residual, lambda layer, later, needs: later or needs(layer.branch, later)
     ),
     model.Parallel: Rule(parallel, any_branch),
     model.Product: Rule(product, any_branch),

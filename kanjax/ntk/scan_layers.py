@@ -1,4 +1,4 @@
-"""Layers in turn, of which those that repeat are compiled once."""
+"""Layers in turn, with runs of identical layers compiled as one ``lax.scan``."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,21 +17,21 @@ def in_turn(
     steps: Sequence[Any],
     k: Covariances,
 ) -> Covariances:
-    """Return ``step(s, k)`` for each s of steps; equal stretches in a row as one loop.
+    """Apply ``step(s, k)`` for each s of steps, repeated runs of steps as one scan.
 
     XLA would compile the same again for each, and a network's elementwise functions
     take it longer the more of them there are in a row.
     """
     at = 0
     while at < len(steps):
-        length, times = _stretch(steps[at:])
+        length, times = _repeated_run(steps[at:])
         same = steps[at : at + length]
         at += length * times
         k = _repeated(step, same, k, times)
     return k
 
 
-def _stretch(steps: Sequence[Any]) -> tuple[int, int]:
+def _repeated_run(steps: Sequence[Any]) -> tuple[int, int]:
     """How many steps from the first on repeat, and how often: (1, 1) if none do."""
     for length in range(1, len(steps) // 2 + 1):
         times = 1

@@ -98,8 +98,8 @@ def einsum(layer: nn.Einsum, k: Covariances, propagate: Propagate) -> Covariance
     check_spatial(layer, k, len(before))
     primed = layer.subscripts.upper() if k.pairs else layer.subscripts
     theirs, their_weights, their_after = primed.replace("->", ",").split(",")
-    behind, left = (theirs, their_after) if k.pairs else ("", "")
-    subscripts = f"...{before}{behind},{of_weights},{their_weights}->...{after}{left}"
+    later, left = (theirs, their_after) if k.pairs else ("", "")
+    subscripts = f"...{before}{later},{of_weights},{their_weights}->...{after}{left}"
 
     def both(covariance: Array) -> Array:
         weights = layer.weights.astype(covariance.dtype)
@@ -110,10 +110,10 @@ def einsum(layer: nn.Einsum, k: Covariances, propagate: Propagate) -> Covariance
 
 
 def _of_contraction(
-    layer: nn.Einsum, behind: bool, needs: Callable[[object, bool], bool]
+    layer: nn.Einsum, later: bool, needs: Callable[[object, bool], bool]
 ) -> bool:
     before, _, after = layer.letters
-    return behind or not set(before) <= set(after)
+    return later or not set(before) <= set(after)
 
 
 def flatten(layer: nn.Flatten, k: Covariances, propagate: Propagate) -> Covariances:
@@ -247,22 +247,22 @@ def _shifted_sum(
     return total
 
 
-def _never(layer: object, behind: bool, needs: Callable) -> bool:
+def needs_never(layer: object, later: bool, needs: Callable) -> bool:
     return False
 
 
-def always(layer: object, behind: bool, needs: Callable) -> bool:
+def needs_always(layer: object, later: bool, needs: Callable) -> bool:
     return True
 
 
 SPATIAL_RULES: Rules = {
     nn.Conv: Rule(conv),
-    nn.ConvLocal: Rule(conv_local, _never),
+    nn.ConvLocal: Rule(conv_local, needs_never),
     nn.ConvTranspose: Rule(conv_transpose),
     nn.Einsum: Rule(einsum, _of_contraction),
-    nn.Flatten: Rule(flatten, _never),
-    nn.GlobalPool: Rule(global_pool, always),
+    nn.Flatten: Rule(flatten, needs_never),
+    nn.GlobalPool: Rule(global_pool, needs_always),
     nn.Index: Rule(index),
-    nn.Pool: Rule(pool, always),
-    nn.Resize: Rule(resize, always),
+    nn.Pool: Rule(pool, needs_always),
+    nn.Resize: Rule(resize, needs_always),
 }

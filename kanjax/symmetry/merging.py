@@ -90,6 +90,6 @@ def merge(
         (members, jnp.array(0, jnp.int32), jnp.array(True)),
     )
     mean = jax.tree.map(lambda v: jnp.mean(v, axis=0), members)
-    apart = jax.tree.map(lambda v, m: v - m, members, mean)
-    spread = pytrees.inner(apart, apart)
+    deviations = jax.tree.map(lambda v, m: v - m, members, mean)
+    spread = pytrees.inner(deviations, deviations)
     return Merged(mean, members, spread, rounds, ~changed)

@@ -213,10 +213,10 @@ def _regress(
     small = ridge * jnp.trace(total) / size
     # Differences from the first, so that equal networks come out as they are; a ridge
     # draws towards the plain mean.
-    apart = [matrix(leaf) - first for leaf in leaves]
+    deviations = [matrix(leaf) - first for leaf in leaves]
     right = sum(
         (g + small / len(grams) * jnp.eye(size, dtype=dtype)) @ w
-        for g, w in zip(softened, apart, strict=True)
+        for g, w in zip(softened, deviations, strict=True)
     )
     solved = jnp.linalg.solve(total + small * jnp.eye(size, dtype=dtype), right)
     solved = first + solved

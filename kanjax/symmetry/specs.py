@@ -224,8 +224,8 @@ def permute_leaf(
             leaf = jnp.take(leaf, permutation[name], axis=axis)
         else:
             shape = leaf.shape
-            apart = leaf.reshape(*shape[:axis], blocks, -1, *shape[axis + 1 :])
-            leaf = jnp.take(apart, permutation[name], axis=axis).reshape(shape)
+            in_blocks = leaf.reshape(*shape[:axis], blocks, -1, *shape[axis + 1 :])
+            leaf = jnp.take(in_blocks, permutation[name], axis=axis).reshape(shape)
     return leaf
 
 

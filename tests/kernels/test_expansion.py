@@ -176,12 +176,12 @@ def test_kernels_on_many_ragged_tiles(name, kernels, out, order, key):
 def test_blocks_of_rows_change_nothing(out, blocks, platform, key, x64):
     basis = BASES["with residual"]
     x, c = operands(key, basis, (16, 3, 2))
-    apart = blocked.always(x, platform)
+    barrier = blocked.opaque_true(x, platform)
     named = {"x": x, "s": jnp.cos(x), "c": c, "t": jnp.ones((16, 2)) + x[:, :1]}
     named.pop(out)
     run = {"t": blocked.forward, "c": blocked.coefficients, "s": blocked.scales}[out]
     np.testing.assert_allclose(
-        run(basis, 1, **named, cut=blocked.Cut(blocks, apart)),
+        run(basis, 1, **named, cut=blocked.Cut(blocks, barrier)),
         reference.form(basis, 1, out, **named),
         rtol=1e-12,
         atol=1e-12,

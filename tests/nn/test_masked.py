@@ -92,7 +92,7 @@ def test_where_something_is_behind_a_layer(name):
     layer, expected = WINDOWS[name]
     mask = jnp.array([1, 1, 0, 1, 0, 0], bool)
     for lead in [(), (1,), (1, 1)]:
-        found = nn.masked.behind(layer, mask.reshape(*lead, 6))
+        found = nn.masked.mask_after(layer, mask.reshape(*lead, 6))
         if expected is None:
             assert found is None
         else:
@@ -183,5 +183,5 @@ def test_bad_input_is_named(key):
         net.apply(params, (x, MASK))
     with pytest.raises(ValueError, match="give the network inside it"):
         ntk.infinite(net)
-    nn.masked.behind.register(Halve, lambda layer, mask: mask[..., ::2])
+    nn.masked.mask_after.register(Halve, lambda layer, mask: mask[..., ::2])
     assert net.apply(params, (x, MASK)).shape == (3, 4)
