@@ -165,10 +165,12 @@ def _claims(
         ),
         papers.Claim(
             "The dimension belongs to the task more than to the network: less than "
-            "twice as many for over 5 times the parameters.",
+            f"twice as many for {wide.size / narrow.size:.1f} times the parameters.",
             f"{narrow.dimension:.0f} of {narrow.size}, {wide.dimension:.0f} of "
             f"{wide.size}",
-            bool(wide.dimension < 2 * narrow.dimension) and wide.size > 5 * narrow.size,
+            bool(wide.dimension < 2 * narrow.dimension),
+            threshold="a ratio below 2, both found within the largest subspace, "
+            f"{narrow.dims[-1]}",
         ),
         papers.Claim(
             "A solution is stored as two keys and its coordinates, in under a tenth of "
