@@ -233,13 +233,15 @@ def _claims(
     if 34 not in setting.widths:
         return claims
     few = networks[setting.widths.index(34)]
+    gain = ours.mean() - few.mean()
+    doubt = np.sqrt((ours.var(ddof=1) + few.var(ddof=1)) / setting.seeds)
     return (
         *claims,
         papers.Claim(
             "It is better than a trained perceptron with as many parameters.",
             f"accuracy {_spread(ours)} with {10 * (SMALL + 1)}",
-            bool(ours.mean() - few.mean() > few.std(ddof=1)),
-            threshold="by more than a standard deviation over seeds",
+            bool(gain > 2 * doubt),
+            threshold="by more than 2 standard errors",
             baseline=f"perceptron of {_size(34)}: {_spread(few)}",
         ),
     )
