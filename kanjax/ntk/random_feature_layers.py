@@ -131,8 +131,8 @@ def snnk_from_dense(
 
     Args:
         params: a layer of kanjax or flax ("kernel" (in, out) and maybe "bias"), or of
-            equinox or PyTorch ("weight" (out, in)); a mapping or an object with such
-            attributes.
+            equinox ("weight" (out, in), as PyTorch lays it out); a dict of arrays or an
+            object with such attributes.
         activation: the function after it. Sine, cosine and exp are taken exactly; any
             other by its cosine series as far as the layer's sums go on x.
         x: (n, in), inputs that the layer meets: they set scales and tell the error.
