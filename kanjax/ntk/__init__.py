@@ -1,6 +1,11 @@
 """Neural tangent kernels, of any ``apply(params, x)`` and of infinite width."""
 
-from kanjax.ntk import infinite_depth, permutation_learning
+from kanjax.ntk import (
+    infinite_depth,
+    permutation_learning,
+    random_feature_layers,
+    random_features,
+)
 from kanjax.ntk.covariances import Covariances
 from kanjax.ntk.dynamics import (
     Outputs,
@@ -49,6 +54,8 @@ __all__ = [
     "max_learning_rate",
     "mse_training",
     "permutation_learning",
+    "random_feature_layers",
+    "random_features",
     "regress",
     "regress_by_products",
     "rows_product",
