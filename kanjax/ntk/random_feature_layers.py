@@ -73,7 +73,7 @@ class RandomFeatureLayer:
         return {"kernel": kernel, "bias": zeros if bias is None else bias}
 
     def transform(self, x: Array) -> Float[Array, "*batch columns"]:
-        """The features of inputs x (..., in)."""
+        """Return the features of inputs x (..., in)."""
         for one in self.features:
             x = one.apply((), x)
         return x
@@ -81,7 +81,7 @@ class RandomFeatureLayer:
     def apply(
         self, params: dict[str, Array], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
-        """The outputs for x (..., in)."""
+        """Return the outputs for x (..., in)."""
         y = jnp.matmul(self.transform(x), params["kernel"])
         return y + params["bias"] if self.use_bias else y
 
@@ -420,7 +420,7 @@ def _read_layers(
 
 
 def _kernel_and_bias(params: Any, layer: nn.Dense | None = None) -> tuple[Array, Array]:
-    """The matrix (in, out) and bias (out,) of any library's dense layer."""
+    """Return the matrix (in, out) and bias (out,) of any library's dense layer."""
 
     def read(name: str) -> Array | None:
         if isinstance(params, dict):
@@ -450,7 +450,7 @@ def _kernel_and_bias(params: Any, layer: nn.Dense | None = None) -> tuple[Array,
 
 
 def _norm(rows: Array) -> Array:
-    """The root of the mean squared norm of rows."""
+    """Return the root of the mean squared norm of rows."""
     return jnp.sqrt(jnp.mean(jnp.sum(rows**2, axis=-1)))
 
 

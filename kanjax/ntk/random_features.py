@@ -67,12 +67,12 @@ class Spectrum(NamedTuple):
 
 
 def sine() -> Spectrum:
-    """The sine, which is one wave: ``cos(z - pi / 2)``."""
+    """Return the sine, which is one wave: ``cos(z - pi / 2)``."""
     return Spectrum(jnp.sin, lambda key, m: _constant(m, 1.0, -math.pi / 2))
 
 
 def cosine() -> Spectrum:
-    """The cosine, which is one wave."""
+    """Return the cosine, which is one wave."""
     return Spectrum(jnp.cos, lambda key, m: _constant(m, 1.0, 0.0))
 
 
@@ -134,7 +134,8 @@ def custom(
 def cosine_series(
     function: Activation, reach: ArrayLike, *, terms: int = 8, tilt: ArrayLike = 0.0
 ) -> Spectrum:
-    """The cosine series of any function on an interval: ReLU, tanh and what you like.
+    """Return the cosine series of any function on an interval: ReLU, tanh and what
+    you like.
 
     Of the function mirrored at the ends, whose coefficients fall as ``1 / k^2``. The
     series, not the function, is what features average to; ``spectrum.function`` is it.
@@ -291,7 +292,7 @@ class ExponentialFeatures:
     def apply(
         self, params: tuple[()], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch columns"]:
-        """The features of inputs x (..., d)."""
+        """Return the features of inputs x (..., d)."""
         x = checks.as_floating(x)
         check_last_axis(x, self.in_features)
         rate, scale = self.rates.rates, jnp.asarray(self.balance, x.dtype)
@@ -307,7 +308,7 @@ class ExponentialFeatures:
     def of_weights(
         self, w: Array, bias: ArrayLike | None = None
     ) -> Float[Array, "*batch columns"]:
-        """The features of weights w (..., d) and biases (...), 0 if None."""
+        """Return the features of weights w (..., d) and biases (...), 0 if None."""
         w = checks.as_floating(w)
         check_last_axis(w, self.in_features)
         rate, amplitude, phase = self.rates
@@ -332,7 +333,7 @@ class ExponentialFeatures:
         return jnp.matmul(x, (factors[:, None] * self.projections).T)
 
     def _level(self) -> Array | float:
-        """The logarithm of what both sides have in common."""
+        """Return the logarithm of what both sides have in common."""
         m, d = self.projections.shape
         level = -math.log(m) / 2 + d / 4 * math.log1p(4 * self.damping)
         if not self.damping:
@@ -342,7 +343,7 @@ class ExponentialFeatures:
     def standard_error(
         self, w: Array, x: Array, bias: ArrayLike = 0.0
     ) -> Float[Array, "*batch"]:
-        """The standard deviation of the estimate over independent draws.
+        """Return the standard deviation of the estimate over independent draws.
 
         The root of ``(E|h|^2 + Re E h^2) / 2 - f^2`` over m, where h is an exponential
         before its real part is taken, averaged over the rates that were drawn. Exact if
@@ -442,13 +443,13 @@ class ReLUFeatures:
     def apply(
         self, params: tuple[()], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch m"]:
-        """The features of inputs x (..., d)."""
+        """Return the features of inputs x (..., d)."""
         return self._features(x, jnp.ones(()) if self.use_bias else None)
 
     def of_weights(
         self, w: Array, bias: ArrayLike | None = None
     ) -> Float[Array, "*batch m"]:
-        """The features of weights w (..., d) and biases (...), 0 if None."""
+        """Return the features of weights w (..., d) and biases (...), 0 if None."""
         return self._features(w, bias)
 
     def _features(self, x: Array, last: ArrayLike | None) -> Array:
