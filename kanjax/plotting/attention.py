@@ -138,7 +138,7 @@ def weight_histograms(
     for k, (name, values) in enumerate(kept.items()):
         axes.hist(
             values,
-            edges,
+            edges.tolist(),
             density=True,
             histtype="step",
             color=style.PALETTE[k % len(style.PALETTE)],
