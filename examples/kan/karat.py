@@ -48,7 +48,7 @@ class Setting(NamedTuple):
 
 
 SETTINGS = {
-    "short": Setting(2, (0.01,), 100, 0, (), 0),
+    "short": Setting(2, (0.01,), 40, 0, (), 0),
     "default": Setting(5, (0.01, 0.03), 400, 3, (0.004, 0.01), 300),
     "full": Setting(10, (0.003, 0.01, 0.03), 400, 10, (0.001, 0.002, 0.005), 4000),
 }
