@@ -355,9 +355,9 @@ def _digit_claims(runs: dict[str, Runs]) -> tuple[papers.Claim, ...]:
 
 @style.styled
 def _figure(signed: dict[str, Runs], digits: dict[str, Runs]) -> Any:
-    figure = style.new_figure((9.6, 5.6 if digits else 5.4))
+    figure = style.new_figure((9.6, 5.6))
     axes = figure.subplots(2, 3)
-    curves, spectrum, bars = axes[0, 0], axes[1, 0], None
+    curves, spectrum, bars = axes[0, 0], axes[1, 0], axes[1, 2]
     for (name, run), color in zip(signed.items(), style.PALETTE, strict=False):
         curves.plot(run.losses.mean(axis=0), color=color, label=name)
     curves.set(xlabel="step", ylabel="relative MSE", title="A signed sum over tokens")
@@ -408,7 +408,6 @@ def _figure(signed: dict[str, Runs], digits: dict[str, Runs]) -> Any:
         image = place.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit)
         place.set(title=f"{name} attention", xlabel="key", ylabel="query")
         figure.colorbar(image, ax=place, shrink=0.8)
-    bars = axes[1, 2]
     if digits:
         mean = [100 * run.test.mean() for run in digits.values()]
         spread = [100 * run.test.std(ddof=1) for run in digits.values()]
