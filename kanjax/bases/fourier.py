@@ -1,6 +1,7 @@
 """Fourier series.
 
-Source: Xu et al. (2024), FourierKAN-GCF, arXiv 2406.01034.
+Sources: Xu et al. (2024), FourierKAN-GCF, arXiv 2406.01034; without a constant, Maity
+et al. (2025), arXiv 2503.10632.
 """
 
 import math
@@ -11,7 +12,6 @@ from jax import Array
 from kanjax import model
 from kanjax.bases.basis import (
     Domain,
-    all_functions,
     check_at_least,
     check_domain,
     to_unit,
@@ -29,12 +29,15 @@ class Fourier:
     Args:
         order: the highest harmonic, at least 1.
         domain: (low, high), mapped to [-1, 1].
-        frequency: the angular frequency w of the first harmonic.
+        frequency: the angular frequency w of the first harmonic; 1 on the default
+            domain is the series of x itself.
+        constant: whether the constant 1 is among the functions.
     """
 
     order: int = 5
     domain: Domain = (-1.0, 1.0)
     frequency: float = math.pi / 2
+    constant: bool = True
 
     def __post_init__(self) -> None:
         check_at_least("order", self.order, 1)
@@ -42,19 +45,31 @@ class Fourier:
 
     @property
     def size(self) -> int:
-        """2 * order + 1: the constant, the cosines, the sines."""
-        return 2 * self.order + 1
+        """2 * order, and 1 for the constant: the constant, the cosines, the sines."""
+        return 2 * self.order + self.constant
 
     def __call__(self, x: Array, *, axis: int = -1) -> Array:
         """Evaluate all functions at x (...,) -> (..., size), or where ``axis`` says."""
-        return all_functions(self, x, axis)
+        angle = self._angle(as_floating(x))
+        cosines, sines = [jnp.cos(angle)], [jnp.sin(angle)]
+        # Harmonic m is m - 1 turned by one angle: its error grows with m, not m^2 as
+        # that of the recurrence of Chebyshev, and no other sine is evaluated.
+        for _ in range(self.order - 1):
+            cos, sin = cosines[-1], sines[-1]
+            cosines.append(cos * cosines[0] - sin * sines[0])
+            sines.append(sin * cosines[0] + cos * sines[0])
+        ones = [jnp.ones_like(angle)] if self.constant else []
+        return jnp.stack([*ones, *cosines, *sines], axis=axis)
 
     def function(self, index: int | Array, x: Array) -> Array:
         """Evaluate one function at x."""
-        x, index = as_floating(x), jnp.asarray(index)
+        x = as_floating(x)
+        index = jnp.asarray(index) + (not self.constant)
         is_cosine = index <= self.order
         harmonic = jnp.where(is_cosine, index, index - self.order)
         phase = jnp.where(is_cosine, math.pi / 2, 0).astype(x.dtype)
-        frequency = self.frequency * harmonic.astype(x.dtype)
         # One sine for all, the constant being sin(pi / 2).
-        return jnp.sin(frequency * to_unit(x, self.domain) + phase)
+        return jnp.sin(harmonic.astype(x.dtype) * self._angle(x) + phase)
+
+    def _angle(self, x: Array) -> Array:
+        return self.frequency * to_unit(x, self.domain)

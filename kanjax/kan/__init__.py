@@ -1,6 +1,8 @@
 """Kolmogorov-Arnold networks: layers, grids, attribution, pruning, formulas."""
 
-from kanjax.kan import selection, selection_training, symbolic
+from kanjax.kan import attention_transformer, selection, selection_training, symbolic
+from kanjax.kan.attention import AttentionOperator, KANAttention, RationalEdges
+from kanjax.kan.attention_transformer import SharedOperators, karat
 from kanjax.kan.attribution import (
     Attribution,
     attribute,
@@ -10,6 +12,7 @@ from kanjax.kan.attribution import (
 from kanjax.kan.conv import KANConv, image_classifier, kan_conv
 from kanjax.kan.cost import (
     Cost,
+    attention_operator_cost,
     dense_cost,
     rational_cost,
     rational_flops,
@@ -36,16 +39,22 @@ __all__ = [
     "POOL_DEFAULT",
     "POOL_PUBLISHED",
     "KAN",
+    "AttentionOperator",
     "Attribution",
     "Cost",
+    "KANAttention",
     "KANConv",
     "KANLayer",
     "Pruned",
+    "RationalEdges",
     "RationalLayer",
     "SelectableKAN",
     "SelectableLayer",
     "SelectedLayer",
+    "SharedOperators",
     "UnitLayer",
+    "attention_operator_cost",
+    "attention_transformer",
     "attribute",
     "dense_cost",
     "discover",
@@ -54,6 +63,7 @@ __all__ = [
     "gain",
     "image_classifier",
     "kan_conv",
+    "karat",
     "kat",
     "kat_from_vit",
     "layer_edges",

@@ -1,7 +1,7 @@
 """What layers cost: their parameters, and floating-point operations for one input.
 
-Source: Yang and Wang (2025), arXiv 2409.10594, table 2 and section 4.1. An operation is
-one addition or multiplication.
+Source: Yang and Wang (2025), arXiv 2409.10594, table 2 and section 4.1; of attention,
+Maity et al. (2025), arXiv 2503.10632. An operation is one addition or multiplication.
 """
 
 from typing import NamedTuple
@@ -71,3 +71,41 @@ def rational_flops(orders: tuple[int, int] = (5, 4)) -> int:
     """``2 m + 2 n + 3``: one value by Horner's scheme."""
     m, n = orders
     return 2 * m + 2 * n + 3
+
+
+def attention_operator_cost(
+    tokens: int,
+    rank: int = 12,
+    size: int = 6,
+    *,
+    heads: int,
+    depth: int,
+    universal: bool = False,
+    edge_scales: int = 2,
+) -> Cost:
+    """Return what the operators of a vision transformer add to it.
+
+    ``(size + edge_scales + 1) N r`` parameters each, and ``2 (size + 1) N^2 r``
+    operations for one image in every head of every block: products with the functions'
+    values and with W, not the values themselves. Source: Maity et al. (2025), arXiv
+    2503.10632, table 13.
+
+    Args:
+        tokens: N, the class token among them.
+        rank: r.
+        size: number of functions of the basis, twice the harmonics of a series.
+        heads: of a block.
+        depth: number of blocks.
+        universal: whether all blocks share their operators.
+        edge_scales: trained factors of an edge beside its coefficients: 2 in the
+            published code, of the basis and of a base function that is zero, and 0 in
+            :class:`kanjax.kan.AttentionOperator`.
+
+    Example:
+        >>> round(attention_operator_cost(197, heads=3, depth=12).parameters / 1e6, 2)
+        0.77
+    """
+    edges = tokens * rank
+    operators = heads * (1 if universal else depth)
+    flops = 2 * (size + 1) * edges * tokens * heads * depth
+    return Cost(operators * (size + edge_scales + 1) * edges, flops)

@@ -25,6 +25,7 @@ from kanjax.nn.pooling import Flatten, GlobalPool, Pool
 from kanjax.nn.positions import Positions
 from kanjax.nn.recurrent import GRU, LSTM, MultipleTimescale
 from kanjax.nn.resize import Index, Resize
+from kanjax.nn.simplex import project_simplex
 from kanjax.nn.tied_attention import TiedAttention
 from kanjax.nn.transformer import TransformerBlock
 from kanjax.nn.vision import VisionTransformer, vision_transformer
@@ -69,5 +70,6 @@ __all__ = [
     "TransformerBlock",
     "VisionTransformer",
     "fold_batch_norm",
+    "project_simplex",
     "vision_transformer",
 ]

@@ -12,7 +12,6 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
-from kanjax.nn.attention import Attention
 from kanjax.nn.dropout import DropPath
 from kanjax.nn.layer_scale import LayerScale
 from kanjax.nn.norm import LayerNorm
@@ -25,7 +24,8 @@ class TransformerBlock:
     """``x + attention(norm(x))``, then ``x + mlp(norm(x))``.
 
     Args:
-        attention: among the tokens.
+        attention: among the tokens, an :class:`Attention` or a model that has its
+            ``features`` and takes its ``mask``.
         mlp: the network on each token, from its features to as many.
         scale: where a :class:`LayerScale` at the end of both branches begins; None is
             none.
@@ -40,7 +40,7 @@ class TransformerBlock:
         (5, 10, 8)
     """
 
-    attention: Attention = model.child()
+    attention: Any = model.child()
     mlp: model.Model = model.child()
     scale: float | None = None
     drop_path: float = 0.0
@@ -75,12 +75,20 @@ class TransformerBlock:
         *,
         key: Array | None = None,
         mask: Array | None = None,
+        **options: Any,
     ) -> Float[Array, "*batch tokens features"]:
         """Return the tokens x (..., tokens, features), changed; the mask is
         attention's.
+
+        Args:
+            params: as :meth:`init` gives them.
+            x: (..., tokens, features).
+            key: for what is dropped.
+            mask: as of :class:`Attention`.
+            **options: what else attention takes.
         """
         keys = [None] * 4 if key is None else list(jax.random.split(key, 4))
-        attention = functools.partial(self.attention.apply, mask=mask)
+        attention = functools.partial(self.attention.apply, mask=mask, **options)
         branches = {"attention": attention, "mlp": self.mlp.apply}
         for i, (name, branch) in enumerate(branches.items()):
             y = self.norm.apply(params[f"{name}_norm"], x)

@@ -51,6 +51,8 @@ class VisionTransformer:
             a key; it rises linearly from 0 in the first.
         scale: where the trained scales of branches begin; None is none.
         initialization: of attention, "lecun" or "mimetic".
+        attention: another attention among ``tokens + 1`` tokens, the same description
+            in all blocks; None is :class:`Attention`.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -72,6 +74,7 @@ class VisionTransformer:
     drop_path: float = 0.0
     scale: float | None = None
     initialization: str = "lecun"
+    attention: Any = model.child(default=None)
 
     def __post_init__(self) -> None:
         checks.check_positive(
@@ -99,9 +102,11 @@ class VisionTransformer:
     @property
     def blocks(self) -> tuple[TransformerBlock, ...]:
         """The blocks, first to last."""
-        within = Attention(
-            self.features, self.heads, initialization=self.initialization
-        )
+        within = self.attention
+        if within is None:
+            within = Attention(
+                self.features, self.heads, initialization=self.initialization
+            )
         mlp = self.token_mlp if self.mlp is None else self.mlp
         rates = [self.drop_path * i / max(1, self.depth - 1) for i in range(self.depth)]
         return tuple(TransformerBlock(within, mlp, self.scale, rate) for rate in rates)
@@ -157,19 +162,33 @@ class VisionTransformer:
         Raises:
             ValueError: for images of another size.
         """
+        number = self.depth + 1
+        keys = [None] * number if key is None else list(jax.random.split(key, number))
+        y = self.embed(params, x, key=keys[0])
+        for block, p, k in zip(self.blocks, params["blocks"], keys[1:], strict=True):
+            y = block.apply(p, y, key=k)
+        return self.read(params, y)
+
+    def embed(
+        self, params: Params, x: Array, *, key: Array | None = None
+    ) -> Float[Array, "*batch tokens features"]:
+        """Return what the first block takes of images x, the class token first.
+
+        Raises:
+            ValueError: for images of another size.
+        """
         expected = (*self.image_size, self.channels)
         if jnp.shape(x)[-3:] != expected:
             shown = ", ".join(map(str, expected))
             raise ValueError(f"x must have shape (..., {shown}); got {jnp.shape(x)}.")
-        number = self.depth + 1
-        keys = [None] * number if key is None else list(jax.random.split(key, number))
         y = self.patches.apply(params["patches"], x)
         first = jnp.broadcast_to(params["class_token"], (*y.shape[:-2], 1, y.shape[-1]))
         y = jnp.concatenate([first.astype(y.dtype), y], axis=-2)
         y = y + jnp.broadcast_to(params["positions"], y.shape)
-        y = Dropout(self.dropout).apply((), y, key=keys[0])
-        for block, p, k in zip(self.blocks, params["blocks"], keys[1:], strict=True):
-            y = block.apply(p, y, key=k)
+        return Dropout(self.dropout).apply((), y, key=key)
+
+    def read(self, params: Params, y: Array) -> Float[Array, "*batch classes"]:
+        """Return the outputs for the last block's tokens y (..., tokens, features)."""
         token = self.norm.apply(params["norm"], y[..., 0, :])
         return self.head.apply(params["head"], token)
 
@@ -192,8 +211,8 @@ def vision_transformer(
         image_size: (height, width) in pixels.
         patch_size: the side of a square patch, in pixels.
         channels: of an image.
-        **options: its other arguments: ``mlp``, ``dropout``, ``drop_path``, ``scale``
-            and ``initialization``.
+        **options: its other arguments: ``mlp``, ``dropout``, ``drop_path``,
+            ``scale``, ``initialization`` and ``attention``.
 
     Raises:
         ValueError: for another name.

@@ -6,6 +6,11 @@ registered with pyplot and no global setting is touched. Values that are not fin
 left out, and the figure says how many.
 """
 
+from kanjax.plotting.attention import (
+    attention_matrices,
+    attention_spectra,
+    weight_histograms,
+)
 from kanjax.plotting.connectivity import barrier_angles, layer_barriers
 from kanjax.plotting.curvature import (
     loss_surface,
@@ -30,6 +35,8 @@ from kanjax.plotting.subspaces import intrinsic_dimension
 from kanjax.plotting.training import training_history
 
 __all__ = [
+    "attention_matrices",
+    "attention_spectra",
     "attribution",
     "barrier_angles",
     "barrier_curves",
@@ -57,4 +64,5 @@ __all__ = [
     "training_animation",
     "training_history",
     "variance_by_depth",
+    "weight_histograms",
 ]

@@ -45,6 +45,10 @@ SHAPES = {
     "graph batch norm": (6, 3, 4),
     "masked": (6, 3, 4),
     "hopfield encoder": (6, 5, 4),
+    "kan attention": (6, 5, 4),
+    "operator": (6, 5, 4),
+    "rational operator": (6, 5, 4),
+    "karat": (6, 4, 2, 1),
     "hopfield decoder": (6, 5, 4),
     "gru": (6, 5, 4),
     "lstm": (6, 5, 4),
@@ -127,6 +131,29 @@ MODELS = {
     "selectable layer": kan.SelectableLayer(4, 3, nodes=2),
     "gated layer": kan.SelectableLayer(4, 3, POOL, residual=None, gate="input"),
     "selected layer": kan.SelectedLayer(4, 3, families=(0, 5, 0, 3)),
+    "operator": kan.AttentionOperator(4, 2, bases.BSpline(4), jnp.tanh),
+    "rational operator": kan.AttentionOperator(
+        4, 2, bases.Rational(form="B"), simplex="row", coef_std=None
+    ),
+    "rational edges": kan.RationalEdges(4, 3, coef_std=0.5),
+    "kan attention": kan.KANAttention(
+        4,
+        2,
+        kan.AttentionOperator(5, 2, variant="phi_w", coef_std=None),
+        learned=(False, True),
+    ),
+    "karat": kan.SharedOperators(
+        nn.VisionTransformer(
+            (4, 2),
+            2,
+            1,
+            3,
+            4,
+            2,
+            2,
+            attention=kan.KANAttention(4, 2, kan.AttentionOperator(3, 2, coef_std=0.1)),
+        )
+    ),
     "selectable kan": kan.SelectableKAN((4, 3, 2), POOL),
     "kan conv 2d": kan.kan_conv(4, 6, (3, 2), strides=(2, 1), groups=2, dilation=2),
     "selectable conv 1d": kan.selectable_conv(4, 3, (3,), POOL, padding="CIRCULAR"),
