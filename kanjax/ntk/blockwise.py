@@ -149,22 +149,22 @@ def in_parts(function: Callable[..., Any], *arrays: Array) -> Any:
         return jnp.pad(wide, width, mode="edge").reshape(-1, rows, *trailing)
 
     is_split = [math.prod(a.shape[: axis + 1]) > 1 for a in arrays]
-    mapped = [parts(a) for a, one in zip(arrays, is_split, strict=True) if one]
+    mapped = [parts(a) for a, split in zip(arrays, is_split, strict=True) if split]
 
-    def block_rows(mapped: list[Array]) -> Any:
+    def part(mapped: list[Array]) -> Any:
         left = iter(mapped)
-        rows = [
-            next(left) if one else a.reshape(a.shape[axis:])
-            for a, one in zip(arrays, is_split, strict=True)
+        operands = [
+            next(left) if split else a.reshape(a.shape[axis:])
+            for a, split in zip(arrays, is_split, strict=True)
         ]
-        values = function(*rows)
+        values = function(*operands)
         return jax.tree.map(lambda v: jnp.broadcast_to(v, (rows, *rest)), values)
 
     def join(result: Array) -> Array:
         joined = result.reshape(*lead, count * rows, *rest)
         return jax.lax.slice_in_dim(joined, 0, n, axis=axis)
 
-    return jax.tree.map(join, jax.lax.map(block_rows, mapped))
+    return jax.tree.map(join, jax.lax.map(part, mapped))
 
 
 def rows(function: Callable[[Any], Any], x: Any, size: int, block: int) -> Any:

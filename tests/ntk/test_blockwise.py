@@ -23,11 +23,11 @@ def test_a_rectangle_of_blocks_is_the_whole(sizes, parts):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-6), found, expected)
 
 
-@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("separate", [False, True])
 @pytest.mark.parametrize("size, block", [(8, 3), (7, 4), (6, 3), (5, 4)])
-def test_mirrored_blocks_are_the_whole_and_symmetric(size, block, apart):
+def test_mirrored_blocks_are_the_whole_and_symmetric(size, block, separate):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(size, 2)), jnp.float32)
-    found = blockwise.symmetric(kernel, x, size, block, apart=apart)
+    found = blockwise.symmetric(kernel, x, size, block, separate_diagonal=separate)
     expected = kernel(x, x, True)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-6), found, expected)
     np.testing.assert_array_equal(found["trace"], found["trace"].T)
