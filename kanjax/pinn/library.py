@@ -153,7 +153,7 @@ def allen_cahn(diffusion: float = 1e-4, reaction: float = 5.0) -> Problem:
 
 
 def pendulum(angle: float = 2.0, duration: float = 8.0) -> Problem:
-    """Return a pendulum that is let go: ``theta'' = -sin(theta)``, as a system of two.
+    """``theta'' = -sin(theta)``: a pendulum that is let go, as a system of two.
 
     Args:
         angle: of the start, in radians.
@@ -170,7 +170,9 @@ def lorenz(
     rho: float = 28.0,
     beta: float = 8 / 3,
 ) -> Problem:
-    """One window of time of Lorenz' system; see :func:`kanjax.pinn.march` for more.
+    """``x' = s (y - x), y' = x (r - z) - y, z' = x y - b z``: Lorenz' system.
+
+    One window of time; see :func:`kanjax.pinn.march` for more.
 
     Args:
         initial: x, y and z at the start.
