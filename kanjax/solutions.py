@@ -1,5 +1,6 @@
 """Solve a problem of the library by its recipe, and write what came of it."""
 
+import functools
 import importlib.metadata
 import pathlib
 import platform
@@ -128,7 +129,7 @@ def verdict(metrics: dict[str, Any]) -> str:
 
 def _on_grid(
     problem: problems.Problem, recipe: recipes.Recipe, solution: solving.Solution
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """Return coordinates, and values, references and residuals at their grid."""
     lower, upper = _bounds(problem.domain)
     shown = min(2, len(lower))
@@ -152,7 +153,7 @@ def _on_grid(
         return jnp.linalg.norm(jnp.concatenate(each))
 
     names = zip(recipe.coordinates, axes, strict=False)
-    arrays = {f"coordinate_{name}": axis for name, axis in names}
+    arrays: dict[str, Any] = {f"coordinate_{name}": axis for name, axis in names}
     arrays["values"] = on_grid(jax.jit(jax.vmap(solution.field))(z))
     arrays["residual"] = on_grid(jax.jit(jax.vmap(size))(z))[0]
     if problem.reference is not None:
@@ -175,7 +176,7 @@ def _draw(
     out: pathlib.Path,
     name: str,
     recipe: recipes.Recipe,
-    arrays: dict[str, np.ndarray],
+    arrays: dict[str, Any],
     first_stage: int,
 ) -> None:
     from kanjax import plotting
@@ -192,22 +193,23 @@ def _draw(
         }
     size = {"size of the residual": arrays["residual"]}
     if len(axes) == 1:
-        labels = {"xlabel": recipe.coordinates[0]}
+        draw = functools.partial(
+            plotting.field_curves, axes[0], xlabel=recipe.coordinates[0]
+        )
         references = None if known is None else dict(zip(outputs, known, strict=True))
-        figures = {
-            "solution": plotting.field_curves(*axes, fields, references, **labels),
-            "residual": plotting.field_curves(*axes, size, log=True, **labels),
-        }
-        if errors:
-            figures["error"] = plotting.field_curves(*axes, errors, log=True, **labels)
+        figures = {"solution": draw(fields, references)}
     else:
-        labels = dict(zip(("xlabel", "ylabel"), recipe.coordinates, strict=False))
-        figures = {
-            "solution": plotting.field_maps(*axes, fields, **labels),
-            "residual": plotting.field_maps(*axes, size, log=True, **labels),
-        }
-        if errors:
-            figures["error"] = plotting.field_maps(*axes, errors, log=True, **labels)
+        draw = functools.partial(
+            plotting.field_maps,
+            axes[0],
+            axes[1],
+            xlabel=recipe.coordinates[0],
+            ylabel=recipe.coordinates[1],
+        )
+        figures = {"solution": draw(fields)}
+    figures["residual"] = draw(size, log=True)
+    if errors:
+        figures["error"] = draw(errors, log=True)
     stages = {"twice the points": first_stage}
     figures["training"] = plotting.descent(
         arrays["losses"], stages=stages, ylabel=f"loss of {name}"
