@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from kanjax import model, nn
-from kanjax.pinn import library
+from kanjax.pinn import flows, library, waves
 from kanjax.pinn.problems import Problem
 
 
@@ -41,19 +41,72 @@ def _tanh(*widths: int) -> nn.MLP:
     return nn.MLP(widths, jnp.tanh, kernel_scale=1.0)
 
 
+def _waves(inputs: int, features: int, *widths: int) -> model.Sequential:
+    """Put trained waves before a network."""
+    embedding = nn.FourierFeatures(inputs, features, 3.0)
+    return model.Sequential((embedding, _tanh(features, *widths)))
+
+
+def _periodic(*widths: int) -> model.Sequential:
+    """Return a network of t and x that is periodic on [-1, 1]."""
+    embedding = nn.PeriodicEmbedding((None, 2.0), harmonics=4)
+    return model.Sequential((embedding, _tanh(embedding.features, *widths)))
+
+
+def _broyden(resample_every: int, **options: Any) -> dict[str, Any]:
+    return {"method": "broyden", "resample_every": resample_every, **options}
+
+
 PLANE, LINE = ("x", "y"), ("t", "x")
 
 RECIPES: dict[str, Recipe] = {
     "poisson": Recipe(library.poisson, _tanh(2, 20, 20, 1), 300, 900, PLANE),
-    "helmholtz": Recipe(library.helmholtz, _tanh(2, 24, 24, 1), 400, 1500, PLANE),
+    "helmholtz": Recipe(
+        library.helmholtz,
+        _waves(2, 20, 20, 20, 1),
+        3000,
+        1500,
+        PLANE,
+        options=_broyden(200),
+    ),
     "heat": Recipe(library.heat, _tanh(2, 20, 20, 1), 300, 900, LINE),
     "burgers": Recipe(
         library.burgers,
         _tanh(2, 20, 20, 20, 1),
-        500,
-        1500,
+        12000,
+        2500,
         LINE,
-        options={"resample_every": 50},
+        options=_broyden(500, adaptive=1.0),
+    ),
+    "inverse_burgers": Recipe(
+        library.inverse_burgers,
+        _tanh(2, 20, 20, 20, 1),
+        3000,
+        2000,
+        LINE,
+        options=_broyden(500, adaptive=1.0),
+    ),
+    "wave": Recipe(
+        waves.wave, _waves(2, 20, 20, 20, 1), 3000, 1500, LINE, options=_broyden(200)
+    ),
+    "allen_cahn": Recipe(
+        library.allen_cahn,
+        _periodic(30, 30, 30, 1),
+        6000,
+        2500,
+        LINE,
+        options=_broyden(500, adaptive=1.0),
+    ),
+    "korteweg_de_vries": Recipe(
+        waves.korteweg_de_vries,
+        _periodic(30, 30, 30, 1),
+        6000,
+        2500,
+        LINE,
+        options=_broyden(500, adaptive=1.0),
+    ),
+    "kovasznay": Recipe(
+        flows.kovasznay, _tanh(2, 20, 20, 3), 300, 600, PLANE, ("u", "v", "p")
     ),
     "pendulum": Recipe(
         library.pendulum,
