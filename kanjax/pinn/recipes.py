@@ -97,16 +97,14 @@ RECIPES: dict[str, Recipe] = {
         LINE,
         options=_broyden(500, adaptive=1.0),
     ),
-    "korteweg_de_vries": Recipe(
-        waves.korteweg_de_vries,
-        _periodic(30, 30, 30, 1),
-        6000,
-        2500,
-        LINE,
-        options=_broyden(500, adaptive=1.0),
-    ),
     "kovasznay": Recipe(
-        flows.kovasznay, _tanh(2, 20, 20, 3), 300, 600, PLANE, ("u", "v", "p")
+        flows.kovasznay,
+        _tanh(2, 20, 20, 3),
+        12000,
+        800,
+        PLANE,
+        ("u", "v", "p"),
+        options=_broyden(500),
     ),
     "pendulum": Recipe(
         library.pendulum,
