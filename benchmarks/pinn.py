@@ -67,6 +67,7 @@ def _solve(name: str, recipe: recipes.Recipe, seed: int, quick: bool) -> dict[st
         "error": solution.error,
         "estimated_error": solution.change,
         "converged": solution.converged,
+        "coefficients": {k: float(v) for k, v in solution.params.coefficients.items()},
         "error_asked": error,
         "minutes_asked": minutes,
     }
