@@ -47,12 +47,6 @@ def _waves(inputs: int, features: int, *widths: int) -> model.Sequential:
     return model.Sequential((embedding, _tanh(features, *widths)))
 
 
-def _periodic(*widths: int) -> model.Sequential:
-    """Return a network of t and x that is periodic on [-1, 1]."""
-    embedding = nn.PeriodicEmbedding((None, 2.0), harmonics=4)
-    return model.Sequential((embedding, _tanh(embedding.features, *widths)))
-
-
 def _broyden(resample_every: int, **options: Any) -> dict[str, Any]:
     return {"method": "broyden", "resample_every": resample_every, **options}
 
@@ -88,14 +82,6 @@ RECIPES: dict[str, Recipe] = {
     ),
     "wave": Recipe(
         waves.wave, _waves(2, 20, 20, 20, 1), 3000, 1500, LINE, options=_broyden(200)
-    ),
-    "allen_cahn": Recipe(
-        library.allen_cahn,
-        _periodic(30, 30, 30, 1),
-        6000,
-        2500,
-        LINE,
-        options=_broyden(500, adaptive=1.0),
     ),
     "kovasznay": Recipe(
         flows.kovasznay,
