@@ -18,6 +18,7 @@ TARGETS = {
     "heat": (1e-6, 3),
     "helmholtz": (1e-5, 5),
     "burgers": (1e-5, 10),
+    "kovasznay": (1e-6, 5),
 }
 
 

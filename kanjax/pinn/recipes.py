@@ -86,7 +86,7 @@ RECIPES: dict[str, Recipe] = {
     "kovasznay": Recipe(
         flows.kovasznay,
         _tanh(2, 20, 20, 3),
-        12000,
+        6000,
         800,
         PLANE,
         ("u", "v", "p"),
