@@ -1,4 +1,4 @@
-"""The command line: ``kanjax study``, ``predict``, ``papers`` and ``reproduce``."""
+"""The command line: ``kanjax study``, ``predict``, ``pinn``, ``papers`` and others."""
 
 import pathlib
 import sys
@@ -165,6 +165,58 @@ def predict(
         for note in notes:
             typer.echo(f"note: {note}", err=True)
         typer.echo(f"{len(found)} predictions written to {path}")
+
+
+@app.command()
+def pinn(
+    name: Annotated[
+        str | None, typer.Argument(help="A problem of `kanjax pinn --list`.")
+    ] = None,
+    out: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="The result folder; else runs/pinn/NAME."),
+    ] = None,
+    listing: Annotated[
+        bool, typer.Option("--list", help="List the problems and end.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Training steps, not the recipe's.")
+    ] = None,
+    points: Annotated[
+        int | None, typer.Option(min=1, help="Points inside, not the recipe's.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the solution in the folder.")
+    ] = False,
+) -> None:
+    """Solve a differential equation by a network, and say whether to trust it."""
+    with _errors():
+        from kanjax import solutions
+        from kanjax.pinn import recipes
+
+        if listing:
+            for key, recipe in recipes.RECIPES.items():
+                typer.echo(f"{key:<18} {recipe.about}")
+            return
+        if name is None:
+            _fail("give a problem of `kanjax pinn --list`.", BAD_INPUT)
+        folder = out or pathlib.Path("runs/pinn") / name
+        try:
+            metrics = solutions.solve(
+                name,
+                folder,
+                seed=seed,
+                steps=steps,
+                points=points,
+                overwrite=overwrite,
+            )
+        except ValueError as error:
+            _fail(str(error), BAD_INPUT)
+        except FloatingPointError as error:
+            _fail(str(error), 1)
+        typer.echo(solutions.verdict(metrics))
+        typer.echo(f"written to {folder}")
 
 
 @app.command()

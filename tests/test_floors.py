@@ -39,6 +39,7 @@ FLOORS = (
         "kanjax.interruption",
         "kanjax.papers",
         "kanjax.plotting",
+        "kanjax.solutions",
         "kanjax.study",
     },
 )

@@ -12,6 +12,7 @@ from kanjax.nn.dense import Dense
 from kanjax.nn.dropout import Dropout, DropPath
 from kanjax.nn.einsum import Einsum
 from kanjax.nn.embedding import Embedding
+from kanjax.nn.factored import FactoredDense
 from kanjax.nn.fourier_features import FourierFeatures, PeriodicEmbedding
 from kanjax.nn.layer_scale import LayerScale
 from kanjax.nn.linear_attention import LinearAttention
@@ -21,6 +22,7 @@ from kanjax.nn.modified_mlp import ModifiedMLP
 from kanjax.nn.norm import LayerNorm, RMSNorm
 from kanjax.nn.normalized_exponential import NormalizedExponential
 from kanjax.nn.patches import PatchEmbedding
+from kanjax.nn.pirate import PirateNet
 from kanjax.nn.pooling import Flatten, GlobalPool, Pool
 from kanjax.nn.positions import Positions
 from kanjax.nn.recurrent import GRU, LSTM, MultipleTimescale
@@ -48,6 +50,7 @@ __all__ = [
     "Edges",
     "Einsum",
     "Embedding",
+    "FactoredDense",
     "Flatten",
     "FourierFeatures",
     "GlobalPool",
@@ -62,6 +65,7 @@ __all__ = [
     "NormalizedExponential",
     "PatchEmbedding",
     "PeriodicEmbedding",
+    "PirateNet",
     "Pool",
     "Positions",
     "RMSNorm",

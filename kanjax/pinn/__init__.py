@@ -11,14 +11,19 @@ from kanjax.pinn import (
     curriculum,
     derivatives,
     domains,
+    flows,
     lagrangian,
     library,
     losses,
     natural_gradient,
+    optimization,
     problems,
+    recipes,
     samplers,
+    shapes,
     solving,
     transport,
+    waves,
 )
 from kanjax.pinn.causal import anneal, causal_loss, causal_weights, march
 from kanjax.pinn.derivatives import (
@@ -29,7 +34,8 @@ from kanjax.pinn.derivatives import (
     laplacian,
     partial,
 )
-from kanjax.pinn.domains import Box, Disk, LShape, TimeSpace, interval
+from kanjax.pinn.domains import Box, TimeSpace, interval
+from kanjax.pinn.optimization import Training, train
 from kanjax.pinn.problems import (
     Condition,
     Parameters,
@@ -41,7 +47,8 @@ from kanjax.pinn.problems import (
     periodic,
     residuals,
 )
-from kanjax.pinn.solving import Solution, Training, solve, train
+from kanjax.pinn.shapes import Disk, LShape
+from kanjax.pinn.solving import Solution, solve
 
 __all__ = [
     "Box",
@@ -66,6 +73,7 @@ __all__ = [
     "divergence",
     "domains",
     "field",
+    "flows",
     "gradient",
     "hessian_diagonal",
     "initialize",
@@ -77,13 +85,17 @@ __all__ = [
     "march",
     "natural_gradient",
     "observations",
+    "optimization",
     "partial",
     "periodic",
     "problems",
+    "recipes",
     "residuals",
     "samplers",
+    "shapes",
     "solve",
     "solving",
     "train",
     "transport",
+    "waves",
 ]

@@ -7,16 +7,16 @@ Each is a function of the equation's coefficients that gives a
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from kanjax import systems
-from kanjax.pinn import constraints, domains
+from kanjax.pinn import constraints, domains, samplers, shapes
 from kanjax.pinn.derivatives import Field, gradient, laplacian, partial
-from kanjax.pinn.problems import Problem, dirichlet
+from kanjax.pinn.problems import Problem, dirichlet, observations
 
 
 def poisson(dimension: int = 2, *, hard: bool = True) -> Problem:
@@ -126,6 +126,59 @@ def burgers(viscosity: float = 0.01 / math.pi) -> Problem:
     )
 
 
+def inverse_burgers(
+    viscosity: float = 0.01 / math.pi, rows: int = 1000, *, seed: int = 0
+) -> Problem:
+    """``u_t + a u u_x = b u_xx`` with unknown a and b, from values of u.
+
+    The values are of Burgers' equation, where a is 1 and b the viscosity; neither the
+    start nor the walls are told. Raissi, Perdikaris, Karniadakis (2017), "Physics
+    Informed Deep Learning (Part II)", arXiv 1711.10566.
+
+    Args:
+        viscosity: of the solution that is observed.
+        rows: how many values.
+        seed: of the places where they are.
+    """
+    domain = domains.TimeSpace(0.0, 1.0, domains.interval(-1, 1))
+    z = samplers.sobol(domain, rows, key=jax.random.key(seed))
+    data = observations(z, systems.cole_hopf(z, viscosity))
+
+    def residual(u: Field, z: Array, c: Mapping[str, Array]) -> Array:
+        u_t, u_x = gradient(u)(z)
+        diffused = c["viscosity"] * partial(u, 1, 2)(z)
+        return u_t + c["advection"] * u(z) * u_x - diffused
+
+    return Problem(
+        domain,
+        residual,
+        {"data": data},
+        coefficients={"advection": 0.5, "viscosity": 0.01},
+        reference=lambda z: systems.cole_hopf(z, viscosity),
+    )
+
+
+def l_shape() -> Problem:
+    """``lap u = 0`` on the L-shape, solved by ``r^(2/3) sin(2 a / 3)``.
+
+    Its derivatives are infinite at the corner, which no smooth network is.
+    """
+    domain = shapes.LShape()
+
+    def exact(z: Array) -> Array:
+        # The angle from the positive x axis, 0 to 3 pi / 2 inside.
+        angle = jnp.arctan2(z[..., 1], z[..., 0])
+        angle = jnp.where(angle < -1e-9, angle + 2 * jnp.pi, angle)
+        return jnp.sum(z**2, axis=-1) ** (1 / 3) * jnp.sin(2 * angle / 3)
+
+    return Problem(
+        domain,
+        lambda u, z: laplacian(u)(z),
+        {"boundary": dirichlet(domain.boundary, exact)},
+        reference=exact,
+    )
+
+
 def allen_cahn(diffusion: float = 1e-4, reaction: float = 5.0) -> Problem:
     """``u_t = d u_xx + r (u - u^3)`` from ``x^2 cos(pi x)``, periodic, until t = 1.
 
@@ -153,7 +206,7 @@ def allen_cahn(diffusion: float = 1e-4, reaction: float = 5.0) -> Problem:
 
 
 def pendulum(angle: float = 2.0, duration: float = 8.0) -> Problem:
-    """Return a pendulum that is let go: ``theta'' = -sin(theta)``, as a system of two.
+    """``theta'' = -sin(theta)``: a pendulum that is let go, as a system of two.
 
     Args:
         angle: of the start, in radians.
@@ -170,7 +223,9 @@ def lorenz(
     rho: float = 28.0,
     beta: float = 8 / 3,
 ) -> Problem:
-    """One window of time of Lorenz' system; see :func:`kanjax.pinn.march` for more.
+    """``x' = s (y - x), y' = x (r - z) - y, z' = x y - b z``: Lorenz' system.
+
+    One window of time; see :func:`kanjax.pinn.march` for more.
 
     Args:
         initial: x, y and z at the start.
@@ -229,7 +284,12 @@ def _stationary(
 
 
 def spectral_reference(
-    equation: systems.Semilinear, *, points: int, steps: int, duration: float = 1.0
+    equation: systems.Semilinear,
+    *,
+    points: int,
+    steps: int,
+    duration: float = 1.0,
+    save_every: int = 1,
 ) -> Callable[[Array], Array]:
     """Return a solution on a grid as a function of points, computed when first asked
     for.
@@ -239,12 +299,15 @@ def spectral_reference(
         points: of the grid, even.
         steps: of time.
         duration: the time to integrate.
+        save_every: every how many steps to keep the solution; divides steps.
     """
 
     @functools.cache
     def solution(dtype: str) -> systems.Evolution:
         with jax.ensure_compile_time_eval():
-            return equation.solve(points=points, steps=steps, duration=duration)
+            return equation.solve(
+                points=points, steps=steps, duration=duration, save_every=save_every
+            )
 
     def reference(z: Array) -> Array:
         return equation.interpolate(solution(str(z.dtype)), z)

@@ -10,125 +10,12 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
-from kanjax.pinn import causal, losses, natural_gradient, problems, samplers
+from kanjax.pinn import causal, losses, problems
 from kanjax.pinn.derivatives import Field
+from kanjax.pinn.optimization import Training, train
 
 CHECK_POINTS = 2000
 CAUSAL_BOUND = 0.99
-
-
-class Training(NamedTuple):
-    """The result of :func:`train`.
-
-    Attributes:
-        params: after the last step.
-        losses: the weighted loss before each step, (steps,).
-        lengths: of each step; 0 where none was better, (steps,).
-        smallest: the smallest causal weight at each step, 1 without, (steps,).
-    """
-
-    params: problems.Parameters
-    losses: Float[Array, " steps"]
-    lengths: Float[Array, " steps"]
-    smallest: Float[Array, " steps"]
-
-
-def train(
-    problem: problems.Problem,
-    net: model.Model,
-    params: problems.Parameters,
-    *,
-    key: Array,
-    steps: int = 300,
-    points: int = 1000,
-    condition_points: int | None = None,
-    sampler: samplers.Sampler = samplers.sobol,
-    resample_every: int = 25,
-    weights: Mapping[str, Any] | None = None,
-    epsilons: tuple[float, ...] = (),
-    chunks: int = 10,
-    form: natural_gradient.Form = "parameters",
-    momentum: float = 0.0,
-    damping: float = 1e-3,
-) -> Training:
-    """Train by natural gradient steps on points that are drawn again and again.
-
-    Pure: jit it, and vmap it over params and keys for an ensemble.
-
-    Args:
-        problem: the problem.
-        net: a model from its coordinates to its outputs.
-        params: of :func:`kanjax.pinn.initialize`.
-        key: of the points.
-        steps: how many; a multiple of resample_every.
-        points: inside of the domain.
-        condition_points: of each condition; an eighth of points by default.
-        sampler: of :mod:`kanjax.pinn.samplers`.
-        resample_every: after how many steps to draw points anew.
-        weights: of the terms of the loss, by name; 1 where absent.
-        epsilons: of causal weights in the first coordinate, one after the other, each
-            for an equal number of draws; none by default.
-        chunks: of points sorted by time that share a causal weight; divides points.
-        form: see :func:`kanjax.pinn.natural_gradient.step`.
-        momentum: likewise.
-        damping: likewise, to start with.
-
-    Raises:
-        ValueError: if problem and model do not fit, or resample_every does not divide
-            steps.
-    """
-    if steps < 1 or resample_every < 1 or steps % resample_every:
-        raise ValueError(
-            "steps must be a positive multiple of resample_every; got "
-            f"{steps} and {resample_every}."
-        )
-    residuals = problems.residuals(problem, net)
-    equations = [name for name in residuals if name not in problem.conditions]
-    rounds = steps // resample_every
-    plan = epsilons or (0.0,)
-    schedule = jnp.asarray(
-        [plan[i * len(plan) // rounds] for i in range(rounds)], float
-    )
-
-    def weigh(params: Any, drawn: Any, epsilon: Array) -> tuple[dict[str, Any], Array]:
-        weighted: dict[str, Any] = dict(weights or {})
-        if not epsilons:
-            return weighted, jnp.ones(())
-        inner = {name: residuals[name] for name in equations}
-        values = losses.evaluate(inner, params, drawn)
-        squares = sum(
-            weighted.get(k, 1.0) * jnp.sum(r**2, axis=1) for k, r in values.items()
-        )
-        times = drawn[problems.INTERIOR][:, 0]
-        w = causal.point_weights(times, jnp.asarray(squares), epsilon, chunks)
-        return weighted | {k: weighted.get(k, 1.0) * w for k in equations}, jnp.min(w)
-
-    def round_of_steps(carry: Any, each: Any) -> Any:
-        key, epsilon = each
-        drawn = problems.sample(
-            problem, points, key=key, sampler=sampler, condition_points=condition_points
-        )
-
-        def one_step(carry: Any, _: None) -> Any:
-            params, state = carry
-            weighted, smallest = weigh(params, drawn, epsilon)
-            params, state, report = natural_gradient.step(
-                losses.stack(residuals, drawn, weighted),
-                params,
-                state,
-                jacobian=losses.jacobian(residuals, drawn, weighted),
-                form=form,
-                momentum=momentum,
-            )
-            return (params, state), (report.loss, report.length, smallest)
-
-        return jax.lax.scan(one_step, carry, None, length=resample_every)
-
-    start = (params, natural_gradient.initial_state(params, damping=damping))
-    (params, _), log = jax.lax.scan(
-        round_of_steps, start, (jax.random.split(key, rounds), schedule)
-    )
-    return Training(params, *(values.ravel() for values in log))
 
 
 class Solution(NamedTuple):
@@ -183,7 +70,7 @@ def solve(
         net: a model from its coordinates to its outputs, e.g. ``nn.MLP((2, 20, 20, 1),
             jnp.tanh, kernel_scale=1.0)``.
         key: of the parameters and the points.
-        steps: of the natural gradient; a multiple of 25 unless resample_every says so.
+        steps: of training; a multiple of 25 unless resample_every says so.
         points: inside of the domain.
         params: where to start; drawn by default.
         tolerance: of the checks.

@@ -29,6 +29,7 @@ from kanjax.plotting.memories import (
     recalled_images,
 )
 from kanjax.plotting.networks import network
+from kanjax.plotting.pinn import descent, field_curves, field_maps
 from kanjax.plotting.predictions import calibration, confusion, parity, scores
 from kanjax.plotting.rooflines import roofline
 from kanjax.plotting.subspaces import intrinsic_dimension
@@ -43,7 +44,10 @@ __all__ = [
     "barrier_matrix",
     "calibration",
     "confusion",
+    "descent",
     "edge_functions",
+    "field_curves",
+    "field_maps",
     "intrinsic_dimension",
     "head_statistics",
     "kernel_matrix",

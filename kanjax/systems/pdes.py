@@ -212,10 +212,11 @@ def cole_hopf(
     eta, weights = np.polynomial.hermite.hermgauss(nodes)
     t, x = z[:, :1], z[:, 1:]
     y = x - jnp.sqrt(4 * viscosity * t) * eta
-    exponent = -jnp.cos(jnp.pi * y) / (2 * jnp.pi * viscosity)
+    # The outer weights vanish in single precision, their logarithms do not.
+    exponent = np.log(weights) - jnp.cos(jnp.pi * y) / (2 * jnp.pi * viscosity)
     # The largest exponent is taken out of the ratio, or the exponentials overflow.
     largest = jax.lax.stop_gradient(jnp.max(exponent, axis=1, keepdims=True))
-    heights = weights * jnp.exp(exponent - largest)
+    heights = jnp.exp(exponent - largest)
     slopes = jnp.sum(heights * jnp.sin(jnp.pi * y), axis=1)
     return -slopes / jnp.sum(heights, axis=1)
 

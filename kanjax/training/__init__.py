@@ -1,6 +1,12 @@
 """Training: fits of one network or an ensemble, losses, metrics and checkpoints."""
 
 from kanjax.training import checkpoints, metrics, sharding
+from kanjax.training.broyden import (
+    BroydenState,
+    change_loss,
+    scale_by_self_scaled_broyden,
+    self_scaled_broyden,
+)
 from kanjax.training.cascades import Cascade, cascade, fit_cascade
 from kanjax.training.checkpoints import CheckpointError
 from kanjax.training.descent import descend
@@ -15,6 +21,7 @@ from kanjax.training.sharding import member_mesh
 
 __all__ = [
     "OPTIMIZERS",
+    "BroydenState",
     "Cascade",
     "Checkpoint",
     "CheckpointError",
@@ -25,6 +32,7 @@ __all__ = [
     "Progress",
     "bar",
     "cascade",
+    "change_loss",
     "checkpoints",
     "classification",
     "descend",
@@ -37,5 +45,7 @@ __all__ = [
     "on_batch",
     "optimizer",
     "regression",
+    "scale_by_self_scaled_broyden",
+    "self_scaled_broyden",
     "sharding",
 ]

@@ -98,6 +98,8 @@ MODELS = {
     "activation": nn.Activation(jax.nn.gelu),
     "mlp": nn.MLP((4, 8, 8, 2)),
     "modified mlp": nn.ModifiedMLP((4, 8, 8, 2)),
+    "factored dense": nn.FactoredDense(4, 3, 0.5, 0.2),
+    "pirate net": nn.PirateNet(4, 6, 2, blocks=2),
     "fourier features": nn.FourierFeatures(4, 6, 0.7),
     "fixed fourier features": nn.FourierFeatures(4, 2, frequencies=jnp.eye(4, 1)),
     "periodic embedding": nn.PeriodicEmbedding((None, 3.0, None, 5.0), 2),

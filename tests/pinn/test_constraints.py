@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kanjax.pinn import constraints, domains, samplers
+from kanjax.pinn import constraints, domains, samplers, shapes
 
 WALLS = domains.TimeSpace(0.5, 2.0, domains.interval(-1, 1))
 
@@ -26,7 +26,7 @@ def test_initial_values_hold_and_the_rest_is_free():
 
 
 def test_boundary_values_hold():
-    disk = domains.Disk((1.0, 0.0), 2.0)
+    disk = shapes.Disk((1.0, 0.0), 2.0)
     u = constraints.boundary(disk, lambda z: z[0] * z[1])(net)
     z = draw(disk.boundary)
     np.testing.assert_allclose(jax.vmap(u)(z), z[:, 0] * z[:, 1], atol=1e-5)

@@ -5,16 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax.pinn import domains, samplers
+from kanjax.pinn import domains, samplers, shapes
 
 SQUARE = domains.Box((-1.0, 0.0), (1.0, 1.0))
-DISK = domains.Disk((0.5, -0.5), 2.0)
+DISK = shapes.Disk((0.5, -0.5), 2.0)
 DOMAINS = {
     "interval": domains.interval(-2, 3),
     "box": SQUARE,
     "cube": domains.Box((0.0, 0.0, 0.0), (1.0, 2.0, 3.0)),
     "disk": DISK,
-    "l-shape": domains.LShape(),
+    "l-shape": shapes.LShape(),
     "time and interval": domains.TimeSpace(0.0, 2.0, domains.interval(-1, 1)),
     "time and disk": domains.TimeSpace(1.0, 2.0, DISK),
 }
@@ -98,7 +98,7 @@ def test_domains_work_under_jit_and_grad():
     [
         (lambda: domains.Box((0.0,), (1.0, 2.0)), "one finite number for each"),
         (lambda: domains.interval(1, 0), "lower <= upper"),
-        (lambda: domains.Disk(radius=0.0), "radius must be positive"),
+        (lambda: shapes.Disk(radius=0.0), "radius must be positive"),
         (lambda: domains.TimeSpace(1.0, 0.0, SQUARE), "time must be ordered"),
         (lambda: domains.Pieces((SQUARE, domains.interval(0, 1))), "of one dimension"),
         (lambda: SQUARE.face(2, "lower"), "faces of axes 0 to 1"),

@@ -17,6 +17,7 @@ CASES = {
     "heat": (library.heat(), 1e-12),
     "advection": (library.advection(), 1e-12),
     "burgers": (library.burgers(0.05), 1e-10),
+    "l-shape": (library.l_shape(), 1e-9),
 }
 GROWING = ("allen_cahn", "pendulum", "lorenz")
 
@@ -36,7 +37,7 @@ def test_networks_have_the_values_of_the_reference_at_the_edge(name, x64):
     net = nn.MLP((problem.domain.coordinates, 5, 1), jnp.tanh)
     params = pinn.initialize(problem, net, key=jax.random.key(0))
     u = jax.vmap(pinn.field(problem, net, params))
-    edges = [] if name == "advection" else [problem.domain.boundary]
+    edges = [] if name in ("advection", "l-shape") else [problem.domain.boundary]
     edges += [problem.domain.initial] if hasattr(problem.domain, "initial") else []
     for edge in edges:
         z = samplers.uniform(edge, 30, key=jax.random.key(1))
@@ -77,3 +78,28 @@ def test_a_periodic_start_is_exact(x64):
     np.testing.assert_allclose(
         problem.reference(z), [np.sin(0.4), np.sin(-1.5)], rtol=1e-12
     )
+
+
+def test_the_singular_solution_vanishes_at_the_corner_and_on_its_edges(x64):
+    exact = library.l_shape().reference
+    edges = jnp.array([[0.0, 0.0], [0.7, 0.0], [0.0, -0.3]])
+    np.testing.assert_allclose(exact(edges), 0, atol=1e-12)
+    # Half of the opening, 3 pi / 4 from the positive x axis: sin(pi / 2) = 1.
+    middle = 0.5 * jnp.array([[-1.0, 1.0]]) / math.sqrt(2)
+    np.testing.assert_allclose(exact(middle), 0.5 ** (2 / 3))
+
+
+def test_unknown_coefficients_of_burgers_are_found(x64):
+    problem = library.inverse_burgers(0.1, rows=200)
+    z = problem.conditions["data"].place
+    assert z.shape == (200, 3)
+    u = lambda z: problem.reference(z[None])[0]  # noqa: E731
+    truth = {"advection": jnp.ones(()), "viscosity": jnp.asarray(0.1)}
+    r = jax.vmap(lambda z: problem.residual(u, z[:2], truth))(z)
+    # The error of the closed form's quadrature.
+    assert np.max(np.abs(r)) < 1e-8
+    net = nn.MLP((2, 12, 12, 1), jnp.tanh, kernel_scale=1.0)
+    solution = pinn.solve(problem, net, key=jax.random.key(0), steps=75, points=200)
+    found = solution.params.coefficients
+    assert abs(float(found["advection"]) - 1) < 1e-3
+    assert abs(float(found["viscosity"]) / 0.1 - 1) < 1e-3

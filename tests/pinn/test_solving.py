@@ -110,7 +110,49 @@ def test_options_reach_the_steps(x64):
         assert solve(DECAY, form=form, momentum=momentum).error < 1e-3
 
 
+def test_quasi_newton_steps_solve_and_never_go_up_between_draws(x64):
+    solution = solve(DECAY, method="broyden", steps=60, resample_every=20)
+    assert solution.error < 1e-4
+    params = pinn.initialize(DECAY, SMALL, key=jax.random.key(0))
+
+    def train(params):
+        return pinn.train(
+            DECAY,
+            SMALL,
+            params,
+            key=jax.random.key(1),
+            steps=60,
+            points=20,
+            resample_every=20,
+            method="broyden",
+            adaptive=1.0,
+        )
+
+    result = jax.jit(train)(params)
+    rounds = result.losses.reshape(3, 20)
+    assert np.all(np.diff(rounds, axis=1) <= 0)
+    assert rounds[-1, -1] < 1e-6 * rounds[0, 0]
+    both = jax.jit(jax.vmap(train))(jax.tree.map(lambda a: jnp.stack([a, a]), params))
+    np.testing.assert_allclose(both.losses[1, :5], result.losses[:5], rtol=1e-3)
+
+
+def test_points_follow_the_residual(x64):
+    # Of all that is drawn the residual is large in the first tenth alone.
+    def late(u, z):
+        return jnp.where(z[0] < 0.1, 100 * u(z), 1e-3)
+
+    problem = pinn.Problem(pinn.interval(0, 1), late)
+    params = pinn.initialize(problem, SMALL, key=jax.random.key(0))
+    options = {"key": jax.random.key(2), "steps": 1, "resample_every": 1, "points": 40}
+    spread = pinn.train(problem, SMALL, params, **options)
+    drawn = pinn.train(problem, SMALL, params, **options, adaptive=1e-3)
+    # The mean square on ten times as many points of the first tenth is larger.
+    assert drawn.losses[0] > 3 * spread.losses[0]
+
+
 def test_bad_input():
+    with pytest.raises(ValueError, match="method must be one of .*; got 'newton'"):
+        solve(DECAY, precision="single", method="newton")
     with pytest.raises(ValueError, match="need double precision"):
         solve(DECAY)
     with pytest.raises(ValueError, match="multiple of resample_every; got 15"):

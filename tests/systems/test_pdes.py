@@ -63,6 +63,16 @@ def test_the_closed_form_starts_right(x64):
     np.testing.assert_allclose(systems.cole_hopf(z), wanted, atol=1e-14)
 
 
+def test_the_closed_form_is_right_in_single_precision():
+    t, x = np.meshgrid([0.0, 0.1, 0.5, 1.0], np.linspace(-1, 1, 41))
+    z = np.stack([t.ravel(), x.ravel()], axis=1)
+    with jax.enable_x64(True):
+        known = np.asarray(systems.cole_hopf(jnp.asarray(z)))
+    found = systems.cole_hopf(jnp.asarray(z, jnp.float32))
+    # Exponents near 50 have 6e-6 of rounding, and the shock 1 / nu of slope.
+    np.testing.assert_allclose(found, known, atol=1e-3)
+
+
 def test_kdv_carries_a_soliton(x64):
     speed, a, b = 1.0, 6.0, 1.0
     wave = lambda x: systems.soliton(  # noqa: E731
