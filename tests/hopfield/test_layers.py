@@ -293,8 +293,10 @@ def test_memory_is_that_of_one_batch_of_patterns(key):
         compiled = jax.jit(lookup.apply).lower(params, x).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
-    # Normalised copies of the patterns, but nothing of 2 heads by 64 states by them.
-    assert used(2**15) - used(2**13) < 4 * (2**15 - 2**13) * 16 * 4
+    # Normalized copies of the patterns, at most four (and what aligns them), but nothing
+    # of 2 heads by 64 states by them, which would be as much as eight.
+    copies, alignment = 4 * (2**15 - 2**13) * 16 * 4, 1024
+    assert used(2**15) - used(2**13) < copies + alignment
 
 
 @pytest.mark.optimized
