@@ -293,7 +293,7 @@ def test_memory_is_that_of_one_batch_of_patterns(key):
         compiled = jax.jit(lookup.apply).lower(params, x).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
-    # Normalized copies of the patterns, at most four (and what aligns them), but nothing
+    # At most four normalized copies of the patterns, and what aligns them, but nothing
     # of 2 heads by 64 states by them, which would be as much as eight.
     copies, alignment = 4 * (2**15 - 2**13) * 16 * 4, 1024
     assert used(2**15) - used(2**13) < copies + alignment
