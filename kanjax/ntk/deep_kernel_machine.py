@@ -307,7 +307,7 @@ def fit(
     nu: ArrayLike,
     optimizer: optax.GradientTransformation,
     steps: int,
-    learn_grams: bool = True,
+    learn_grams: ArrayLike = True,
     activation: Any = SQUARED_EXPONENTIAL,
     jitter: float = 1e-6,
 ) -> tuple[Parameters, Float[Array, " steps"]]:
@@ -321,7 +321,8 @@ def fit(
         optimizer: of optax, e.g. ``optax.adam(0.02)``.
         steps: how many.
         learn_grams: whether Gram matrices are learned, or only kernels, noise and
-            inducing inputs: then it is the Gaussian process of a wide network.
+            inducing inputs: then it is the Gaussian process of a wide network. It may
+            be traced.
         activation: as for :func:`propagate`.
         jitter: as for :func:`propagate`.
 
@@ -330,8 +331,8 @@ def fit(
     """
 
     def loss(params: Parameters, data: Any, key: Array) -> Array:
-        if not learn_grams:
-            params = params._replace(factors=jax.lax.stop_gradient(params.factors))
+        fixed = jax.lax.stop_gradient(params.factors)
+        params = params._replace(factors=jnp.where(learn_grams, params.factors, fixed))
         value = objective(params, *data, nu=nu, activation=activation, jitter=jitter)
         return -value / len(x)
 
