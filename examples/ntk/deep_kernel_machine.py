@@ -50,8 +50,8 @@ class Setting(NamedTuple):
 
 
 SETTINGS = {
-    "short": Setting(200, 24, 150, 2, (), 0),
-    "default": Setting(200, 40, 500, 5, (16, 64, 256, 1_024), 1_000),
+    "short": Setting(200, 24, 200, 2, (), 0),
+    "default": Setting(200, 40, 500, 3, (16, 64, 256, 1_024), 1_000),
     "full": Setting(1_000, 100, 2_000, 10, (16, 64, 256, 1_024, 4_096), 4_000),
 }
 
@@ -98,6 +98,7 @@ def _sample(setting: Setting, key: jax.Array) -> tuple[jax.Array, ...]:
 def _run(setting: Setting, samples: Any) -> Any:
     """Objectives, errors, losses of densities and spectra, by strength and seed."""
 
+    @jax.jit
     def train(x: Any, points: Any, y: Any, targets: Any, nu: Any, learn: Any) -> Any:
         start = machines.init(x[: setting.inducing], LAYERS)
         params, values = machines.fit(
@@ -118,10 +119,15 @@ def _run(setting: Setting, samples: Any) -> Any:
         spectra = [jnp.linalg.eigvalsh(gram)[::-1] for gram in pairs]
         return values[-1], jnp.sqrt(jnp.mean(square)), loss, jnp.stack(spectra)
 
-    nu, learn = jnp.asarray((1.0, *STRENGTHS)), jnp.arange(len(STRENGTHS) + 1) > 0
-    seeds = jax.vmap(train, (0, 0, 0, 0, None, None))
-    runs = jax.jit(jax.vmap(seeds, (None, None, None, None, 0, 0)))
-    return jax.tree.map(np.asarray, runs(*samples, nu, learn))
+    # In a loop, and compiled once: large batches of decompositions may hang on a CPU.
+    results = [
+        [train(*(v[seed] for v in samples), nu, learn) for seed in range(setting.seeds)]
+        for nu, learn in ((1.0, False), *((nu, True) for nu in STRENGTHS))
+    ]
+    return jax.tree.map(
+        lambda *v: np.reshape(v, (len(STRENGTHS) + 1, setting.seeds, *v[0].shape)),
+        *(result for row in results for result in row),
+    )
 
 
 def _peer(kernel: Any, x: Any, points: Any, y: Any, targets: Any) -> float:

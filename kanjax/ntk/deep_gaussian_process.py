@@ -35,8 +35,8 @@ def wide_posterior(
 
     Args:
         key: for the start, from the prior, and the steps.
-        params: of a machine; its inputs are the examples, its factors give only the
-            number of layers.
+        params: of a machine with a layer or more; its inputs are the examples, and of
+            its factors only the number counts.
         y: (m, outputs).
         width: N, of which the machine is the limit.
         nu: one integer for each layer.
@@ -48,8 +48,22 @@ def wide_posterior(
     Returns:
         The Gram matrices ``F F^T / (width nu_l)`` after each step, and whether the step
         was accepted.
+
+    Raises:
+        ValueError: if nu is not one for each layer, or a layer has fewer features than
+            there are examples.
     """
     m, kind = len(params.inputs), params.inputs.dtype
+    if len(nu) != len(params.factors):
+        raise ValueError(
+            f"nu has {len(nu)} entries; it must have one for each of the "
+            f"{len(params.factors)} layers of params."
+        )
+    if width * min(nu) < m:
+        raise ValueError(
+            f"width is {width} and the least nu {min(nu)}; width nu must be at least "
+            f"the number of examples, {m}."
+        )
     keys = jax.random.split(key, len(nu) + 1)
     start = tuple(
         jax.random.normal(k, (m, width * n), kind)

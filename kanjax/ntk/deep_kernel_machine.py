@@ -180,11 +180,11 @@ def propagate(
     for layer, log_scale in enumerate(params.log_scales):
         scale, scaled = jnp.exp(log_scale), jax.tree.map(lambda g: square * g, gram)
         q = jnp.diag(scaled.inducing)
-        own = kernel(q[:, None], scaled.inducing, q[None, :]).value
+        among = kernel(q[:, None], scaled.inducing, q[None, :]).value
         cross = kernel(q[:, None], scaled.cross, scaled.diagonal[None, :]).value
         diagonal = kernel(scaled.diagonal, scaled.diagonal, scaled.diagonal).value
         kernels.append(
-            Blocks(regularize(scale * own, jitter), scale * cross, scale * diagonal)
+            Blocks(regularize(scale * among, jitter), scale * cross, scale * diagonal)
         )
         if layer == len(params.factors):
             break

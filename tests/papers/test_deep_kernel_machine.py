@@ -227,8 +227,8 @@ def test_linear_machine_of_unequal_widths(linear):
     gram = machines.linear_gram(first, last, 3.0, 8)
     square = gram @ jnp.linalg.solve(first, gram)
     np.testing.assert_allclose(3 * square + 5 * gram, 8 * last, atol=1e-10)
-    found = maximum(x, y, 3.0, LINEAR, -20.0, 1, 2000).grams[1].inducing
-    np.testing.assert_allclose(found, gram, atol=2e-5)
+    learned = maximum(x, y, 3.0, LINEAR, -20.0, 1, 2000).grams[1].inducing
+    np.testing.assert_allclose(learned, gram, atol=2e-5)
     # Equal widths: halfway.
     np.testing.assert_allclose(
         machines.linear_gram(first, last, 8, 8),
@@ -354,3 +354,15 @@ def test_wrong_arguments_are_told(sample):
         machines.objective(machines.init(x, 1), x, y[:, 0], nu=1.0)
     with pytest.raises(ValueError, match="for 12 examples"):
         machines.predict(machines.init(x, 1), x, y[:3], points)
+    sample = functools.partial(
+        deep_gaussian_process.wide_posterior,
+        jax.random.key(0),
+        machines.init(x, 1),
+        y,
+        step_size=0.1,
+        steps=1,
+    )
+    with pytest.raises(ValueError, match="nu has 2 entries"):
+        sample(width=16, nu=(1, 1))
+    with pytest.raises(ValueError, match="at least the number of examples, 12"):
+        sample(width=8, nu=(1,))
