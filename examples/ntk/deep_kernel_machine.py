@@ -50,8 +50,8 @@ class Setting(NamedTuple):
 
 
 SETTINGS = {
-    "short": Setting(200, 24, 200, 2, (), 0),
-    "default": Setting(200, 40, 500, 3, (16, 64, 256, 1_024), 1_000),
+    "short": Setting(250, 30, 200, 2, (), 0),
+    "default": Setting(200, 40, 500, 5, (16, 64, 256, 1_024), 1_000),
     "full": Setting(1_000, 100, 2_000, 10, (16, 64, 256, 1_024, 4_096), 4_000),
 }
 
