@@ -26,7 +26,7 @@ from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from kanjax import gaussian, training
+from kanjax import gaussian, linalg, training
 from kanjax.ntk.regression import regularize
 
 SQUARED_EXPONENTIAL = gaussian.rbf(0.5)
@@ -355,7 +355,7 @@ def geodesic(
         last: (n, n), ``G_Y = Y Y^T / outputs``.
         share: 0 for first, 1 for last.
     """
-    return _spectral(first, last, lambda values: values**share)
+    return _spectral(first, last, jnp.power, jnp.asarray(share, first.dtype))
 
 
 def linear_gram(
@@ -374,12 +374,13 @@ def linear_gram(
         nu: of the hidden layer, positive.
         outputs: how many, or nu of the last layer.
     """
-    gap = jnp.asarray(nu) - outputs
-    return _spectral(
-        first,
-        last,
-        lambda s: (gap + jnp.sqrt(gap**2 + 4 * nu * outputs * s)) / (2 * nu),
-    )
+    sizes = (jnp.asarray(v, first.dtype) for v in (nu, outputs))
+    return _spectral(first, last, _riccati, *sizes)
+
+
+def _riccati(values: Array, nu: Array, outputs: Array) -> Array:
+    gap = nu - outputs
+    return (gap + jnp.sqrt(gap**2 + 4 * nu * outputs * values)) / (2 * nu)
 
 
 def _project(kernel: Blocks) -> tuple[Array, Array]:
@@ -399,14 +400,13 @@ def _divergence(params: Parameters, nu: ArrayLike) -> Array:
     return jnp.sum(jnp.asarray(nu) * kl_gram(params.factors))
 
 
-def _spectral(first: Array, last: Array, function: Any) -> Array:
+def _spectral(first: Array, last: Array, function: Any, *args: Array) -> Array:
     """``L f(L^-1 last L^-T) L^T``, ``first = L L^T``."""
     factor = jnp.linalg.cholesky(first)
     inner = solve_triangular(factor, last, lower=True)
     inner = solve_triangular(factor, inner.T, lower=True)
-    values, vectors = jnp.linalg.eigh((inner + inner.T) / 2)
-    root = factor @ vectors
-    return (root * function(values)) @ root.T
+    system = linalg.decompose((inner + inner.T) / 2)
+    return factor @ linalg.function_product(function, system, factor.T, *args)
 
 
 def _check_rows(x: Array, y: Array) -> None:

@@ -237,6 +237,27 @@ def test_linear_machine_of_unequal_widths(linear):
     )
 
 
+@pytest.mark.parametrize(
+    "solution",
+    [
+        lambda last: machines.geodesic(3 * jnp.eye(3), last, 0.4),
+        lambda last: machines.linear_gram(3 * jnp.eye(3), last, 2.0, 5),
+    ],
+)
+def test_closed_forms_under_transformations(solution):
+    # Two eigenvalues are equal.
+    last = jnp.diag(jnp.asarray([1.0, 2.0, 2.0]))
+    turn = jnp.asarray([[0.3, 0.2, 0.1], [0.2, -0.4, 0.5], [0.1, 0.5, 0.6]])
+
+    def value(step):
+        return jnp.sum(jnp.sin(solution(last + step * turn)))
+
+    slopes = jax.jit(jax.vmap(jax.grad(value)))(jnp.asarray([0.0, 0.1]))
+    for slope, at in zip(slopes, (0.0, 0.1), strict=True):
+        rise = float(value(at + 1e-5) - value(at - 1e-5)) / 2e-5
+        assert float(slope) == pytest.approx(rise, rel=1e-7)
+
+
 def test_great_nu_is_the_process_of_a_wide_network(sample):
     x, y, _ = sample
     limit = machines.propagate(machines.init(x, 2), x[:0], jitter=0.0)
