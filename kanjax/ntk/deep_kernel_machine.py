@@ -209,7 +209,7 @@ def dense_objective(
     """Return the objective of a machine whose inducing inputs are all examples.
 
     ``log P(Y | G_L) - sum_l nu_l KL_l`` with ``y_c ~ N(0, K(G_L) + noise^2 I)`` (arXiv
-    2108.13097, equation of the deep kernel machine objective).
+    2108.13097, the objective of the deep kernel machine).
 
     Args:
         params: of the machine; its inputs are the examples.
