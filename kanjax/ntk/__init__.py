@@ -1,6 +1,8 @@
 """Neural tangent kernels, of any ``apply(params, x)`` and of infinite width."""
 
 from kanjax.ntk import (
+    deep_gaussian_process,
+    deep_kernel_machine,
     infinite_depth,
     permutation_learning,
     random_feature_layers,
@@ -44,6 +46,8 @@ __all__ = [
     "alignment",
     "by_layer",
     "conjugate",
+    "deep_gaussian_process",
+    "deep_kernel_machine",
     "drift",
     "empirical",
     "ensemble",
