@@ -1,10 +1,13 @@
 """Neural tangent kernels, of any ``apply(params, x)`` and of infinite width."""
 
 from kanjax.ntk import (
+    band_limits,
     infinite_depth,
     permutation_learning,
     random_feature_layers,
     random_features,
+    random_weights,
+    ridgelets,
 )
 from kanjax.ntk.covariances import Covariances
 from kanjax.ntk.dynamics import (
@@ -42,6 +45,7 @@ __all__ = [
     "Solution",
     "Spectrum",
     "alignment",
+    "band_limits",
     "by_layer",
     "conjugate",
     "drift",
@@ -56,8 +60,10 @@ __all__ = [
     "permutation_learning",
     "random_feature_layers",
     "random_features",
+    "random_weights",
     "regress",
     "regress_by_products",
+    "ridgelets",
     "rows_product",
     "sampled",
     "spectrum",
