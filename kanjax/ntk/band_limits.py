@@ -153,7 +153,8 @@ def _check_power(power: Array) -> None:
         )
     if isinstance(power, jax.core.Tracer):
         return
-    least, most = float(jnp.min(power)), float(jnp.max(power))
+    known = np.asarray(power)
+    least, most = float(known.min()), float(known.max())
     if not (least >= 0 and 0 < most < math.inf):
         raise ValueError(
             f"power goes from {least:.3g} to {most:.3g}; a spectrum |f^|^2 is finite, "
