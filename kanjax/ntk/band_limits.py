@@ -329,6 +329,11 @@ def sinc_errors(
     b = a * extent * jax.random.uniform(which, (n,), minval=-1.0)
     layer = RandomLayer(a[:, None], b, SINC)
     gram, products = sinc_gram(layer), sinc_products(layer, transform, nodes=nodes)
-    return jnp.stack(
-        [project(gram[:k, :k], products[:k], energy).squared_error for k in counts]
-    )
+    errors = []
+    for k in counts:
+        result = project(gram[:k, :k], products[:k], energy)
+        errors.append(result.squared_error)
+        # One decomposition at a time: several at once, each in threads of the same
+        # small pool, may wait for one another for ever.
+        gram, _ = jax.lax.optimization_barrier((gram, result.squared_error))
+    return jnp.stack(errors)
