@@ -178,7 +178,9 @@ def _claims(setting: Setting, run: Run) -> tuple[papers.Claim, ...]:
     ranges = np.asarray(setting.ranges)
     # Of each draw, for the slowest wave and the fastest.
     slow, fast = (ranges[np.argmin(tanh[i], axis=0)] for i in (0, -1))
-    least = [ranges[np.argmax(tanh[i] < USEFUL, axis=0)] for i in (0, -1)]
+    least = [
+        np.where(tanh[i] < USEFUL, ranges[:, None], np.inf).min(axis=0) for i in (0, -1)
+    ]
     waves = [f"sin({setting.waves[i]:g} x)" for i in (0, -1)]
     draws = f"{setting.draws} draws"
     return (
@@ -265,7 +267,7 @@ def _figure(setting: Setting, run: Run) -> Any:
         left.axhline(bounds[i], color=color, ls=":", lw=1.2)
     left.set_xticks(setting.counts, [str(n) for n in setting.counts])
     left.set_xticks([], minor=True)
-    left.set(xlabel="units", ylabel="share of the energy left", ylim=(5e-6, 2))
+    left.set(xlabel="units", ylabel="share of the energy left", ylim=(1e-7, 2))
     left.set_title("Sinc units, whole line\n(dotted: lower bound)")
     left.legend(loc="lower left")
     middle.semilogy(setting.slopes, bounds, color=style.BLACK, ls=":", label="bound")
@@ -275,7 +277,7 @@ def _figure(setting: Setting, run: Run) -> Any:
     ):
         color, marker = style.PALETTE[k], style.MARKERS[k]
         middle.semilogy(setting.slopes, values, color=color, marker=marker, label=name)
-    middle.set(xlabel="largest slope A", ylabel="share of the energy left")
+    middle.set(xlabel="largest slope A", ylim=(1e-15, 3))
     middle.set_title(f"{setting.counts[-1]} units")
     middle.legend(loc="lower left")
     for i, wave in enumerate(setting.waves):
@@ -288,6 +290,7 @@ def _figure(setting: Setting, run: Run) -> Any:
             label=f"sin({wave:g} x)",
         )
     right.set(xlabel="range of weights", ylabel="root mean square error")
+    right.set_ylim(1e-11, 1e4)
     right.set_title(f"{setting.units} tanh units on [-1, 1]")
     right.legend(loc="upper center")
     return figure
