@@ -220,7 +220,8 @@ class Projection(NamedTuple):
         squared_error: of these weights, with the jitter left out.
         rank: how many eigenvalues of the Gram matrix were kept.
         jitter: what was added to the diagonal.
-        least_eigenvalue: of the Gram matrix; well below 0 it is not one.
+        least_eigenvalue: of the Gram matrix. Well below 0 the matrix is none, and the
+            rest means nothing; under jit only this says it.
     """
 
     weights: Float[Array, " n"]
@@ -312,7 +313,8 @@ def sinc_errors(
 
     Units of a smaller number are among those of a larger. Directions are uniform in
     [-radius, radius] and centers ``b / a`` in [-extent, extent]. For many draws vmap
-    over keys.
+    over keys, or scan where there are hundreds of units: batches of such decompositions
+    may stall on few cores.
 
     Args:
         key: of the draw.

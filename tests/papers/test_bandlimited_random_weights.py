@@ -295,6 +295,24 @@ def test_units_that_are_the_same_are_counted_alike():
     assert float(result.squared_error) == pytest.approx(1.0, abs=1e-12)
 
 
+def test_single_precision():
+    layer = sinc_layer(3, 8, 6.0, extent=2.0)
+    exact = band_limits.project(
+        band_limits.sinc_gram(layer),
+        band_limits.sinc_products(layer, transform),
+        ENERGY,
+    )
+    with jax.enable_x64(False):
+        layer = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), layer)
+        gram = band_limits.sinc_gram(layer)
+        products = band_limits.sinc_products(layer, transform)
+        single = band_limits.project(gram, products, ENERGY)
+    assert single.weights.dtype == jnp.float32
+    assert float(single.squared_error) == pytest.approx(
+        float(exact.squared_error), abs=1e-5
+    )
+
+
 def test_derivatives_of_a_projection():
     layer = sinc_layer(4, 5, 5.0, extent=2.0)
 
@@ -387,6 +405,10 @@ def test_wrong_arguments_are_told():
         band_limits.tabulate_spectrum(gaussian_power, 0.0)
     with pytest.raises(ValueError, match="not positive semi-definite"):
         band_limits.project(jnp.asarray([[1.0, 2.0], [2.0, 1.0]]), jnp.ones(2), 1.0)
+    wrong = jax.jit(band_limits.project)(
+        jnp.asarray([[1.0, 2.0], [2.0, 1.0]]), jnp.ones(2), 1.0
+    )
+    assert float(wrong.least_eigenvalue) == pytest.approx(-1.0, abs=1e-12)
     with pytest.raises(ValueError, match="need \\(3, 3\\)"):
         band_limits.project(jnp.eye(2), jnp.ones(3), 1.0)
     layer = weights.RandomLayer.draw(jax.random.key(0), 3, 2, radius=1.0)
