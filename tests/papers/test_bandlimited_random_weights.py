@@ -383,8 +383,8 @@ def test_draws_follow_the_transform():
     rows, columns = jnp.round(layer.directions[:, 0]), jnp.round(layer.offsets)
     assert float(jnp.max(jnp.abs(layer.directions[:, 0] - rows))) <= 0.1
     for row, column, share in ((1, 0, 1 / 9), (1, 1, 2 / 9), (-2, 1, 6 / 9)):
-        found = jnp.mean((rows == row) & (columns == column))
-        assert float(found) == pytest.approx(share, abs=0.02)
+        drawn = jnp.mean((rows == row) & (columns == column))
+        assert float(drawn) == pytest.approx(share, abs=0.02)
 
 
 def test_wrong_arguments_are_told():
