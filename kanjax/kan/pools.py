@@ -60,8 +60,8 @@ class SelectedLayer:
         >>> import jax, jax.numpy as jnp
         >>> layer = SelectedLayer(4, 3, families=(0, 5, 5, 0))
         >>> params = layer.init(jax.random.key(0))
-        >>> [coef.shape for coef in params["coef"]]
-        [(8, 2, 3), (8, 2, 3)]
+        >>> tuple(coef.shape for coef in params["coef"])
+        ((8, 2, 3), (8, 2, 3))
     """
 
     in_features: int

@@ -1,12 +1,15 @@
 """Neural tangent kernels, of any ``apply(params, x)`` and of infinite width."""
 
 from kanjax.ntk import (
+    band_limits,
     deep_gaussian_process,
     deep_kernel_machine,
     infinite_depth,
     permutation_learning,
     random_feature_layers,
     random_features,
+    random_weights,
+    ridgelets,
 )
 from kanjax.ntk.covariances import Covariances
 from kanjax.ntk.dynamics import (
@@ -44,6 +47,7 @@ __all__ = [
     "Solution",
     "Spectrum",
     "alignment",
+    "band_limits",
     "by_layer",
     "conjugate",
     "deep_gaussian_process",
@@ -60,8 +64,10 @@ __all__ = [
     "permutation_learning",
     "random_feature_layers",
     "random_features",
+    "random_weights",
     "regress",
     "regress_by_products",
+    "ridgelets",
     "rows_product",
     "sampled",
     "spectrum",
