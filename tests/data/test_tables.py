@@ -9,7 +9,7 @@ import kanjax.data
 from kanjax.data import tables
 
 CSV = """\
-age,colour,smoker,weight,price
+age,color,smoker,weight,price
 31,red,True,,10.5
 28,blue,False,71.2,11.0
 ?,"light, green",True,80,9.25
