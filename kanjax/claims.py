@@ -10,13 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from importlib import metadata
 from typing import Any
 
-from kanjax import files, papers
+from kanjax import files, papers, versions
 
 CLAIMS = "claims.json"
-PACKAGES = ("kanjax", "jax", "jaxlib", "numpy", "optax", "scikit-learn")
 
 
 def reproduce_all(
@@ -105,7 +103,7 @@ def _run(
         "room": paper.room,
         "scale": scale,
         "seconds": round(time.perf_counter() - began, 1),
-        "versions": {name: metadata.version(name) for name in PACKAGES},
+        "versions": versions.installed(),
         "claims": [],
         "error": "",
     }

@@ -158,7 +158,7 @@ def evaluate_prepared(
     )
 
 
-def hashable(value: Any) -> Hashable:
+def hashable(value: Any) -> Any:
     """Return a static value that ``jit`` can look up: the value itself, or a
     function that is.
 

@@ -1,9 +1,7 @@
 """Solve a problem of the library by its recipe, and write what came of it."""
 
 import functools
-import importlib.metadata
 import pathlib
-import platform
 import time
 from typing import Any
 
@@ -12,11 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from kanjax import files, model
+from kanjax import files, model, versions
 from kanjax.pinn import domains, problems, recipes, solving
 
 METRICS = "metrics.json"
-PACKAGES = ("kanjax", "jax", "jaxlib", "optax", "numpy", "scipy")
 SIDE, LENGTH = 101, 401
 
 
@@ -83,7 +80,7 @@ def solve(
         "options": dict(recipe.options),
         "precision": "double",
         "seconds_with_compilation": seconds,
-        "versions": _versions(),
+        "versions": versions.installed(),
     }
     out.mkdir(parents=True, exist_ok=True)
     with files.replacing(out / "solution.npz") as file:
@@ -236,8 +233,3 @@ def _check_folder(out: pathlib.Path, overwrite: bool) -> None:
             f"the folder {out} holds something that is not a solution; --overwrite "
             "replaces solutions only."
         )
-
-
-def _versions() -> dict[str, str]:
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), **found}

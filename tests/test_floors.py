@@ -23,6 +23,7 @@ FLOORS = (
         "kanjax.taps",
         "kanjax.training",
         "kanjax.unit_trace",
+        "kanjax.versions",
     },
     {
         "kanjax.hopfield",

@@ -159,7 +159,7 @@ def _spawned(
             start(init),
             jax.random.key(3),
             common=common,
-            apart=setting.steps - common,
+            separate=setting.steps - common,
             runs=3,
         )
         ends = [jax.tree.map(lambda v, n=n: v[n], spawned.ends[0]) for n in range(3)]
@@ -198,7 +198,7 @@ def _hikers(setting: Setting) -> dict[str, float]:
     def differ(key: Array, common: Array) -> Array:
         start = 1e-3 * jax.random.normal(key, (2,))
         ends = kj.landscape.spawn(
-            kj.landscape.hike, start, key, common=common, apart=400 - common
+            kj.landscape.hike, start, key, common=common, separate=400 - common
         ).ends
         wall = kj.landscape.barrier(kj.landscape.two_valleys, *ends, points=11)
         return wall.height > 0.25

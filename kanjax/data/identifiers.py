@@ -71,6 +71,6 @@ def row_labels(series: "pd.Series") -> str:
 
 def _last_word(name: str) -> str:
     """In lower case; ``PatientID`` and ``patient_id`` end in ``id``."""
-    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-    words = re.findall(r"[^\W_]+", apart.lower())
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
+    words = re.findall(r"[^\W_]+", spaced.lower())
     return words[-1] if words else ""

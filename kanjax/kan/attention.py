@@ -14,6 +14,7 @@ from jaxtyping import Float
 import pallas_kernels
 from kanjax import bases, model, nn
 from kanjax.kan.layers import Activation, KANLayer, check_inputs
+from kanjax.nn.checks import check_positive
 
 VARIANTS = ("w_phi", "phi_w", "phi_phi")
 SIMPLEX = ("hidden", "row")
@@ -125,9 +126,9 @@ class AttentionOperator:
     simplex: str | None = None
 
     def __post_init__(self) -> None:
-        _check_positive("tokens", self.tokens)
+        check_positive(tokens=self.tokens)
         if self.rank is not None:
-            _check_positive("rank", self.rank)
+            check_positive(rank=self.rank)
         if self.variant not in VARIANTS:
             raise ValueError(
                 f"variant must be one of {VARIANTS}; got {self.variant!r}."
@@ -368,11 +369,6 @@ class KANAttention:
 
 def _linear(inputs: int, outputs: int) -> nn.Dense:
     return nn.Dense(inputs, outputs, use_bias=False)
-
-
-def _check_positive(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a positive integer; got {value!r}.")
 
 
 def _check_std(coef_std: float | None) -> None:

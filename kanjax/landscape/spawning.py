@@ -115,7 +115,7 @@ def spawn(
     key: Array,
     *,
     common: int | Array,
-    apart: int | Array,
+    separate: int | Array,
     runs: int = 2,
 ) -> Spawned:
     """Train together for some steps, then apart, each run with its own randomness.
@@ -126,7 +126,7 @@ def spawn(
         start: the state to begin with.
         key: of the common steps and of every run.
         common: steps before the runs part; 0 lets them part at the start.
-        apart: steps of each run after that.
+        separate: steps of each run after that.
         runs: how many.
 
     The runs are trained together under vmap. If train takes traced step counts (by
@@ -137,10 +137,10 @@ def spawn(
     """
     if runs < 2:
         raise ValueError(f"runs is {runs}; at least 2 part from one another.")
-    for name, steps in (("common", common), ("apart", apart)):
+    for name, steps in (("common", common), ("separate", separate)):
         if isinstance(steps, int) and steps < 0:
             raise ValueError(f"{name} is {steps}; it must not be negative.")
     first, rest = jax.random.split(key)
     branch = train(start, first, common)
-    ends = jax.vmap(lambda k: train(branch, k, apart))(jax.random.split(rest, runs))
+    ends = jax.vmap(lambda k: train(branch, k, separate))(jax.random.split(rest, runs))
     return Spawned(branch, ends)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kanjax import data as data_
-from kanjax import kan, training
+from kanjax import kan, training, versions
 from kanjax.model import Model, count_parameters
 from kanjax.study import analysis, baselines, evaluation, store
 from kanjax.study.attempts import attempted
@@ -124,7 +124,7 @@ def metrics(prepared: data_.Prepared, found: Findings) -> dict[str, Any]:
             "order": found.order,
         },
         "notes": [*prepared.notes, *_divergence_notes(found.fit), *found.notes],
-        "versions": _versions(),
+        "versions": versions.installed(),
     }
     if prepared.task == "classification":
         y = prepared.split.test.y
@@ -183,12 +183,3 @@ def _divergence_notes(fit: training.Fit) -> list[str]:
         for i, step in enumerate(fit.diverged)
         if step >= 0
     ]
-
-
-def _versions() -> dict[str, str]:
-    import importlib.metadata
-    import platform
-
-    packages = ("kanjax", "jax", "jaxlib", "optax", "numpy", "scikit-learn")
-    found = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), **found}

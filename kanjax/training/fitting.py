@@ -11,6 +11,7 @@ import optax
 from jax import Array
 from jax.sharding import Mesh
 
+from kanjax import pytrees
 from kanjax.training import (
     compiled,
     inputs,
@@ -193,9 +194,10 @@ def _fit(
     inputs.check_counts(steps=steps, evaluate_every=evaluate_every)
     inputs.check_optional(batch_size, patience, examples, validated)
     inputs.check_checkpoint(checkpoint)
+    validates = pytrees.hashable(validation_loss or loss)
     program = compiled.Program(
-        loss=_hashable(loss),
-        validation_loss=_hashable(validation_loss or loss) if validated else None,
+        loss=pytrees.hashable(loss),
+        validation_loss=validates if validated else None,
         optimizer=_transformation(optimizer, learning_rate),
         members=len(keys),
         batch_size=batch_size,
@@ -298,14 +300,3 @@ def _transformation(
 
 # Remembered, so that a second fit with the same optimizer needs no compilation.
 _with_extra_args = functools.lru_cache(maxsize=64)(optax.with_extra_args_support)
-
-
-def _hashable(function: losses.Loss) -> losses.Loss:
-    """Return the function, wrapped if it cannot tell one compiled program from
-    another.
-    """
-    try:
-        hash(function)
-    except TypeError:
-        return lambda *args: function(*args)
-    return function

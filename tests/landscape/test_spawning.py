@@ -62,7 +62,7 @@ def walk(state, key, steps):
 
 def test_spawned_runs_share_their_first_steps(key):
     start = (jnp.array(0.0), jnp.array(0))
-    found = landscape.spawn(walk, start, key, common=5, apart=3, runs=4)
+    found = landscape.spawn(walk, start, key, common=5, separate=3, runs=4)
     first, rest = jax.random.split(key)
     branch = walk(start, first, 5)
     np.testing.assert_allclose(found.branch[0], branch[0], rtol=1e-6)
@@ -75,7 +75,7 @@ def test_one_program_for_all_numbers_of_common_steps(key):
     start = (jnp.array(0.0), jnp.array(0))
     together = jax.jit(
         jax.vmap(
-            lambda k: landscape.spawn(walk, start, key, common=k, apart=10 - k).ends
+            lambda k: landscape.spawn(walk, start, key, common=k, separate=10 - k).ends
         )
     )(jnp.array([0, 4, 10]))
     np.testing.assert_array_equal(together[1], 10)
@@ -85,8 +85,8 @@ def test_one_program_for_all_numbers_of_common_steps(key):
 
 def test_bad_input_is_named(key):
     with pytest.raises(ValueError, match="runs is 1"):
-        landscape.spawn(walk, (), key, common=1, apart=1, runs=1)
+        landscape.spawn(walk, (), key, common=1, separate=1, runs=1)
     with pytest.raises(ValueError, match="common is -1"):
-        landscape.spawn(walk, (), key, common=-1, apart=1)
+        landscape.spawn(walk, (), key, common=-1, separate=1)
     with pytest.raises(ValueError, match="a and base differ"):
         landscape.displacement_angle(jnp.ones(2), jnp.ones(2), jnp.ones(3))

@@ -217,16 +217,16 @@ def test_momentum_as_an_ode_is_the_limit_of_heavy_ball(x64):
 def test_jit_vmap_and_grad():
     theta, across, y, f0, _ = problem()
 
-    def test_outputs(theta, t):
+    def predicted(theta, t):
         return ntk.mse_training(theta, y)(t, f0, kernel_test=across).test
 
     times = jnp.array([0.0, 1.0, jnp.inf])
-    together = jax.jit(jax.vmap(functools.partial(test_outputs, theta)))(times)
-    np.testing.assert_allclose(together[1], test_outputs(theta, 1.0), 1e-4, 1e-4)
-    slope = jax.grad(lambda t: jnp.sum(test_outputs(theta, t)))(1.0)
-    ahead, behind = (jnp.sum(test_outputs(theta, t)) for t in (1.05, 0.95))
+    together = jax.jit(jax.vmap(functools.partial(predicted, theta)))(times)
+    np.testing.assert_allclose(together[1], predicted(theta, 1.0), 1e-4, 1e-4)
+    slope = jax.grad(lambda t: jnp.sum(predicted(theta, t)))(1.0)
+    ahead, behind = (jnp.sum(predicted(theta, t)) for t in (1.05, 0.95))
     np.testing.assert_allclose(slope, (ahead - behind) / 0.1, rtol=1e-2)
-    gradient = jax.grad(lambda k: jnp.sum(test_outputs(k, 1.0)))(theta)
+    gradient = jax.grad(lambda k: jnp.sum(predicted(k, 1.0)))(theta)
     assert jnp.all(jnp.isfinite(gradient))
 
 
