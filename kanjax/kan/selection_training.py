@@ -13,7 +13,7 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import model
+from kanjax import model, training
 from kanjax.kan import selection
 
 
@@ -115,8 +115,7 @@ def fit(
 
     def objective(params: Any, temperature: Array, key: Array) -> Array:
         soft = selection.at_temperature(params, temperature)
-        found = loss(soft, batch, key)
-        value = found[0] if isinstance(found, tuple) else found
+        value = training.on_batch(loss, batch, key)(soft)
         if entropy:
             value = value + entropy * sum(
                 jnp.sum(each) for each in selection.selection_entropy(soft)

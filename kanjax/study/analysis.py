@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from kanjax import kan, landscape, ntk, symmetry
+from kanjax import kan, landscape, ntk, symmetry, training
 from kanjax.data import Examples
 from kanjax.kan import symbolic
 from kanjax.model import Model
@@ -188,9 +188,7 @@ def losses_around(
     """
     batch = Examples(train.x[:LOSS_ROWS], train.y[:LOSS_ROWS])
 
-    def on_batch(p: Any) -> Array:
-        value = loss(p, batch, None)
-        return value[0] if isinstance(value, tuple) else value
+    on_batch = training.on_batch(loss, batch)
 
     def member(i: int) -> Any:
         return jax.tree.map(lambda leaf: leaf[i], params)

@@ -9,6 +9,8 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
+from kanjax.training import losses
+
 
 def descend(
     loss: Callable[[Any, Any, Array], Any],
@@ -54,8 +56,7 @@ def descend(
     count = jax.tree.leaves(data)[0].shape[0]
 
     def value(params: Any, batch: Any, key: Array) -> Array:
-        result = loss(params, batch, key)
-        return result[0] if isinstance(result, tuple) else result
+        return losses.value_metrics_and_state(loss, params, batch, key, None)[0]
 
     def step(state: Any, i: Array) -> Any:
         params, moments = state
@@ -70,5 +71,5 @@ def descend(
         return (optax.apply_updates(params, updates), moments), now
 
     start = (params, optimizer.init(params))
-    (params, _), losses = jax.lax.scan(step, start, jnp.arange(steps))
-    return params, losses
+    (params, _), values = jax.lax.scan(step, start, jnp.arange(steps))
+    return params, values

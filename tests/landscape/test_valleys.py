@@ -25,7 +25,7 @@ def test_hikers_who_part_early_end_in_different_valleys(key):
     def barrier(k, common):
         start = 1e-3 * jax.random.normal(k, (2,))
         ends = landscape.spawn(
-            landscape.hike, start, k, common=common, apart=400 - common
+            landscape.hike, start, k, common=common, separate=400 - common
         ).ends
         found = landscape.barrier(landscape.two_valleys, ends[0], ends[1], points=11)
         return found.height, ends
