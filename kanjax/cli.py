@@ -1,5 +1,6 @@
 """The command line: ``kanjax study``, ``predict``, ``pinn``, ``papers`` and others."""
 
+import importlib.metadata
 import pathlib
 import sys
 from collections.abc import Iterator
@@ -15,9 +16,28 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 BAD_INPUT = 2
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"kanjax {importlib.metadata.version('kanjax')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print it."
+        ),
+    ] = False,
+) -> None:
+    """Take the options of ``kanjax`` itself."""
 
 
 @app.command()
@@ -26,7 +46,8 @@ def study(
         str | None,
         typer.Option(
             help="diabetes, breast_cancer, wine, digits, friedman, feynman:<formula>, "
-            "or a table: .csv, .tsv, .npz, .parquet."
+            "or a table: .csv, .tsv, .npz, .parquet.",
+            show_default="diabetes",
         ),
     ] = None,
     out: Annotated[
@@ -54,37 +75,59 @@ def study(
         typer.Option(help="Column of categories that looks like numbers."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="kan, skan, mlp or hopfield.")
-    ] = None,
-    widths: Annotated[
         str | None,
-        typer.Option(help="Inputs, hidden units, outputs, such as 10,8,1."),
+        typer.Option(help="kan, skan, mlp or hopfield.", show_default="kan"),
+    ] = None,
+    hidden: Annotated[
+        str | None,
+        typer.Option(
+            help="Units of each hidden layer, such as 10,8.",
+            show_default="one layer of 8, or of as many as there are classes",
+        ),
     ] = None,
     basis: Annotated[
         str | None,
         typer.Option(
-            help="bspline, rbf, chebyshev, legendre, fourier, wavelet, relu, rational."
+            help="bspline, rbf, chebyshev, legendre, fourier, jacobi, gegenbauer, "
+            "hermite, gram, sine, rswaf, sech, bsrbf, wavelet, morlet, dog, meyer, "
+            "shannon, relu or rational.",
+            show_default="bspline",
         ),
     ] = None,
     resolution: Annotated[
-        int | None, typer.Option(help="Grid intervals, degree or order of the basis.")
+        int | None,
+        typer.Option(
+            help="Grid intervals, degree or order of the basis.", show_default="5"
+        ),
     ] = None,
     members: Annotated[
-        int | None, typer.Option(help="Networks in the ensemble.")
+        int | None, typer.Option(help="Networks in the ensemble.", show_default="8")
     ] = None,
-    optimizer: Annotated[str | None, typer.Option(help="An optax optimiser.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Its step size.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Most updates of a member.")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option(help="An optax optimizer.", show_default="adam")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Its step size.", show_default="0.003")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Most updates of a member.", show_default="2000")
+    ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Examples a step; 0 takes all.")
+        int | None,
+        typer.Option(help="Examples a step; 0 takes all.", show_default="64"),
     ] = None,
     evaluate_every: Annotated[
-        int | None, typer.Option(help="Steps between evaluations.")
+        int | None, typer.Option(help="Steps between evaluations.", show_default="25")
     ] = None,
     patience: Annotated[
-        int | None, typer.Option(help="Evaluations without improvement till the end.")
+        int | None,
+        typer.Option(
+            help="Evaluations without improvement till the end.", show_default="20"
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of everything random.", show_default="0")
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the study in the folder.")
     ] = False,
@@ -372,13 +415,12 @@ def _config(given: dict[str, Any], out: pathlib.Path, resume: bool) -> Any:
     if resume and (out / "config.json").exists():
         fields = store.read_config(out).to_dict()
     fields.update(given)
-    if isinstance(fields["widths"], str):
+    if isinstance(hidden := fields["hidden"], str):
         try:
-            fields["widths"] = tuple(int(part) for part in fields["widths"].split(","))
+            fields["hidden"] = tuple(map(int, filter(None, hidden.split(","))))
         except ValueError:
             raise StudyError(
-                f"widths must be integers with commas, such as 10,8,1; got "
-                f"{fields['widths']!r}."
+                f"hidden must be integers with commas, such as 10,8; got {hidden!r}."
             ) from None
     if fields["batch_size"] == 0:
         fields["batch_size"] = None

@@ -1,5 +1,6 @@
 """The command line: bad input gives one line and exit code 2, and writes nothing."""
 
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from kanjax import cli, study
@@ -66,8 +68,8 @@ def test_bad_tables(case, tmp_path):
         (["--model", "kann"], ["unknown model 'kann'; nearest: 'kan'"]),
         (["--optimizer", "adm"], ["unknown optimizer 'adm'; nearest: 'adam'"]),
         (["--task", "ranking"], ["unknown task 'ranking'"]),
-        (["--widths", "3,4,1"], ["10 features and 1 outputs"]),
-        (["--widths", "3;4"], ["widths must be integers with commas"]),
+        (["--hidden", "8,0"], ["hidden must be positive integers"]),
+        (["--hidden", "3;4"], ["hidden must be integers with commas"]),
         (["--members", "1"], ["members must be an integer of at least 2; got 1"]),
         (["--learning-rate", "-1"], ["learning_rate must be positive"]),
         (["--data", "{table}", "--target", "y", "--ignore", "c"], ["'c'", "'a', 'b'"]),
@@ -85,6 +87,28 @@ def test_bad_options(arguments, words, tmp_path):
     result = call("study", *filled, "--out", tmp_path / "run")
     refused(result, *words)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_options_are_the_settings_and_their_defaults():
+    command = typer.main.get_command(cli.app).commands["study"]
+    options = {option.name: option for option in command.params}
+    defaults = study.Config().to_dict()
+    assert set(options) == {*defaults, "out", "overwrite", "resume"}
+    for name, default in defaults.items():
+        if default not in (None, ()):
+            assert options[name].show_default == str(default), name
+    for name in study.BASES:
+        assert name in options["basis"].help
+    for name in study.MODELS:
+        assert name in options["model"].help
+
+
+def test_version_and_module():
+    version = importlib.metadata.version("kanjax")
+    assert call("--version").stdout == f"kanjax {version}\n"
+    command = [sys.executable, "-m", "kanjax", "-h"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "reproduce" in shown.stdout
 
 
 def test_a_folder_that_is_not_empty_is_kept(tmp_path):

@@ -40,6 +40,12 @@ class HeadStatistics(NamedTuple):
     shares: Float[Array, "heads 3"]
     regime: Int[Array, " heads"]
 
+    @property
+    def regimes(self) -> tuple[str, ...]:
+        """The name of each head's regime; not for tracers."""
+        names = (*REGIMES, "nothing")
+        return tuple(names[code] for code in self.regime.tolist())
+
 
 def patterns_in_use(weights: Any, *, mass: float = 0.9) -> Int[Array, "*batch"]:
     """Return the least number of patterns whose weights sum to at least ``mass``.

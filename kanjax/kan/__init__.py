@@ -19,6 +19,7 @@ from kanjax.kan.cost import (
     spline_cost,
     spline_flops,
 )
+from kanjax.kan.diagrams import Diagram, diagram
 from kanjax.kan.discovery import discover
 from kanjax.kan.grid import fit_coefficients, refine, update_grid
 from kanjax.kan.layers import KANLayer, RationalLayer
@@ -42,6 +43,7 @@ __all__ = [
     "AttentionOperator",
     "Attribution",
     "Cost",
+    "Diagram",
     "KANAttention",
     "KANConv",
     "KANLayer",
@@ -57,6 +59,7 @@ __all__ = [
     "attention_transformer",
     "attribute",
     "dense_cost",
+    "diagram",
     "discover",
     "edge_activations",
     "fit_coefficients",

@@ -39,6 +39,12 @@ class Fit(NamedTuple):
     coefficients: tuple[float, float, float, float]
     r2: float
 
+    def evaluate(self, x: np.ndarray) -> np.ndarray:
+        """Return its values at x; not finite outside of the function's domain."""
+        a, b, c, d = self.coefficients
+        with np.errstate(all="ignore"):
+            return c * LIBRARY[self.name].evaluate(np, a * x + b) + d
+
     def implausibility(self, weight: float) -> float:
         """As :func:`implausibility` of its complexity and misfit."""
         misfit = 1 + _LEAST_MISFIT - self.r2

@@ -5,6 +5,7 @@ that multiply: Liu et al. (2024), KAN 2.0, arXiv 2408.10205.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,7 +99,7 @@ class KAN:
         products = self.products[index] if self.products else 0
         return self.widths[index + 1] + products * (self.arity - 1)
 
-    @property
+    @functools.cached_property
     def layers(self) -> tuple[multiplication.Layer, ...]:
         """The layers' models, first to last."""
         return tuple(map(self._layer, range(len(self.widths) - 1)))

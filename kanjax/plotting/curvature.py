@@ -1,16 +1,18 @@
 """Spectra of Hessians, surfaces of losses, and training on its own plane."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import animation
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kanjax import landscape
 from kanjax.plotting import landscape as planes
 from kanjax.plotting import style
+
+if TYPE_CHECKING:
+    from kanjax import landscape
 
 # Densities span many decades; what lies this far below the peak is not drawn.
 _DECADES = 6
@@ -18,7 +20,7 @@ _DECADES = 6
 
 @style.styled
 def spectral_density(
-    spectra: Mapping[str, landscape.Spectrum],
+    spectra: "Mapping[str, landscape.Spectrum]",
     *,
     title: str | None = None,
     axes: Axes | None = None,
@@ -66,7 +68,7 @@ def spectral_density(
 
 @style.styled
 def loss_surface(
-    plane: landscape.Plane,
+    plane: "landscape.Plane",
     *,
     value: str | int | None = None,
     label: str = "loss",
@@ -137,7 +139,7 @@ def loss_surface(
 
 
 def training_animation(
-    plane: landscape.Plane,
+    plane: "landscape.Plane",
     path: Any,
     *,
     frames_per_second: int = 10,

@@ -1,14 +1,17 @@
 """Training in function space: predictions beside measurements, and posteriors."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from kanjax.ntk import dynamics
 from kanjax.plotting import style
+
+if TYPE_CHECKING:
+    from kanjax.ntk import dynamics
 
 
 @style.styled
@@ -87,7 +90,7 @@ def predicted_curves(
 @style.styled
 def posterior_band(
     x: ArrayLike,
-    posterior: dynamics.Posterior,
+    posterior: "dynamics.Posterior",
     *,
     data: tuple[ArrayLike, ArrayLike] | None = None,
     samples: ArrayLike | None = None,

@@ -1,6 +1,7 @@
 """The learned functions of one variable, and how much each input matters."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import ticker
@@ -9,8 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from kanjax.kan import symbolic
 from kanjax.plotting import style
+
+if TYPE_CHECKING:
+    from kanjax.kan import symbolic
 
 _RANKS = ("strongest edge", "2nd", "3rd", "4th", "5th", "6th", "7th")
 
@@ -21,7 +24,7 @@ def edge_functions(
     values: ArrayLike,
     names: Sequence[str],
     scores: ArrayLike | None = None,
-    fits: Sequence[symbolic.Edge] | None = None,
+    fits: "Sequence[symbolic.Edge] | None" = None,
     *,
     top: int = 3,
     inputs: int = 12,
@@ -208,11 +211,9 @@ def _panel(axes: Axes, x: np.ndarray, curves: np.ndarray) -> None:
     style.light_grid(axes)
 
 
-def _overlay(axes: Axes, x: np.ndarray, fit: symbolic.Fit) -> None:
-    a, b, c, d = fit.coefficients
+def _overlay(axes: Axes, x: np.ndarray, fit: "symbolic.Fit") -> None:
     grid = np.linspace(np.nanmin(x), np.nanmax(x), 200)
-    with np.errstate(all="ignore"):
-        y = c * symbolic.LIBRARY[fit.name].evaluate(np, a * grid + b) + d
+    y = fit.evaluate(grid)
     finite = np.where(np.isfinite(y), y, np.nan)
     limits = axes.get_ylim()
     axes.plot(grid, finite, color="black", linestyle=":", linewidth=2.4, label="_fit")

@@ -1,6 +1,7 @@
 """Kernels as pictures and by their eigenvalues."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import ticker
@@ -8,8 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from kanjax.ntk import spectra as spectrum
 from kanjax.plotting import style
+
+if TYPE_CHECKING:
+    from kanjax.ntk import spectra as spectrum
 
 
 @style.styled
@@ -59,7 +62,7 @@ def kernel_matrix(
 
 @style.styled
 def spectra(
-    spectra: Mapping[str, ArrayLike | spectrum.Spectrum],
+    spectra: "Mapping[str, ArrayLike | spectrum.Spectrum]",
     *,
     title: str | None = None,
     axes: Axes | None = None,
@@ -80,10 +83,9 @@ def spectra(
         raise ValueError("spectra is empty; give eigenvalues by name.")
     figure, axes = style.on_axes(axes)
     lost = 0
-    for k, (name, given) in enumerate(spectra.items()):
-        if isinstance(given, spectrum.Spectrum):
-            given = given.eigenvalues
-        values = np.atleast_2d(style.array(given, f"spectra[{name!r}]", (1, 2)))
+    for k, (name, spectrum_) in enumerate(spectra.items()):
+        eigenvalues = getattr(spectrum_, "eigenvalues", spectrum_)
+        values = np.atleast_2d(style.array(eigenvalues, f"spectra[{name!r}]", (1, 2)))
         drawable = np.isfinite(values) & (values > 0)
         lost += int(np.sum(~drawable))
         values = np.where(drawable, values, -np.inf)

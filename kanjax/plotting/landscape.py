@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from matplotlib import colors, ticker
@@ -10,8 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from kanjax import landscape
 from kanjax.plotting import style
+
+if TYPE_CHECKING:
+    from kanjax import landscape
+
+    LossLine = tuple[ArrayLike, ArrayLike] | landscape.Line | landscape.Barrier
 
 _LEVELS = 20
 _RATIO_FOR_LOG = 20.0
@@ -23,7 +27,7 @@ _MOST_MEMBERS = 3
 
 @style.styled
 def loss_plane(
-    plane: landscape.Plane,
+    plane: "landscape.Plane",
     *,
     title: str | None = None,
     mark_names: Sequence[str] | None = None,
@@ -91,9 +95,7 @@ def loss_plane(
 
 @style.styled
 def barrier_curves(
-    lines: Mapping[
-        str, tuple[ArrayLike, ArrayLike] | landscape.Line | landscape.Barrier
-    ],
+    lines: "Mapping[str, LossLine]",
     *,
     value: str | int | None = None,
     label: str = "loss",
@@ -118,9 +120,8 @@ def barrier_curves(
     figure, axes = style.on_axes(axes)
     lost = 0
     for k, (name, line) in enumerate(lines.items()):
-        has_fields = isinstance(line, landscape.Line | landscape.Barrier)
-        given, losses = (line.alphas, line.losses) if has_fields else line[:2]
-        alphas = style.array(given, f"the alphas of {name!r}", 1)
+        places, losses = _positions(line)
+        alphas = style.array(places, f"the alphas of {name!r}", 1)
         heights = entry(losses, value, f"the losses of {name!r}", 1)
         if alphas.shape != heights.shape:
             raise ValueError(
@@ -146,6 +147,11 @@ def barrier_curves(
     style.add_note(axes, style.not_finite(lost))
     axes.legend()
     return figure
+
+
+def _positions(line: Any) -> tuple[Any, Any]:
+    """Return alphas and losses, of a Line or Barrier by the fields' names."""
+    return (line.alphas, line.losses) if hasattr(line, "alphas") else line[:2]
 
 
 @style.styled

@@ -1,22 +1,24 @@
 """What memories recall, and how many patterns attention heads use."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from kanjax.hopfield import REGIMES, HeadStatistics
 from kanjax.plotting import style
+
+if TYPE_CHECKING:
+    from kanjax.hopfield import HeadStatistics
 
 _COLORS = (style.BLUE, style.AMBER, style.ORANGE)
 
 
 @style.styled
 def head_statistics(
-    statistics: HeadStatistics,
+    statistics: "HeadStatistics",
     *,
     order: Literal["median", "head"] = "median",
     title: str | None = None,
@@ -56,8 +58,10 @@ def head_statistics(
         color=style.GRAY,
         linestyle=":",
     )
-    for code in sorted(set(regime.tolist())):
-        axes.plot([], [], color=_COLORS[code], linewidth=6, label=REGIMES[code])
+    for code, label in sorted(
+        set(zip(regime.tolist(), statistics.regimes, strict=True))
+    ):
+        axes.plot([], [], color=_COLORS[code], linewidth=6, label=label)
     axes.plot([], [], color=style.GRAY, linestyle=":", label="half of all patterns")
     axes.set_xticks(range(len(heads)), [str(head + 1) for head in heads])
     axes.set_xlabel("head, by its median" if order == "median" else "head")

@@ -6,22 +6,19 @@ as dark as ``tanh(3 score)``, with the attribution score of KAN 2.0, arXiv 2408.
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import numpy as np
-from jax import Array
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kanjax import kan
-from kanjax.kan import multiplication
 from kanjax.plotting import style
+
+if TYPE_CHECKING:
+    from kanjax import kan
 
 _MOST_CURVES = 30
 _MOST_LINES = 200
-_SAMPLES = 256
 _LABEL_INCHES = 0.2
 _WIDTH, _LAYER_INCHES = 5.4, 1.7
 
@@ -39,9 +36,7 @@ class _Shown(NamedTuple):
 
 @style.styled
 def network(
-    model: kan.KAN,
-    params: Sequence[Any],
-    x: Float[Array, "batch in"],
+    diagram: "kan.Diagram",
     *,
     names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
@@ -56,48 +51,39 @@ def network(
     multiply are crosses.
 
     Args:
-        model: the network.
-        params: its parameters, of one member.
-        x: (batch, in), the samples on which edges are scored and curves drawn.
+        diagram: of ``kan.diagram(model, params, x)``.
         names: one an input; x1, x2, ... if None.
         output_names: one an output; y1, y2, ... if None.
         threshold: edges of at most this score are not shown.
         title: above the network.
 
     Raises:
-        TypeError: if model is no KAN.
-        ValueError: if x or the names do not fit the model, or threshold is negative.
+        ValueError: if the names do not fit the network, or threshold is negative.
     """
-    if not isinstance(model, kan.KAN):
-        raise TypeError(f"model must be a KAN; got {type(model).__name__}.")
-    if np.ndim(x) != 2 or np.shape(x)[1] != model.widths[0]:
-        raise ValueError(
-            f"x has shape {np.shape(x)}; it must be (batch, {model.widths[0]})."
-        )
     if not threshold >= 0:
         raise ValueError(f"threshold must be at least 0; got {threshold}.")
-    below = style.labels(names, model.widths[0], "names", "x", 14)
-    above = style.labels(output_names, model.widths[-1], "output_names", "y", 14)
-    scores = [np.asarray(s) for s in kan.attribute(model, params, x).edges]
-    shown = _shown_edges(model, scores, threshold)
-    total = sum(int(multiplication.alive(layer).sum()) for layer in model.layers)
-    lost = sum(int(np.sum(~np.isfinite(s))) for s in scores)
+    widths = diagram.widths
+    below = style.labels(names, widths[0], "names", "x", 14)
+    above = style.labels(output_names, widths[-1], "output_names", "y", 14)
+    shown = _shown_edges(diagram, threshold)
+    total = sum(int(np.sum(edges)) for edges in diagram.edges)
+    lost = sum(int(np.sum(~np.isfinite(scores))) for scores in diagram.scores)
     with_curves = 0 < len(shown) <= _MOST_CURVES
 
-    depth = len(model.layers)
-    width, places = _WIDTH, [_spread(n, _WIDTH) for n in model.widths]
+    depth = len(widths) - 1
+    width, places = _WIDTH, [_spread(n, _WIDTH) for n in widths]
     names_height = _room(places[0], below) + _room(places[-1], above)
     figure = style.new_figure((width, 0.6 + names_height + _LAYER_INCHES * depth))
     axes = figure.add_subplot()
     axes.set(xlim=(0, width), ylim=(-0.06, depth + 0.06), yticks=[])
     axes.spines[:].set_visible(False)
     if with_curves:
-        _draw_with_curves(axes, model, params, x, shown, places, width)
+        _draw_with_curves(axes, diagram, shown, places, width)
     else:
         for edge in shown:
             _line(axes, edge, [], places, scale=0.6)
-    _draw_units(axes, model, places, shown)
-    strengths = _unit_strengths(shown, model.widths)
+    _draw_units(axes, diagram, places, shown)
+    strengths = _unit_strengths(shown, widths)
     _name_units(axes.xaxis, places[0], below, strengths[0])
     top = axes.secondary_xaxis("top")
     top.spines[:].set_visible(False)
@@ -113,20 +99,17 @@ def network(
     return figure
 
 
-def _shown_edges(
-    model: kan.KAN, scores: list[np.ndarray], threshold: float
-) -> list[_Shown]:
+def _shown_edges(diagram: "kan.Diagram", threshold: float) -> list[_Shown]:
     """Return the edges above the threshold, weakest first so that strong ones lie on
     top.
     """
-    found = []
-    for k, (one, edges) in enumerate(zip(model.layers, scores, strict=True)):
-        unit = multiplication.unit_of_sum(one)
-        names = {edge[:2]: edge.function for edge in multiplication.formulas(one)}
-        for i, o in np.argwhere(np.isfinite(edges) & (edges > threshold)).tolist():
-            name = names.get((i, o), "")
-            found.append(_Shown(k, i, int(unit[o]), float(edges[i, o]), o, name))
-    return sorted(found, key=lambda edge: edge.score)[-_MOST_LINES:]
+    shown = []
+    for k, scores in enumerate(diagram.scores):
+        for i, o in np.argwhere(np.isfinite(scores) & (scores > threshold)).tolist():
+            unit = int(diagram.unit_of_sum[k][o])
+            name = diagram.formulas[k].get((i, o), "")
+            shown.append(_Shown(k, i, unit, float(scores[i, o]), o, name))
+    return sorted(shown, key=lambda edge: edge.score)[-_MOST_LINES:]
 
 
 def _spread(count: int, width: float) -> np.ndarray:
@@ -161,17 +144,14 @@ def _line(
 
 def _draw_with_curves(
     axes: Axes,
-    model: kan.KAN,
-    params: Sequence[Any],
-    x: Array,
+    diagram: "kan.Diagram",
     shown: list[_Shown],
     places: list[np.ndarray],
     width: float,
 ) -> None:
-    few = x[:_SAMPLES]
-    inputs = [np.asarray(u) for u in jax.device_get(model.activations(params, few))]
-    curves = [np.asarray(v) for v in kan.edge_activations(model, params, few)]
-    for k in range(len(model.layers)):
+    for k, (inputs, curves) in enumerate(
+        zip(diagram.inputs, diagram.curves, strict=True)
+    ):
         row = sorted(
             (edge for edge in shown if edge.layer == k),
             key=lambda e: (places[k][e.source] + places[k + 1][e.target], e.source),
@@ -191,9 +171,9 @@ def _draw_with_curves(
                 transform=axes.transData,
                 zorder=3,
             )
-            source = inputs[k][:, edge.source]
+            source = inputs[:, edge.source]
             order = np.argsort(source, kind="stable")
-            curve = curves[k][:, edge.source, edge.column]
+            curve = curves[:, edge.source, edge.column]
             box.plot(
                 source[order],
                 np.where(np.isfinite(curve), curve, np.nan)[order],
@@ -210,7 +190,7 @@ def _draw_with_curves(
 
 
 def _draw_units(
-    axes: Axes, model: kan.KAN, places: list[np.ndarray], shown: list[_Shown]
+    axes: Axes, diagram: "kan.Diagram", places: list[np.ndarray], shown: list[_Shown]
 ) -> None:
     """Dots, or crosses where units multiply; without a shown edge they are hollow."""
     used = {(e.layer, e.source) for e in shown} | {
@@ -218,7 +198,7 @@ def _draw_units(
     }
     for k, row in enumerate(places):
         size = float(np.clip(40 * np.diff(row, prepend=row[0] - 1).min(), 1.5, 6.5))
-        products = model.products[k - 1] if k and model.products else 0
+        products = diagram.products[k - 1] if k else 0
         multiplies = np.arange(len(row)) >= len(row) - products
         is_used = np.array([(k, i) in used for i in range(len(row))])
         for full, marker in itertools.product((True, False), "oX"):

@@ -1,19 +1,22 @@
 """Scores of training in random subspaces."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kanjax import landscape
 from kanjax.plotting import style
+
+if TYPE_CHECKING:
+    from kanjax import landscape
 
 
 @style.styled
 def intrinsic_dimension(
-    measured: Mapping[str, landscape.IntrinsicDimension],
+    measured: "Mapping[str, landscape.IntrinsicDimension]",
     *,
     label: str = "score / full network's",
     title: str | None = None,

@@ -147,7 +147,9 @@ def _functions(study: store.Study, found: "Findings") -> Iterator[Picture]:
         "network",
         "functions",
         plotting.network(
-            pruned.model, pruned.params, x, names=names, output_names=data.target_names
+            kan.diagram(pruned.model, pruned.params, x),
+            names=names,
+            output_names=data.target_names,
         ),
         "The best member after pruning; the darker an edge, the more it matters.",
     )

@@ -15,7 +15,8 @@ from kanjax import files, training
 from kanjax.model import Model
 from kanjax.study import findings, models, store
 from kanjax.study.attempts import attempted
-from kanjax.study.config import Config, StudyError, check
+from kanjax.study.checks import check
+from kanjax.study.config import Config, StudyError
 
 _TRAINING_SHARE = (0.05, 0.5)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from kanjax import bases, hopfield, kan, nn
 from kanjax.model import Model
-from kanjax.study.config import Config, StudyError
+from kanjax.study.config import Config
 
 BASES: dict[str, Callable[[int], Any]] = {
     "bspline": lambda resolution: bases.BSpline(resolution),
@@ -43,17 +43,9 @@ MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
 
 
 def build(config: Config, inputs: int, outputs: int) -> Model:
-    """Return the model of a study.
-
-    Raises:
-        StudyError: if the widths do not fit the data.
-    """
-    widths = config.widths or (inputs, max(8, outputs), outputs)
-    if (widths[0], widths[-1]) != (inputs, outputs):
-        raise StudyError(
-            f"widths {widths} do not fit the data, which have {inputs} features and "
-            f"{outputs} outputs; expected {inputs} first and {outputs} last."
-        )
+    """Return the model of a study of data with so many features and outputs."""
+    hidden = (max(8, outputs),) if config.hidden is None else config.hidden
+    widths = (inputs, *hidden, outputs)
     return MODELS[config.model](widths, BASES[config.basis](config.resolution))
 
 

@@ -13,6 +13,7 @@ from kanjax import data as data_
 from kanjax import files, training
 from kanjax.model import Model
 from kanjax.study import evaluation, models
+from kanjax.study.checks import check
 from kanjax.study.config import Config, StudyError
 
 PARTS = ("train", "validation", "test")
@@ -91,7 +92,7 @@ def read_config(directory: pathlib.Path) -> Config:
     Raises:
         StudyError: if there is none, or it is damaged.
     """
-    return Config.from_dict(_read_json(directory / "config.json"))
+    return check(Config.from_dict(_read_json(directory / "config.json")))
 
 
 def save(study: Study, directory: pathlib.Path) -> None:

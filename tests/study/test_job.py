@@ -176,7 +176,7 @@ def test_interrupted_study_resumes_to_the_same_result(finished, tmp_path):
     [
         {"data": "breast_cancer", "model": "mlp"},
         {"data": "wine", "model": "hopfield"},
-        {"data": "wine", "basis": "rational", "widths": (13, 3, 3)},
+        {"data": "wine", "basis": "rational", "hidden": (3,)},
         {"data": "feynman:sin(pi*x)+y^2", "basis": "fourier", "optimizer": "lbfgs"},
     ],
     ids=lambda options: "-".join(map(str, options.values())),

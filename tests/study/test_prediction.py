@@ -27,9 +27,9 @@ def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("cascade")
     rows(60).to_csv(root / "table.csv", index=False)
     keys = jax.random.split(jax.random.key(0))
-    for target, ignored, widths in (("kind", "y", (2, 2)), ("y", "kind", (2, 1))):
+    for target, ignored in (("kind", "y"), ("y", "kind")):
         table, left_out = str(root / "table.csv"), (ignored,)
-        config = study.Config(table, target, model="mlp", widths=widths, members=2)
+        config = study.Config(table, target, model="mlp", hidden=(), members=2)
         config = dataclasses.replace(config, ignore=left_out)
         read = data.read_table(table, target=target, ignore=left_out)
         prepared = data.prepare(read, key=keys[0])

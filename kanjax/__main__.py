@@ -1,0 +1,5 @@
+"""``python -m kanjax``: the command line."""
+
+from kanjax.cli import main
+
+main()

@@ -1,0 +1,58 @@
+"""What can be told of the settings of a study before it reads its data."""
+
+import difflib
+from collections.abc import Iterable
+
+from kanjax.study.config import Config, StudyError
+from kanjax.study.models import BASES, MODELS
+from kanjax.training import OPTIMIZERS
+
+
+def check(config: Config) -> Config:
+    """Return the config itself, if what can be told without the data is right.
+
+    Raises:
+        StudyError: naming the setting, its value and what was expected.
+    """
+    _check_name("model", config.model, MODELS)
+    _check_name("basis", config.basis, BASES)
+    _check_name("optimizer", config.optimizer, OPTIMIZERS)
+    if config.task is not None:
+        _check_name("task", config.task, ("regression", "classification"))
+    least = {
+        "members": 2,
+        "resolution": 1,
+        "steps": 1,
+        "evaluate_every": 1,
+        "patience": 1,
+        "seed": 0,
+    }
+    if config.batch_size is not None:
+        least["batch_size"] = 1
+    for name, minimum in least.items():
+        value = getattr(config, name)
+        if not isinstance(value, int) or value < minimum:
+            raise StudyError(
+                f"{name} must be an integer of at least {minimum}; got {value!r}."
+            )
+    rate = config.learning_rate
+    if not isinstance(rate, int | float) or not rate > 0:
+        raise StudyError(f"learning_rate must be positive; got {rate!r}.")
+    if config.hidden is not None and any(
+        not isinstance(width, int) or width < 1 for width in config.hidden
+    ):
+        raise StudyError(
+            "hidden must be positive integers, the units of each hidden layer; got "
+            f"{config.hidden!r}."
+        )
+    return config
+
+
+def _check_name(setting: str, value: str, known: Iterable[str]) -> None:
+    names = list(known)
+    if value not in names:
+        nearest = difflib.get_close_matches(str(value), names, n=1, cutoff=0.0)
+        raise StudyError(
+            f"unknown {setting} {value!r}; nearest: {nearest[0]!r}. Known: "
+            f"{', '.join(sorted(names))}."
+        )
