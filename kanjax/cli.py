@@ -136,7 +136,7 @@ def study(
     ] = False,
 ) -> None:
     """Train an ensemble on a table, analyse it and write a report."""
-    given = {
+    settings = {
         name: value
         for name, value in locals().items()
         if name not in ("out", "overwrite", "resume") and value is not None
@@ -148,7 +148,7 @@ def study(
     ):
         from kanjax import study as study_
 
-        config = _config(given, out, resume)
+        config = _config(settings, out, resume)
         with _stages() as show:
 
             def tell(what: str, share: float) -> None:
@@ -200,14 +200,16 @@ def predict(
             raise study_.StudyError(f"{path} cannot be written: {reason}.")
         first, rows = study_.load(run_dir), data_.read_frame(table, text=True)
         if then is None or when is None:
-            found, notes = study_.prediction_table(first, rows)
+            predictions, notes = study_.prediction_table(first, rows)
         else:
-            found, notes = study_.cascade(first, study_.load(then), rows, when=when)
+            predictions, notes = study_.cascade(
+                first, study_.load(then), rows, when=when
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(path, found.to_csv(index=False))
+        files.write_text(path, predictions.to_csv(index=False))
         for note in notes:
             typer.echo(f"note: {note}", err=True)
-        typer.echo(f"{len(found)} predictions written to {path}")
+        typer.echo(f"{len(predictions)} predictions written to {path}")
 
 
 @app.command()
@@ -404,7 +406,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise
 
 
-def _config(given: dict[str, Any], out: pathlib.Path, resume: bool) -> Any:
+def _config(settings: dict[str, Any], out: pathlib.Path, resume: bool) -> Any:
     """Return the config of the options given; a resumed study keeps its own for the
     rest.
     """
@@ -414,7 +416,7 @@ def _config(given: dict[str, Any], out: pathlib.Path, resume: bool) -> Any:
     fields = Config().to_dict()
     if resume and (out / "config.json").exists():
         fields = store.read_config(out).to_dict()
-    fields.update(given)
+    fields.update(settings)
     if isinstance(hidden := fields["hidden"], str):
         try:
             fields["hidden"] = tuple(map(int, filter(None, hidden.split(","))))

@@ -233,13 +233,13 @@ def from_equinox(module: Any, *, batched: bool = True) -> Functional:
     params, rest = eqx.partition(module, eqx.is_inexact_array)
 
     def apply(params: Params, x: Any, *, key: Array | None = None) -> Any:
-        whole = eqx.combine(params, rest)
+        network = eqx.combine(params, rest)
         if not batched:
-            return whole(x) if key is None else whole(x, key=key)
+            return network(x) if key is None else network(x, key=key)
         if key is None:
-            return jax.vmap(whole)(x)
+            return jax.vmap(network)(x)
         keys = jax.random.split(key, jax.tree.leaves(x)[0].shape[0])
-        return jax.vmap(lambda one, k: whole(one, key=k))(x, keys)
+        return jax.vmap(lambda example, k: network(example, key=k))(x, keys)
 
     return Functional(apply, params)
 
@@ -264,10 +264,10 @@ def _from_nnx(module: Any, options: dict[str, Any]) -> Functional:
     def apply(params: Params, x: Any, *, key: Array | None = None) -> Any:
         ours, others = _copy_variables((trained, rest))
         nnx.replace_by_pure_dict(ours, params)
-        whole = nnx.merge(graph, ours, others)
+        network = nnx.merge(graph, ours, others)
         if key is not None:
-            nnx.reseed(whole, dropout=key, default=key)
-        return whole(x, **options)
+            nnx.reseed(network, dropout=key, default=key)
+        return network(x, **options)
 
     return Functional(apply, nnx.to_pure_dict(trained))
 

@@ -51,10 +51,10 @@ def watched(hint: str = "", *, stages: bool = False) -> Iterator[Interruption]:
         stages: whether the block calls ``check`` between stages. Then a second Ctrl-C
             ends the process at once, with exit status 130; else the first does.
     """
-    found = Interruption(hint)
+    interruption = Interruption(hint)
     if threading.current_thread() is not threading.main_thread():
         # Only the main thread may have handlers.
-        yield found
+        yield interruption
         return
     reader, writer = socket.socketpair()
     writer.setblocking(False)
@@ -64,10 +64,10 @@ def watched(hint: str = "", *, stages: bool = False) -> Iterator[Interruption]:
             while signals := reader.recv(1):
                 if signals[0] != signal.SIGINT:
                     continue
-                if found.asked.is_set() or not stages:
-                    _write(line(found))
+                if interruption.asked.is_set() or not stages:
+                    _write(line(interruption))
                     os._exit(STATUS)
-                found.asked.set()
+                interruption.asked.set()
                 _write("stopping after this stage; Ctrl-C again ends it at once")
 
     threading.Thread(target=read, daemon=True).start()
@@ -75,17 +75,17 @@ def watched(hint: str = "", *, stages: bool = False) -> Iterator[Interruption]:
     old_writer = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     old_handler = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        yield found
+        yield interruption
     finally:
-        if not found.asked.is_set():
+        if not interruption.asked.is_set():
             signal.signal(signal.SIGINT, old_handler)
             signal.set_wakeup_fd(old_writer)
             writer.close()
 
 
-def line(found: Interruption) -> str:
+def line(interruption: Interruption) -> str:
     """Return the last line of a command that was interrupted."""
-    return f"interrupted; {found.hint}" if found.hint else "interrupted"
+    return f"interrupted; {interruption.hint}" if interruption.hint else "interrupted"
 
 
 def leave() -> None:

@@ -19,15 +19,15 @@ def is_literal(variable: Any) -> bool:
 
 def inner(equation: Any) -> list[Any]:
     """Return the open jaxprs that an equation calls."""
-    found = []
+    inner = []
     for parameter in equation.params.values():
         several = parameter if isinstance(parameter, list | tuple) else (parameter,)
         for value in several:
             if isinstance(value, jax.extend.core.ClosedJaxpr):
-                found.append(value.jaxpr)
+                inner.append(value.jaxpr)
             elif isinstance(value, jax.extend.core.Jaxpr):
-                found.append(value)
-    return found
+                inner.append(value)
+    return inner
 
 
 def bind(equation: Any, operands: Sequence[Any]) -> list[Any]:

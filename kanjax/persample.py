@@ -161,7 +161,7 @@ def mean(
         return jax.tree.map(_sum, each(batch))
 
     blocks, rest = divmod(number, block)
-    whole = jax.tree.map(
+    in_blocks = jax.tree.map(
         lambda leaf: leaf[: blocks * block].reshape(blocks, block, *leaf.shape[1:]),
         data,
     )
@@ -171,7 +171,7 @@ def mean(
     def add(sums: Any, batch: Any) -> tuple[Any, None]:
         return jax.tree.map(jnp.add, sums, total(batch)), None
 
-    sums, _ = lax.scan(add, start, whole)
+    sums, _ = lax.scan(add, start, in_blocks)
     if rest:
         last = jax.tree.map(lambda leaf: leaf[blocks * block :], data)
         sums = jax.tree.map(jnp.add, sums, total(last))

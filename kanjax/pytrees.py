@@ -203,16 +203,16 @@ def _evaluate(
     return jax.tree.map(lambda leaf: leaf[:count], spread(padded, shared))
 
 
-def _in_blocks(one: Callable[[Any], Any], points: Any, block: int) -> Any:
+def _in_blocks(function: Callable[[Any], Any], points: Any, block: int) -> Any:
     """Blocks of equal size, so that a single program serves all."""
     count = jax.tree.leaves(points)[0].shape[0]
     if block == 1:
-        return jax.lax.map(one, points)
+        return jax.lax.map(function, points)
     blocks = -(-count // block)
     block = -(-count // blocks)
     padded = _padded(points, blocks * block)
-    found = jax.lax.map(one, padded, batch_size=block)
-    return jax.tree.map(lambda leaf: leaf[:count], found)
+    values = jax.lax.map(function, padded, batch_size=block)
+    return jax.tree.map(lambda leaf: leaf[:count], values)
 
 
 def _padded(points: Any, count: int) -> Any:

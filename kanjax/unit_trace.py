@@ -96,20 +96,20 @@ def trace(model: Any, params: Params, x: Array | None = None) -> Trace:
     Raises:
         ValueError: if a layer does not say how its parameters belong to units.
     """
-    found = Trace()
-    out, _ = _walk(found, model, params, (), _PINNED, x)
-    found.join(out, _PINNED)
-    return found
+    units = Trace()
+    out, _ = _walk(units, model, params, (), _PINNED, x)
+    units.join(out, _PINNED)
+    return units
 
 
 def trace_layers(axes: Sequence[Any], params: Sequence[Params]) -> Trace:
     """Walk through a chain of layers of which only the axes are known."""
-    found, unit = Trace(), _PINNED
+    units, unit = Trace(), _PINNED
     for i, (layer_axes, p) in enumerate(zip(axes, params, strict=True)):
         path = (jax.tree_util.SequenceKey(i),)
-        unit, _ = _meet(found, None, layer_axes, p, path, unit, None)
-    found.join(unit, _PINNED)
-    return found
+        unit, _ = _meet(units, None, layer_axes, p, path, unit, None)
+    units.join(unit, _PINNED)
+    return units
 
 
 def hidden_values(
@@ -125,10 +125,10 @@ def hidden_values(
     Raises:
         ValueError: if a layer does not say how its parameters belong to units.
     """
-    found = trace(model, params, x)
+    units = trace(model, params, x)
     values: dict[str, list[Array]] = {}
-    for layer in found.mixing:
-        name = found.name(layer.source)
+    for layer in units.mixing:
+        name = units.name(layer.source)
         if name is not None and layer.inputs is not None:
             flat = layer.inputs.reshape(-1, layer.inputs.shape[-1])
             values.setdefault(name, []).append(flat)
@@ -136,7 +136,7 @@ def hidden_values(
 
 
 def _walk(
-    found: Trace,
+    units: Trace,
     model: Any,
     params: Params,
     path: tuple[Any, ...],
@@ -145,20 +145,20 @@ def _walk(
 ) -> tuple[int, Array | None]:
     """Return the units and values that leave a model, for those that enter."""
     if isinstance(model, models.Residual):
-        out, y = _walk(found, model.branch, params, path, unit, x)
-        found.join(out, unit)
+        out, y = _walk(units, model.branch, params, path, unit, x)
+        units.join(out, unit)
         return unit, None if x is None or y is None else x + y
     if isinstance(model, models.Parallel):
         outs = [
-            _walk(found, branch, p, (*path, jax.tree_util.SequenceKey(i)), unit, x)
+            _walk(units, branch, p, (*path, jax.tree_util.SequenceKey(i)), unit, x)
             for i, (branch, p) in enumerate(zip(model.branches, params, strict=True))
         ]
         for out, _ in outs[1:]:
-            found.join(outs[0][0], out)
+            units.join(outs[0][0], out)
         values = [y for _, y in outs if y is not None]
         return outs[0][0], sum(values[1:], values[0]) if values else None
     if not hasattr(model, "layers"):
-        return _meet(found, model, _axes(model), params, path, unit, x)
+        return _meet(units, model, _axes(model), params, path, unit, x)
     if len(model.layers) != len(params):
         raise ValueError(
             f"{type(model).__name__} has {len(model.layers)} layers and parameters "
@@ -172,12 +172,12 @@ def _walk(
     for i, (layer, p) in enumerate(zip(model.layers, params, strict=True)):
         inner = (*path, jax.tree_util.SequenceKey(i))
         y = y if known is None else known[i]
-        unit, y = _walk(found, layer, p, inner, unit, y)
+        unit, y = _walk(units, layer, p, inner, unit, y)
     return unit, y if known is None else known[-1]
 
 
 def _meet(
-    found: Trace,
+    units: Trace,
     layer: Any,
     axes: Any,
     params: Params,
@@ -190,18 +190,18 @@ def _meet(
     y = None if x is None else layer.apply(params, x)
     out = unit
     if not all(leaf == () or "unit" in leaf for leaf in leaves):
-        out = found.fresh()
+        out = units.fresh()
         if not any("in" in leaf for leaf in leaves):
-            found.join(unit, _PINNED)
+            units.join(unit, _PINNED)
         if not any("out" in leaf for leaf in leaves):
-            found.join(out, _PINNED)
-        found.mixing.append(Mixing(layer, path, unit, x, y))
-    found.output_axes += [
+            units.join(out, _PINNED)
+        units.mixing.append(Mixing(layer, path, unit, x, y))
+    units.output_axes += [
         leaf.index("out") - len(leaf) if "out" in leaf else -1 for leaf in leaves
     ]
-    number = len(found.mixing)
+    number = len(units.mixing)
     role = {"in": unit, "out": out, "unit": out, None: None}
-    found.axes += [
+    units.axes += [
         tuple(
             (f"B{number}", entry[1]) if isinstance(entry, tuple) else role[entry]
             for entry in leaf

@@ -8,5 +8,5 @@ def installed() -> dict[str, str]:
     import importlib.metadata
     import platform
 
-    found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), **found}
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **versions}

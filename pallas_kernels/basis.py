@@ -59,19 +59,19 @@ class Joined:
     @property
     def size(self) -> int:
         """The functions of all parts."""
-        return sum(part.size for part in self.parts)
+        return sum(basis.size for basis in self.parts)
 
     def __call__(self, x: Array, *, axis: int = -1) -> Array:
         """All functions of all parts."""
-        return jnp.concatenate([part(x, axis=axis) for part in self.parts], axis)
+        return jnp.concatenate([basis(x, axis=axis) for basis in self.parts], axis)
 
     def function(self, index: int | Array, x: Array) -> Array:
         """One function of one part; all parts are evaluated."""
         value, first = jnp.zeros_like(x), 0
-        for part in self.parts:
-            own = jnp.clip(index - first, 0, part.size - 1)
-            value = jnp.where(index >= first, part.function(own, x), value)
-            first += part.size
+        for basis in self.parts:
+            clipped = jnp.clip(index - first, 0, basis.size - 1)
+            value = jnp.where(index >= first, basis.function(clipped, x), value)
+            first += basis.size
         return value
 
 
@@ -80,7 +80,7 @@ def parts(basis: Any) -> list[tuple[int, Any]]:
     function.
     """
     members = basis.parts if isinstance(basis, Joined) else (basis,)
-    firsts = itertools.accumulate((part.size for part in members), initial=0)
+    firsts = itertools.accumulate((member.size for member in members), initial=0)
     return list(zip(firsts, members, strict=False))
 
 

@@ -14,12 +14,12 @@ Level = tuple[bool, ...]
 
 def sizes(axes: Sequence[Level], operands: Sequence[Any]) -> tuple[int, ...]:
     """Return the length of every batch axis."""
-    found = []
+    lengths = []
     for depth, level in enumerate(axes):
         operand = level.index(True)
         axis = sum(outer[operand] for outer in axes[:depth])
-        found.append(operands[operand].shape[axis])
-    return tuple(found)
+        lengths.append(operands[operand].shape[axis])
+    return tuple(lengths)
 
 
 def map_over(f: Callable[..., Any], axes: Sequence[Level]) -> Callable[..., Any]:

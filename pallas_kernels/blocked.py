@@ -41,10 +41,10 @@ def forward(
     """``y[b, o] = sum_{g, i} s[b, i] phi_g(x[b, i]) c[g, i, o]``."""
     columns = c.reshape(c.shape[0] * c.shape[1], c.shape[2])
 
-    def one(block: list[Array]) -> Array:
+    def product(block: list[Array]) -> Array:
         return _dot(_rows(basis, order, cut.barrier, *block), columns)
 
-    return _map(one, [x] if s is None else [x, s], cut.blocks)
+    return _map(product, [x] if s is None else [x, s], cut.blocks)
 
 
 def coefficients(
@@ -52,11 +52,11 @@ def coefficients(
 ) -> Array:
     """``C[g, i, o] = sum_b s[b, i] phi_g(x[b, i]) t[b, o]``."""
 
-    def one(block: list[Array]) -> Array:
+    def product(block: list[Array]) -> Array:
         *inputs, cotangent = block
         return _dot(_rows(basis, order, cut.barrier, *inputs).T, cotangent)
 
-    total = _sum(one, [x, t] if s is None else [x, s, t], cut.blocks)
+    total = _sum(product, [x, t] if s is None else [x, s, t], cut.blocks)
     return total.reshape(basis.size, x.shape[1], t.shape[1])
 
 
@@ -64,13 +64,13 @@ def scales(basis: Any, order: int, x: Array, c: Array, t: Array, *, cut: Cut) ->
     """``S[b, i] = sum_{g, o} phi_g(x[b, i]) c[g, i, o] t[b, o]``."""
     columns = c.reshape(c.shape[0] * c.shape[1], c.shape[2])
 
-    def one(block: list[Array]) -> Array:
+    def sums(block: list[Array]) -> Array:
         inputs, cotangent = block
         values = bases.expand(basis, inputs, order)
         back = _dot(cotangent, columns.T).reshape(values.shape)
         return jnp.sum(back * values, axis=-2)
 
-    return _map(one, [x, t], cut.blocks)
+    return _map(sums, [x, t], cut.blocks)
 
 
 def number_of_blocks(rows: int, inner: int, itemsize: int, platform: str) -> int:
@@ -119,17 +119,17 @@ def _dot(a: Array, b: Array) -> Array:
 
 
 def _map(
-    one: Callable[[list[Array]], Array], arrays: list[Array], blocks: int
+    function: Callable[[list[Array]], Array], arrays: list[Array], blocks: int
 ) -> Array:
     """``one`` of every block of rows, put together again."""
     if blocks == 1:
-        return one(arrays)
+        return function(arrays)
     rows = len(arrays[0])
     cut = _cut(arrays, blocks)
-    like = jax.eval_shape(one, _block(cut, 0))
+    like = jax.eval_shape(function, _block(cut, 0))
 
     def body(i: Array, y: Array) -> Array:
-        return lax.dynamic_update_index_in_dim(y, one(_block(cut, i)), i, 1)
+        return lax.dynamic_update_index_in_dim(y, function(_block(cut, i)), i, 1)
 
     y = jnp.zeros((like.shape[0], blocks, *like.shape[1:]), like.dtype)
     y = lax.fori_loop(0, blocks, body, varying_axes.vary_like(y, arrays))
@@ -137,14 +137,17 @@ def _map(
 
 
 def _sum(
-    one: Callable[[list[Array]], Array], arrays: list[Array], blocks: int
+    function: Callable[[list[Array]], Array], arrays: list[Array], blocks: int
 ) -> Array:
     """Return the sum of ``one`` over the blocks of rows."""
     if blocks == 1:
-        return one(arrays)
+        return function(arrays)
     cut = _cut(arrays, blocks)
     return lax.fori_loop(
-        1, blocks, lambda i, total: total + one(_block(cut, i)), one(_block(cut, 0))
+        1,
+        blocks,
+        lambda i, total: total + function(_block(cut, i)),
+        function(_block(cut, 0)),
     )
 
 

@@ -198,8 +198,8 @@ def _along_leaves(
     def plain(*leaves: Array) -> Array:
         return written_out(*primals[:number], *leaves, static=static)
 
-    given = [ad.instantiate_zeros(t) for t in tangents[number:]]
-    return jax.jvp(plain, tuple(primals[number:]), tuple(given))[1]
+    tangents_ = [ad.instantiate_zeros(t) for t in tangents[number:]]
+    return jax.jvp(plain, tuple(primals[number:]), tuple(tangents_))[1]
 
 
 def _aligned(
@@ -227,14 +227,14 @@ def _transpose(ct: Any, *operands: Any, static: Static) -> list[Any]:
     kept = [i for i in range(number) if i != place]
     others = [*kept, *range(number, len(operands))]
     at = len(kept)
-    given = tuple(
+    axes = tuple(
         _inserted([level[i] for i in others], at, any(level)) for level in static.axes
     )
     swapped = static._replace(
         out=static.roles[place],
         roles=(*(static.roles[i] for i in kept), static.out),
         dtype=aval.dtype,
-        axes=given,
+        axes=axes,
     )
     value = _bind(swapped, _inserted([operands[i] for i in others], at, ct))
     absent = [d for d, level in enumerate(static.axes) if not level[place]]
@@ -298,8 +298,8 @@ def _fold(
         merged[i] = a.reshape(*a.shape[:place], length, *a.shape[place + 2 :])
     y = _bind(static, merged)
     place = y.ndim - base
-    own = y.shape[place] // number
-    y = y.reshape(*y.shape[:place], number, own, *y.shape[place + 1 :])
+    rows = y.shape[place] // number
+    y = y.reshape(*y.shape[:place], number, rows, *y.shape[place + 1 :])
     return y, place
 
 
@@ -313,7 +313,7 @@ def _compute(*operands: Array, static: Static, platform: str) -> Array:
     """Return the primitive by what serves it on a platform."""
     interpret = static.backend == "interpret"
 
-    def one(*operands: Array) -> Array:
+    def product(*operands: Array) -> Array:
         named, basis = _named(operands, static)
         y = None
         if backends.wants_kernels(static.backend, platform):
@@ -333,7 +333,7 @@ def _compute(*operands: Array, static: Static, platform: str) -> Array:
     members = math.prod(batch_axes.sizes(static.axes, operands))
     # Outside of vmap, under which the branch would compute and select.
     barrier = blocked.opaque_true(operands[static.roles.index("x")], platform)
-    return batch_axes.map_over(one, static.axes)(*operands)
+    return batch_axes.map_over(product, static.axes)(*operands)
 
 
 def _wants_mosaic(static: Static, platform: str) -> bool:
@@ -361,13 +361,13 @@ def _by_xla(
 def written_out(*operands: Array, static: Static) -> Array:
     """Return the primitive by ordinary operations, the expansion stored."""
 
-    def one(*operands: Array) -> Array:
+    def product(*operands: Array) -> Array:
         named, basis = _named(operands, static)
         return reference.form(basis, static.order, static.out, **named).astype(
             static.dtype
         )
 
-    return batch_axes.map_over(one, static.axes)(*operands)
+    return batch_axes.map_over(product, static.axes)(*operands)
 
 
 def _named(operands: Sequence[Array], static: Static) -> tuple[dict[str, Any], Any]:

@@ -32,9 +32,9 @@ def _run(closed: Any, *args: Any) -> list[Any]:
 
     for eqn in jaxpr.eqns:
         apply: Any = REPLACED.get(eqn.primitive.name, eqn.primitive.bind)
-        found = apply(*map(read, eqn.invars), **eqn.params)
-        several = isinstance(found, list | tuple)
-        values |= dict(zip(eqn.outvars, found if several else [found], strict=True))
+        outputs = apply(*map(read, eqn.invars), **eqn.params)
+        several = isinstance(outputs, list | tuple)
+        values |= dict(zip(eqn.outvars, outputs if several else [outputs], strict=True))
     return [read(variable) for variable in jaxpr.outvars]
 
 

@@ -127,21 +127,21 @@ def _abstract(*operands: Any, static: Static) -> list[Any]:
 def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, static: Static) -> Any:
     out = _bind(static, primals)
     moved = [type(t) is not ad.Zero for t in tangents]
-    given = [ad.instantiate_zeros(t) for t in tangents]
+    filled = [ad.instantiate_zeros(t) for t in tangents]
     at_point, linear = any(moved[:3]), any(moved[3:])
     if static.what == "value" and any(moved[1:3]):
         doubled = tuple((*level, *level) for level in static.axes)
         along = static._replace(what="tangent", axes=doubled)
-        return out, _bind(along, [*primals, *given])
+        return out, _bind(along, [*primals, *filled])
     changes = []
     if linear:
-        changes.append(_bind(static, [*primals[:3], *given[3:]]))
+        changes.append(_bind(static, [*primals[:3], *filled[3:]]))
     if at_point:
         # The slope in x alone fuses with what is around it; and second derivatives.
         def plain(*point: Array) -> list[Array]:
             return _plain(*point, *primals[3:], static=static)
 
-        changes.append(jax.jvp(plain, tuple(primals[:3]), tuple(given[:3]))[1])
+        changes.append(jax.jvp(plain, tuple(primals[:3]), tuple(filled[:3]))[1])
     if not changes:
         return out, [ad.Zero(jax.typeof(o).to_tangent_aval()) for o in out]
     return out, [
@@ -160,11 +160,11 @@ def _transpose(cts: Sequence[Any], *operands: Any, static: Static) -> list[Any]:
         for i, (o, wanted) in enumerate(zip(linear, unknown, strict=True), start=3):
             result[i] = ad.Zero(o.aval) if wanted else None
         return result
-    given = [ad.instantiate_zeros(ct) for ct in cts]
-    flags = (True,) * len(given)
+    filled = [ad.instantiate_zeros(ct) for ct in cts]
+    flags = (True,) * len(filled)
     full = tuple((*level[:3], *flags) for level in static.axes)
     what = "cotangent" if static.what == "tangent" else "tangent"
-    values = _bind(static._replace(what=what, axes=full), [*point, *given])
+    values = _bind(static._replace(what=what, axes=full), [*point, *filled])
     for i, (value, wanted) in enumerate(zip(values, unknown, strict=True), start=3):
         absent = [d for d, level in enumerate(static.axes) if not level[i]]
         if wanted:
@@ -196,8 +196,8 @@ def _batch(
         ]
         (y,) = _bind(static, rows)
         return [y.reshape(moved[0].shape)], [0]
-    found = _bind(static._replace(axes=(tuple(batched), *static.axes)), moved)
-    return found, [0] * len(found)
+    values = _bind(static._replace(axes=(tuple(batched), *static.axes)), moved)
+    return values, [0] * len(values)
 
 
 batching.primitive_batchers[rational_p] = _batch
@@ -210,26 +210,26 @@ def _compute(*operands: Array, static: Static, platform: str) -> list[Array]:
     interpret = static.backend == "interpret"
     members = math.prod(batch_axes.sizes(static.axes, operands))
 
-    def one(*operands: Array) -> list[Array]:
-        found = None
+    def unbatched(*operands: Array) -> list[Array]:
+        values = None
         if _has_another_kernel(static, operands, platform):
             module = importlib.import_module(
                 f"pallas_kernels.rational_{static.backend}"
             )
-            found = module.compute(static.what, static.form, operands)
+            values = module.compute(static.what, static.form, operands)
         elif backends.wants_kernels(static.backend, platform):
             # Pallas takes long to import; most programs never need it.
             from pallas_kernels import rational_tiled
 
             if rational_tiled.serves(operands, interpret):
-                found = rational_tiled.compute(
+                values = rational_tiled.compute(
                     static.what, static.form, operands, platform, interpret
                 )
-        if found is None:
-            found = _by_xla(operands, static, platform, members)
-        return [y.astype(o.dtype) for y, o in zip(found, operands, strict=False)]
+        if values is None:
+            values = _by_xla(operands, static, platform, members)
+        return [y.astype(o.dtype) for y, o in zip(values, operands, strict=False)]
 
-    return batch_axes.map_over(one, static.axes)(*operands)
+    return batch_axes.map_over(unbatched, static.axes)(*operands)
 
 
 def _has_another_kernel(
@@ -290,8 +290,8 @@ def _cotangent(
     def step(i: Array, carry: Any) -> Any:
         gx, sums = carry
         xs, gs = (lax.dynamic_index_in_dim(v, i, 0, False).astype(exact) for v in cut)
-        one, by_a, by_b = rational_math.cotangent(xs, rows_a, rows_b, gs, form)
-        gx = lax.dynamic_update_index_in_dim(gx, one, i, 0)
+        rows_gx, by_a, by_b = rational_math.cotangent(xs, rows_a, rows_b, gs, form)
+        gx = lax.dynamic_update_index_in_dim(gx, rows_gx, i, 0)
         return gx, [s + m for s, m in zip(sums, by_a + by_b, strict=True)]
 
     zeros = (jnp.zeros(shape, exact), [jnp.zeros(shape[1:], exact)] * (len(a) + len(b)))
@@ -325,14 +325,14 @@ def _plain(*operands: Array, static: Static) -> list[Array]:
     def value(x: Array, a: Array, b: Array) -> Array:
         return rational_math.pieces(x, _rows(a), _rows(b), static.form).value
 
-    def one(x: Array, a: Array, b: Array, *rest: Array) -> list[Array]:
+    def unbatched(x: Array, a: Array, b: Array, *rest: Array) -> list[Array]:
         if static.what == "value":
             return [value(x, a, b)]
         if static.what == "tangent":
             return [jax.jvp(value, (x, a, b), rest)[1]]
         return list(jax.vjp(value, x, a, b)[1](*rest))
 
-    return batch_axes.map_over(one, static.axes)(*operands)
+    return batch_axes.map_over(unbatched, static.axes)(*operands)
 
 
 for _platform in backends.PLATFORMS:

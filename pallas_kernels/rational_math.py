@@ -37,7 +37,7 @@ def pieces(x: Array, a: Rows, b: Rows, form: str) -> Pieces:
     p, dp = horner(a, x), horner(_derived(a), x)
     if form == "A":
         z, sign = absolute(x), None
-        sizes = [absolute(one) for one in b]
+        sizes = [absolute(coefficient) for coefficient in b]
         q = 1 + z * horner(sizes, z)
         dq = horner(_weighted(sizes), z) * sign_of(x)
     else:
@@ -76,7 +76,10 @@ def cotangent(
     if of.sign is None:
         z = absolute(x)
         moments = _moments(w * z, z, len(b))
-        by_b = [sign_of(one) * moment for one, moment in zip(b, moments, strict=True)]
+        by_b = [
+            sign_of(coefficient) * moment
+            for coefficient, moment in zip(b, moments, strict=True)
+        ]
     else:
         by_b = _moments(w * of.sign * x, x, len(b))
     return g * of.slope, by_a, by_b
@@ -85,8 +88,8 @@ def cotangent(
 def horner(coef: Rows, x: Array) -> Array:
     """``sum_i coef_i x^i``."""
     value = coef[-1]
-    for one in reversed(coef[:-1]):
-        value = value * x + one
+    for coefficient in reversed(coef[:-1]):
+        value = value * x + coefficient
     return value + jnp.zeros_like(x) if len(coef) == 1 else value
 
 
@@ -101,7 +104,7 @@ def sign_of(x: Array) -> Array:
 
 
 def _weighted(coef: Rows) -> list[Array]:
-    return [(j + 1) * one for j, one in enumerate(coef)]
+    return [(j + 1) * coefficient for j, coefficient in enumerate(coef)]
 
 
 def _derived(coef: Rows) -> list[Array]:

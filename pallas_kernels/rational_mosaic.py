@@ -30,23 +30,23 @@ def compute(
     x, a, b = operands[:3]
     counts = (len(a), len(b))
     rows, channels = x.shape
-    given = [rational_tiled.padded(o, None, TILES) for o in (x, *operands[3:])]
-    whole = given[0].shape
-    grid = (whole[0] // TILES.rows, whole[1] // TILES.channels)
+    padded = [rational_tiled.padded(o, None, TILES) for o in (x, *operands[3:])]
+    shape = padded[0].shape
+    grid = (shape[0] // TILES.rows, shape[1] // TILES.channels)
     exact = jnp.promote_types(x.dtype, jnp.float32)
 
     def for_rows(coef: Array) -> Array:
         wide = rational_tiled.padded(coef, len(coef), TILES)
-        return jnp.broadcast_to(wide[:, None], (len(coef), HEIGHT, whole[1]))
+        return jnp.broadcast_to(wide[:, None], (len(coef), HEIGHT, shape[1]))
 
     tile = pl.BlockSpec(tuple(TILES), lambda i, j: (i, j))
-    in_specs, out_specs = [tile] * len(given), [tile]
-    outs = [jax.ShapeDtypeStruct(whole, exact)]
+    in_specs, out_specs = [tile] * len(padded), [tile]
+    outs = [jax.ShapeDtypeStruct(shape, exact)]
     for count in counts:
         block = (count, HEIGHT, TILES.channels)
         in_specs.append(pl.BlockSpec(block, lambda i, j: (0, 0, j)))
         if what == "cotangent":
-            sums = (grid[0], count, HEIGHT, whole[1])
+            sums = (grid[0], count, HEIGHT, shape[1])
             outs.append(jax.ShapeDtypeStruct(sums, exact))
             out_specs.append(pl.BlockSpec((1, *block), lambda i, j: (i, 0, 0, j)))
 
@@ -58,23 +58,23 @@ def compute(
             for ref, count in zip((a_ref, b_ref), counts, strict=True)
         )
 
-        def part(k: Any) -> list[Array]:
-            own = pl.ds(k * HEIGHT, HEIGHT)
-            x, *g = (ref[own, :].astype(exact) for ref in rows_of)
+        def rows_at(k: Any) -> list[Array]:
+            at = pl.ds(k * HEIGHT, HEIGHT)
+            x, *g = (ref[at, :].astype(exact) for ref in rows_of)
             if what == "value":
-                results[0][own, :] = rational_math.pieces(x, a, b, form).value
+                results[0][at, :] = rational_math.pieces(x, a, b, form).value
                 return []
             gx, by_a, by_b = rational_math.cotangent(x, a, b, g[0], form)
-            results[0][own, :] = gx
+            results[0][at, :] = gx
             return by_a + by_b
 
         def step(k: Array, sums: list[Array]) -> list[Array]:
-            return [s + m for s, m in zip(sums, part(k), strict=True)]
+            return [s + m for s, m in zip(sums, rows_at(k), strict=True)]
 
-        found = lax.fori_loop(1, TILES.rows // HEIGHT, step, part(0))
+        totals = lax.fori_loop(1, TILES.rows // HEIGHT, step, rows_at(0))
         for ref, count in zip(results[1:], counts, strict=False):
             for i in range(count):
-                ref[0, i] = found.pop(0)
+                ref[0, i] = totals.pop(0)
 
     first, *sums = pl.pallas_call(
         kernel,
@@ -84,7 +84,7 @@ def compute(
         grid=grid,
         interpret=interpret,
         compiler_params=plgpu.CompilerParams(),
-    )(*given, *(for_rows(coef) for coef in (a, b)))
+    )(*padded, *(for_rows(coef) for coef in (a, b)))
     return (
         first[:rows, :channels],
         *(jnp.sum(s, axis=(0, 2))[:, :channels] for s in sums),

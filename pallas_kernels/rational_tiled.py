@@ -52,7 +52,7 @@ def compute(
     tiles = Tiles(*(min(t, _fit(n)) for t, n in zip(wanted, x.shape, strict=True)))
     grid = (-(-rows // tiles.rows), -(-channels // tiles.channels))
     heights = _heights(what, len(a), len(b))
-    given = [padded(o, h, tiles) for o, h in zip(operands, heights, strict=True)]
+    padded_ = [padded(o, h, tiles) for o, h in zip(operands, heights, strict=True)]
     specs = [_spec(height, tiles) for height in heights]
     exact = jnp.promote_types(x.dtype, jnp.float32)
     shape = (grid[0] * tiles.rows, grid[1] * tiles.channels)
@@ -73,7 +73,7 @@ def compute(
     params: Any = plgpu.CompilerParams(num_warps=4)
     if on_tpu:
         params = pltpu.CompilerParams(dimension_semantics=("parallel", "parallel"))
-    found = pl.pallas_call(
+    outputs = pl.pallas_call(
         kernel,
         out_shape=outs,
         in_specs=specs,
@@ -81,8 +81,8 @@ def compute(
         grid=grid,
         interpret=interpret,
         compiler_params=params,
-    )(*given)
-    first, *sums = found
+    )(*padded_)
+    first, *sums = outputs
     return (first[:rows, :channels], *(jnp.sum(s, 0)[:, :channels] for s in sums))
 
 

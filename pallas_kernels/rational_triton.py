@@ -36,7 +36,7 @@ def compute(what: str, form: str, operands: tuple[Array, ...]) -> tuple[Array, .
     shapes = [(rows, channels)]
     if what == "cotangent":
         shapes += [(grid[0], m, channels), (grid[0], n, channels)]
-    found = jax_triton.triton_call(
+    results = jax_triton.triton_call(
         *operands,
         rows,
         channels,
@@ -50,7 +50,7 @@ def compute(what: str, form: str, operands: tuple[Array, ...]) -> tuple[Array, .
         ROWS=ROWS,
         CHANNELS=CHANNELS,
     )
-    first, *sums = found
+    first, *sums = results
     return (first, *(jnp.sum(partial, axis=0) for partial in sums))
 
 

@@ -81,20 +81,23 @@ def product(
     module = importlib.import_module(f"pallas_kernels.tiled_{kernels}")
     y = module.PRODUCTS[out](basis, order, **padded, tiles=fitted, interpret=interpret)
     axes = {"t": ("rows", "outputs"), "s": ("rows", "inputs")}
-    own = [sizes[axis] for axis in axes.get(out, ("inputs", "outputs"))]
-    return y[..., : own[0], : own[1]]
+    lengths = [sizes[axis] for axis in axes.get(out, ("inputs", "outputs"))]
+    return y[..., : lengths[0], : lengths[1]]
 
 
 def _fitted(tiles: Tiles, sizes: dict[str, int], kernels: str) -> Tiles:
     """Tiles no larger than the arrays need: powers of two, or what Mosaic asks for."""
     if kernels == "gpu":
-        own = [max(16, 1 << (n - 1).bit_length()) for n in sizes.values()]
+        lengths = [max(16, 1 << (n - 1).bit_length()) for n in sizes.values()]
     elif kernels == "mosaic":
-        own = [-(-n // 64) * 64 for n in sizes.values()]
+        lengths = [-(-n // 64) * 64 for n in sizes.values()]
     else:
         # Blocks are multiples of (8, 128) or span the axis.
-        own = [-(-sizes["rows"] // 8) * 8, *(sizes[k] for k in ("inputs", "outputs"))]
-    return Tiles(*(min(t, n) for t, n in zip(tiles, own, strict=True)))
+        lengths = [
+            -(-sizes["rows"] // 8) * 8,
+            *(sizes[k] for k in ("inputs", "outputs")),
+        ]
+    return Tiles(*(min(t, n) for t, n in zip(tiles, lengths, strict=True)))
 
 
 def _padded(role: str, a: Array, tiles: Tiles) -> Array:

@@ -97,16 +97,16 @@ def coefficients(
         cuts -= 1
 
     sums = []
-    for _, part in bases.parts(basis):
+    for _, basis_part in bases.parts(basis):
 
         def kernel(tile: "_Tile", y: Any) -> None:
             # Read outside of the loop, where the emulation cannot.
             g, first = pl.program_id(0), pl.program_id(3) * (per // cuts)
 
             def over_rows(k: Array, total: Array) -> Array:
-                own = pl.ds((first + k) * tiles.rows, tiles.rows)
-                values = tile.function(order, g, own, pl.ds(0, tiles.inputs))
-                cotangents = tile["t"][own, :]
+                at = pl.ds((first + k) * tiles.rows, tiles.rows)
+                values = tile.function(order, g, at, pl.ds(0, tiles.inputs))
+                cotangents = tile["t"][at, :]
                 return total + _dot(values.astype(cotangents.dtype), cotangents, True)
 
             zero = jnp.zeros(y.shape[2:], y.dtype)
@@ -115,7 +115,7 @@ def coefficients(
         columns = pl.BlockSpec((rows, tiles.inputs), lambda g, i, o, k: (0, i))
         partial = _call(
             kernel,
-            part,
+            basis_part,
             {
                 "x": (x, columns),
                 "s": (s, columns),
@@ -124,11 +124,11 @@ def coefficients(
                     pl.BlockSpec((rows, tiles.outputs), lambda g, i, o, k: (0, o)),
                 ),
             },
-            shape=(cuts, part.size, inputs, outputs),
+            shape=(cuts, basis_part.size, inputs, outputs),
             block=pl.BlockSpec(
                 (1, 1, tiles.inputs, tiles.outputs), lambda g, i, o, k: (k, g, i, o)
             ),
-            grid=(part.size, *cells, cuts),
+            grid=(basis_part.size, *cells, cuts),
             tiles=tiles,
             interpret=interpret,
             input_axis=1,
@@ -153,9 +153,9 @@ def scales(
     def kernel(tile: "_Tile", y: Any) -> None:
         def add(g: Array, values: Array, total: Array) -> Array:
             def over_outputs(k: Array, back: Array) -> Array:
-                own = pl.ds(k * tiles.outputs, tiles.outputs)
-                weights = tile["c"][g, :, own]
-                cotangents = tile["t"][:, own].astype(weights.dtype)
+                at = pl.ds(k * tiles.outputs, tiles.outputs)
+                weights = tile["c"][g, :, at]
+                cotangents = tile["t"][:, at].astype(weights.dtype)
                 return back + _dot(cotangents, weights.T)
 
             zero = jnp.zeros_like(total)
@@ -215,13 +215,13 @@ class _Tile:
         total: Array,
     ) -> Array:
         """Fold ``add(g, values of function g, total)`` over all functions."""
-        for first, part in bases.parts(self.basis(columns)):
+        for first, member in bases.parts(self.basis(columns)):
 
-            def step(g: Array, total: Array, first: int = first, part: Any = part):
-                values = self._values(part, order, g, slice(None), columns)
+            def step(g: Array, total: Array, first: int = first, member: Any = member):
+                values = self._values(member, order, g, slice(None), columns)
                 return add(first + g, values, total)
 
-            total = lax.fori_loop(0, part.size, step, total)
+            total = lax.fori_loop(0, member.size, step, total)
         return total
 
     def _values(

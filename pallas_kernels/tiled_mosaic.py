@@ -217,15 +217,15 @@ def _function(parts: list[tuple[int, Any]], order: int, g: Array, x: Array) -> A
     """Return the derivative of function ``g`` of the parts, of which one is
     evaluated.
     """
-    *before, (first, part) = parts
+    *before, (first, member) = parts
 
-    def own() -> Array:
-        function = bases.derivative(lambda v: part.function(g - first, v), order)
+    def last() -> Array:
+        function = bases.derivative(lambda v: member.function(g - first, v), order)
         return mosaic_rewrite.rewritten(function, x)
 
     if not before:
-        return own()
-    return lax.cond(g >= first, own, lambda: _function(before, order, g, x))
+        return last()
+    return lax.cond(g >= first, last, lambda: _function(before, order, g, x))
 
 
 def _call(

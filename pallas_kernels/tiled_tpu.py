@@ -194,11 +194,11 @@ def _call(
             total[...] = jnp.zeros(total.shape, total.dtype)
 
         here = jax.tree.unflatten(tree, [Columns(r) for r in ins[len(present) :]])
-        for first, part in bases.parts(here):
+        for first, member in bases.parts(here):
 
-            @pl.when((g >= first) & (g < first + part.size))
-            def _(first: int = first, part: Any = part) -> None:
-                values = _values(part, order, g - first, named)
+            @pl.when((g >= first) & (g < first + member.size))
+            def _(first: int = first, member: Any = member) -> None:
+                values = _values(member, order, g - first, named)
                 total[...] += add(named, values)
 
         @pl.when(_all(places[axis] == grid[axis] - 1 for axis in summed))

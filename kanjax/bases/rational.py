@@ -120,10 +120,10 @@ class Rational:
 
     def coefficients(self, numerator: Array, denominator: Array) -> dict[str, Array]:
         """Parameters that give one function to all groups: (m + 1,) and (n,)."""
-        given = {"numerator": numerator, "denominator": denominator}
+        coefficients = {"numerator": numerator, "denominator": denominator}
         return {
             name: jnp.tile(coef, (1 if self.shared == name else self.groups, 1))
-            for name, coef in given.items()
+            for name, coef in coefficients.items()
         }
 
     def apply(

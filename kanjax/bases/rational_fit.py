@@ -89,11 +89,11 @@ def _starts(
     m = powers.shape[1]
     weight = np.ones(len(y))
     design = np.hstack([powers, -y[:, None] * below])
-    found = np.zeros(design.shape[1])
+    solution = np.zeros(design.shape[1])
     for _ in range(_ROUNDS):
-        found = np.linalg.lstsq(weight[:, None] * design, weight * y, rcond=None)[0]
-        b = np.abs(found[m:]) if form == "A" else found[m:]
+        solution = np.linalg.lstsq(weight[:, None] * design, weight * y, rcond=None)[0]
+        b = np.abs(solution[m:]) if form == "A" else solution[m:]
         weight = 1 / (1 + np.abs(below @ b))
-    linear = np.concatenate([found[:m], np.where(b == 0, 1e-3, b)])
+    linear = np.concatenate([solution[:m], np.where(b == 0, 1e-3, b)])
     plain = np.linalg.lstsq(powers, y, rcond=None)[0]
     return [linear, np.concatenate([plain, np.full(below.shape[1], 0.1)])]

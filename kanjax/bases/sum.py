@@ -31,9 +31,9 @@ class Sum:
         # jax rebuilds models with placeholders for their parts.
         each = self.parts if isinstance(self.parts, tuple) else ()
         for name in ("size", "domain"):
-            found = [getattr(part, name) for part in each if hasattr(part, name)]
-            if len(set(found)) > 1:
-                raise ValueError(f"parts must be of one {name}; got {found}.")
+            values = [getattr(basis, name) for basis in each if hasattr(basis, name)]
+            if len(set(values)) > 1:
+                raise ValueError(f"parts must be of one {name}; got {values}.")
 
     @property
     def size(self) -> int:
@@ -47,10 +47,10 @@ class Sum:
 
     def __call__(self, x: Array, *, axis: int = -1) -> Array:
         """Evaluate all functions at x (...,) -> (..., size), or along ``axis``."""
-        first, *others = (part(x, axis=axis) for part in self.parts)
+        first, *others = (basis(x, axis=axis) for basis in self.parts)
         return sum(others, first)
 
     def function(self, index: int | Array, x: Array) -> Array:
         """Evaluate one function at x."""
-        first, *others = (part.function(index, x) for part in self.parts)
+        first, *others = (basis.function(index, x) for basis in self.parts)
         return sum(others, first)

@@ -201,8 +201,8 @@ def _invert(image: Image, m: Array, signed: Array) -> Image:
 
 
 def _posterize(image: Image, m: Array, signed: Array) -> Image:
-    levels = 2 ** jnp.round(8 - 4 * m)
-    return jnp.floor(jnp.minimum(image * levels, levels - 1)) / levels
+    shades = 2 ** jnp.round(8 - 4 * m)
+    return jnp.floor(jnp.minimum(image * shades, shades - 1)) / shades
 
 
 def _solarize(image: Image, m: Array, signed: Array) -> Image:

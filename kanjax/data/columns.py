@@ -98,11 +98,11 @@ class CompositionColumn:
 
     def values(self, series: "pd.Series") -> np.ndarray:
         """(rows, features) in their own units: fractions, then descriptors."""
-        found = parsed_compositions(series, self.name)
-        columns = dict(zip(found.elements, found.fractions.T, strict=True))
+        parsed = parsed_compositions(series, self.name)
+        columns = dict(zip(parsed.elements, parsed.fractions.T, strict=True))
         zeros = np.zeros(len(series))
         fractions = [columns.get(symbol, zeros) for symbol in self.elements]
-        described = compositions.alloy_descriptors(found)
+        described = compositions.alloy_descriptors(parsed)
         return np.stack(
             [*fractions, *(getattr(described, name) for name in DESCRIPTOR_NAMES)], 1
         )
@@ -321,12 +321,12 @@ def fit_composition(
     series: "pd.Series", name: str
 ) -> tuple[CompositionColumn, list[str]]:
     """Return the description of a column of compositions, and notes."""
-    found = parsed_compositions(series, name)
-    elements = tuple(sorted(found.elements))
+    parsed = parsed_compositions(series, name)
+    elements = tuple(sorted(parsed.elements))
     column = CompositionColumn(name, elements, (), ())
     values = column.values(series)
     low, high = (tuple(map(float, v)) for v in (values.min(0), values.max(0)))
-    notes = [f"column {name!r}: {note}" for note in found.notes]
+    notes = [f"column {name!r}: {note}" for note in parsed.notes]
     return CompositionColumn(name, elements, low, high), notes
 
 

@@ -180,7 +180,10 @@ def parse_compositions(texts: Sequence[str]) -> Compositions:
     parsed = [parse_composition(text) for text in texts]
     elements = tuple(dict.fromkeys(symbol for amounts in parsed for symbol in amounts))
     amounts = np.array(
-        [[one.get(symbol, 0.0) for symbol in elements] for one in parsed]
+        [
+            [composition.get(symbol, 0.0) for symbol in elements]
+            for composition in parsed
+        ]
     )
     totals = amounts.sum(axis=1, keepdims=True)
     off = np.flatnonzero(np.abs(totals[:, 0] - 1) > _TOLERANCE)

@@ -105,7 +105,7 @@ class Dataset:
             key, len(self.y), labels=classes, fractions=fractions
         )
         train, validation, test = (
-            examples(self.x[part], self.y[part], self.task) for part in rows
+            examples(self.x[index], self.y[index], self.task) for index in rows
         )
         return Split(train, validation, test, rows)
 

@@ -43,9 +43,9 @@ def existing(path: PathLike) -> Path:
 def at_most(stream: IO[bytes], size: int) -> bytes:
     """Up to ``size`` bytes, without believing a header that promises too many."""
     parts: list[bytes] = []
-    while size > 0 and (part := stream.read(min(size, _CHUNK))):
-        parts.append(part)
-        size -= len(part)
+    while size > 0 and (chunk := stream.read(min(size, _CHUNK))):
+        parts.append(chunk)
+        size -= len(chunk)
     return b"".join(parts)
 
 
@@ -75,7 +75,7 @@ def arrays(path: PathLike) -> dict[str, np.ndarray]:
         )
     try:
         with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files}
+            arrays_ = {name: archive[name] for name in archive.files}
     except DAMAGE as error:
         if "pickle" in str(error) or "Object arrays" in str(error):
             raise errors.DataError(
@@ -85,6 +85,6 @@ def arrays(path: PathLike) -> dict[str, np.ndarray]:
         raise errors.DataError(
             f"{str(path)!r} is damaged ({errors.one_line(error)}); fetch it again"
         ) from None
-    if not found:
+    if not arrays_:
         raise errors.DataError(f"{str(path)!r} holds no arrays, expected some")
-    return found
+    return arrays_

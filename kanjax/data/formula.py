@@ -110,7 +110,7 @@ def _refuse(text: str, what: str) -> errors.DataError:
 
 def _variables(tree: ast.expr, text: str) -> tuple[str, ...]:
     """Check every node against the white list, and collect the free names."""
-    found: list[tuple[int, int, str]] = []
+    names: list[tuple[int, int, str]] = []
     pending: list[ast.expr] = [tree]
     while pending:
         node = pending.pop()
@@ -123,7 +123,7 @@ def _variables(tree: ast.expr, text: str) -> tuple[str, ...]:
                 if name.startswith("_"):
                     raise _refuse(text, f"the name {name!r}")
                 if name not in CONSTANTS:
-                    found.append((node.lineno, node.col_offset, name))
+                    names.append((node.lineno, node.col_offset, name))
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
                 pending += [left, right]
             case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
@@ -135,7 +135,7 @@ def _variables(tree: ast.expr, text: str) -> tuple[str, ...]:
                 pending.append(argument)
             case _:
                 raise _refuse(text, f"{ast.unparse(node)[:40]!r}")
-    return tuple(dict.fromkeys(name for *_, name in sorted(found)))
+    return tuple(dict.fromkeys(name for *_, name in sorted(names)))
 
 
 def _evaluate(node: ast.expr, values: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -35,7 +35,9 @@ def handwritten_digits(
         ((1347, 64), (450,))
     """
     if folder is not None:
-        train, test = (_read(pathlib.Path(folder), part) for part in ("train", "t10k"))
+        train, test = (
+            _read(pathlib.Path(folder), prefix) for prefix in ("train", "t10k")
+        )
         return train, test
     digits = bundled.load("digits")
     order = jax.random.permutation(jax.random.key(0), len(digits.x))
@@ -44,8 +46,8 @@ def handwritten_digits(
     return Examples(x[:_TRAIN], y[:_TRAIN]), Examples(x[_TRAIN:], y[_TRAIN:])
 
 
-def _read(folder: pathlib.Path, part: str) -> Examples:
-    pixels = images.read_idx(folder / f"{part}-images-idx3-ubyte")
-    labels = images.read_idx(folder / f"{part}-labels-idx1-ubyte")
+def _read(folder: pathlib.Path, prefix: str) -> Examples:
+    pixels = images.read_idx(folder / f"{prefix}-images-idx3-ubyte")
+    labels = images.read_idx(folder / f"{prefix}-labels-idx1-ubyte")
     x = jnp.asarray(pixels, jnp.float32).reshape(len(pixels), -1) / 255
     return Examples(x, jnp.asarray(labels, jnp.int32))

@@ -32,22 +32,24 @@ def read_image_folder(
     if not root.is_dir():
         raise errors.DataError(f"there is no folder {str(path)!r}; check the path")
     classes = sorted(each.name for each in root.iterdir() if each.is_dir())
-    found = [(image, i) for i, name in enumerate(classes) for image in _in(root / name)]
-    if not found:
+    labeled = [
+        (image, i) for i, name in enumerate(classes) for image in _in(root / name)
+    ]
+    if not labeled:
         raise errors.DataError(
             f"{str(path)!r} has no images in folders, expected one folder a class with "
             f"files such as .png or .jpg in it; it has {errors.listing(classes)}"
         )
-    images = [_image(image, size, gray) for image, _ in found]
-    for (image, _), array in zip(found, images, strict=True):
+    images = [_image(image, size, gray) for image, _ in labeled]
+    for (image, _), array in zip(labeled, images, strict=True):
         if array.shape != images[0].shape:
             raise errors.DataError(
                 f"{str(image)!r} has {array.shape[0]} x {array.shape[1]} pixels and "
-                f"{str(found[0][0])!r} {images[0].shape[0]} x {images[0].shape[1]}; "
+                f"{str(labeled[0][0])!r} {images[0].shape[0]} x {images[0].shape[1]}; "
                 "give a size to scale them to"
             )
     x = np.stack(images).astype(np.float32) / np.float32(255)
-    y = np.array([label for _, label in found], np.int32)
+    y = np.array([label for _, label in labeled], np.int32)
     return examples.Dataset(x, y, (), tuple(classes), "classification", root.name)
 
 

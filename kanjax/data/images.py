@@ -144,7 +144,7 @@ def read_medmnist(path: files.PathLike) -> examples.Split:
     Source: Yang et al., MedMNIST v2, 2023 (arXiv 2110.14795).
     """
     stored = files.arrays(path)
-    wanted = [f"{part}_{kind}" for part in _PARTS for kind in ("images", "labels")]
+    wanted = [f"{split}_{kind}" for split in _PARTS for kind in ("images", "labels")]
     absent = [name for name in wanted if name not in stored]
     if absent:
         raise errors.DataError(
@@ -152,19 +152,19 @@ def read_medmnist(path: files.PathLike) -> examples.Split:
             f"{errors.listing(stored)}, expected a MedMNIST file"
         )
     parts = []
-    for part in _PARTS:
-        images, labels = stored[f"{part}_images"], stored[f"{part}_labels"]
+    for split in _PARTS:
+        images, labels = stored[f"{split}_images"], stored[f"{split}_labels"]
         labels = labels[:, None] if labels.ndim == 1 else labels
         if images.ndim not in (3, 4, 5) or labels.ndim != 2:
-            raise _medmnist_shapes(path, part, images, labels)
+            raise _medmnist_shapes(path, split, images, labels)
         if len(images) != len(labels) or labels.dtype.kind not in "iub":
-            raise _medmnist_shapes(path, part, images, labels)
+            raise _medmnist_shapes(path, split, images, labels)
         single = labels.shape[1] == 1
         y = _classes(labels[:, 0], path)[0] if single else labels
         task = "classification" if single else "regression"
         parts.append(examples.examples(_pixels(images), y, task))
     train, validation, test = parts
-    rows = tuple(np.arange(len(part.y)) for part in parts)
+    rows = tuple(np.arange(len(split.y)) for split in parts)
     return examples.Split(train, validation, test, (rows[0], rows[1], rows[2]))
 
 
@@ -260,10 +260,10 @@ def _classes(
 
 
 def _medmnist_shapes(
-    path: files.PathLike, part: str, images: np.ndarray, labels: np.ndarray
+    path: files.PathLike, split: str, images: np.ndarray, labels: np.ndarray
 ) -> errors.DataError:
     return errors.DataError(
-        f"{str(path)!r}: {part}_images {images.shape} and {part}_labels {labels.shape} "
-        f"({labels.dtype}) do not match, expected images (n, 28, 28[, 3]) and integer "
-        "labels (n, 1)"
+        f"{str(path)!r}: {split}_images {images.shape} and {split}_labels "
+        f"{labels.shape} ({labels.dtype}) do not match, expected images "
+        "(n, 28, 28[, 3]) and integer labels (n, 1)"
     )

@@ -53,15 +53,15 @@ def recognized(
         DataError: when a column is mostly numbers, or its numbers could be read in two
             ways.
     """
-    found, notes = [], []
+    notations, notes = [], []
     for name in frame.columns:
         series = columns.column(frame, name)
         if name in skip or not _is_text(series):
             continue
         notation, note = _recognized(series, name)
-        found += [] if notation is None else [notation]
+        notations += [] if notation is None else [notation]
         notes += [note] if note else []
-    return tuple(found), tuple(notes)
+    return tuple(notations), tuple(notes)
 
 
 def converted(frame: "pd.DataFrame", notations: Iterable[Notation]) -> "pd.DataFrame":
@@ -113,13 +113,13 @@ def _recognized(series: "pd.Series", name: str) -> tuple[Notation | None, str]:
         for unit in ("", "%")
         for notation in (Notation(name, *marks, unit) for marks in _MARKS)
     ]
-    whole = [(notation, v) for notation, v in read if not np.isnan(v).any()]
-    if not whole:
+    complete = [(notation, v) for notation, v in read if not np.isnan(v).any()]
+    if not complete:
         best = min((v for _, v in read), key=lambda v: int(np.isnan(v).sum()))
         if np.isnan(best).mean() > 0.5:
             return None, ""
         raise _refusal(name, cells, np.isnan(best))
-    (notation, values), *others = whole
+    (notation, values), *others = complete
     if notation == Notation(name):
         note = "text, so categories, though all its values are numbers"
         return None, f"column {name!r} is {note}; convert it to have them as such"

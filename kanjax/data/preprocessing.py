@@ -303,8 +303,8 @@ def _composition_remarks(
     series: "pd.Series", column: columns_.CompositionColumn
 ) -> list[str]:
     """Elements that training did not have, which are no features."""
-    found = columns_.parsed_compositions(series, column.name)
-    new = [symbol for symbol in found.elements if symbol not in column.elements]
+    parsed = columns_.parsed_compositions(series, column.name)
+    new = [symbol for symbol in parsed.elements if symbol not in column.elements]
     if not new:
         return []
     return [

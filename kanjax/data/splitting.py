@@ -57,12 +57,12 @@ def split_rows(
         _refuse_singles(names, np.bincount(classes, minlength=names.size))
     # Assigned by class, handed out in random order: a slice of a part is unbiased.
     by_class = order[np.argsort(classes[order], kind="stable")]
-    part = np.empty(rows, int)
-    part[by_class] = np.repeat(
+    assigned = np.empty(rows, int)
+    assigned[by_class] = np.repeat(
         np.tile(np.arange(3), np.unique(classes).size),
         _counts(np.unique(classes, return_counts=True)[1], shares).ravel(),
     )
-    train, validation, test = (order[part[order] == p] for p in range(3))
+    train, validation, test = (order[assigned[order] == p] for p in range(3))
     return train, validation, test
 
 

@@ -72,8 +72,8 @@ def read_table(
         )
     frame = frame.drop(columns=list(ignore))
     if target is None and Path(path).suffix.lower() == ".npz":
-        found = [name for name in frame.columns if _stem(name) in ("y", "Y")]
-        target = found or None
+        candidates = [name for name in frame.columns if _stem(name) in ("y", "Y")]
+        target = candidates or None
     if target is None:
         raise errors.DataError(
             f"{str(path)!r} needs a target column; name one of "
@@ -265,11 +265,11 @@ def _read_npz(path: Path) -> tuple["pd.DataFrame", tuple[str, ...]]:
 def _npz_targets(frame: "pd.DataFrame", target: str | Sequence[str]) -> Sequence[str]:
     """Return the names of an array's columns, made from its own."""
     names = [target] if isinstance(target, str) else list(target)
-    found: list[str] = []
+    targets: list[str] = []
     for name in names:
         spread = [each for each in frame.columns if _stem(each) == name]
-        found += [name] if name in frame.columns or not spread else spread
-    return found
+        targets += [name] if name in frame.columns or not spread else spread
+    return targets
 
 
 def _stem(name: str) -> str:

@@ -95,18 +95,18 @@ def _layout(path: Path) -> tuple[str, list[str]]:
     """
     with files.opened(path) as stream:
         sample = files.at_most(stream, _LONGEST)
-    whole = len(sample) < _LONGEST
+    is_complete = len(sample) < _LONGEST
     # A character that is cut is none of the first records'.
-    decoded = sample.decode("utf-8-sig", errors="strict" if whole else "ignore")
-    found = {s: _records(decoded, s) for s in _SEPARATORS}
+    decoded = sample.decode("utf-8-sig", errors="strict" if is_complete else "ignore")
+    records = {s: _records(decoded, s) for s in _SEPARATORS}
 
     def quality(separator: str) -> tuple[bool, int]:
-        counts = [len(record) for record in found[separator]]
+        counts = [len(record) for record in records[separator]]
         is_even = len(set(counts)) == 1 and counts[0] > 1
         return is_even, counts[0] if counts else 0
 
     best = max(_SEPARATORS, key=quality)
-    return best, found[best][0] if found[best] else []
+    return best, records[best][0] if records[best] else []
 
 
 def _records(text: str, separator: str) -> list[list[str]]:

@@ -91,11 +91,11 @@ def _jumps(function: Function) -> list[float]:
     with np.errstate(invalid="ignore"):
         size = np.max(np.abs(at_left), initial=0.0, where=np.isfinite(at_left))
         stays = np.abs(at_right - at_left) > np.maximum(0.2 * first, 1e-3 * size)
-    found = ((left + right) / 2)[stays & np.isfinite(first)]
-    rounded = np.round(found.astype(np.float64), 3)
+    kinks = ((left + right) / 2)[stays & np.isfinite(first)]
+    rounded = np.round(kinks.astype(np.float64), 3)
     return [
         float(r if abs(r - x) < 1e-5 else x)
-        for r, x in zip(rounded, found.astype(np.float64), strict=True)
+        for r, x in zip(rounded, kinks.astype(np.float64), strict=True)
     ]
 
 

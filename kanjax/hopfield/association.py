@@ -82,10 +82,10 @@ def _sums(
     if number <= size:
         return _block_sums(scaled, patterns, values, mask)
     blocks = number // size
-    whole = blocks * size
+    blocked_count = blocks * size
 
     def blocked(array: Array) -> Array:
-        return array[:whole].reshape(blocks, size, *array.shape[1:])
+        return array[:blocked_count].reshape(blocks, size, *array.shape[1:])
 
     masks = None
     if mask is not None:
@@ -106,10 +106,10 @@ def _sums(
     keys = blocked(patterns)
     inputs = (keys, keys if shared else blocked(values), masks)
     sums, _ = jax.lax.scan(step, start, inputs)
-    if whole == number:
+    if blocked_count == number:
         return sums
-    rest = None if mask is None else mask[..., whole:]
-    last = _block_sums(scaled, patterns[whole:], values[whole:], rest)
+    rest = None if mask is None else mask[..., blocked_count:]
+    last = _block_sums(scaled, patterns[blocked_count:], values[blocked_count:], rest)
     return online_softmax.merge(sums, last)
 
 
@@ -160,11 +160,11 @@ def _over_mesh(
         weighted = jax.lax.psum(sums.weighted * scale[..., None], axis)
         return online_softmax.Sums(top, total, weighted).quotient()
 
-    rows, whole = PartitionSpec(axis), PartitionSpec()
+    rows, replicated = PartitionSpec(axis), PartitionSpec()
     last = PartitionSpec(*(None,) * (mask.ndim - 1), axis)
-    specs = (whole, rows, rows, last)
+    specs = (replicated, rows, rows, last)
     spread = jax.shard_map(
-        local, mesh=mesh, in_specs=specs, out_specs=whole, check_vma=False
+        local, mesh=mesh, in_specs=specs, out_specs=replicated, check_vma=False
     )
     # On a mesh of explicit axes the arguments must lie as they are asked for.
     arrays = (scaled, patterns, values, mask)

@@ -64,8 +64,8 @@ def check_patterns(patterns: Any, width: int | None = None) -> Array:
 
 def check_count(name: str, value: Any, least: int) -> None:
     """Raise ``ValueError`` unless the value is an integer of at least ``least``."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or value < least:
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_integer or value < least:
         raise ValueError(
             f"{name} must be an integer of at least {least}; got {value!r}."
         )

@@ -222,13 +222,13 @@ def _retrieve(
         fixed = jnp.all(new == state, axis=-1)
         # Asynchronous sweeps in a fixed order cannot cycle: the energy falls.
         cycles = jnp.all(new == previous, axis=-1) & (mode == "synchronous")
-        found = jnp.where(fixed, 1, jnp.where(cycles, 2, 0))
+        outcome = jnp.where(fixed, 1, jnp.where(cycles, 2, 0))
         active = period == 0
         moved = active & ~fixed
         return (
             jnp.where(moved[..., None], new, state),
             jnp.where(moved[..., None], state, previous),
-            jnp.where(active, found, period),
+            jnp.where(active, outcome, period),
             sweeps + moved,
             count + 1,
         )

@@ -200,11 +200,11 @@ class Hopfield:
             ValueError: for shapes that do not fit.
             TypeError: for a mask or ``present`` of another type.
         """
-        given, bias = self._given(x, stored, values, present, mask)
+        inputs, bias = self._given(x, stored, values, present, mask)
         if self.examples_at_once is None:
-            heads = self._heads(params, *given, bias, key)
+            heads = self._heads(params, *inputs, bias, key)
         else:
-            heads = self._in_turn(params, given, bias, key)
+            heads = self._in_turn(params, inputs, bias, key)
         # (batch, heads, states, size) to (..., states, heads * size)
         joined = jnp.moveaxis(heads, 1, 2)
         y = joined.reshape(*x.shape[:-1], joined.shape[2] * joined.shape[3])
@@ -227,16 +227,16 @@ class Hopfield:
         All weights are made at once, whatever ``batch_size`` is. Arguments and what is
         raised are as for :meth:`apply`.
         """
-        given, bias = self._given(x, stored, values, present, mask)
-        q, keys, held, bias = spaces.project(self, params, *given, bias)
+        inputs, bias = self._given(x, stored, values, present, mask)
+        q, keys, held, bias = spaces.project(self, params, *inputs, bias)
         q, steps, converged = self._settle(q, keys, bias)
         p = self._weights(q, keys, bias)
         made = held.projected()
         made = jnp.broadcast_to(made, (made.shape[0], self.heads, *made.shape[2:]))
         batch = x.shape[:-2]
         return Association(
-            *(part.reshape(*batch, *part.shape[1:]) for part in (p, made)),
-            *(part.reshape(*batch, *part.shape[1:]) for part in (steps, converged)),
+            *(array.reshape(*batch, *array.shape[1:]) for array in (p, made)),
+            *(array.reshape(*batch, *array.shape[1:]) for array in (steps, converged)),
         )
 
     def parameter_axes(self) -> dict[str, Any]:
@@ -311,7 +311,7 @@ class Hopfield:
         values = None if values is None else as_floating(values)
         met = x if stored is None else stored
         held = met if values is None else values
-        options.check_inputs(self.sizes, x, met, held, own=stored is None)
+        options.check_inputs(self.sizes, x, met, held, stores_states=stored is None)
         bias = masks.added(x, met, self.heads, present, mask)
 
         def flat(a: Array | None) -> Any:
@@ -338,24 +338,26 @@ class Hopfield:
     def _in_turn(
         self,
         params: Params,
-        given: tuple[Array, Array | None, Array | None],
+        inputs: tuple[Array, Array | None, Array | None],
         bias: Array | None,
         key: Array | None,
     ) -> Float[Array, "batch heads states size"]:
         """Return what the heads retrieve, a few examples at a time."""
-        number = len(given[0])
-        own = bias if bias is not None and len(bias) == number else None
+        number = len(inputs[0])
+        example_bias = bias if bias is not None and len(bias) == number else None
         keys = None if key is None else jax.random.split(key, number)
 
         # Rematerialised: the backward pass, too, holds a few examples at a time.
         @jax.checkpoint
-        def one(example: Any) -> Array:
+        def retrieve(example: Any) -> Array:
             *arrays, key = example
-            x, stored, values, own = jax.tree.map(lambda a: a[None], arrays)
-            added = bias if own is None else own
+            x, stored, values, example_bias = jax.tree.map(lambda a: a[None], arrays)
+            added = bias if example_bias is None else example_bias
             return self._heads(params, x, stored, values, added, key)[0]
 
-        return jax.lax.map(one, (*given, own, keys), batch_size=self.examples_at_once)
+        return jax.lax.map(
+            retrieve, (*inputs, example_bias, keys), batch_size=self.examples_at_once
+        )
 
     def _settle(
         self, q: Array, keys: keys_values.Side, bias: Array | None
@@ -402,8 +404,8 @@ class Hopfield:
             )
         p = self._weights(q, keys, bias)
         p = nn.Dropout(self.dropout).apply((), p, key=key)
-        whole = bias is None and (key is None or self.dropout == 0)
-        return held.mix(p, sums_to_one=whole)
+        sums_to_one = bias is None and (key is None or self.dropout == 0)
+        return held.mix(p, sums_to_one=sums_to_one)
 
     def _scaled(self, q: Array) -> Array:
         betas = jnp.asarray(self.betas, q.dtype)[None, :, None, None]

@@ -175,17 +175,17 @@ class HopfieldLayer:
             ValueError: for another shape, or where nothing is trained.
         """
         new = dict(params)
-        for name, given in (("patterns", patterns), ("targets", targets)):
-            if given is None:
+        for name, array in (("patterns", patterns), ("targets", targets)):
+            if array is None:
                 continue
             if name not in params:
                 raise ValueError(f"the layer has no trained {name} to set.")
-            given = jnp.asarray(given, params[name].dtype)
-            if given.shape != params[name].shape:
+            array = jnp.asarray(array, params[name].dtype)
+            if array.shape != params[name].shape:
                 raise ValueError(
-                    f"{name} must have shape {params[name].shape}; got {given.shape}."
+                    f"{name} must have shape {params[name].shape}; got {array.shape}."
                 )
-            new[name] = given
+            new[name] = array
         return new
 
     def apply(
@@ -224,10 +224,10 @@ class HopfieldLayer:
         """Return the weight of each pattern for each input; options as for
         :meth:`apply`.
         """
-        found = self.association.association(
+        association = self.association.association(
             params["association"], **self._memory(params, x, mask), **options
         )
-        weights = jnp.moveaxis(found.weights, 0, 1)
+        weights = jnp.moveaxis(association.weights, 0, 1)
         return weights.reshape(*x.shape[:-1], *weights.shape[1:])
 
     def parameter_axes(self) -> Params:

@@ -112,7 +112,7 @@ def replica_symmetric(
     def active(carry: tuple[Array, ...]) -> Array:
         return (carry[2] > tolerance) & (carry[3] < max_steps)
 
-    one = jnp.ones((), jnp.result_type(load, beta))
-    begin = (start * one, one, jnp.inf * one, jnp.array(0, jnp.int32))
+    unity = jnp.ones((), jnp.result_type(load, beta))
+    begin = (start * unity, unity, jnp.inf * unity, jnp.array(0, jnp.int32))
     m, q, change, _ = jax.lax.while_loop(active, step, begin)
     return MeanField(m, q, noise(q), change <= tolerance)

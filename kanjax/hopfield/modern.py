@@ -63,8 +63,8 @@ def energy(
     soft = sparse.conjugate(_logits(state, patterns, beta, mask), alpha)
     quadratic = (jnp.sum(jnp.square(state), axis=-1) + lengths) / 2
     spread = sparse.entropy(even.astype(soft.dtype), alpha)
-    found = quadratic + (spread - soft) / beta
-    return jnp.where(number[..., 0] > 0, found, jnp.inf)
+    energy = quadratic + (spread - soft) / beta
+    return jnp.where(number[..., 0] > 0, energy, jnp.inf)
 
 
 def weights(

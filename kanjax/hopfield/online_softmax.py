@@ -50,7 +50,7 @@ def of_block(logits: Array, weigh: Callable[[Array], Array]) -> Sums:
 def merge(a: Sums, b: Sums) -> Sums:
     """Return the sums over the patterns of both."""
     top = jnp.maximum(a.top, b.top)
-    left, right = (jnp.exp(part.top - finite(top)) for part in (a, b))
+    left, right = (jnp.exp(sums.top - finite(top)) for sums in (a, b))
     return Sums(
         top,
         a.total * left + b.total * right,

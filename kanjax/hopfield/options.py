@@ -82,11 +82,11 @@ def sizes(layer: "Hopfield") -> Sizes:
 
 
 def check_inputs(
-    size: Sizes, x: Array, stored: Array, values: Array, *, own: bool
+    size: Sizes, x: Array, stored: Array, values: Array, *, stores_states: bool
 ) -> None:
     """Raise ``ValueError`` unless the inputs fit the layer and each other."""
     shapes = (("x", x, size.state), ("stored", stored, size.stored))
-    if own and size.stored != size.state:
+    if stores_states and size.stored != size.state:
         raise ValueError(
             f"the layer stores patterns of {size.stored} features beside states of "
             f"{size.state}; give stored=."

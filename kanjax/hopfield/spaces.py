@@ -100,12 +100,12 @@ def _with_extra(
     for name in ("bias", "zero"):
         if getattr(layer, f"{name}_pattern"):
             made = []
-            for side, part in ((keys, "bias_key"), (held, "bias_value")):
+            for side, parameter in ((keys, "bias_key"), (held, "bias_value")):
                 old = side.patterns
                 old = jnp.broadcast_to(old, (old.shape[0], layer.heads, *old.shape[2:]))
                 row = jnp.zeros_like(old[:, :, :1])
                 if name == "bias":
-                    row = row + params[part][None, :, None].astype(old.dtype)
+                    row = row + params[parameter][None, :, None].astype(old.dtype)
                 made.append(keys_values.Side(jnp.concatenate([old, row], axis=2)))
             keys, held = made
     return keys, held

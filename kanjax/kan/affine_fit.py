@@ -73,10 +73,10 @@ def fit_all(
     # Edge by edge, so that one program serves any number of them.
     curves = (np.asarray(checks.as_floating(v)) for v in (x, y))
     for pair in zip(*curves, strict=True):
-        found = jax.device_get(_fit(names, *pair)).tolist()
+        fits_ = jax.device_get(_fit(names, *pair)).tolist()
         fits = [
             Fit(name, (a, b, c, d), r2)
-            for name, (a, b, c, d, r2) in zip(names, found, strict=True)
+            for name, (a, b, c, d, r2) in zip(names, fits_, strict=True)
         ]
         ranked.append(sorted(fits, key=lambda f: f.implausibility(complexity_weight)))
     return ranked

@@ -101,9 +101,9 @@ def karat(
         (3, 65)
     """
     names = {field.name for field in dataclasses.fields(AttentionOperator)}
-    own = {name: options.pop(name) for name in names & options.keys()}
+    of_operator = {name: options.pop(name) for name in names & options.keys()}
     plain = nn.vision_transformer(size, **options)
-    operator = AttentionOperator(plain.tokens + 1, rank, basis, **own)
+    operator = AttentionOperator(plain.tokens + 1, rank, basis, **of_operator)
     return with_operators(plain, operator, learned=learned, universal=universal)
 
 
@@ -153,15 +153,15 @@ def attention_matrices(
         x: (..., height, width, channels), images.
     """
     network, params = _by_block(network, params)
-    within = _attention(network)
+    attention = _attention(network)
     y = network.embed(params, x)
-    found = []
+    matrices = []
     for block, p in zip(network.blocks, params["blocks"], strict=True):
         normed = block.norm.apply(p["attention_norm"], y)
-        found.append(within.matrices(p["attention"], normed))
-        block = dataclasses.replace(block, attention=within)
-        y = block.apply(p, y, matrices=found[-1])
-    return jnp.stack(found)
+        matrices.append(attention.matrices(p["attention"], normed))
+        block = dataclasses.replace(block, attention=attention)
+        y = block.apply(p, y, matrices=matrices[-1])
+    return jnp.stack(matrices)
 
 
 def apply_with_matrices(
@@ -194,12 +194,12 @@ def apply_with_matrices(
             f"matrices must have shape (depth, ..., heads, tokens, tokens) with depth "
             f"{network.depth}; got {matrices.shape}."
         )
-    within = _attention(network)
+    attention = _attention(network)
     number = network.depth + 1
     keys = [None] * number if key is None else list(jax.random.split(key, number))
     y = network.embed(params, x, key=keys[0])
     for i, block in enumerate(network.blocks):
-        block = dataclasses.replace(block, attention=within)
+        block = dataclasses.replace(block, attention=attention)
         y = block.apply(params["blocks"][i], y, key=keys[i + 1], matrices=matrices[i])
     return network.read(params, y)
 

@@ -72,8 +72,8 @@ def discover(
     )
     init = jax.jit(model.init)
     ends = [
-        training.minimize(sparse, init(one), (x, y), steps=steps)
-        for one in jax.random.split(key, starts)
+        training.minimize(sparse, init(start), (x, y), steps=steps)
+        for start in jax.random.split(key, starts)
     ]
 
     def reached(params: Params) -> float:
@@ -92,9 +92,9 @@ def discover(
         )
         plain = training.regression(small.apply)
         params = training.minimize(plain, params, (x, y), steps=steps)
-        found = symbolic.auto_symbolic(small, params, x, y, **options)
-        error = jax.jit(found.model.apply)(found.params, x) - y
-        return _or_last(jnp.mean(error**2)), found
+        result = symbolic.auto_symbolic(small, params, x, y, **options)
+        error = jax.jit(result.model.apply)(result.params, x) - y
+        return _or_last(jnp.mean(error**2)), result
 
     tried = []
     for params in sorted(ends, key=reached):
@@ -114,23 +114,23 @@ def _deviations(y: Array) -> np.ndarray:
     return np.where(deviations > 0, deviations, 1.0)
 
 
-def _in_units(found: symbolic.Symbolic, deviations: np.ndarray) -> symbolic.Symbolic:
+def _in_units(result: symbolic.Symbolic, deviations: np.ndarray) -> symbolic.Symbolic:
     """Return the same with every output multiplied by a number."""
-    last = len(found.model.layers) - 1
-    final = found.model.layers[last]
-    scaled = multiplication.scaled_outputs(final, found.params[last], deviations)
+    last = len(result.model.layers) - 1
+    final = result.model.layers[last]
+    scaled = multiplication.scaled_outputs(final, result.params[last], deviations)
     plain = not (
         isinstance(final, multiplication.UnitLayer) and (final.affine or final.products)
     )
     edges = []
-    for edge in found.edges:
+    for edge in result.edges:
         if edge.layer == last and plain:
             a, b, c, d = edge.fit.coefficients
             unit = float(deviations[edge.target])
             fit = edge.fit._replace(coefficients=(a, b, c * unit, d * unit))
             edge = edge._replace(fit=fit)
         edges.append(edge)
-    return symbolic.Symbolic(found.model, (*found.params[:last], scaled), edges)
+    return symbolic.Symbolic(result.model, (*result.params[:last], scaled), edges)
 
 
 def _or_last(loss: Array) -> float:

@@ -70,24 +70,24 @@ def search(
     for choice in order:
         picked = [each[i] for each, i in zip(candidates, choice, strict=True)]
         changed, start = _with(layers, params, picked)
-        found, error = _fitted(changed, start, *few)
+        fitted, error = _fitted(changed, start, *few)
         misfit = error / power
         complexity = float(np.mean([LIBRARY[fit.name].complexity for fit in picked]))
         value = affine_fit.implausibility(
             complexity, misfit + _EXACT, complexity_weight
         )
         if value < least:
-            best, least, left = (choice, changed, found), value, patience
+            best, least, left = (choice, changed, fitted), value, patience
         else:
             left -= 1
         if misfit < _EXACT or not left:
             break
     if best is None:
         return None
-    choice, changed, found = best
+    choice, changed, fitted = best
     if len(rows) < len(inputs):
-        found, _ = _fitted(changed, found, inputs, targets)
-    return choice, found
+        fitted, _ = _fitted(changed, fitted, inputs, targets)
+    return choice, fitted
 
 
 def _interleaved(
@@ -135,10 +135,10 @@ def _with(
     changed, start = [], []
     for layer, p in zip(layers, params, strict=True):
         old = multiplication.formulas(layer)
-        own = list(itertools.islice(rest, len(old)))
-        new = (e._replace(function=f.name) for e, f in zip(old, own, strict=True))
+        fits = list(itertools.islice(rest, len(old)))
+        new = (e._replace(function=f.name) for e, f in zip(old, fits, strict=True))
         changed.append(dataclasses.replace(layer, formulas=tuple(new)))
-        constants = np.array([fit.coefficients for fit in own]).reshape(-1, 4)
+        constants = np.array([fit.coefficients for fit in fits]).reshape(-1, 4)
         start.append({**p, "formulas": constants})
     return changed, tuple(start)
 
@@ -152,8 +152,8 @@ def _fitted(
     flat, unravel = lbfgs.to_vector(start)
 
     def residuals(flat: np.ndarray) -> np.ndarray:
-        found = _apply(layers, unravel(flat), x) - y
-        return found.reshape(*flat.shape[:-1], y.size)
+        errors = _apply(layers, unravel(flat), x) - y
+        return errors.reshape(*flat.shape[:-1], y.size)
 
     def jacobian(flat: np.ndarray) -> np.ndarray:
         steps = _STEP * np.maximum(1, np.abs(flat))
@@ -163,7 +163,7 @@ def _fitted(
     with np.errstate(all="ignore"):
         if not np.all(np.isfinite(residuals(flat))) or y.size < flat.size:
             return start, np.inf
-        found = scipy.optimize.least_squares(
+        solution = scipy.optimize.least_squares(
             residuals,
             flat,
             jac=jacobian,  # pyright: ignore[reportArgumentType]
@@ -171,7 +171,9 @@ def _fitted(
             ftol=_SMALLEST_GAIN,
             max_nfev=_ITERATIONS,
         )
-    return unravel(found.x), 2 * found.cost if np.isfinite(found.cost) else np.inf
+    return unravel(solution.x), 2 * solution.cost if np.isfinite(
+        solution.cost
+    ) else np.inf
 
 
 def _apply(layers: Layers, params: Sequence[Any], x: np.ndarray) -> np.ndarray:

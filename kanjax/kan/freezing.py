@@ -63,14 +63,14 @@ def freeze(
 
 def frozen_edges(index: int, layer: multiplication.Layer, params: Any) -> list[Edge]:
     """Return a layer's edges that are formulas, with their trained constants."""
-    found = []
+    edges = []
     for edge, row in zip(
         multiplication.formulas(layer), params.get("formulas", ()), strict=True
     ):
         a, b, c, d = map(float, row)
         fit = Fit(edge.function, (a, b, c, d), 1.0)
-        found.append(Edge(index, edge.source, edge.target, fit))
-    return found
+        edges.append(Edge(index, edge.source, edge.target, fit))
+    return edges
 
 
 def _freeze_layer(

@@ -123,8 +123,8 @@ class UnitLayer:
         values = jnp.zeros_like(inner)
         for name in dict.fromkeys(names):
             places = np.array([i for i, other in enumerate(names) if other == name])
-            found = LIBRARY[name].finite(jnp, inner[..., places])
-            values = values.at[..., places].set(found)
+            outputs = LIBRARY[name].finite(jnp, inner[..., places])
+            values = values.at[..., places].set(outputs)
         return c * values + d
 
     def parameter_axes(self) -> layers.Axes:
@@ -197,12 +197,12 @@ def unit_of_sum(layer: Layer) -> np.ndarray:
 def alive(layer: Layer) -> np.ndarray:
     """(in, sums) whether there is an edge, learned or a formula; not for tracers."""
     inner = learned(layer)
-    found = np.zeros((layer.in_features, sums(layer)), bool)
+    edges = np.zeros((layer.in_features, sums(layer)), bool)
     if inner is not None:
-        found |= True if inner.mask is None else np.asarray(inner.mask) != 0
+        edges |= True if inner.mask is None else np.asarray(inner.mask) != 0
     for edge in formulas(layer):
-        found[edge.source, edge.target] = True
-    return found
+        edges[edge.source, edge.target] = True
+    return edges
 
 
 def scaled_outputs(layer: Layer, params: Any, scale: np.ndarray) -> Any:
@@ -228,20 +228,20 @@ def scaled_outputs(layer: Layer, params: Any, scale: np.ndarray) -> Any:
 
 
 def without(
-    given: Sequence[FormulaEdge], mask: Array | None, shape: tuple[int, int]
+    edges: Sequence[FormulaEdge], mask: Array | None, shape: tuple[int, int]
 ) -> Array:
     """Return the mask of the learned edges where formulas take the place of some."""
     free = np.ones(shape, np.float32)
-    for source, target, _ in given:
+    for source, target, _ in edges:
         free[source, target] = 0
     return jnp.asarray(free) if mask is None else mask * free
 
 
 def check_formulas(
-    given: Sequence[FormulaEdge], in_features: int, number: int, where: str
+    edges: Sequence[FormulaEdge], in_features: int, number: int, where: str
 ) -> None:
     """Raise ``ValueError`` unless every formula lies on an edge of its own."""
-    for source, target, name in given:
+    for source, target, name in edges:
         if not 0 <= source < in_features or not 0 <= target < number:
             raise ValueError(
                 f"the formula on edge ({source}, {target}) of {where}: it has "
@@ -249,6 +249,6 @@ def check_formulas(
             )
         if name not in LIBRARY:
             raise ValueError(f"no function {name!r} in the library ({where}).")
-    places = [(source, target) for source, target, _ in given]
+    places = [(source, target) for source, target, _ in edges]
     if len(set(places)) < len(places):
         raise ValueError(f"{where} has two formulas on one edge: {places}.")

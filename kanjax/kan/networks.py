@@ -85,9 +85,9 @@ class KAN:
                 raise ValueError(
                     f"products[{i}] is {products}; layer {i} has {width} units."
                 )
-        for i, given in enumerate(self.formulas or ()):
+        for i, edges in enumerate(self.formulas or ()):
             where = f"layer {i}"
-            multiplication.check_formulas(given, self.widths[i], self._sums(i), where)
+            multiplication.check_formulas(edges, self.widths[i], self._sums(i), where)
         each = self.basis if isinstance(self.basis, tuple) else (self.basis,)
         if self.formulas is None and any(basis is None for basis in each):
             raise ValueError(

@@ -121,15 +121,15 @@ def _survivors(
         kept = [
             k & alive[i][:, None] & alive[i + 1][targets[i]] for i, k in enumerate(kept)
         ]
-        found = list(alive)
+        linked_units = list(alive)
         for i in range(1, last):
             entered = np.zeros(len(alive[i]), bool)
             np.logical_or.at(entered, targets[i - 1], kept[i - 1].any(axis=0))
             linked = entered & kept[i].any(axis=1)
-            found[i] = alive[i] & (linked | best[i])
-        if all(map(np.array_equal, found, alive)):
+            linked_units[i] = alive[i] & (linked | best[i])
+        if all(map(np.array_equal, linked_units, alive)):
             return alive, kept
-        alive = found
+        alive = linked_units
 
 
 def _is_grouped(layer: multiplication.Layer) -> bool:
@@ -171,9 +171,9 @@ def _select(
         selected["formulas"] = params["formulas"][np.array(places, int)]
     if not formulas:
         selected.pop("formulas", None)
-    for name, part in (("sum", into), ("unit", columns)) if layer.affine else ():
+    for name, index in (("sum", into), ("unit", columns)) if layer.affine else ():
         for end in ("scale", "shift"):
-            selected[f"{name}_{end}"] = params[f"{name}_{end}"][part]
+            selected[f"{name}_{end}"] = params[f"{name}_{end}"][index]
     products = int(np.sum(columns >= layer.out_features - layer.products))
     smaller = dataclasses.replace(
         layer,
@@ -208,8 +208,8 @@ def _select_learned(
         selected["residual"] = params["residual"][block]
     basis = smaller.basis
     if isinstance(basis, bases.BSpline) and basis.knots is not None:
-        own = basis.knots if basis.knots.ndim == 1 else basis.knots[rows]
+        knots = basis.knots if basis.knots.ndim == 1 else basis.knots[rows]
         smaller = dataclasses.replace(
-            smaller, basis=dataclasses.replace(basis, knots=own)
+            smaller, basis=dataclasses.replace(basis, knots=knots)
         )
     return smaller, selected

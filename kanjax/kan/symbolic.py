@@ -157,12 +157,12 @@ def _candidates(
         points_of.append(samples[:, sources].T)
         values_of.append(values[:, sources, targets].T)
     both = np.concatenate(points_of), np.concatenate(values_of)
-    found = affine_fit.fit_all(names, *both, complexity_weight)
+    fits = affine_fit.fit_all(names, *both, complexity_weight)
     still = ~np.any(np.asarray(affine_fit.deviation(jnp.asarray(both[1]))), axis=-1)
     for i in np.flatnonzero(still):
         # No function explains a constant; it is one.
-        found[i] = [Fit("0", (0.0, 0.0, 0.0, float(np.mean(both[1][i]))), 1.0)]
-    return dict(sorted((known | dict(zip(places, found, strict=True))).items()))
+        fits[i] = [Fit("0", (0.0, 0.0, 0.0, float(np.mean(both[1][i]))), 1.0)]
+    return dict(sorted((known | dict(zip(places, fits, strict=True))).items()))
 
 
 def _sampled(
@@ -172,12 +172,12 @@ def _sampled(
 
     @jax.jit
     def every(model: KAN, params: Any, x: Array) -> Any:
-        found = []
+        edges = []
         inputs = model.activations(params, x)[:-1]
         for layer, p, values in zip(model.layers, params, inputs, strict=True):
             samples = jnp.quantile(values, jnp.linspace(0, 1, points), axis=0)
-            found.append((samples, attribution.layer_edges(layer, p, samples)))
-        return found
+            edges.append((samples, attribution.layer_edges(layer, p, samples)))
+        return edges
 
     return jax.device_get(every(model, params, x))
 
@@ -269,7 +269,7 @@ def _chosen_together(
     fitted.
     """
     places = [edge[:3] for edge in _all_frozen(model, params)]
-    found = formula_search.search(
+    best = formula_search.search(
         cast(Sequence[multiplication.UnitLayer], model.layers),
         params,
         x,
@@ -278,9 +278,9 @@ def _chosen_together(
         patience=patience,
         complexity_weight=complexity_weight,
     )
-    if found is None:
+    if best is None:
         return None
-    choice, fitted = found
+    choice, fitted = best
     edges = [Edge(*p, choices[p][i]) for p, i in zip(places, choice, strict=True)]
     # The search gives every layer an array of formulas, also one without an edge.
     kept = tuple(
@@ -374,11 +374,11 @@ def _units_of(
         )
         return [s * v + t for s, v, t in zip(scale, values, shift, strict=True)]
 
-    found: list[Any] = [1] * layer.out_features
+    units: list[Any] = [1] * layer.out_features
     targets = multiplication.unit_of_sum(layer)
     for target, value in zip(targets, moved(sums, "sum"), strict=True):
-        found[target] = found[target] * value
-    return moved(found, "unit")
+        units[target] = units[target] * value
+    return moved(units, "unit")
 
 
 def _constants(values: Any, digits: int) -> list[Any]:

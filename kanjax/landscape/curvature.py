@@ -56,7 +56,7 @@ def hessian_eigenpairs(
     """
     checks.check_real(params, "params")
     fixed = jax.lax.stop_gradient(params)
-    found = linalg.eigenpairs(
+    pairs = linalg.eigenpairs(
         linalg.hessian_product(loss, fixed),
         fixed,
         k,
@@ -66,13 +66,13 @@ def hessian_eigenpairs(
         basis=basis,
         max_restarts=max_restarts,
     )
-    found = jax.lax.stop_gradient(found)
+    pairs = jax.lax.stop_gradient(pairs)
 
     def value(v: Params) -> Array:
         return linalg.directional_derivatives(loss, params, v).curvature
 
-    again = jax.lax.map(value, found.vectors).astype(found.values.dtype)
-    return found._replace(values=_with_slope_of(found.values, again))
+    again = jax.lax.map(value, pairs.vectors).astype(pairs.values.dtype)
+    return pairs._replace(values=_with_slope_of(pairs.values, again))
 
 
 @jax.custom_jvp
@@ -124,7 +124,7 @@ def layer_traces(
     masks = layerwise.masks(layers, params)
     product = linalg.hessian_product(loss, params)
 
-    def one(k: Array) -> Float[Array, " layers"]:
+    def probe(k: Array) -> Float[Array, " layers"]:
         leaves, structure = jax.tree.flatten(params)
         keys = jax.random.split(k, len(leaves))
         signs = [
@@ -135,7 +135,7 @@ def layer_traces(
         shares = [pytrees.inner(u, v) for u, v in zip(signs, image, strict=True)]
         return masks.astype(shares[0].dtype) @ jnp.stack(shares)
 
-    values = jax.lax.map(one, jax.random.split(key, probes))
+    values = jax.lax.map(probe, jax.random.split(key, probes))
     errors = jnp.std(values, axis=0, ddof=1) / probes**0.5
     means = jnp.mean(values, axis=0)
     return {name: linalg.Estimate(means[i], errors[i]) for i, name in enumerate(layers)}
@@ -178,14 +178,14 @@ def layer_eigenpairs(
             )
     product = linalg.hessian_product(loss, params)
 
-    def one(mask: Array) -> linalg.Eigenpairs:
+    def of_layer(mask: Array) -> linalg.Eigenpairs:
         selected = jax.tree.unflatten(structure, list(mask))
         block = linalg.block_product(product, selected)
         return linalg.eigenpairs(block, params, k, key, which=which)
 
-    found = jax.lax.map(one, masks)
+    pairs = jax.lax.map(of_layer, masks)
     return {
-        name: jax.tree.map(lambda v, i=i: v[i], found) for i, name in enumerate(layers)
+        name: jax.tree.map(lambda v, i=i: v[i], pairs) for i, name in enumerate(layers)
     }
 
 
@@ -214,15 +214,17 @@ def hessian_spectrum(
     """
     checks.check_real(params, "params")
     product = linalg.hessian_product(loss, params)
-    found = linalg.lanczos_quadrature(product, params, key, steps=steps, probes=probes)
-    low, high = jnp.min(found.nodes), jnp.max(found.nodes)
+    quadrature = linalg.lanczos_quadrature(
+        product, params, key, steps=steps, probes=probes
+    )
+    low, high = jnp.min(quadrature.nodes), jnp.max(quadrature.nodes)
     if width is None:
         # A spectrum of a single value has no range but round-off; 1 is for zeros.
         largest = jnp.maximum(jnp.abs(low), jnp.abs(high))
-        noise = 10 * jnp.finfo(found.nodes.dtype).eps * largest
+        noise = 10 * jnp.finfo(quadrature.nodes.dtype).eps * largest
         single = jnp.where(largest > 0, largest, 1.0)
         spread = jnp.where(high - low > noise, high - low, single) / 100
     else:
         spread = width
     x = jnp.linspace(low - 4 * spread, high + 4 * spread, points)
-    return Spectrum(x, linalg.density(found, x, width=spread), found)
+    return Spectrum(x, linalg.density(quadrature, x, width=spread), quadrature)

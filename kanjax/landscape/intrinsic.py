@@ -146,8 +146,8 @@ def intrinsic_dimension(
     Raises:
         ValueError: if dims is empty or does not increase, or seeds is less than 1.
     """
-    given = [int(d) for d in dims]
-    if not given or given[0] < 1 or any(np.diff(given) <= 0):
+    dimensions = [int(d) for d in dims]
+    if not dimensions or dimensions[0] < 1 or any(np.diff(dimensions) <= 0):
         raise ValueError(f"dims is {list(dims)}; give increasing positive integers.")
     if seeds < 1:
         raise ValueError(f"seeds is {seeds}; it must be at least 1.")
@@ -172,15 +172,15 @@ def intrinsic_dimension(
     def inside(k: Array, dimension: Array) -> Array:
         begin, draw, run = jax.random.split(k, 3)
         start = init(begin)
-        space = subspaces.subspace(draw, start, given[-1], kind=kind)
-        used = jnp.arange(given[-1]) < dimension
+        space = subspaces.subspace(draw, start, dimensions[-1], kind=kind)
+        used = jnp.arange(dimensions[-1]) < dimension
 
         def at(v: Array) -> Params:
             return subspaces.place(space, start, jnp.where(used, v, 0))
 
         v, _ = training.descend(
             lambda v, batch, key: loss(at(v), batch, key),
-            jnp.zeros(given[-1], _dtype(start)),
+            jnp.zeros(dimensions[-1], _dtype(start)),
             data,
             key=run,
             optimizer=optimizer,
@@ -193,15 +193,15 @@ def intrinsic_dimension(
         baseline = float(jnp.mean(jax.jit(jax.vmap(full))(keys)))
     threshold = baseline - (1 - fraction) * abs(baseline)
     together = jax.jit(jax.vmap(inside, in_axes=(0, None)))
-    scores = np.array([np.asarray(together(keys, jnp.array(d))) for d in given])
+    scores = np.array([np.asarray(together(keys, jnp.array(d))) for d in dimensions])
     mean = scores.mean(axis=1)
-    reached = [d for d, s in zip(given, mean, strict=True) if s >= threshold]
+    reached = [d for d, s in zip(dimensions, mean, strict=True) if s >= threshold]
     return IntrinsicDimension(
-        np.array(given),
+        np.array(dimensions),
         scores,
         baseline,
         threshold,
-        crossing(given, mean, threshold),
+        crossing(dimensions, mean, threshold),
         float(reached[0]) if reached else float("inf"),
         size,
     )

@@ -97,13 +97,15 @@ def layer_barriers(
     ends = jax.tree.map(lambda x, y: (x + y) / 2, loss(a), loss(b))
     result = {}
     for i, name in enumerate(layers):
-        part = slice(i * points, (i + 1) * points)
-        own = jax.tree.map(lambda v, part=part: v[part], losses)
-        found = barriers.from_losses(alphas, own, between)
+        rows = slice(i * points, (i + 1) * points)
+        layer_losses = jax.tree.map(lambda v, rows=rows: v[rows], losses)
+        barrier = barriers.from_losses(alphas, layer_losses, between)
         if reference == "models":
-            height = jax.tree.map(lambda v, e: jnp.max(v, axis=0) - e, own, ends)
-            found = found._replace(height=height)
-        result[name] = found
+            height = jax.tree.map(
+                lambda v, e: jnp.max(v, axis=0) - e, layer_losses, ends
+            )
+            barrier = barrier._replace(height=height)
+        result[name] = barrier
     return result
 
 

@@ -116,9 +116,9 @@ def loss_of_sums(
     if traced.effects:
         return lambda weights: loss(pytrees.combine(weights, trees)), 1
     leaves = zip(*(jax.tree.leaves(tree) for tree in trees), strict=True)
-    given = [_Sum(None, [jnp.asarray(v) for v in column]) for column in leaves]
+    leaf_sums = [_Sum(None, [jnp.asarray(v) for v in column]) for column in leaves]
     steps: list[_Step] = []
-    found = _walk(traced, given, len(trees), steps)
+    combined = _walk(traced, leaf_sums, len(trees), steps)
 
     def at(weights: Sequence[ArrayLike]) -> Any:
         known: dict[Any, Any] = {}
@@ -134,7 +134,9 @@ def loss_of_sums(
         for run, _, inputs, outputs in steps:
             results = run(*(value(v) for v in inputs))
             known.update(zip(outputs, results, strict=True))
-        return jax.tree.unflatten(jax.tree.structure(shape), [value(v) for v in found])
+        return jax.tree.unflatten(
+            jax.tree.structure(shape), [value(v) for v in combined]
+        )
 
     return at, _block_size(steps)
 
@@ -154,7 +156,7 @@ def _block_size(steps: Sequence[_Step]) -> int:
 
 
 def _walk(
-    traced: Any, given: Sequence[_Sum | _Later], count: int, steps: list[_Step]
+    traced: Any, leaf_sums: Sequence[_Sum | _Later], count: int, steps: list[_Step]
 ) -> list[_Sum | _Later]:
     """Return the outputs of a traced function; what only a point can do is added to
     steps.
@@ -167,7 +169,7 @@ def _walk(
     known |= dict(
         zip(traced.jaxpr.constvars, map(constant, traced.consts), strict=True)
     )
-    known |= dict(zip(traced.jaxpr.invars, given, strict=True))
+    known |= dict(zip(traced.jaxpr.invars, leaf_sums, strict=True))
 
     def read(v: Any) -> _Sum | _Later:
         return constant(v.val) if jaxprs.is_literal(v) else known[v]
@@ -226,11 +228,11 @@ def _mapped(run: Callable[..., list[Any]], eqn: Any, inputs: Sequence[_Sum]) -> 
     both = eqn.primitive.name in _SUMS
 
     def image(parts: Sequence[Any]) -> Any:
-        if all(part is None for part in parts):
+        if all(term is None for term in parts):
             return None
         if not both:
             return run(*parts)[0]
-        left, right = (0 if part is None else part for part in parts)
+        left, right = (0 if term is None else term for term in parts)
         moved = left - right if eqn.primitive.name == "sub" else left + right
         return jnp.broadcast_to(moved, eqn.outvars[0].aval.shape)
 

@@ -61,10 +61,10 @@ def sam_gradient(
     """
 
     def value(p: Params) -> tuple[Array, Any]:
-        found = loss(p, *args)
-        return (found[0], found) if isinstance(found, tuple) else (found, found)
+        result = loss(p, *args)
+        return (result[0], result) if isinstance(result, tuple) else (result, result)
 
-    (_, found), gradient = jax.value_and_grad(value, has_aux=True)(params)
+    (_, result), gradient = jax.value_and_grad(value, has_aux=True)(params)
     scale = jax.tree.map(
         lambda w: jnp.abs(w) + eta if adaptive else jnp.ones_like(w), params
     )
@@ -72,7 +72,7 @@ def sam_gradient(
     length = _over(radius, pytrees.inner(scaled, scaled))
     step = jax.tree.map(jnp.multiply, scale, scaled)
     moved = pytrees.combine((1.0, length), (params, jax.lax.stop_gradient(step)))
-    return found, jax.grad(lambda p: value(p)[0])(moved)
+    return result, jax.grad(lambda p: value(p)[0])(moved)
 
 
 def worst_rise(
@@ -209,12 +209,12 @@ def m_sharpness(
         raise ValueError(f"m is {m}; it must divide the number of examples, {count}.")
     groups = jax.tree.map(lambda v: v.reshape(count // m, m, *v.shape[1:]), data)
 
-    def one(batch: Any) -> Array:
+    def rise(batch: Any) -> Array:
         now, gradient = jax.value_and_grad(loss)(params, batch)
         length = _over(radius, pytrees.inner(gradient, gradient))
         return loss(pytrees.combine((1.0, length), (params, gradient)), batch) - now
 
-    return jnp.mean(jax.lax.map(one, groups))
+    return jnp.mean(jax.lax.map(rise, groups))
 
 
 def _better(now: Array, shift: Params, height: Array, best: Params) -> Any:

@@ -96,7 +96,7 @@ def mountainside(
     from_base = [
         pytrees.norm(pytrees.combine((1.0, -1.0), (end, base))) for end in (a, b)
     ]
-    found = [
+    derivatives = [
         linalg.directional_derivatives(loss, point, step)
         for point in (a, paths.interpolate(a, b, 0.5), b)
     ]
@@ -104,8 +104,8 @@ def mountainside(
         angle,
         jnp.stack(from_base),
         distance,
-        jnp.stack([one.value for one in found]),
-        jnp.stack([one.curvature for one in found]) / distance**2,
+        jnp.stack([derivative.value for derivative in derivatives]),
+        jnp.stack([derivative.curvature for derivative in derivatives]) / distance**2,
     )
 
 

@@ -82,8 +82,8 @@ class Regenerated:
         padded = jnp.pad(v, (0, blocks * self.block - self.dimension))
 
         @jax.checkpoint
-        def add(total: Array, part: tuple[Array, Array]) -> tuple[Array, None]:
-            number, coefficients = part
+        def add(total: Array, block: tuple[Array, Array]) -> tuple[Array, None]:
+            number, coefficients = block
             key = jax.random.fold_in(self.key, number)
             columns = _unit_rows(
                 jax.random.normal(key, (self.block, self.size), v.dtype)
@@ -135,18 +135,18 @@ class Fastfood:
         width = min(length, 1 << (self.dimension - 1).bit_length())
         padded = jnp.pad(v, (0, blocks * width - self.dimension))
 
-        def one(
-            part: Array, signs: Array, order: Array, gaussians: Array
+        def transform(
+            block: Array, signs: Array, order: Array, gaussians: Array
         ) -> Float[Array, " L"]:
             # The transform of a vector that is zero beyond width repeats itself.
-            mixed = linalg.fwht(signs[:width].astype(v.dtype) * part, normalize=True)
+            mixed = linalg.fwht(signs[:width].astype(v.dtype) * block, normalize=True)
             gathered = gaussians.astype(v.dtype) * mixed[order & (width - 1)]
             power = jnp.sum(jnp.square(gaussians)).astype(v.dtype)
             scale = math.sqrt(length * width / self.size) / jnp.sqrt(power)
             return scale * linalg.fwht(gathered, normalize=True)
 
         parts = padded.reshape(blocks, width)
-        moved = jax.vmap(one)(parts, self.signs, self.order, self.gaussians)
+        moved = jax.vmap(transform)(parts, self.signs, self.order, self.gaussians)
         return jnp.sum(moved, axis=0)[: self.size]
 
 
@@ -254,9 +254,9 @@ def _sparse(
         )
     places, offset = [], 0
     for n, share in parts:
-        key, part = jax.random.split(key)
-        found = _bernoulli_places(part, dimension, n, share)
-        places.append(jnp.where(found < n, found + offset, size))
+        key, leaf_key = jax.random.split(key)
+        drawn = _bernoulli_places(leaf_key, dimension, n, share)
+        places.append(jnp.where(drawn < n, drawn + offset, size))
         offset += n
     at = jnp.concatenate(places, axis=1)
     signs = jax.random.rademacher(key, at.shape, dtype)

@@ -67,11 +67,11 @@ def hutchinson_trace(
     flat, start, _ = products.on_vectors(product, like)
     _check_probes(probes)
 
-    def one(k: Array) -> Array:
+    def estimate(k: Array) -> Array:
         v = jax.random.rademacher(k, start.shape, start.dtype)
         return jnp.vdot(v, flat(v))
 
-    values = jax.lax.map(one, jax.random.split(key, probes))
+    values = jax.lax.map(estimate, jax.random.split(key, probes))
     return _estimate(values)
 
 

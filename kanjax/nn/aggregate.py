@@ -160,12 +160,12 @@ class GraphNetwork:
     def with_graph(self, graph: Graph) -> model.Model:
         """Return the network with the graph where it is missing."""
 
-        def fill(one: Any) -> Any:
-            bare = isinstance(one, Aggregate) and one.weights is None
-            return dataclasses.replace(one, weights=graph) if bare else one
+        def fill(layer: Any) -> Any:
+            bare = isinstance(layer, Aggregate) and layer.weights is None
+            return dataclasses.replace(layer, weights=graph) if bare else layer
 
         return jax.tree.map(
-            fill, self.network, is_leaf=lambda one: isinstance(one, Aggregate)
+            fill, self.network, is_leaf=lambda layer: isinstance(layer, Aggregate)
         )
 
 

@@ -81,9 +81,9 @@ class Conv:
                     f"{name} must have one entry for each of the {self._spatial} "
                     f"spatial axes of kernel_size={self.kernel_size}; got {value}."
                 )
-            for i, one in enumerate(values):
+            for i, entry in enumerate(values):
                 checks.check_positive(
-                    **{f"{name}[{i}]" if len(values) > 1 else name: one}
+                    **{f"{name}[{i}]" if len(values) > 1 else name: entry}
                 )
         for name in ("in_channels", "out_channels"):
             if getattr(self, name) % self.groups:

@@ -95,7 +95,7 @@ class ConvLocal:
         fan_in = math.prod(self.kernel_size) * self.in_channels
         places = math.prod(self.out_size)
 
-        def one(key: Array) -> dict[str, Array]:
+        def init_place(key: Array) -> dict[str, Array]:
             return linear.init(
                 key,
                 (fan_in, self.out_channels),
@@ -105,7 +105,7 @@ class ConvLocal:
                 bias_scale=self.bias_scale,
             )
 
-        drawn = jax.vmap(one)(jax.random.split(key, places))
+        drawn = jax.vmap(init_place)(jax.random.split(key, places))
         return jax.tree.map(lambda p: p.reshape(*self.out_size, *p.shape[1:]), drawn)
 
     def apply(

@@ -38,7 +38,7 @@ class Einsum:
     def __post_init__(self) -> None:
         match = _FORM.fullmatch(self.subscripts)
         parts = match.groups() if match else ()
-        once = all(len(set(part)) == len(part) for part in parts)
+        once = all(len(set(letters)) == len(letters) for letters in parts)
         if not parts or not once or not _is_linear(*parts):
             raise ValueError(
                 f"subscripts is {self.subscripts!r}; it must be of the form "
@@ -69,9 +69,9 @@ class Einsum:
 
     def _check(self, shape: tuple[int, ...]) -> None:
         before, of_weights, _ = self.letters
-        found = shape[:-1][len(shape) - 1 - len(before) :]
+        sizes = shape[:-1][len(shape) - 1 - len(before) :]
         known = dict(zip(of_weights, self.weights.shape, strict=False))
-        fits = [n == known.get(a, n) for a, n in zip(before, found, strict=False)]
+        fits = [n == known.get(a, n) for a, n in zip(before, sizes, strict=False)]
         if (
             self.weights.ndim != len(of_weights)
             or len(shape) <= len(before)

@@ -119,8 +119,8 @@ class PeriodicEmbedding:
     def _waves(self, x: Array, period: float) -> Array:
         k = jnp.arange(1, self.harmonics + 1, dtype=x.dtype)
         phases = 2 * math.pi / period * x[..., None] * k
-        one = jnp.ones_like(x)[..., None]
-        return jnp.concatenate([one, jnp.cos(phases), jnp.sin(phases)], axis=-1)
+        constant = jnp.ones_like(x)[..., None]
+        return jnp.concatenate([constant, jnp.cos(phases), jnp.sin(phases)], axis=-1)
 
 
 def _all_products(a: Array, b: Array) -> Array:

@@ -169,7 +169,7 @@ def _behind_resize(layer: Resize, mask: Array) -> Array:
 
 @mask_after.register
 def _behind_index(layer: Index, mask: Array) -> Mask:
-    left = any(isinstance(one, slice) for one in layer.slices)
+    left = any(isinstance(index, slice) for index in layer.slices)
     return mask[(..., *layer.slices)] if left else None
 
 
@@ -268,15 +268,15 @@ def _source(layer: Any, params: Any, x: Array, mask: Array, key: Array | None) -
 def _through_sequential(
     layer: model.Sequential, params: Any, x: Array, mask: Array, key: Array | None
 ) -> Values:
-    found: Values = x, mask
+    values: Values = x, mask
     keys = model.split(key, len(layer.layers))
-    for one, p, k in zip(layer.layers, params, keys, strict=True):
-        y, there = found
+    for sublayer, p, k in zip(layer.layers, params, keys, strict=True):
+        y, there = values
         if there is None:
-            found = one.apply(p, y, key=k), None
+            values = sublayer.apply(p, y, key=k), None
         else:
-            found = _through(one, p, y, there, k)
-    return found
+            values = _through(sublayer, p, y, there, k)
+    return values
 
 
 @_through.register

@@ -74,7 +74,7 @@ class MLP:
     def init(self, key: Array) -> Params:
         """Draw the parameters: a tuple with each layer's "kernel" and "bias"."""
         keys = jax.random.split(key, len(self.widths) - 1)
-        return tuple(one.init(k) for one, k in zip(self.layers, keys, strict=True))
+        return tuple(layer.init(k) for layer, k in zip(self.layers, keys, strict=True))
 
     def apply(
         self, params: Sequence[dict[str, Array]], x: Array, *, key: Array | None = None
@@ -88,7 +88,7 @@ class MLP:
         """x, the hidden values after each activation, and the outputs."""
         layers = self.layers
         values = [x]
-        for i, (one, p) in enumerate(zip(layers, params, strict=True), start=1):
-            z = one.apply(p, values[-1])
+        for i, (layer, p) in enumerate(zip(layers, params, strict=True), start=1):
+            z = layer.apply(p, values[-1])
             values.append(z if i == len(layers) else self.activation(z))
         return tuple(values)

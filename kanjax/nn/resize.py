@@ -86,20 +86,25 @@ class Index:
     positions: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        for i, one in enumerate(self.positions):
-            parts = one if isinstance(one, tuple) and 0 < len(one) < 4 else (one,)
-            whole = parts is one
-            if not all(isinstance(n, int) or (whole and n is None) for n in parts):
+        for i, position in enumerate(self.positions):
+            parts = (
+                position
+                if isinstance(position, tuple) and 0 < len(position) < 4
+                else (position,)
+            )
+            is_slice = parts is position
+            if not all(isinstance(n, int) or (is_slice and n is None) for n in parts):
                 raise ValueError(
                     f"positions[{i}] must be an integer or a tuple of up to three for "
-                    f"slice, such as (None, 4); got {one!r}."
+                    f"slice, such as (None, 4); got {position!r}."
                 )
 
     @property
     def slices(self) -> tuple[int | slice, ...]:
         """What the spatial axes are indexed with."""
         return tuple(
-            slice(*one) if isinstance(one, tuple) else one for one in self.positions
+            slice(*position) if isinstance(position, tuple) else position
+            for position in self.positions
         )
 
     def init(self, key: Array) -> tuple[()]:

@@ -102,14 +102,16 @@ class VisionTransformer:
     @property
     def blocks(self) -> tuple[TransformerBlock, ...]:
         """The blocks, first to last."""
-        within = self.attention
-        if within is None:
-            within = Attention(
+        attention = self.attention
+        if attention is None:
+            attention = Attention(
                 self.features, self.heads, initialization=self.initialization
             )
         mlp = self.token_mlp if self.mlp is None else self.mlp
         rates = [self.drop_path * i / max(1, self.depth - 1) for i in range(self.depth)]
-        return tuple(TransformerBlock(within, mlp, self.scale, rate) for rate in rates)
+        return tuple(
+            TransformerBlock(attention, mlp, self.scale, rate) for rate in rates
+        )
 
     @property
     def token_mlp(self) -> model.Sequential:

@@ -27,10 +27,10 @@ def tied_attention(
     weight, bias = layer.kernel_scale**2, layer.bias_scale**2
     keys = _keys(layer, k, propagate)
 
-    def looks(own: Covariances) -> Array:
+    def looks(side: Covariances) -> Array:
         mask = k.first_mask
         there = None if mask is None else mask.reshape(*mask.shape[: k.examples], -1)
-        return layer.looks(layer.scale * _square(own, own.nngp), there)
+        return layer.looks(layer.scale * _square(side, side.nngp), there)
 
     left, right = keys.each(looks)
 

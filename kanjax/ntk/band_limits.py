@@ -72,8 +72,8 @@ def measure_spectrum(
     power = jnp.abs(jnp.fft.fftn(samples, sizes) * math.prod(spacing)) ** 2
     pairs = list(zip(sizes, spacing, strict=True))
     norms = _norms(2 * math.pi * jnp.fft.fftfreq(n, step) for n, step in pairs)
-    sides = jnp.asarray([2 * math.pi / (n * step) for n, step in pairs])
-    return PowerSpectrum(norms.ravel(), power.ravel(), sides)
+    widths = jnp.asarray([2 * math.pi / (n * step) for n, step in pairs])
+    return PowerSpectrum(norms.ravel(), power.ravel(), widths)
 
 
 def tabulate_spectrum(

@@ -151,7 +151,7 @@ def in_parts(function: Callable[..., Any], *arrays: Array) -> Any:
     is_split = [math.prod(a.shape[: axis + 1]) > 1 for a in arrays]
     mapped = [parts(a) for a, split in zip(arrays, is_split, strict=True) if split]
 
-    def part(mapped: list[Array]) -> Any:
+    def block(mapped: list[Array]) -> Any:
         left = iter(mapped)
         operands = [
             next(left) if split else a.reshape(a.shape[axis:])
@@ -164,7 +164,7 @@ def in_parts(function: Callable[..., Any], *arrays: Array) -> Any:
         joined = result.reshape(*lead, count * rows, *rest)
         return jax.lax.slice_in_dim(joined, 0, n, axis=axis)
 
-    return jax.tree.map(join, jax.lax.map(part, mapped))
+    return jax.tree.map(join, jax.lax.map(block, mapped))
 
 
 def rows(function: Callable[[Any], Any], x: Any, size: int, block: int) -> Any:

@@ -51,7 +51,7 @@ class Covariances:
             where examples have none.
         data: the two blocks (n1, features) and (n2, features) themselves, where the
             covariances are the data's and have no spatial axes.
-        within: what is known of each example by itself, see :meth:`each`.
+        tape: what is known of each example by itself, see :meth:`each`.
     """
 
     nngp: Array
@@ -69,7 +69,7 @@ class Covariances:
     second_mask: Array | None = None
     graphs: tuple[Any, Any] | None = None
     data: tuple[Array, Array] | None = None
-    within: Writer | Reader = dataclasses.field(default_factory=Writer)
+    tape: Writer | Reader = dataclasses.field(default_factory=Writer)
 
     def map(self, function: Callable[[Array], Array], **changes: Any) -> "Covariances":
         """Apply one function to both kernels."""
@@ -136,11 +136,11 @@ class Covariances:
         Returns:
             (n1, 1, ...) and (1, n2, ...), or (n, ...) both for pairs of examples.
         """
-        return self.within.ask(lambda: function(self), self.examples)
+        return self.tape.ask(lambda: function(self), self.examples)
 
     def variances(self) -> tuple[Array, Array]:
         """Of the values of x1 and of x2, shaped to broadcast against ``nngp``."""
-        return self._of_positions(*self.each(lambda own: own.equal_positions().nngp))
+        return self._of_positions(*self.each(lambda side: side.equal_positions().nngp))
 
     def itself_where(self) -> list[Array]:
         """Masks in the rank of ``nngp``, all True where a value meets itself.

@@ -235,11 +235,11 @@ def _choose(
 ) -> Literal["structured", "vector_products"]:
     if structured_derivatives.entries(plan, width, sum(parts)) > _MANY_ENTRIES:
         return "vector_products"
-    one = structured_derivatives.forward_cost(plan) * width
+    forward = structured_derivatives.forward_cost(plan) * width
     # A product pulls back each column, and pushes it forward to all rows.
-    products = one * (parts[1] + _PUSH_COST * parts[0] * parts[1])
+    products = forward * (parts[1] + _PUSH_COST * parts[0] * parts[1])
     pulled = parts[0] if same else sum(parts)
-    pulls = pulled * (one + _ENTRY_COST * width * structured_derivatives.rest(plan))
+    pulls = pulled * (forward + _ENTRY_COST * width * structured_derivatives.rest(plan))
     dear = pulls + structured_derivatives.cost(plan, outputs, width, *parts) > products
     return "vector_products" if dear else "structured"
 

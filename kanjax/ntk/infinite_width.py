@@ -250,22 +250,22 @@ def _through(
     table: rules.Rules,
     dropout: bool,
     diagonal: bool,
-    within: Writer | Reader,
+    tape: Writer | Reader,
     x1: inputs.Examples,
     x2: inputs.Examples,
 ) -> Covariances:
     """Two blocks of examples through the model."""
     pairs = _needs_pairs(table, model, False)
-    k = inputs.covariances(x1, x2, pairs, diagonal, within)
+    k = inputs.covariances(x1, x2, pairs, diagonal, tape)
     return _propagate(table, False, model, k.replace(dropout=dropout))
 
 
 def _notes(through: Callable[..., Covariances], x: inputs.Examples) -> list[Any]:
     """Return what layers need to know of each example by itself."""
-    own = x._replace(index=jnp.arange(_size(x)))
-    within = Writer()
-    through(True, within, own, own)
-    return within.notes
+    indexed = x._replace(index=jnp.arange(_size(x)))
+    tape = Writer()
+    through(True, tape, indexed, indexed)
+    return tape.notes
 
 
 def _noted(
@@ -274,7 +274,7 @@ def _noted(
     """With their notes, unless these have more entries than there may be."""
     notes = functools.partial(_notes, through)
     shapes = jax.tree.leaves(jax.eval_shape(notes, x))
-    if sum(one.size for one in shapes) > most:
+    if sum(shape.size for shape in shapes) > most:
         return x
     return x._replace(notes=blockwise.rows(notes, x, _size(x), at_once))
 
@@ -289,10 +289,10 @@ def _block(
     """Return the kernels of two blocks of examples, which know where they meet
     themselves.
     """
-    within = Reader(
+    tape = Reader(
         *(_notes(through, x) if x.notes is None else x.notes for x in (x1, x2))
     )
-    k = through(diagonal, within, x1, x2).averaged()
+    k = through(diagonal, tape, x1, x2).averaged()
     if k.spatial:
         raise ValueError(
             f"the model's outputs have {k.spatial} spatial axes; end it with Flatten "
@@ -308,9 +308,9 @@ def _propagate(
     """Through one layer, when what is behind it needs pairs of positions or not."""
     if isinstance(layer, rules.model.Sequential):
         steps: list[tuple[Any, bool]] = []
-        for one in reversed(layer.layers):
-            steps.insert(0, (one, later))
-            later = _needs_pairs(table, one, later)
+        for sublayer in reversed(layer.layers):
+            steps.insert(0, (sublayer, later))
+            later = _needs_pairs(table, sublayer, later)
         return scan_layers.in_turn(
             lambda step, k: _propagate(table, step[1], step[0], k), steps, k
         )

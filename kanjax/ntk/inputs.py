@@ -62,17 +62,17 @@ def read(
 def _split_masks(model: Any, name: str, x: Any) -> Examples:
     """Return the examples, and the graphs that a graph network takes with them."""
 
-    def takes_graphs(one: Any) -> bool:
-        return isinstance(one, nn.GraphNetwork)
+    def takes_graphs(node: Any) -> bool:
+        return isinstance(node, nn.GraphNetwork)
 
     parts = jax.tree.leaves(model, is_leaf=takes_graphs)
-    wanted, given = any(map(takes_graphs, parts)), isinstance(x, tuple)
-    if wanted != given:
+    wanted, has_graph = any(map(takes_graphs, parts)), isinstance(x, tuple)
+    if wanted != has_graph:
         raise ValueError(
             f"{name} must be a pair (x, graph) for a nn.GraphNetwork, and an array for "
             f"any other model; got {type(x).__name__} for {model!r}."
         )
-    if not given:
+    if not has_graph:
         return Examples(jnp.asarray(x))
     x, graph = jnp.asarray(x[0]), jax.tree.map(jnp.asarray, x[1])
     _check_graph(name, x, graph)
@@ -84,7 +84,7 @@ def _check_graph(name: str, x: Array, graph: Any) -> None:
     shapes = [leaf.shape for leaf in jax.tree.leaves(graph)]
     if isinstance(graph, nn.Edges):
         wanted = f"({n}, edges)"
-        fits = all(len(one) == 2 and one == shapes[0] for one in shapes)
+        fits = all(len(shape) == 2 and shape == shapes[0] for shape in shapes)
         fits = fits and shapes[0][0] == n
     else:
         wanted = f"{(n, nodes, nodes)}"
@@ -102,14 +102,14 @@ def _positions(x: Array) -> tuple[int, ...]:
 
 
 def covariances(
-    one: Examples,
+    first: Examples,
     two: Examples,
     pairs: bool,
     diagonal: bool,
-    within: Writer | Reader,
+    tape: Writer | Reader,
 ) -> Covariances:
     """Return the covariances of the data: means over channels of products."""
-    x1, mask1, graph1, index1, _ = one
+    x1, mask1, graph1, index1, _ = first
     x2, mask2, graph2, index2, _ = two
     tokens = jnp.issubdtype(x1.dtype, jnp.integer)
     spatial = x1.ndim - (1 if tokens else 2)
@@ -140,7 +140,7 @@ def covariances(
         second_mask=mask2,
         graphs=None if graph1 is None else (graph1, graph2),
         data=None if spatial or tokens else (x1, x2),
-        within=within,
+        tape=tape,
     ).masked()
 
 
@@ -229,7 +229,7 @@ def batch_size(
     other devices want larger ones.
     """
     if mesh is None and _is_spread(first.x):
-        return max(one.x.shape[0] for one in (first, second or first))
+        return max(examples.x.shape[0] for examples in (first, second or first))
     entries = _CPU_ENTRIES if jax.default_backend() == "cpu" else _ENTRIES
     most = max(1, entries // _entries(first, pairs))
     return most if diagonal else math.isqrt(most)
@@ -252,7 +252,7 @@ def check_memory(
     batch_size: int,
 ) -> None:
     """Raise ``ValueError`` if kernels or a block's covariances exceed the memory."""
-    sizes = [one.x.shape[0] for one in (first, second or first)]
+    sizes = [examples.x.shape[0] for examples in (first, second or first)]
     rows = [min(n, batch_size) for n in sizes]
     size = first.x.dtype.itemsize
     blockwise.check_memory(

@@ -67,10 +67,10 @@ def tangent_product(
     width = jax.eval_shape(apply, params, x1).shape[1]
 
     def trace(v: Array) -> Array:
-        def one(o: Array) -> Array:
+        def column(o: Array) -> Array:
             return full(v[:, None] * jax.nn.one_hot(o, width, dtype=v.dtype))[:, o]
 
-        return jnp.mean(jax.lax.map(one, jnp.arange(width)), axis=0)
+        return jnp.mean(jax.lax.map(column, jnp.arange(width)), axis=0)
 
     return trace
 
@@ -78,20 +78,20 @@ def tangent_product(
 def _pull(apply: finite_width.Apply, params: Any, x: Any, v: Array, size: int) -> Any:
     """``J(x)^T v``, block by block; rows that fill up the last block count as zero."""
 
-    def one(rows: Array, weights: Array) -> Any:
-        part = blockwise.take(x, rows)
-        y, pull = jax.vjp(lambda p: apply(p, part), params)
+    def pull_block(rows: Array, weights: Array) -> Any:
+        block = blockwise.take(x, rows)
+        y, pull = jax.vjp(lambda p: apply(p, block), params)
         return pull(weights.astype(y.dtype))[0]
 
     n = v.shape[0]
     rows = blockwise.indices(n, size)
     if rows.shape[0] == 1:
-        return one(rows[0], v)
+        return pull_block(rows[0], v)
     real = (jnp.arange(rows.size) < n).reshape(rows.shape)
     weights = jnp.where(real[..., None], v[rows], 0)
 
-    def add(total: Any, part: tuple[Array, Array]) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, one(*part)), None
+    def add(total: Any, block: tuple[Array, Array]) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, total, pull_block(*block)), None
 
     zero = jax.tree.map(jnp.zeros_like, params)
     return jax.lax.scan(add, zero, (rows, weights))[0]
@@ -103,12 +103,12 @@ def _push(
     """``J(x) direction``, block by block."""
     n = finite_width.examples(x, "x1")
 
-    def one(rows: Array) -> Array:
-        part = blockwise.take(x, rows)
-        return linalg.linearize(lambda p: apply(p, part), params)[1](direction)
+    def push_block(rows: Array) -> Array:
+        block = blockwise.take(x, rows)
+        return linalg.linearize(lambda p: apply(p, block), params)[1](direction)
 
     rows = blockwise.indices(n, size)
     if rows.shape[0] == 1:
-        return one(rows[0])
-    images = jax.lax.map(one, rows)
+        return push_block(rows[0])
+    images = jax.lax.map(push_block, rows)
     return images.reshape(-1, images.shape[-1])[:n]

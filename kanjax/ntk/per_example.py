@@ -3,7 +3,7 @@
 An activation needs the variances of both examples' values, and attention where both
 look. They depend on one example each, so they are not computed again for each pair: a
 first pass takes each example with itself through the network, with a :class:`Writer` as
-``Covariances.within``, and those between two examples find the notes in a
+``Covariances.tape``, and those between two examples find the notes in a
 :class:`Reader`. Layers come in the same order in both.
 """
 
@@ -17,7 +17,7 @@ from jax import Array
 
 Values = Any
 Body = Callable[[Values, Any], Values]
-"""``body(values, within) -> values``: a layer in a loop."""
+"""``body(values, tape) -> values``: a layer in a loop."""
 
 
 @jax.tree_util.register_static
@@ -38,9 +38,9 @@ class Writer:
     def __init__(self) -> None:
         self.notes: list[Any] = []
 
-    def ask(self, own: Callable[[], Array], examples: int) -> tuple[Array, Array]:
+    def ask(self, compute: Callable[[], Array], examples: int) -> tuple[Array, Array]:
         """Both are the same example's."""
-        self.notes.append(own())
+        self.notes.append(compute())
         return self.notes[-1], self.notes[-1]
 
     def choose(self, choice: Callable[[], bool]) -> bool:
@@ -66,7 +66,7 @@ class Reader:
     def __init__(self, first: Sequence[Any], second: Sequence[Any]) -> None:
         self._notes = zip(first, second, strict=True)
 
-    def ask(self, own: Callable[[], Array], examples: int) -> tuple[Array, Array]:
+    def ask(self, compute: Callable[[], Array], examples: int) -> tuple[Array, Array]:
         """Return what was noted, shaped to broadcast against each other."""
         first, second = next(self._notes)
         return (first, second) if examples == 1 else (first[:, None], second[None])

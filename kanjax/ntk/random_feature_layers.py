@@ -74,8 +74,8 @@ class RandomFeatureLayer:
 
     def transform(self, x: Array) -> Float[Array, "*batch columns"]:
         """Return the features of inputs x (..., in)."""
-        for one in self.features:
-            x = one.apply((), x)
+        for feature in self.features:
+            x = feature.apply((), x)
         return x
 
     def apply(
@@ -238,14 +238,19 @@ def bundle(
         return _fitted(values, keys, m, orthogonal, ridge)
     maps: tuple[Features, ...] = ()
     at, features = x, jnp.zeros((0, 0))
-    for (kernel, bias), one in zip(dense[:activated], keys, strict=True):
+    for (kernel, bias), layer_key in zip(dense[:activated], keys, strict=True):
         # The matrix of this layer on the features before it.
         kernel = jnp.matmul(features.T, kernel) if maps else kernel
         spectrum = _spectrum(activation, kernel, bias, at, terms)
         balance = jnp.sqrt(_norm(kernel.T) / _norm(at))
         shape = (m, at.shape[-1])
         last = rf.ExponentialFeatures.draw(
-            one, spectrum, *shape, orthogonal=orthogonal, balance=balance, split=split
+            layer_key,
+            spectrum,
+            *shape,
+            orthogonal=orthogonal,
+            balance=balance,
+            split=split,
         )
         features, at, maps = (
             last.of_weights(kernel.T, bias),
@@ -360,8 +365,10 @@ def _fitted(
     # The bias of a map counts as much as all that it is added to.
     maps: tuple[Features, ...] = ()
     at = x
-    for one in keys:
-        drawn = rf.gaussian_projections(one, m, at.shape[-1] + 1, orthogonal=orthogonal)
+    for layer_key in keys:
+        drawn = rf.gaussian_projections(
+            layer_key, m, at.shape[-1] + 1, orthogonal=orthogonal
+        )
         drawn = drawn.at[:, -1].multiply(_norm(at))
         maps = (*maps, rf.ReLUFeatures(drawn, use_bias=True))
         at = maps[-1].apply((), at)
@@ -405,7 +412,9 @@ def _read_layers(
     scales = [None] * len(params) if layers is None else layers
     if len(scales) != len(params):
         raise ValueError(f"layers has {len(scales)} entries, params {len(params)}.")
-    dense = [_kernel_and_bias(p, one) for p, one in zip(params, scales, strict=True)]
+    dense = [
+        _kernel_and_bias(p, scale) for p, scale in zip(params, scales, strict=True)
+    ]
     if x.ndim != 2:
         raise ValueError(f"x must have shape (n, in); got {x.shape}.")
     width = x.shape[1]

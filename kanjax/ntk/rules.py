@@ -84,7 +84,7 @@ def find(rules: Rules, layer: Any) -> Rule:
     if isinstance(layer, expansion_rule.Expansion):
         return Rule(expansion_rule.propagate)
     inner = getattr(layer, "layers", ())
-    if inner and all(isinstance(one, expansion_rule.Expansion) for one in inner):
+    if inner and all(isinstance(k, expansion_rule.Expansion) for k in inner):
         return RULES[model.Sequential]
     name = type(layer).__name__
     known = sorted(kind.__name__ for kind in rules)
@@ -115,10 +115,10 @@ def weighted(
     seen = covariances.map(mean, centered=True, fresh=True, **changes)
     nngp = weight * seen.nngp + bias
     if layer.parameterization == "ntk":
-        own = nngp
+        variance = nngp
     else:
-        own = fan_in * seen.nngp + float(layer.has_bias)
-    return seen.replace(nngp=nngp, ntk=own + weight * seen.ntk)
+        variance = fan_in * seen.nngp + float(layer.has_bias)
+    return seen.replace(nngp=nngp, ntk=variance + weight * seen.ntk)
 
 
 def dense(layer: nn.Dense, k: Covariances, propagate: Propagate) -> Covariances:
@@ -130,7 +130,7 @@ def mlp(layer: nn.MLP, k: Covariances, propagate: Propagate) -> Covariances:
     """Dense layers with an activation after each but the last."""
     activation = nn.Activation(layer.activation)
     first, *others = layer.layers
-    steps = [first, *(one for dense in others for one in (activation, dense))]
+    steps = [first, *(layer for dense in others for layer in (activation, dense))]
     return scan_layers.in_turn(propagate, steps, k)
 
 
@@ -267,10 +267,10 @@ def product(layer: model.Product, k: Covariances, propagate: Propagate) -> Covar
     branches = _branches(layer, k, propagate)
     _check_independent(layer, branches)
     total = branches[0]
-    for one in branches[1:]:
-        total = _either(total, one).replace(
-            ntk=total.ntk * one.nngp + total.nngp * one.ntk,
-            nngp=total.nngp * one.nngp,
+    for branch in branches[1:]:
+        total = _either(total, branch).replace(
+            ntk=total.ntk * branch.nngp + total.nngp * branch.ntk,
+            nngp=total.nngp * branch.nngp,
         )
     return total.replace(centered=False, fresh=False)
 
@@ -283,29 +283,32 @@ def concatenate(
     Channels are no longer alike, so a layer with weights must come next.
     """
     branches = _branches(layer, k, propagate)
-    channels = sum(one.channels for one in branches)
+    channels = sum(branch.channels for branch in branches)
     parts = [
-        one.map(lambda c, one=one: c * (one.channels / channels)) for one in branches
+        branch.map(lambda c, branch=branch: c * (branch.channels / channels))
+        for branch in branches
     ]
     return functools.reduce(_sum, parts).replace(
-        channels=channels, centered=False, fresh=all(one.fresh for one in branches)
+        channels=channels,
+        centered=False,
+        fresh=all(branch.fresh for branch in branches),
     )
 
 
 def _branches(layer: Any, k: Covariances, propagate: Propagate) -> list[Covariances]:
     start = k.replace(fresh=False)
     branches = [propagate(branch, start).averaged() for branch in layer.branches]
-    pairs = all(one.pairs for one in branches)
-    return branches if pairs else [one.equal_positions() for one in branches]
+    pairs = all(branch.pairs for branch in branches)
+    return branches if pairs else [branch.equal_positions() for branch in branches]
 
 
 def _add(layer: Any, k: Covariances, branches: list[Covariances]) -> Covariances:
-    if not all(one.pairs for one in branches):
-        branches = [one.equal_positions() for one in branches]
+    if not all(branch.pairs for branch in branches):
+        branches = [branch.equal_positions() for branch in branches]
     _check_independent(layer, branches)
     return functools.reduce(_sum, branches).replace(
-        centered=all(one.centered for one in branches),
-        fresh=all(one.fresh or k.fresh for one in branches),
+        centered=all(branch.centered for branch in branches),
+        fresh=all(branch.fresh or k.fresh for branch in branches),
     )
 
 
@@ -326,7 +329,7 @@ def _either(a: Covariances, b: Covariances) -> Covariances:
 
 def _check_independent(layer: Any, branches: list[Covariances]) -> None:
     """Two branches are uncorrelated where at most one does not end in weights."""
-    if sum(not one.fresh for one in branches) > 1:
+    if sum(not branch.fresh for branch in branches) > 1:
         raise ValueError(
             f"{type(layer).__name__} has two branches that do not end in a layer with "
             "weights, so their values are correlated and their covariances do not "
@@ -351,7 +354,9 @@ RULES: Rules = {
     model.Sequential: Rule(
         sequential,
         lambda layer, later, needs: functools.reduce(
-            lambda later, one: needs(one, later), reversed(layer.layers), later
+            lambda later, sublayer: needs(sublayer, later),
+            reversed(layer.layers),
+            later,
         ),
     ),
     model.Residual: Rule(

@@ -9,7 +9,7 @@ from kanjax.ntk.covariances import Covariances
 from kanjax.ntk.per_example import Reader, Writer
 
 _ARRAYS = ("nngp", "ntk")
-_REST = sorted({*Covariances.__dataclass_fields__} - {*_ARRAYS, "within"})
+_REST = sorted({*Covariances.__dataclass_fields__} - {*_ARRAYS, "tape"})
 
 
 def in_turn(
@@ -53,24 +53,24 @@ def _repeated(
     times: int,
 ) -> Covariances:
     def once(k: Covariances) -> Covariances:
-        for one in steps:
-            k = step(one, k)
+        for layer in steps:
+            k = step(layer, k)
         return k
 
-    def after(values: list[jax.Array], within: Writer | Reader) -> Covariances:
-        return once(k.replace(within=within, **dict(zip(_ARRAYS, values, strict=True))))
+    def after(values: list[jax.Array], tape: Writer | Reader) -> Covariances:
+        return once(k.replace(tape=tape, **dict(zip(_ARRAYS, values, strict=True))))
 
-    def arrays(values: list[jax.Array], within: Writer | Reader) -> list[jax.Array]:
-        return _arrays(after(values, within))
+    def arrays(values: list[jax.Array], tape: Writer | Reader) -> list[jax.Array]:
+        return _arrays(after(values, tape))
 
     def stays() -> bool:
         """Whether the next time leaves what kind of values there are."""
         rests = []
 
         def seen(values: list[jax.Array]) -> list[jax.Array]:
-            found = after(values, Writer())
-            rests.append(_rest(found))
-            return _arrays(found)
+            k = after(values, Writer())
+            rests.append(_rest(k))
+            return _arrays(k)
 
         same = map(_same_type, _arrays(k), jax.eval_shape(seen, _arrays(k)))
         return all(same) and _equal(_rest(k), rests[0])
@@ -78,8 +78,8 @@ def _repeated(
     # If the first changes the kind of values, the others do no more.
     tries = 2
     while times:
-        if tries and times > 1 and k.within.choose(stays):
-            values = k.within.loop(arrays, _arrays(k), times)
+        if tries and times > 1 and k.tape.choose(stays):
+            values = k.tape.loop(arrays, _arrays(k), times)
             return k.replace(**dict(zip(_ARRAYS, values, strict=True)))
         k, times, tries = once(k), times - 1, tries - 1
     return k

@@ -203,7 +203,7 @@ def index(layer: nn.Index, k: Covariances, propagate: Propagate) -> Covariances:
     examples = (slice(None),) * k.examples
     chosen = layer.slices
     both = chosen * 2 if k.pairs else chosen
-    left = sum(isinstance(one, slice) for one in chosen)
+    left = sum(isinstance(index, slice) for index in chosen)
     after = k.map(lambda c: c[(*examples, *both)], spatial=left)
     return after.replace(pairs=k.pairs and left > 0)
 
@@ -238,11 +238,11 @@ def _shifted_sum(
     """Return the sum over offsets of the values that far along all the axes."""
     total = None
     for offset in offsets:
-        part = padded
+        window = padded
         for axis in axes:
             stop = offset + stride * (count - 1) + 1
-            part = jax.lax.slice_in_dim(part, offset, stop, stride, axis)
-        total = part if total is None else total + part
+            window = jax.lax.slice_in_dim(window, offset, stop, stride, axis)
+        total = window if total is None else total + window
     assert total is not None
     return total
 

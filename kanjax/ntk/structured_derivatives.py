@@ -40,7 +40,7 @@ class Plan:
     leaves: int
 
     @property
-    def found(self) -> frozenset[int]:
+    def covered(self) -> frozenset[int]:
         """The parameters whose Jacobian is not needed."""
         return frozenset().union(*(site.leaves for site in self.sites))
 
@@ -112,7 +112,7 @@ def cost(plan: Plan, outputs: str, width: int, n1: int, n2: int) -> float:
 def rest(plan: Plan) -> int:
     """Return the number of parameters whose Jacobian is formed."""
     leaves = plan.jaxpr.jaxpr.invars[: plan.leaves]
-    return sum(v.aval.size for i, v in enumerate(leaves) if i not in plan.found)
+    return sum(v.aval.size for i, v in enumerate(leaves) if i not in plan.covered)
 
 
 def forward_cost(plan: Plan) -> float:
@@ -128,7 +128,7 @@ def _multiplications(jaxpr: Any) -> float:
         inner = jaxprs.inner(equation)
         if inner:
             repeats = equation.params.get("length", 1) if name == "scan" else 1
-            total += repeats * sum(_multiplications(one) for one in inner)
+            total += repeats * sum(_multiplications(jaxpr) for jaxpr in inner)
         elif name == "dot_general":
             axes = equation.params["dimension_numbers"][0][0]
             shape = equation.invars[0].aval.shape
@@ -204,11 +204,11 @@ def _site_share(
 def _derivatives(plan: Plan, params: Any, x: Any) -> tuple[list, list]:
     """Of each site inputs and output derivatives, of other leaves Jacobians."""
     leaves = jax.tree.leaves(params)
-    others = [i for i in range(plan.leaves) if i not in plan.found]
+    others = [i for i in range(plan.leaves) if i not in plan.covered]
     eqns = plan.jaxpr.eqns
     avals = [eqns[site.equation].outvars[0].aval for site in plan.sites]
 
-    def one(x: Any) -> tuple[list, list]:
+    def of_example(x: Any) -> tuple[list, list]:
         taps = [jnp.zeros(a.shape, a.dtype) for a in avals]
 
         def run(taps: list[Array], rest: list[Array]) -> tuple[Array, list[Array]]:
@@ -242,7 +242,7 @@ def _derivatives(plan: Plan, params: Any, x: Any) -> tuple[list, list]:
         ]
         return list(zip(inputs, slopes, strict=True)), rest
 
-    return jax.vmap(one)(x)
+    return jax.vmap(of_example)(x)
 
 
 def _scaled(site: weight_products.Site, inputs: Array) -> Array:

@@ -49,7 +49,7 @@ def find(jaxpr: Any, leaves: int) -> list[Site]:
         if uses.get(v) == 1
     }
     sites: list[Site] = []
-    found = _Found({}, {})
+    candidates = _Candidates({}, {})
     for index, equation in enumerate(jaxpr.eqns):
         tracked: list[Any] = [
             weights.get(v) if not jaxprs.is_literal(v) else None
@@ -57,7 +57,7 @@ def find(jaxpr: Any, leaves: int) -> list[Site]:
         ]
         once = uses.get(equation.outvars[0]) == 1
         if not any(tracked):
-            _follow(equation, once, found, sites)
+            _follow(equation, once, candidates, sites)
             continue
         moved = _moved(equation, tracked)
         if moved is not None:
@@ -69,19 +69,19 @@ def find(jaxpr: Any, leaves: int) -> list[Site]:
             made_of, factor = tracked[operand]
             axes = _feature_axes(equation, operand)
             if once:
-                found.products[equation.outvars[0]] = len(sites), 1.0, axes
+                candidates.products[equation.outvars[0]] = len(sites), 1.0, axes
             sites.append(Site(index, operand, made_of, factor))
         elif once and equation.primitive.name == "broadcast_in_dim":
             axes = equation.params["broadcast_dimensions"]
             shape = equation.invars[0].aval.shape
             wide = frozenset(a for a, n in zip(axes, shape, strict=True) if n > 1)
-            found.spread[equation.outvars[0]] = *tracked[0], wide
+            candidates.spread[equation.outvars[0]] = *tracked[0], wide
         else:
-            _follow(equation, once, found, sites, weights)
+            _follow(equation, once, candidates, sites, weights)
     return sites
 
 
-class _Found(NamedTuple):
+class _Candidates(NamedTuple):
     """Values that may be a product and its bias, each used once.
 
     Attributes:
@@ -97,7 +97,7 @@ class _Found(NamedTuple):
 def _follow(
     equation: Any,
     once: bool,
-    found: _Found,
+    candidates: _Candidates,
     sites: list[Site],
     weights: dict[Any, tuple[frozenset[int], float]] | None = None,
 ) -> None:
@@ -106,9 +106,9 @@ def _follow(
     if name not in ("mul", "add") or len(operands) != 2:
         return
     for v, other in (operands, operands[::-1]):
-        if jaxprs.is_literal(v) or v not in found.products:
+        if jaxprs.is_literal(v) or v not in candidates.products:
             continue
-        site, factor, features = found.products[v]
+        site, factor, features = candidates.products[v]
         if name == "mul":
             if (
                 once
@@ -117,9 +117,9 @@ def _follow(
                 and other.val
             ):
                 scaled = factor * float(other.val)
-                found.products[equation.outvars[0]] = site, scaled, features
+                candidates.products[equation.outvars[0]] = site, scaled, features
             return
-        bias = _bias(other, found, weights or {})
+        bias = _bias(other, candidates, weights or {})
         if bias is not None and bias[2] == features:
             leaves = sites[site].leaves | bias[0]
             share = bias[1] / factor
@@ -128,14 +128,14 @@ def _follow(
 
 
 def _bias(
-    v: Any, found: _Found, weights: dict[Any, tuple[frozenset[int], float]]
+    v: Any, candidates: _Candidates, weights: dict[Any, tuple[frozenset[int], float]]
 ) -> tuple[frozenset[int], float, frozenset[int]] | None:
     if jaxprs.is_literal(v):
         return None
     if v in weights:
         wide = frozenset(a for a, n in enumerate(v.aval.shape) if n > 1)
         return *weights[v], wide
-    return found.spread.get(v)
+    return candidates.spread.get(v)
 
 
 def _feature_axes(equation: Any, operand: int) -> frozenset[int]:
@@ -160,22 +160,22 @@ def _moved(equation: Any, tracked: list) -> tuple[frozenset[int], float] | None:
     ):
         return tracked[0] if jnp.issubdtype(out.dtype, jnp.floating) else None
     if name == "mul":
-        for one, other in ((0, 1), (1, 0)):
+        for mine, other in ((0, 1), (1, 0)):
             v = equation.invars[other]
-            if tracked[one] and jaxprs.is_literal(v) and jnp.ndim(v.val) == 0:
-                return tracked[one][0], tracked[one][1] * float(v.val)
+            if tracked[mine] and jaxprs.is_literal(v) and jnp.ndim(v.val) == 0:
+                return tracked[mine][0], tracked[mine][1] * float(v.val)
     if name == "concatenate" and all(tracked):
         factors = {factor for _, factor in tracked}
         if len(factors) == 1:
-            return frozenset().union(*(part for part, _ in tracked)), factors.pop()
+            return frozenset().union(*(axes for axes, _ in tracked)), factors.pop()
     return None
 
 
 def _product_operand(equation: Any, tracked: list) -> int | None:
     """Which operand the weights of a product of ours are; None for any other."""
-    if sum(one is not None for one in tracked) != 1:
+    if sum(weight is not None for weight in tracked) != 1:
         return None
-    operand = next(i for i, one in enumerate(tracked) if one is not None)
+    operand = next(i for i, weight in enumerate(tracked) if weight is not None)
     if equation.primitive.name == "dot_general":
         batch = equation.params["dimension_numbers"][1][operand]
         return operand if not batch else None

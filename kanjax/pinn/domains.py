@@ -209,8 +209,8 @@ class Pieces:
         edges = np.concatenate([[0.0], np.cumsum(shares)])
         z = jnp.zeros((s.shape[0], self.coordinates), s.dtype)
         for piece, start, share in zip(self.pieces, edges[:-1], shares, strict=True):
-            within = jnp.clip((s[:, :1] - start) / share, 0, 1)
-            stretched = jnp.concatenate([within, s[:, 1:]], axis=1)
+            fraction = jnp.clip((s[:, :1] - start) / share, 0, 1)
+            stretched = jnp.concatenate([fraction, s[:, 1:]], axis=1)
             placed = piece.place(stretched[:, : piece.parameters])
             z = jnp.where(s[:, :1] >= start, placed, z)
         return z

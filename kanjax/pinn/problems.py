@@ -212,9 +212,9 @@ def residuals(problem: Problem, net: model.Model) -> Residuals:
 
         return flat
 
-    found = {name or INTERIOR: of(problem.residual, name) for name in names}
+    residuals = {name or INTERIOR: of(problem.residual, name) for name in names}
     conditions = problem.conditions.items()
-    return found | {name: of(c.residual, None) for name, c in conditions}
+    return residuals | {name: of(c.residual, None) for name, c in conditions}
 
 
 def check(problem: Problem, net: model.Model) -> tuple[str | None, ...]:

@@ -80,8 +80,8 @@ def attention_spectra(
     if not spectra:
         raise ValueError("spectra is empty; give singular values by name.")
     figure, axes = style.on_axes(axes)
-    for k, (name, given) in enumerate(spectra.items()):
-        values = np.asarray(given, float)
+    for k, (name, spectrum) in enumerate(spectra.items()):
+        values = np.asarray(spectrum, float)
         values = values.reshape(-1, values.shape[-1])
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = np.maximum(values / values[:, :1], _FLOOR)

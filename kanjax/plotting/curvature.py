@@ -39,9 +39,9 @@ def spectral_density(
         raise ValueError("spectra is empty; give spectra by name.")
     figure, axes = style.on_axes(axes)
     lost, top = 0, 0.0
-    for k, (name, one) in enumerate(spectra.items()):
-        x = style.array(one.x, f"the x of {name!r}", 1)
-        y = style.array(one.density, f"the density of {name!r}", 1)
+    for k, (name, spectrum) in enumerate(spectra.items()):
+        x = style.array(spectrum.x, f"the x of {name!r}", 1)
+        y = style.array(spectrum.density, f"the density of {name!r}", 1)
         shown = np.isfinite(x) & np.isfinite(y) & (y > 0)
         lost += int(np.sum(~(np.isfinite(x) & np.isfinite(y))))
         if not shown.any():

@@ -33,8 +33,8 @@ def variance_by_depth(
         raise ValueError("variances is empty; give variances by name.")
     figure, axes = style.on_axes(axes)
     lost = 0
-    for k, (name, given) in enumerate(variances.items()):
-        values = style.array(given, f"the variances of {name!r}", 1)
+    for k, (name, variance) in enumerate(variances.items()):
+        values = style.array(variance, f"the variances of {name!r}", 1)
         drawn = np.isfinite(values) & (values > 0)
         lost += int(np.sum(~drawn))
         axes.plot(

@@ -137,10 +137,10 @@ def posterior_band(
     )
     if samples is not None:
         members = style.array(samples, "samples", 2)[:, order]
-        for i, one in enumerate(members):
+        for i, member in enumerate(members):
             axes.plot(
                 points,
-                one,
+                member,
                 color=style.GRAY,
                 linewidth=0.6,
                 alpha=0.7,

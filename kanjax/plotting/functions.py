@@ -144,8 +144,8 @@ def attribution(
             capsize=2.5,
         )
     if len(each) > 1:
-        for one in each:
-            axes.plot(one[shown], places, "o", color=style.BLUE, ms=3, alpha=0.7)
+        for curve in each:
+            axes.plot(curve[shown], places, "o", color=style.BLUE, ms=3, alpha=0.7)
     if not len(shown):
         style.say_empty(axes)
     axes.set_yticks(places, [texts[i] for i in shown])

@@ -108,8 +108,8 @@ def _draw(axes: Axes, values: np.ndarray, k: int, label: str) -> None:
     color = style.PALETTE[k % len(style.PALETTE)]
     middle = values[0]
     if len(values) > 1:
-        for one in values:
-            axes.plot(index, one, color=color, linewidth=0.5, alpha=0.4)
+        for member in values:
+            axes.plot(index, member, color=color, linewidth=0.5, alpha=0.4)
         # An eigenvalue lost to round-off is below all others, not missing.
         floor = np.where(np.isnan(values), 0.0, values)
         middle = np.median(floor, axis=0)

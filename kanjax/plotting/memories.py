@@ -149,7 +149,7 @@ def recalled_images(
     if not rows:
         raise ValueError("rows is empty; give pictures by name.")
     arrays: dict[str, Any] = {
-        name: style.array(given, f"rows[{name!r}]", 3) for name, given in rows.items()
+        name: style.array(images, f"rows[{name!r}]", 3) for name, images in rows.items()
     }
     counts = {name: len(pictures) for name, pictures in arrays.items()}
     if len(set(counts.values())) != 1:

@@ -101,7 +101,7 @@ def add_title(axes: Axes, title: str | None) -> None:
 
 def add_note(axes: Axes, *notes: str) -> None:
     """Write remarks under the horizontal axis, where they overlap nothing."""
-    lines = [axes.get_xlabel(), *(f"({one})" for one in notes if one)]
+    lines = [axes.get_xlabel(), *(f"({note})" for note in notes if note)]
     axes.set_xlabel("\n".join(line for line in lines if line))
 
 

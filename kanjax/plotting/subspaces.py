@@ -40,35 +40,39 @@ def intrinsic_dimension(
         raise ValueError("measured is empty; give results by name.")
     figure, axes = style.on_axes(axes)
     lost = 0
-    for k, (name, one) in enumerate(measured.items()):
-        if not one.baseline > 0:
+    for k, (name, result) in enumerate(measured.items()):
+        if not result.baseline > 0:
             raise ValueError(
-                f"the baseline of {name!r} is {one.baseline}; scores are drawn as "
+                f"the baseline of {name!r} is {result.baseline}; scores are drawn as "
                 "shares of a positive one."
             )
-        scores = style.array(one.scores, f"the scores of {name!r}", 2) / one.baseline
-        dims = style.array(one.dims, f"the dims of {name!r}", 1)
+        scores = (
+            style.array(result.scores, f"the scores of {name!r}", 2) / result.baseline
+        )
+        dims = style.array(result.dims, f"the dims of {name!r}", 1)
         lost += int(np.sum(~np.isfinite(scores)))
         color = style.PALETTE[k % len(style.PALETTE)]
         marker = style.MARKERS[k % len(style.MARKERS)]
-        found = f"{one.dimension:.0f}" if np.isfinite(one.dimension) else "none"
+        dimension = (
+            f"{result.dimension:.0f}" if np.isfinite(result.dimension) else "none"
+        )
         axes.plot(
             dims,
             scores.mean(axis=1),
             color=color,
             linestyle=style.DASHES[k % len(style.DASHES)],
             marker=marker,
-            label=f"{style.shorten(name, 28)}: {found}",
+            label=f"{style.shorten(name, 28)}: {dimension}",
         )
         if scores.shape[1] > 1:
             for column in scores.T:
                 axes.plot(
                     dims, column, linestyle="none", marker=".", color=color, alpha=0.4
                 )
-        level = one.threshold / one.baseline
+        level = result.threshold / result.baseline
         axes.axhline(level, color=style.GRAY, linestyle=":", linewidth=1, zorder=0)
-        if np.isfinite(one.dimension):
-            axes.plot(one.dimension, level, marker="|", markersize=12, color=color)
+        if np.isfinite(result.dimension):
+            axes.plot(result.dimension, level, marker="|", markersize=12, color=color)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:.0f}"))
     axes.set_xlabel("dimension of the subspace")

@@ -143,10 +143,10 @@ def _draw(
     label: str,
 ) -> None:
     alone = len(losses) == 1
-    for i, one in enumerate(np.where(np.isfinite(losses), losses, np.nan)):
+    for i, member in enumerate(np.where(np.isfinite(losses), losses, np.nan)):
         axes.plot(
             x,
-            one,
+            member,
             color=color if names is None or alone else style.PALETTE[i % 7],
             linestyle=dash,
             linewidth=1.6 if alone else 0.9 if names else 0.6,

@@ -135,8 +135,8 @@ def _evaluate(formula: list[Any], x: np.ndarray) -> Array:
 
     symbols = sympy.symbols([f"x{i + 1}" for i in range(x.shape[1])])
     columns = [
-        np.broadcast_to(sympy.lambdify(symbols, one, "numpy")(*x.T), len(x))
-        for one in formula
+        np.broadcast_to(sympy.lambdify(symbols, expression, "numpy")(*x.T), len(x))
+        for expression in formula
     ]
     return jnp.asarray(np.stack(columns, axis=1), jnp.float32)
 
@@ -158,7 +158,7 @@ def kernels(
         both["trained"],
         {name: jax.vmap(ntk.spectrum)(k) for name, k in both.items()},
         {
-            name: jax.vmap(lambda one: ntk.alignment(one, targets))(k)
+            name: jax.vmap(lambda kernel: ntk.alignment(kernel, targets))(k)
             for name, k in both.items()
         },
         jax.vmap(ntk.drift)(both["initial"], both["trained"]),

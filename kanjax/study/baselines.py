@@ -33,7 +33,7 @@ def baselines(
     """
     x = np.concatenate([split.train.x, split.validation.x])
     y = np.concatenate([split.train.y, split.validation.y])
-    found = {}
+    scores = {}
     for name, method in _methods(task, seed).items():
         fitted = functools.partial(
             _fitted_outputs, task, method, x, y, split.test.x, classes
@@ -43,10 +43,10 @@ def baselines(
             warnings.simplefilter("ignore")
             outputs = attempted(notes, name, fitted)
         if outputs is not None:
-            found[name] = evaluation.measure(
+            scores[name] = evaluation.measure(
                 task, jnp.asarray(outputs), jnp.asarray(split.test.y), scale
             )
-    return found
+    return scores
 
 
 def _methods(task: str, seed: int) -> dict[str, Any]:

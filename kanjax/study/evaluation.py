@@ -48,10 +48,10 @@ class Scores(NamedTuple):
 def predict(model: Model, params: Any, x: Array, *, rows: int = 2048) -> Array:
     """Every member's outputs, (members, n, outputs), in blocks of rows."""
 
-    def one(row: Array) -> Array:
+    def of_row(row: Array) -> Array:
         return jax.vmap(lambda p: model.apply(p, row))(params)
 
-    outputs = jax.jit(lambda v: jax.lax.map(one, v, batch_size=rows))(x)
+    outputs = jax.jit(lambda v: jax.lax.map(of_row, v, batch_size=rows))(x)
     return jnp.moveaxis(outputs, 1, 0)
 
 
@@ -85,8 +85,8 @@ def measure(task: str, output: Array, y: Array, scale: np.ndarray) -> dict[str, 
         scale: (outputs,), the target's units; not used in classification.
     """
     unit, relative = _units(scale)
-    found = _measures(task, output, y, relative)
-    return {name: float(v) * _in(name, unit) for name, v in found.items()}
+    measures = _measures(task, output, y, relative)
+    return {name: float(v) * _in(name, unit) for name, v in measures.items()}
 
 
 def score(task: str, outputs: Array, y: Array, scale: np.ndarray) -> Scores:
@@ -94,7 +94,7 @@ def score(task: str, outputs: Array, y: Array, scale: np.ndarray) -> Scores:
     stacked.
     """
     unit, relative = _units(scale)
-    members = jax.vmap(lambda one: _measures(task, one, y, relative))(outputs)
+    members = jax.vmap(lambda member: _measures(task, member, y, relative))(outputs)
     prediction = combine(task, outputs)
     if task == "regression":
         spread, curve = _regression_spread(outputs, y, relative)

@@ -38,10 +38,12 @@ def number(value: float | None) -> str:
     return f"{value:#.3g}".rstrip(".") if abs(value) < 999.5 else f"{value:,.0f}"
 
 
-def draw(study: store.Study, found: "Findings", notes: list[str]) -> Iterator[Picture]:
+def draw(
+    study: store.Study, findings: "Findings", notes: list[str]
+) -> Iterator[Picture]:
     """All pictures, in the report's order; what fails is noted and left out."""
     for section in (_quality, _predictions, _functions, _kernels, _landscape):
-        pictures = section(study, found)
+        pictures = section(study, findings)
         what = f"figures of {section.__name__.strip('_')}"
         while picture := attempted(
             notes, what, functools.partial(next, pictures, None)
@@ -49,32 +51,32 @@ def draw(study: store.Study, found: "Findings", notes: list[str]) -> Iterator[Pi
             yield picture
 
 
-def _quality(study: store.Study, found: "Findings") -> Iterator[Picture]:
+def _quality(study: store.Study, findings: "Findings") -> Iterator[Picture]:
     yield Picture(
         "scores",
         "quality",
-        _scores(study, found),
+        _scores(study, findings),
         "Test scores: one dot per member, the ensemble, and scikit-learn's methods.",
     )
     yield Picture(
         "training",
         "quality",
         plotting.training_history(
-            found.fit.history,
-            best_step=found.fit.best_step,
+            findings.fit.history,
+            best_step=findings.fit.best_step,
             loss_name=_loss_name(study),
         ),
         "Loss of every member on its training batches and on the validation rows.",
     )
 
 
-def _scores(study: store.Study, found: "Findings") -> "Figure":
+def _scores(study: store.Study, findings: "Findings") -> "Figure":
     metric = "R2" if study.data.task == "regression" else "accuracy"
     rows: list[tuple[str, Any]] = [
-        (f"{study.config.model} members", found.scores.members[metric]),
-        (f"{study.config.model} ensemble", found.scores.ensemble[metric]),
+        (f"{study.config.model} members", findings.scores.members[metric]),
+        (f"{study.config.model} ensemble", findings.scores.ensemble[metric]),
     ]
-    rows += [(name, values[metric]) for name, values in found.baselines.items()]
+    rows += [(name, values[metric]) for name, values in findings.baselines.items()]
     return plotting.scores(rows, metric=f"test {metric}")
 
 
@@ -84,11 +86,11 @@ def _loss_name(study: store.Study) -> str:
     return "cross-entropy (nats)"
 
 
-def _predictions(study: store.Study, found: "Findings") -> Iterator[Picture]:
+def _predictions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
     data = study.data
     test = data.split.test
-    nominal, observed = found.scores.curve
-    output, spread = map(np.asarray, found.scores.prediction)
+    nominal, observed = findings.scores.curve
+    output, spread = map(np.asarray, findings.scores.prediction)
     if data.task == "regression":
         scaler = data.preprocessor
         y = scaler.inverse_target(test.y)[:, 0]
@@ -97,7 +99,7 @@ def _predictions(study: store.Study, found: "Findings") -> Iterator[Picture]:
         summary = None
         if output.shape[1] == 1:
             # Of several targets one is drawn, whose scores are in no table.
-            shown = {n: number(v) for n, v in found.scores.ensemble.items()}
+            shown = {n: number(v) for n, v in findings.scores.ensemble.items()}
             summary = f"R² = {shown['R2']}\nRMSE = {shown['RMSE']}"
         yield Picture(
             "parity",
@@ -129,20 +131,20 @@ def _predictions(study: store.Study, found: "Findings") -> Iterator[Picture]:
     )
 
 
-def _functions(study: store.Study, found: "Findings") -> Iterator[Picture]:
+def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
     names, data = study.data.feature_names, study.data
-    if found.inputs is not None:
+    if findings.inputs is not None:
         yield Picture(
             "attribution",
             "functions",
-            plotting.attribution(found.inputs.attribution, names),
+            plotting.attribution(findings.inputs.attribution, names),
             "Share of each input in what the members compute; one dot per member.",
         )
-    if found.pruning is None or not isinstance(study.model, kan.KAN):
+    if findings.pruning is None or not isinstance(study.model, kan.KAN):
         return
-    best = study.member(int(found.order[0]))
+    best = study.member(int(findings.order[0]))
     x = data.split.train.x[:2000]
-    pruned = found.pruning.pruned
+    pruned = findings.pruning.pruned
     yield Picture(
         "network",
         "functions",
@@ -166,9 +168,9 @@ def _functions(study: store.Study, found: "Findings") -> Iterator[Picture]:
     )
 
 
-def _kernels(study: store.Study, found: "Findings") -> Iterator[Picture]:
-    best, y = int(found.order[0]), np.asarray(study.data.split.train.y)
-    kernels = found.kernels
+def _kernels(study: store.Study, findings: "Findings") -> Iterator[Picture]:
+    best, y = int(findings.order[0]), np.asarray(study.data.split.train.y)
+    kernels = findings.kernels
     if kernels is None:
         return
     rows = kernels.trained.shape[1]
@@ -195,8 +197,8 @@ def _kernels(study: store.Study, found: "Findings") -> Iterator[Picture]:
     )
 
 
-def _landscape(study: store.Study, found: "Findings") -> Iterator[Picture]:
-    around = found.landscape
+def _landscape(study: store.Study, findings: "Findings") -> Iterator[Picture]:
+    around = findings.landscape
     if around is None:
         return
     label = _loss_name(study)

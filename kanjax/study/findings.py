@@ -101,39 +101,44 @@ def loss_of(task: str, model: Model) -> Loss:
     return make(model.apply)
 
 
-def metrics(prepared: data_.Prepared, found: Findings) -> dict[str, Any]:
+def metrics(prepared: data_.Prepared, findings: Findings) -> dict[str, Any]:
     """Return the figures of the report as plain numbers."""
-    one = jax.tree.map(lambda leaf: leaf[0], found.fit.params)
-    kernels, around = found.kernels, found.landscape
+    member = jax.tree.map(lambda leaf: leaf[0], findings.fit.params)
+    kernels, around = findings.kernels, findings.landscape
     values: dict[str, Any] = {
         "task": prepared.task,
-        "rows": {part: len(getattr(prepared.split, part).x) for part in store.PARTS},
-        "parameters": count_parameters(one),
-        "test": {"members": found.scores.members, "ensemble": found.scores.ensemble},
-        "spread": found.scores.spread,
+        "rows": {
+            subset: len(getattr(prepared.split, subset).x) for subset in store.PARTS
+        },
+        "parameters": count_parameters(member),
+        "test": {
+            "members": findings.scores.members,
+            "ensemble": findings.scores.ensemble,
+        },
+        "spread": findings.scores.spread,
         "calibration": {
-            "nominal": found.scores.curve[0],
-            "observed": found.scores.curve[1],
+            "nominal": findings.scores.curve[0],
+            "observed": findings.scores.curve[1],
         },
-        "baselines": found.baselines,
+        "baselines": findings.baselines,
         "training": {
-            "steps": found.fit.steps,
-            "best_step": found.fit.best_step,
-            "stopped": found.fit.stopped,
-            "diverged": found.fit.diverged,
-            "order": found.order,
+            "steps": findings.fit.steps,
+            "best_step": findings.fit.best_step,
+            "stopped": findings.fit.stopped,
+            "diverged": findings.fit.diverged,
+            "order": findings.order,
         },
-        "notes": [*prepared.notes, *_divergence_notes(found.fit), *found.notes],
+        "notes": [*prepared.notes, *_divergence_notes(findings.fit), *findings.notes],
         "versions": versions.installed(),
     }
     if prepared.task == "classification":
         y = prepared.split.test.y
-        values["confusion"] = evaluation.confusion(found.scores.prediction, y)
-    if found.inputs is not None:
-        shares = np.asarray(found.inputs.attribution).T.tolist()
+        values["confusion"] = evaluation.confusion(findings.scores.prediction, y)
+    if findings.inputs is not None:
+        shares = np.asarray(findings.inputs.attribution).T.tolist()
         values["attribution"] = dict(zip(prepared.feature_names, shares, strict=True))
-    if found.pruning is not None:
-        values["pruning"] = _pruning_metrics(found.pruning)
+    if findings.pruning is not None:
+        values["pruning"] = _pruning_metrics(findings.pruning)
     if kernels is not None:
         values["ntk"] = {
             "drift": kernels.drift,

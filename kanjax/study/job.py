@@ -69,16 +69,18 @@ def run(
 
     fit = _train(config, model, initial, prepared, key_fit, root, resume, tell)
     _refuse_divergence(fit, root)
-    found = findings.analyze(config, model, initial, fit, prepared, key_plane, tell)
+    results = findings.analyze(config, model, initial, fit, prepared, key_plane, tell)
 
-    metrics = findings.metrics(prepared, found)
+    metrics = findings.metrics(prepared, results)
     metrics["seconds"] = {"total": time.perf_counter() - started}
     study = store.Study(config, model, fit.params, initial, prepared, metrics, root)
     if root is not None:
         from kanjax.study import report
 
         tell("drawing the figures", 0.85)
-        attempted(metrics["notes"], "report", lambda: report.write(study, found, root))
+        attempted(
+            metrics["notes"], "report", lambda: report.write(study, results, root)
+        )
         # Last, since metrics.json is what makes it a finished study.
         store.save(study, root)
     tell("done", 1.0)

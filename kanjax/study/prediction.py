@@ -28,14 +28,14 @@ def prediction_table(study: Study, frame: "pd.DataFrame") -> Noted:
     """
     import pandas as pd
 
-    found = study.predict(frame)
+    predictions = study.predict(frame)
     columns: dict[str, Any] = {}
-    if found.labels is not None:
-        columns["prediction"] = found.labels
+    if predictions.labels is not None:
+        columns["prediction"] = predictions.labels
     for i, name in enumerate(study.data.target_names):
-        columns[f"{name}_mean"] = found.mean[:, i]
-        columns[f"{name}_std"] = found.std[:, i]
-    return pd.DataFrame(columns), found.notes
+        columns[f"{name}_mean"] = predictions.mean[:, i]
+        columns[f"{name}_std"] = predictions.std[:, i]
+    return pd.DataFrame(columns), predictions.notes
 
 
 def cascade(first: Study, then: Study, frame: "pd.DataFrame", *, when: str) -> Noted:
@@ -60,12 +60,14 @@ def cascade(first: Study, then: Study, frame: "pd.DataFrame", *, when: str) -> N
         known = ", ".join(first.data.target_names)
         known = known if first.data.task == "classification" else "none, but numbers"
         raise StudyError(f"the first study has no class {when!r}; it knows {known}.")
-    whole, notes = prediction_table(first, frame)
-    chosen = np.flatnonzero(whole["prediction"].astype(str) == when)
+    first_table, notes = prediction_table(first, frame)
+    chosen = np.flatnonzero(first_table["prediction"].astype(str) == when)
     if not len(chosen):
         remark = f"no row was put in class {when!r}, so that none went on"
-        return whole, (*notes, remark)
-    part, more = prediction_table(then, frame.iloc[chosen])
-    part = part.rename(columns=lambda name: f"then_{name}" if name in whole else name)
-    part = part.set_axis(chosen).reindex(range(len(whole)))
-    return pd.concat([whole, part], axis=1), (*notes, *more)
+        return first_table, (*notes, remark)
+    then_table, more = prediction_table(then, frame.iloc[chosen])
+    then_table = then_table.rename(
+        columns=lambda name: f"then_{name}" if name in first_table else name
+    )
+    then_table = then_table.set_axis(chosen).reindex(range(len(first_table)))
+    return pd.concat([first_table, then_table], axis=1), (*notes, *more)

@@ -17,7 +17,7 @@ PIXELS_PER_INCH = 130
 WIDE = ("functions", "barriers")
 
 
-def write(study: store.Study, found: "Findings", root: pathlib.Path) -> pathlib.Path:
+def write(study: store.Study, findings: "Findings", root: pathlib.Path) -> pathlib.Path:
     """Write ``report.html`` and ``figures/``, and return the report's path.
 
     A figure that fails is left out, and noted in the study's metrics.
@@ -25,7 +25,7 @@ def write(study: store.Study, found: "Findings", root: pathlib.Path) -> pathlib.
     folder = root / "figures"
     folder.mkdir(exist_ok=True)
     sections: dict[str, list[dict[str, Any]]] = {}
-    for picture in figures.draw(study, found, study.metrics["notes"]):
+    for picture in figures.draw(study, findings, study.metrics["notes"]):
         png = _rendered(picture.figure, "png")
         (folder / f"{picture.name}.png").write_bytes(png)
         (folder / f"{picture.name}.svg").write_bytes(_rendered(picture.figure, "svg"))

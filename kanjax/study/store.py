@@ -98,12 +98,12 @@ def read_config(directory: pathlib.Path) -> Config:
 def save(study: Study, directory: pathlib.Path) -> None:
     """Write the arrays, the data and the figures of a study."""
     arrays: dict[str, Any] = {
-        f"{part}_{name}": np.asarray(values)
-        for part in PARTS
-        for name, values in getattr(study.data.split, part)._asdict().items()
+        f"{subset}_{name}": np.asarray(values)
+        for subset in PARTS
+        for name, values in getattr(study.data.split, subset)._asdict().items()
     }
-    for part, rows in zip(PARTS, study.data.split.rows, strict=True):
-        arrays[f"{part}_rows"] = np.asarray(rows)
+    for subset, rows in zip(PARTS, study.data.split.rows, strict=True):
+        arrays[f"{subset}_rows"] = np.asarray(rows)
     with files.replacing(directory / "data.npz") as file:
         np.savez_compressed(file, **arrays)
     described = {
@@ -134,7 +134,7 @@ def load(directory: str | os.PathLike[str]) -> Study:
     """
     root = pathlib.Path(directory)
     config = read_config(root)
-    found = _read_json(root / "metrics.json")
+    metrics = _read_json(root / "metrics.json")
     data = _load_data(root)
     features = int(data.split.train.x.shape[1])
     model = models.build(config, features, outputs_of(data))
@@ -147,7 +147,7 @@ def load(directory: str | os.PathLike[str]) -> Study:
         {"params": like, "initial_params": like},
         metadata={"config": config.to_dict()},
     )
-    return Study(config, model, data=data, metrics=found, directory=root, **restored)
+    return Study(config, model, data=data, metrics=metrics, directory=root, **restored)
 
 
 def _load_data(root: pathlib.Path) -> data_.Prepared:
@@ -156,12 +156,13 @@ def _load_data(root: pathlib.Path) -> data_.Prepared:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             parts = {
-                part: data_.Examples(
-                    jnp.asarray(arrays[f"{part}_x"]), jnp.asarray(arrays[f"{part}_y"])
+                subset: data_.Examples(
+                    jnp.asarray(arrays[f"{subset}_x"]),
+                    jnp.asarray(arrays[f"{subset}_y"]),
                 )
-                for part in PARTS
+                for subset in PARTS
             }
-            rows = tuple(arrays[f"{part}_rows"] for part in PARTS)
+            rows = tuple(arrays[f"{subset}_rows"] for subset in PARTS)
         return data_.Prepared(
             data_.Split(**parts, rows=rows),
             data_.Preprocessor.from_dict(described["preprocessor"]),

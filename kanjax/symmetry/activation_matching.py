@@ -62,20 +62,20 @@ def match_activations(
     if mode not in ("correlation", "product"):
         raise ValueError(f"mode is {mode!r}; it must be 'correlation' or 'product'.")
     _check_values(spec, values_a, values_b)
-    found = specs.identity_permutation(spec)
+    permutation = specs.identity_permutation(spec)
     scores = []
     for name, size in spec.sizes:
         if name not in values_a:
             continue
         table = _similarity(values_a[name], values_b[name], mode)
         chosen = assignment.linear_assignment(table, maximize=True, solver=solver)
-        found[name] = chosen
+        permutation[name] = chosen
         scores.append(jnp.sum(table[jnp.arange(size), chosen]))
     matched = sum(size for name, size in spec.sizes if name in values_a)
     objective = jnp.sum(jnp.stack(scores)) / matched if scores else jnp.zeros(())
-    permuted = specs.apply_permutation(spec, found, b)
+    permuted = specs.apply_permutation(spec, permutation, b)
     return matching.Matching(
-        found,
+        permutation,
         permuted,
         objective,
         jnp.array(1, jnp.int32),
@@ -125,10 +125,10 @@ def match_straight_through(
 
     def step(carry: Any, batch: Any) -> Any:
         free, velocity, last, best, lowest = carry
-        found = matching.match_weights(
+        matching_ = matching.match_weights(
             spec, free, b, start=last, max_sweeps=max_sweeps, solver=solver
         )
-        fixed = jax.lax.stop_gradient(found.permuted)
+        fixed = jax.lax.stop_gradient(matching_.permuted)
 
         def midway(free: Params) -> Array:
             return loss(_midpoint(a, _straight_through(free, fixed)), batch)
@@ -138,10 +138,10 @@ def match_straight_through(
         free = pytrees.combine((1.0, -jnp.asarray(learning_rate)), (free, velocity))
         better = value < lowest
         best = jax.tree.map(
-            lambda new, old: jnp.where(better, new, old), found.permutation, best
+            lambda new, old: jnp.where(better, new, old), matching_.permutation, best
         )
         lowest = jnp.where(better, value, lowest)
-        return (free, velocity, found.permutation, best, lowest), None
+        return (free, velocity, matching_.permutation, best, lowest), None
 
     identity = specs.identity_permutation(spec)
     identity = {name: p.astype(jnp.int32) for name, p in identity.items()}

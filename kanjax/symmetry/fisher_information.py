@@ -95,11 +95,11 @@ def diagonal_fisher(
         target = jnp.asarray(y)
         _check_targets(target, outputs.shape, likelihood)
 
-        def given(params: Params, batch: Any, _: Any) -> Float[Array, ""]:
+        def log_likelihood(params: Params, batch: Any, _: Any) -> Float[Array, ""]:
             out = _output(apply, params, batch[0])
             return _log_likelihood(likelihood, out, batch[1][0], sigma)
 
-        return _mean_square(given, params, (x, target), batch_size)
+        return _mean_square(log_likelihood, params, (x, target), batch_size)
     assert key is not None
     count = jax.tree.leaves(x)[0].shape[0]
 

@@ -82,34 +82,36 @@ def match_weights(
     ours = wide_leaves(a)
     theirs = wide_leaves(b)
 
-    def update(name: str, found: dict[str, Array]) -> tuple[dict[str, Array], Array]:
-        table = scores(spec, name, ours, theirs, found)
+    def update(
+        name: str, permutation: dict[str, Array]
+    ) -> tuple[dict[str, Array], Array]:
+        table = scores(spec, name, ours, theirs, permutation)
         best = assignment.linear_assignment(table, maximize=True, solver=solver)
-        better = _gains(table, best, found[name])
-        chosen = jnp.where(better, best, found[name])
-        return {**found, name: chosen}, better
+        better = _gains(table, best, permutation[name])
+        chosen = jnp.where(better, best, permutation[name])
+        return {**permutation, name: chosen}, better
 
     def sweep(state: Any) -> Any:
-        found, count, _ = state
+        permutation, count, _ = state
         improved = jnp.array(False)
         if key is None:
             for name in spec.names:
-                found, better = update(name, found)
+                permutation, better = update(name, permutation)
                 improved = improved | better
-            return found, count + 1, improved
+            return permutation, count + 1, improved
 
         order = jax.random.permutation(jax.random.fold_in(key, count), len(spec.names))
         updates = [functools.partial(update, name) for name in spec.names]
 
         def step(i: Array, state: Any) -> Any:
-            found, better = jax.lax.switch(order[i], updates, state[0])
-            return found, state[1] | better
+            permutation, better = jax.lax.switch(order[i], updates, state[0])
+            return permutation, state[1] | better
 
-        state = jax.lax.fori_loop(0, len(updates), step, (found, improved))
+        state = jax.lax.fori_loop(0, len(updates), step, (permutation, improved))
         return state[0], count + 1, state[1]
 
     first = specs.identity_permutation(spec) if start is None else start
-    found, sweeps, improved = jax.lax.while_loop(
+    permutation, sweeps, improved = jax.lax.while_loop(
         lambda state: state[2] & (state[1] < max_sweeps),
         sweep,
         (
@@ -118,10 +120,10 @@ def match_weights(
             jnp.array(bool(spec.names)),
         ),
     )
-    permuted = specs.apply_permutation(spec, found, b)
+    permuted = specs.apply_permutation(spec, permutation, b)
     objective = pytrees.inner(a, permuted)
     converged = ~improved & jnp.isfinite(objective)
-    return Matching(found, permuted, objective, sweeps, converged)
+    return Matching(permutation, permuted, objective, sweeps, converged)
 
 
 def scores(
@@ -129,7 +131,7 @@ def scores(
     name: str,
     ours: list[Array],
     theirs: list[Array],
-    found: dict[str, Array],
+    permutation: dict[str, Array],
 ) -> Float[Array, "units units"]:
     """Return <a, pi(b)> as a function of one permutation: its assignment's scores."""
     total = None
@@ -137,7 +139,7 @@ def scores(
         axis = specs.index_of(axes, name)
         if axis is None:
             continue
-        y = specs.permute_leaf(y, axes, found, skip=axis)
+        y = specs.permute_leaf(y, axes, permutation, skip=axis)
         units = specs.name_and_blocks(axes[axis])[1] or x.shape[axis]
         x, y = (jnp.moveaxis(w, axis, 0).reshape(units, -1) for w in (x, y))
         # Rounded products (TF32, bfloat16 passes) would make the ascent cycle.

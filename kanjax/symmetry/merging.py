@@ -67,15 +67,17 @@ def merge(
 
     def align(i: Array, carry: Any) -> Any:
         members, changed = carry
-        own = jax.tree.map(lambda v: v[i], members)
+        member = jax.tree.map(lambda v: v[i], members)
         others = jax.tree.map(
             lambda v: (jnp.sum(v, axis=0) - v[i]) / (count - 1), members
         )
-        found = matching.match_weights(
-            spec, others, own, max_sweeps=max_sweeps, solver=solver
+        aligned = matching.match_weights(
+            spec, others, member, max_sweeps=max_sweeps, solver=solver
         )
-        members = jax.tree.map(lambda v, new: v.at[i].set(new), members, found.permuted)
-        moved = [jnp.any(p != jnp.arange(p.size)) for p in found.permutation.values()]
+        members = jax.tree.map(
+            lambda v, new: v.at[i].set(new), members, aligned.permuted
+        )
+        moved = [jnp.any(p != jnp.arange(p.size)) for p in aligned.permutation.values()]
         return members, changed | jnp.any(jnp.stack(moved)) if moved else changed
 
     def round_(carry: Any) -> Any:

@@ -93,24 +93,26 @@ def match_signed_weights(
     ours = matching.wide_leaves(a)
 
     def update(name: str, state: Any) -> Any:
-        theirs, found, turned = state
+        theirs, permutation, turned = state
         every = jnp.ones(dict(spec.sizes)[name], bool)
         plain, other = (
-            matching.scores(spec, name, ours, leaves, found)
+            matching.scores(spec, name, ours, leaves, permutation)
             for leaves in (theirs, _turn(theirs, flips[name], every))
         )
         best = jnp.maximum(plain, other)
         chosen = assignment.linear_assignment(best, maximize=True, solver=solver)
         rows = jnp.arange(every.size)
-        gain = jnp.sum(best[rows, chosen] - plain[rows, found[name]])
-        size = jnp.sum(jnp.abs(best[rows, chosen]) + jnp.abs(plain[rows, found[name]]))
+        gain = jnp.sum(best[rows, chosen] - plain[rows, permutation[name]])
+        size = jnp.sum(
+            jnp.abs(best[rows, chosen]) + jnp.abs(plain[rows, permutation[name]])
+        )
         better = gain > 4 * jnp.finfo(best.dtype).eps * size
-        chosen = jnp.where(better, chosen, found[name])
+        chosen = jnp.where(better, chosen, permutation[name])
         flip = better & (other[rows, chosen] > plain[rows, chosen])
         which = jnp.zeros_like(every).at[chosen].set(flip)
         theirs = _turn(theirs, flips[name], which)
         turned = {**turned, name: turned[name] ^ which}
-        return (theirs, {**found, name: chosen}, turned), better
+        return (theirs, {**permutation, name: chosen}, turned), better
 
     def sweep(carry: Any) -> Any:
         state, count, _ = carry
@@ -125,7 +127,7 @@ def match_signed_weights(
         {n: jnp.arange(s, dtype=jnp.int32) for n, s in spec.sizes},
         {n: jnp.zeros(s, bool) for n, s in spec.sizes},
     )
-    (_, found, turned), sweeps, improved = jax.lax.while_loop(
+    (_, permutation, turned), sweeps, improved = jax.lax.while_loop(
         lambda carry: carry[2] & (carry[1] < max_sweeps),
         sweep,
         (first, jnp.array(0, jnp.int32), jnp.array(bool(spec.names))),
@@ -134,11 +136,11 @@ def match_signed_weights(
     for name in spec.names:
         leaves = _turn(leaves, flips[name], turned[name])
     moved = jax.tree.unflatten(structure, leaves)
-    permuted = specs.apply_permutation(spec, found, moved)
+    permuted = specs.apply_permutation(spec, permutation, moved)
     objective = pytrees.inner(a, permuted)
-    signs = {n: 1 - 2 * turned[n][found[n]].astype(jnp.int32) for n in spec.names}
+    signs = {n: 1 - 2 * turned[n][permutation[n]].astype(jnp.int32) for n in spec.names}
     converged = ~improved & jnp.isfinite(objective)
-    return SignedMatching(found, signs, permuted, objective, sweeps, converged)
+    return SignedMatching(permutation, signs, permuted, objective, sweeps, converged)
 
 
 def _turn(

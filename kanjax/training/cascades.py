@@ -95,5 +95,5 @@ def fit_cascade(
     if not rows.size:
         raise ValueError("member has no 1, so there is nothing to fit a regressor on.")
     labels = jnp.asarray(member, jnp.int32)
-    found = fit(*classifier, (x, labels))
-    return found, fit(*regressor, (x[rows], y[rows]))
+    first = fit(*classifier, (x, labels))
+    return first, fit(*regressor, (x[rows], y[rows]))

@@ -180,9 +180,9 @@ def _read_document(version: pathlib.Path) -> dict[str, Any]:
                 f"the checkpoint {version} has format {document['format']}; this "
                 f"version of kanjax reads format {_FORMAT}."
             )
-        for part in ("arrays", "files"):
-            if not isinstance(document[part], dict):
-                raise TypeError(f"no description of the {part}")
+        for entry in ("arrays", "files"):
+            if not isinstance(document[entry], dict):
+                raise TypeError(f"no description of the {entry}")
         document["metadata"] = dict(document["metadata"])
     except (OSError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise _damaged(version, error) from error

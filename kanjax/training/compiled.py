@@ -349,7 +349,7 @@ def _over_members(
     if members > 1:
         return jax.vmap(f, in_axes)
 
-    def one(*args: Any) -> Any:
+    def alone(*args: Any) -> Any:
         axes = in_axes if isinstance(in_axes, tuple) else (in_axes,) * len(args)
         inner = [
             arg if axis is None else jax.tree.map(lambda leaf: leaf[0], arg)
@@ -357,7 +357,7 @@ def _over_members(
         ]
         return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], f(*inner))
 
-    return one
+    return alone
 
 
 def _select(choose: Array, new: Any, old: Any) -> Any:

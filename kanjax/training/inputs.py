@@ -83,8 +83,8 @@ def check_params(params: Params) -> None:
 def check_counts(**counts: Any) -> None:
     """Each is a whole number of 1 or more."""
     for name, count in counts.items():
-        whole = isinstance(count, int | np.integer) and not isinstance(count, bool)
-        if not whole or count < 1:
+        is_integer = isinstance(count, int | np.integer) and not isinstance(count, bool)
+        if not is_integer or count < 1:
             raise ValueError(
                 f"{name} is {count!r}; it must be an integer of 1 or more."
             )

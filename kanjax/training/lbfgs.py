@@ -54,9 +54,9 @@ def minimize(
 
     def evaluate(flat: np.ndarray) -> tuple[float, np.ndarray]:
         nonlocal worst
-        value, found = value_and_gradient(loss, typed(flat), batch)
+        value, gradient_tree = value_and_gradient(loss, typed(flat), batch)
         value = float(value) / unit
-        gradient = to_vector(jax.device_get(found))[0] / unit
+        gradient = to_vector(jax.device_get(gradient_tree))[0] / unit
         if np.isfinite(value) and np.all(np.isfinite(gradient)):
             worst = max(worst, float(value))
             return float(value), gradient
@@ -64,14 +64,14 @@ def minimize(
         far = worst + abs(worst) + 1 if np.isfinite(worst) else 0.0
         return far, np.zeros_like(gradient)
 
-    found = scipy.optimize.minimize(
+    solution = scipy.optimize.minimize(
         evaluate,
         start,
         jac=True,
         method="L-BFGS-B",
         options={"maxiter": steps, "maxfun": 4 * steps, "ftol": 0, "gtol": 1e-9},
     )
-    return typed(found.x)
+    return typed(solution.x)
 
 
 def to_vector(
@@ -84,12 +84,12 @@ def to_vector(
     """
     leaves, structure = jax.tree.flatten(params)
     parts = [np.ravel(leaf).astype(float) for leaf in leaves]
-    ends = np.cumsum([part.size for part in parts])[:-1]
+    ends = np.cumsum([vector.size for vector in parts])[:-1]
 
     def unravel(flat: np.ndarray) -> losses.Params:
         split = zip(np.split(flat, ends, axis=-1), leaves, strict=True)
         shaped = [
-            part.reshape(*flat.shape[:-1], *np.shape(leaf)) for part, leaf in split
+            vector.reshape(*flat.shape[:-1], *np.shape(leaf)) for vector, leaf in split
         ]
         return jax.tree.unflatten(structure, shaped)
 

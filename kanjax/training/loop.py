@@ -288,8 +288,8 @@ def _warn(problem: Problem, fit: results.Fit) -> None:
         if problem.single:
             what = f"at step {diverged[0]}"
         else:
-            found = [f"{i} at step {d}" for i, d in enumerate(diverged) if d >= 0]
-            what = f"in {len(found)} of {len(diverged)} members: " + ", ".join(found)
+            stops = [f"{i} at step {d}" for i, d in enumerate(diverged) if d >= 0]
+            what = f"in {len(stops)} of {len(diverged)} members: " + ", ".join(stops)
         warnings.warn(
             f"the loss became non-finite {what}. Training ended there and the last "
             "good parameters are kept; try a smaller learning rate.",

@@ -265,8 +265,8 @@ def coverage_error(
     """Return the mean absolute difference of :func:`coverage` from its levels, 0 to
     1.
     """
-    found = coverage(y, mean, std, levels=levels)
-    return jnp.mean(jnp.abs(found - jnp.array(levels, found.dtype)))
+    covered = coverage(y, mean, std, levels=levels)
+    return jnp.mean(jnp.abs(covered - jnp.array(levels, covered.dtype)))
 
 
 def spread_error_ratio(

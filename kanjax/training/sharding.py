@@ -63,9 +63,9 @@ def gather(tree: Any, mesh: Mesh) -> Any:
 
     All processes of the mesh must call it together.
     """
-    whole = NamedSharding(mesh, PartitionSpec())
+    replicated = NamedSharding(mesh, PartitionSpec())
     return jax.tree.map(
-        np.asarray, jax.jit(lambda leaves: leaves, out_shardings=whole)(tree)
+        np.asarray, jax.jit(lambda leaves: leaves, out_shardings=replicated)(tree)
     )
 
 
