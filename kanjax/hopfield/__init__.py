@@ -33,12 +33,14 @@ from kanjax.hopfield.layers import Association, Hopfield
 from kanjax.hopfield.lookup import HopfieldLayer, HopfieldPooling, lookup_network
 from kanjax.hopfield.options import Norm
 from kanjax.hopfield.patterns import corrupt, overlaps, random_patterns
+from kanjax.hopfield.spaces import AssociationSpace
 from kanjax.hopfield.sparse import entmax
 
 __all__ = [
     "NOTHING",
     "REGIMES",
     "Association",
+    "AssociationSpace",
     "Chains",
     "Exponential",
     "HeadStatistics",

@@ -141,14 +141,18 @@ def fused(
     return jnp.where(jnp.any(visible, axis=-1, keepdims=True), heads, 0)
 
 
-def is_cheaper_projected(side: Side, states: int) -> bool:
-    """Whether projecting the patterns takes fewer products than the states instead."""
+def cheapest(side: Side, states: int) -> Side:
+    """Return the side projected where that takes fewer products.
+
+    The other way projects the states back, once for each head.
+    """
     if side.kernel is None:
-        return True
+        return side
     patterns = side.patterns.shape[2]
     features, heads, size = side.kernel.shape
-    first = patterns * heads * size * (features + states)
-    return first <= states * heads * features * (patterns + size)
+    projected = patterns * heads * size * (features + states)
+    unprojected = states * heads * features * (patterns + size)
+    return Side(side.projected()) if projected <= unprojected else side
 
 
 def _grouped(equation: str, left: Array, right: Array) -> Array:

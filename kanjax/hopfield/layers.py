@@ -4,7 +4,6 @@ Source: Ramsauer et al. (2020), Hopfield Networks is All You Need, arXiv 2008.02
 section 4. With no further update it is the attention of Transformers.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from kanjax import model, nn
 from kanjax.checks import as_floating
-from kanjax.hopfield import keys_values, masks, modern, options, spaces, sparse
+from kanjax.hopfield import checks, keys_values, masks, modern, options, spaces, sparse
 
 MAX_STEPS = 1000
 """The most updates until convergence; :meth:`Hopfield.association` says if enough."""
@@ -42,7 +41,7 @@ class Association(NamedTuple):
 
 
 @model.dataclass
-class Hopfield:
+class Hopfield(spaces.AssociationSpace):
     """``softmax(beta Q K^T) V`` in each head, with more updates of Q if asked for.
 
     Q, K and V are linear functions of layer-normalised states, stored patterns and
@@ -101,42 +100,62 @@ class Hopfield:
         (4, 5, 16)
     """
 
-    state_features: int
-    stored_features: int | None = None
-    value_features: int | None = None
-    out_features: int | None = None
-    head_features: int | None = None
-    head_value_features: int | None = None
-    heads: int = 1
     beta: float | tuple[float, ...] | None = None
     updates: int | tuple[int, ...] | None = 0
     tolerance: float = 1e-4
-    state_norm: options.Norm | None = options.Norm()
-    stored_norm: options.Norm | None = options.Norm()
-    value_norm: options.Norm | None = options.Norm()
-    space_norm: options.Norm | None = None
-    state_static: bool = False
-    stored_static: bool = False
-    value_static: bool = False
-    connected: bool = False
     activation: Callable[[Array], Array] | None = None
     dropout: float = 0.0
-    use_bias: bool = True
-    bias_pattern: bool = False
-    zero_pattern: bool = False
-    project_output: bool = True
     alpha: float = 1.0
     implementation: str | None = None
     batch_size: int | None = None
     examples_at_once: int | None = None
 
     def __post_init__(self) -> None:
-        options.check_layer(self)
+        super().__post_init__()
+        sparse.check_alpha(self.alpha)
+        nn.Dropout(self.dropout)
+        for name in ("beta", "updates"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != self.heads:
+                raise ValueError(
+                    f"{name} has {len(value)} entries for {self.heads} heads; give one "
+                    "a head, or a single one."
+                )
+        if self.beta is not None:
+            checks.check_beta(self.beta)
+        if self.updates is not None:
+            counts = (
+                self.updates if isinstance(self.updates, tuple) else (self.updates,)
+            )
+            for count in counts:
+                checks.check_count("updates", count, 0)
+        if not self.tolerance > 0:
+            raise ValueError(f"tolerance must be positive; got {self.tolerance!r}.")
+        for name in ("examples_at_once", "batch_size"):
+            if getattr(self, name) is not None:
+                checks.check_count(name, getattr(self, name), 1)
+        self._check_implementation()
 
-    @property
-    def sizes(self) -> options.Sizes:
-        """All sizes, with the defaults filled in."""
-        return options.sizes(self)
+    def _check_implementation(self) -> None:
+        plain = self.alpha == 1 and self.dropout == 0
+        if self.batch_size is not None and (self.implementation or not plain):
+            raise ValueError(
+                "batch_size is for softmax without dropout and without an "
+                "implementation; leave it None for others."
+            )
+        if self.implementation is None:
+            return
+        if self.implementation not in ("xla", "cudnn"):
+            raise ValueError(
+                f"implementation must be None, 'xla' or 'cudnn'; got "
+                f"{self.implementation!r}."
+            )
+        alike = self.sizes.head == self.sizes.value_head
+        if self.updates != 0 or not plain or not alike:
+            raise ValueError(
+                "implementation is for one softmax retrieval: updates=0, alpha=1, "
+                "dropout=0 and values as wide as keys; leave it None for others."
+            )
 
     @property
     def betas(self) -> tuple[float, ...]:
@@ -146,30 +165,6 @@ class Hopfield:
             plain = static and not self.project_output and self.space_norm is None
             return (1.0 if plain else self.sizes.head**-0.5,) * self.heads
         return self.beta if isinstance(self.beta, tuple) else (self.beta,) * self.heads
-
-    def init(self, key: Array) -> Params:
-        """Draw the projections, N(0, 0.02^2); biases are 0.
-
-        Those that there are of "state_norm", "stored_norm", "value_norm" and
-        "space_norm" ("scale" and "bias"), "query", "key", "value" and "output"
-        ("kernel" (in, out) and "bias" (out,)), and "bias_key" and "bias_value" (heads,
-        size). Head h has the h-th block of a projection's outputs.
-        """
-        size, keys = self.sizes, iter(jax.random.split(key, 6))
-        params: Params = {
-            name: nn.LayerNorm(features).init(key)
-            for name, norm, features in self._norms()
-            if norm is not None and norm.affine
-        }
-        params |= {
-            name: dense.init(next(keys)) for name, dense in self.projections().items()
-        }
-        if self.bias_pattern:
-            shapes = {"bias_key": size.head, "bias_value": size.value_head}
-            for name, features in shapes.items():
-                shape = (self.heads, features)
-                params[name] = options.INIT_SCALE * jax.random.normal(next(keys), shape)
-        return params
 
     def apply(
         self,
@@ -228,7 +223,7 @@ class Hopfield:
         raised are as for :meth:`apply`.
         """
         inputs, bias = self._given(x, stored, values, present, mask)
-        q, keys, held, bias = spaces.project(self, params, *inputs, bias)
+        q, keys, held, bias = self._project(params, *inputs, bias)
         q, steps, converged = self._settle(q, keys, bias)
         p = self._weights(q, keys, bias)
         made = held.projected()
@@ -238,61 +233,6 @@ class Hopfield:
             *(array.reshape(*batch, *array.shape[1:]) for array in (p, made)),
             *(array.reshape(*batch, *array.shape[1:]) for array in (steps, converged)),
         )
-
-    def parameter_axes(self) -> dict[str, Any]:
-        """Return what the axes of each parameter run over, for states that are
-        stored, too.
-
-        Raises:
-            ValueError: if an input is not projected, or the output is not.
-        """
-        if self.state_static or self.stored_static or self.value_static:
-            raise ValueError("units that heads take as they are cannot be permuted.")
-        if not self.project_output:
-            raise ValueError("without a projection heads have their units in order.")
-        axes: dict[str, Any] = {}
-        for name, norm, _ in self._norms():
-            if norm is not None and norm.affine:
-                unit = (None,) if name == "space_norm" else ("in",)
-                axes[name] = {"scale": unit, "bias": unit}
-        for name in self.projections():
-            ways = ("in", None) if name != "output" else (None, "out")
-            ways = (None, None) if name == "value" and self.connected else ways
-            axes[name] = {"kernel": ways} | (
-                {"bias": ways[1:]} if self.use_bias else {}
-            )
-        if self.bias_pattern:
-            axes |= {"bias_key": (None, None), "bias_value": (None, None)}
-        return axes
-
-    def _norms(self) -> tuple[tuple[str, options.Norm | None, int], ...]:
-        size = self.sizes
-        return (
-            ("state_norm", self.state_norm, size.state),
-            ("stored_norm", self.stored_norm, size.stored),
-            ("value_norm", self.value_norm, size.value),
-            ("space_norm", self.space_norm, size.head),
-        )
-
-    def projections(self) -> dict[str, options.Projection]:
-        """Return the dense layers that there are, by the name of their parameters."""
-        size, made = self.sizes, {}
-        make = functools.partial(options.Projection, use_bias=self.use_bias)
-        if not self.state_static:
-            made["query"] = make(size.state, self.heads * size.head)
-        if not self.stored_static:
-            made["key"] = make(size.stored, self.heads * size.head)
-        if not self.value_static:
-            inside = self.heads * size.head if self.is_connected else size.value
-            made["value"] = make(inside, self.heads * size.value_head)
-        if self.project_output:
-            made["output"] = make(self.heads * size.value_head, size.out)
-        return made
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether values are projected as the stored patterns are."""
-        return self.connected and not self.stored_static
 
     def _given(
         self,
@@ -331,7 +271,7 @@ class Hopfield:
         key: Array | None,
     ) -> Float[Array, "batch heads states size"]:
         """Return what the heads retrieve."""
-        q, keys, held, bias = spaces.project(self, params, x, stored, values, bias)
+        q, keys, held, bias = self._project(params, x, stored, values, bias)
         q, _, _ = self._settle(q, keys, bias)
         return self._retrieve(q, keys, held, bias, key)
 
@@ -358,6 +298,10 @@ class Hopfield:
         return jax.lax.map(
             retrieve, (*inputs, example_bias, keys), batch_size=self.examples_at_once
         )
+
+    def _project(self, params: Params, *inputs: Any) -> Any:
+        # Other implementations want plain arrays of keys and values.
+        return self.project(params, *inputs, lazy=self.implementation is None)
 
     def _settle(
         self, q: Array, keys: keys_values.Side, bias: Array | None
