@@ -76,6 +76,7 @@ def scales(basis: Any, order: int, x: Array, c: Array, t: Array, *, cut: Cut) ->
 def number_of_blocks(rows: int, inner: int, itemsize: int, platform: str) -> int:
     """How many blocks keep the expansion of one below the platform's bound."""
     bound = BLOCK_BYTES.get(platform, OTHER_BYTES)
+    # So many blocks keep to the bound, but none of fewer rows than LEAST_ROWS.
     wanted = math.ceil(rows * inner * itemsize / bound)
     wanted = max(1, min(wanted, rows // LEAST_ROWS))
     # A divisor nearby spares the padding.
@@ -131,6 +132,7 @@ def _map(
     def body(i: Array, y: Array) -> Array:
         return lax.dynamic_update_index_in_dim(y, function(_block(cut, i)), i, 1)
 
+    # (rows / blocks, blocks, ...): as _cut lays rows out, so that reshaping joins them.
     y = jnp.zeros((like.shape[0], blocks, *like.shape[1:]), like.dtype)
     y = lax.fori_loop(0, blocks, body, varying_axes.vary_like(y, arrays))
     return y.reshape(-1, *like.shape[1:])[:rows]

@@ -154,6 +154,7 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, static: Static) -> 
     for i, (role, tangent) in enumerate(zip(static.roles, tangents, strict=False)):
         if type(tangent) is ad.Zero:
             continue
+        # In s, c and t the form is linear: it is taken at the tangent.
         if role == "x":
             terms.append(_along_x(primals, tangent, static))
         else:
@@ -168,15 +169,18 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, static: Static) -> 
 
 def _along_x(primals: Sequence[Any], dx: Array, static: Static) -> Array:
     raised = static._replace(order=static.order + 1)
+    # d/dx of S[b, i] stays at (b, i): no sum over i is left that would need an s.
     if static.out == "s":
         slope = _bind(raised, primals)
         everywhere = (True,) * len(static.axes)
         return slope * _aligned(dx, static.has(0), everywhere, 2).astype(slope.dtype)
+    # No s yet stands for ones: dx becomes the s.
     if "s" not in static.roles:
         doubled = tuple((level[0], *level) for level in static.axes)
         roles = ("x", "s", *static.roles[1:])
         raised = raised._replace(roles=roles, axes=doubled)
         return _bind(raised, [primals[0], dx, *primals[1:]])
+    # Both s and dx scale the input (b, i): their product is the new s.
     place = static.roles.index("s")
     both = tuple(level[0] or level[place] for level in static.axes)
     s = _aligned(primals[place], static.has(place), both, 2)
@@ -224,6 +228,8 @@ def _transpose(ct: Any, *operands: Any, static: Static) -> list[Any]:
         result[place] = ad.Zero(aval)
         return result
     number = len(static.roles)
+    # <ct, F(.., v, ..)> is F with ct where the output was: v's place and the output's
+    # change roles. Operands stay in order, the cotangent behind the others.
     kept = [i for i in range(number) if i != place]
     others = [*kept, *range(number, len(operands))]
     at = len(kept)
@@ -237,6 +243,7 @@ def _transpose(ct: Any, *operands: Any, static: Static) -> list[Any]:
         axes=axes,
     )
     value = _bind(swapped, _inserted([operands[i] for i in others], at, ct))
+    # Members share an operand that lacks their axis: its cotangent is their sum.
     absent = [d for d, level in enumerate(static.axes) if not level[place]]
     result[place] = jnp.sum(value, axis=tuple(absent)) if absent else value
     return result
@@ -259,8 +266,11 @@ def _batch(
     roles = dict(zip(static.roles, batched, strict=False))
     leaves = any(batched[len(static.roles) :])
     is_row = [role in ("x", "s", "t") for role in static.roles]
+    # Shared coefficients and functions: members are more rows of one product. Not for
+    # the cotangent of c, which would be summed over members.
     if static.out != "c" and not roles["c"] and not leaves:
         return _fold(operands, dims, is_row, static, base=2)
+    # Shared inputs: members are more outputs, and the expansion is made once for all.
     if static.out != "s" and not roles["x"] and not roles.get("s") and not leaves:
         return _fold(operands, dims, batched, static, base=1)
     # Nothing is shared: one more batch axis, for the kernels one more axis of the grid.
@@ -288,6 +298,7 @@ def _fold(
         if not fold:
             continue
         a, dim = operands[i], dims[i]
+        # The member axis is put right before the axis that it folds into.
         place = a.ndim - base - (dim is not None)
         if dim is None:
             shape = (*a.shape[:place], number, *a.shape[place:])

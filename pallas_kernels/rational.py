@@ -129,6 +129,8 @@ def _jvp(primals: Sequence[Any], tangents: Sequence[Any], *, static: Static) -> 
     moved = [type(t) is not ad.Zero for t in tangents]
     filled = [ad.instantiate_zeros(t) for t in tangents]
     at_point, linear = any(moved[:3]), any(moved[3:])
+    # value -> tangent -> cotangent: the tangent is linear in its last operands, and its
+    # transpose, the cotangent, is in turn; so the three are closed under both.
     if static.what == "value" and any(moved[1:3]):
         doubled = tuple((*level, *level) for level in static.axes)
         along = static._replace(what="tangent", axes=doubled)
@@ -163,6 +165,7 @@ def _transpose(cts: Sequence[Any], *operands: Any, static: Static) -> list[Any]:
     filled = [ad.instantiate_zeros(ct) for ct in cts]
     flags = (True,) * len(filled)
     full = tuple((*level[:3], *flags) for level in static.axes)
+    # The transpose of a linear map's transpose is the map itself.
     what = "cotangent" if static.what == "tangent" else "tangent"
     values = _bind(static._replace(what=what, axes=full), [*point, *filled])
     for i, (value, wanted) in enumerate(zip(values, unknown, strict=True), start=3):
@@ -186,6 +189,7 @@ def _batch(
         o if d is None else jnp.moveaxis(o, d, 0)
         for o, d in zip(operands, dims, strict=True)
     ]
+    # Operands come in threes: x and what belongs to it, a, b.
     is_row = [i % 3 == 0 for i in range(len(operands))]
     if static.what != "cotangent" and not static.axes and batched == is_row:
         # The coefficients are shared: the batch is more rows.

@@ -208,6 +208,8 @@ def fixed_point(
     end, steps, settled = jax.lax.stop_gradient(
         _iterate_until(image, jax.lax.stop_gradient(start), tolerance, max_steps)
     )
+    # What image closes over (patterns, beta) is made explicit, so that its gradient can
+    # be stopped: only ``change`` below carries the dependence on it.
     slopeless, hoisted = jax.closure_convert(image, end)
     hoisted = jax.lax.stop_gradient(hoisted)
 

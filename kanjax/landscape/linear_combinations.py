@@ -3,6 +3,14 @@
 A first layer is linear in its parameters, ``x @ (v + a w) = x @ v + a (x @ w)``. So its
 products are made once for each pytree and not at every point, and what does not depend
 on the parameters is made once. The rest is evaluated as it stands.
+
+The loss is traced, and each equation of its jaxpr falls in one of four cases:
+
+    inputs                     equation        output
+    constants only             any             a constant, made now
+    sums (of one operand)      linear          a sum, its terms made now, once a tree
+    sums, constants            nested call     walked through
+    anything else              any             made later, at each point
 """
 
 import functools
@@ -111,11 +119,14 @@ def loss_of_sums(
     Returns:
         The function, and how many points it is best given at once by vmap.
     """
+    # Traced at shapes alone: the weights 1.0 only give the leaves their types.
     point = jax.eval_shape(lambda: pytrees.combine([1.0] * len(trees), trees))
     traced, shape = jax.make_jaxpr(loss, return_shape=True)(point)
+    # Prints and callbacks must happen once a point, in order: nothing is shared.
     if traced.effects:
         return lambda weights: loss(pytrees.combine(weights, trees)), 1
     leaves = zip(*(jax.tree.leaves(tree) for tree in trees), strict=True)
+    # Leaf l is sum_i w_i trees[i].l: no fixed part, one term a tree.
     leaf_sums = [_Sum(None, [jnp.asarray(v) for v in column]) for column in leaves]
     steps: list[_Step] = []
     combined = _walk(traced, leaf_sums, len(trees), steps)
@@ -124,6 +135,7 @@ def loss_of_sums(
         known: dict[Any, Any] = {}
 
         def value(v: _Sum | _Later) -> Any:
+            # By identity, each sum is weighted once a point however often it is used.
             if isinstance(v, _Sum) and v not in known:
                 if v.source is not None:
                     known[v] = v.source.run(*map(value, v.source.inputs))[0]
@@ -148,6 +160,7 @@ def _block_size(steps: Sequence[_Step]) -> int:
         for v, var in zip(
             (*inputs, *outputs), (*eqn.invars, *eqn.outvars), strict=True
         ):
+            # Constants are shared by the points of a block and take no room for each.
             if isinstance(v, _Later) or not v.constant:
                 made[v] = var
     needed = sum(math.prod(v.aval.shape) * v.aval.dtype.itemsize for v in made.values())
@@ -180,8 +193,10 @@ def _walk(
         run = functools.partial(_run, eqn)
         if len(sums) == len(inputs) and all(v.constant for v in sums):
             made = [constant(v) for v in run(*(v.fixed for v in sums))]
+            # Large, and quick to make: a point makes it anew, where XLA can fuse it.
             if eqn.primitive.name in ("broadcast_in_dim", "iota"):
                 made[0].source = _Step(run, eqn, inputs)
+        # Nested functions (jit, custom derivatives) have layers inside.
         elif len(sums) == len(inputs) and eqn.primitive.name in jaxprs.CALLS:
             made = _walk(eqn.params["jaxpr"], inputs, count, steps)
         elif len(sums) == len(inputs) and _is_linear(eqn, sums):
@@ -200,6 +215,7 @@ def _is_linear(eqn: Any, inputs: Sequence[_Sum]) -> bool:
     if any(dtype != jnp.promote_types(dtype, jnp.float32) for dtype in dtypes):
         return False
     name = eqn.primitive.name
+    # A product of two sums is quadratic in the weights; one must be fixed.
     moving = [i for i, v in enumerate(inputs) if not v.constant]
     if name in _MOVES or name in _SUMS or name == "reduce_sum":
         return True
@@ -208,6 +224,7 @@ def _is_linear(eqn: Any, inputs: Sequence[_Sum]) -> bool:
     if name not in _PRODUCTS or len(moving) > 1:
         return False
     if name == "mul":
+        # A scaled broadcast, such as a bias, is cheaper made at the point.
         source = inputs[moving[0]].source
         return source is None or source.eqn.primitive.name != "broadcast_in_dim"
     return _summed_over(eqn) >= _LEAST * len(inputs[moving[0]].terms)
@@ -225,6 +242,8 @@ def _summed_over(eqn: Any) -> int:
 
 def _mapped(run: Callable[..., list[Any]], eqn: Any, inputs: Sequence[_Sum]) -> _Sum:
     """Return a linear operation on fixed parts and on terms."""
+    # (f1 + sum w t1) +- (f2 + sum w t2) adds term by term, an absent one being 0; any
+    # other linear operation maps the moving operand and leaves the fixed one as it is.
     both = eqn.primitive.name in _SUMS
 
     def image(parts: Sequence[Any]) -> Any:
@@ -244,6 +263,7 @@ def _mapped(run: Callable[..., list[Any]], eqn: Any, inputs: Sequence[_Sum]) -> 
         None if all(v.terms[i] is None for v in moving) else image(along(i))
         for i in range(len(moving[0].terms))
     ]
+    # A moving operand without a fixed part gives an output without one.
     still = both or all(v.fixed is not None for v in inputs)
     fixed = image([v.fixed for v in inputs]) if still else None
     source = _Step(run, eqn, inputs) if eqn.primitive.name in _MOVES else None

@@ -137,6 +137,7 @@ def in_parts(function: Callable[..., Any], *arrays: Array) -> Any:
     least = -(-size // _PART)
     axis = next(a for a in range(len(shape)) if math.prod(shape[: a + 1]) >= least)
     lead, n, rest = shape[:axis], shape[axis], shape[axis + 1 :]
+    # A number of blocks that divides the axis spares the padding.
     fewest = -(-least // math.prod(lead))
     count = next((c for c in range(fewest, min(n, 2 * fewest)) if n % c == 0), fewest)
     rows = -(-n // count)
@@ -148,6 +149,7 @@ def in_parts(function: Callable[..., Any], *arrays: Array) -> Any:
         width = [(0, 0), (0, count * rows - n)] + [(0, 0)] * len(trailing)
         return jnp.pad(wide, width, mode="edge").reshape(-1, rows, *trailing)
 
+    # Operands that only broadcast along the cut axes are the same for all blocks.
     is_split = [math.prod(a.shape[: axis + 1]) > 1 for a in arrays]
     mapped = [parts(a) for a, split in zip(arrays, is_split, strict=True) if split]
 

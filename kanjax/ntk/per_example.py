@@ -56,6 +56,7 @@ class Writer:
             return body(values, inside), inside.notes
 
         values, notes = jax.lax.scan(step, values, length=times)
+        # Examples lead, as in all notes, so that blocks of examples are cut alike.
         self.notes.append(jax.tree.map(lambda n: jnp.moveaxis(n, 0, 1), notes))
         return values
 
@@ -81,5 +82,6 @@ class Reader:
         def step(values: Values, notes: Any) -> tuple[Values, None]:
             return body(values, Reader(*notes)), None
 
+        # Back to steps first, over which a scan goes.
         notes = jax.tree.map(lambda n: jnp.moveaxis(n, 1, 0), next(self._notes))
         return jax.lax.scan(step, values, notes, length=times)[0]

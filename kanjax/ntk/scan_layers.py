@@ -1,4 +1,10 @@
-"""Layers in turn, with runs of identical layers compiled as one ``lax.scan``."""
+"""Layers in turn, with runs of identical layers compiled as one ``lax.scan``.
+
+    a, (b, c), (b, c), (b, c), d   ->   a, scan over 3 of (b, c), d
+
+A scan carries two arrays, ``nngp`` and ``ntk``; all else that covariances know (masks,
+axes, what is centered) must be the same after one time as before it.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -33,6 +39,7 @@ def in_turn(
 
 def _repeated_run(steps: Sequence[Any]) -> tuple[int, int]:
     """How many steps from the first on repeat, and how often: (1, 1) if none do."""
+    # The shortest repeating run first: it is compiled once and repeats most.
     for length in range(1, len(steps) // 2 + 1):
         times = 1
         while all(
@@ -65,6 +72,7 @@ def _repeated(
 
     def stays() -> bool:
         """Whether the next time leaves what kind of values there are."""
+        # Traced with shapes alone; the list takes out what eval_shape cannot return.
         rests = []
 
         def seen(values: list[jax.Array]) -> list[jax.Array]:
@@ -76,8 +84,11 @@ def _repeated(
         return all(same) and _equal(_rest(k), rests[0])
 
     # If the first changes the kind of values, the others do no more.
+    # Unrolled until the kind of values is stable, as after a first layer that centers.
     tries = 2
     while times:
+        # The choice goes to the tape: examples with themselves and pairs must take the
+        # same way, for notes are read in the order that they were written in.
         if tries and times > 1 and k.tape.choose(stays):
             values = k.tape.loop(arrays, _arrays(k), times)
             return k.replace(**dict(zip(_ARRAYS, values, strict=True)))

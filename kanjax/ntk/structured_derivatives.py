@@ -59,6 +59,7 @@ def plan(f: Callable[[Any, Any], Array], params: Any, x: Any) -> Plan:
     def flat(leaves: Sequence[Array], inputs: Sequence[Array]) -> Array:
         return f(structure.unflatten(leaves), input_structure.unflatten(inputs))
 
+    # Twice: the second trace has no nested calls, so that equations have one index.
     nested = jax.make_jaxpr(flat)(leaves, inputs)
 
     def inlined(leaves: Sequence[Array], inputs: Sequence[Array]) -> list[Array]:
@@ -101,6 +102,7 @@ def contract(j1: Array, j2: Array, outputs: str) -> Array:
 def cost(plan: Plan, outputs: str, width: int, n1: int, n2: int) -> float:
     """About how many multiplications the kernel of two blocks takes."""
     total = 0.0
+    # The kernel has this many pairs of outputs for each pair of examples.
     pairs = width**2 if outputs == "full" else width
     for site in plan.sites:
         s, c, f = _sizes(plan, site)
@@ -127,6 +129,7 @@ def _multiplications(jaxpr: Any) -> float:
         name, out = equation.primitive.name, equation.outvars[0].aval
         inner = jaxprs.inner(equation)
         if inner:
+            # A while loop runs at least once; how often is not known here.
             repeats = equation.params.get("length", 1) if name == "scan" else 1
             total += repeats * sum(_multiplications(jaxpr) for jaxpr in inner)
         elif name == "dot_general":
@@ -147,6 +150,7 @@ def entries(plan: Plan, width: int, examples: int) -> int:
     total = 0
     for site in plan.sites:
         s, c, f = _sizes(plan, site)
+        # A site keeps its inputs (s, c) and, for each output, its slopes (s, f).
         total += s * c + width * s * f
     return examples * (total + width * rest(plan))
 
@@ -169,7 +173,11 @@ def _costs(
     s: int, c: int, f: int, width: int, pairs: int, n1: int, n2: int
 ) -> tuple[float, float]:
     """Of products between positions, and by way of the Jacobian."""
+    # Gram: contract channels first, c and f apart, then pairs of positions. Jacobian:
+    # contract positions first, to (c, f) for each output. For one position (a dense
+    # layer) Gram is the lesser; for few channels on many positions the Jacobian is.
     gram = float(n1) * n2 * s**2 * (c + pairs * f)
+    # Gram holds an array of all pairs of positions.
     if s > 1 and n1 * n2 * s**2 * (1 if pairs == width else pairs) > _MANY_ENTRIES:
         gram = math.inf
     jacobian = float(n1 + n2) * width * s * c * f + float(n1) * n2 * pairs * c * f
@@ -191,6 +199,7 @@ def _site_share(
             for a, d in ((a1, d1), (a2, d2))
         )
         return contract(j1, j2, outputs)
+    # k = sum_{s,t} (a_s . a_t) (d_s . d_t): both factors over pairs of positions s, t.
     inputs = jnp.einsum("isc,jtc->ijst", a1, a2, precision=_HIGHEST)
     pattern = {"trace": "iosf,jotf->ijst", "diagonal": "iosf,jotf->ijost"}
     subscripts = pattern.get(outputs, "iosf,jptf->ijopst")
@@ -209,6 +218,8 @@ def _derivatives(plan: Plan, params: Any, x: Any) -> tuple[list, list]:
     avals = [eqns[site.equation].outvars[0].aval for site in plan.sites]
 
     def of_example(x: Any) -> tuple[list, list]:
+        # Zeros added to the products. Reverse mode in them stops at the products: the
+        # weights, behind which lie the large Jacobians, are constants here.
         taps = [jnp.zeros(a.shape, a.dtype) for a in avals]
 
         def run(taps: list[Array], rest: list[Array]) -> tuple[Array, list[Array]]:
@@ -261,12 +272,14 @@ def _inputs(equation: Any, operand: int, values: Sequence[Array]) -> Array:
         # The weights' own order of their contracted axes.
         pairs = sorted(zip(contracted[operand], contracted[1 - operand], strict=True))
         axes = [other for _, other in pairs]
+        # Free axes of the inputs are positions; what remains is (positions, inputs).
         moved = jnp.moveaxis(inputs, axes, range(-len(axes), 0))
         size = math.prod(inputs.shape[a] for a in axes)
         return moved.reshape(-1, size)
     options = equation.params
     numbers = options["dimension_numbers"]
     weights = values[1]
+    # A convolution is a dense layer on patches.
     patches = jax.lax.conv_general_dilated_patches(
         inputs,
         [weights.shape[a] for a in numbers.rhs_spec[2:]],
@@ -289,6 +302,7 @@ def _slopes(equation: Any, operand: int, slopes: Array) -> Array:
         free = equation.invars[operand].aval.ndim - len(contracted)
         if operand == 0:
             # The weights' own axes come first.
+            # One place after the outputs of jacrev, which lead.
             axes = tuple(range(1, 1 + free))
             slopes = jnp.moveaxis(slopes, axes, range(-free, 0))
         features = math.prod(slopes.shape[slopes.ndim - free :])

@@ -1,6 +1,13 @@
 """The products of weights in a jaxpr, and the biases that are added to them.
 
 Novak, Sohl-Dickstein, Schoenholz 2022, arXiv 2206.08720, section 3.4.
+
+One pass over the equations follows a weight W with its bias b through
+
+    W --reshape, transpose, * scalar--> dot or conv --* scalar--> + <--broadcast-- b
+
+A value used twice is lost from sight: then the derivative in it is not that of one
+product. What is not followed keeps its Jacobian; the kernel is right either way.
 """
 
 from collections.abc import Sequence
@@ -43,6 +50,7 @@ def find(jaxpr: Any, leaves: int) -> list[Site]:
     for v in jaxpr.outvars:
         if not jaxprs.is_literal(v):
             uses[v] = uses.get(v, 0) + 1
+    # Invariant: each entry of these values is ``factor`` times an entry of the leaves.
     weights = {
         v: (frozenset({i}), 1.0)
         for i, v in enumerate(jaxpr.invars[:leaves])
@@ -66,11 +74,13 @@ def find(jaxpr: Any, leaves: int) -> list[Site]:
             continue
         operand = _product_operand(equation, tracked)
         if operand is not None:
+            # The product itself may be used often: taps are added at its output.
             made_of, factor = tracked[operand]
             axes = _feature_axes(equation, operand)
             if once:
                 candidates.products[equation.outvars[0]] = len(sites), 1.0, axes
             sites.append(Site(index, operand, made_of, factor))
+        # A leaf that grows is no weight any more, but may be a bias.
         elif once and equation.primitive.name == "broadcast_in_dim":
             axes = equation.params["broadcast_dimensions"]
             shape = equation.invars[0].aval.shape
@@ -109,6 +119,7 @@ def _follow(
         if jaxprs.is_literal(v) or v not in candidates.products:
             continue
         site, factor, features = candidates.products[v]
+        # f * (x W) + b = f * (x W + b / f): the bias is taken into the product.
         if name == "mul":
             if (
                 once
@@ -120,6 +131,8 @@ def _follow(
                 candidates.products[equation.outvars[0]] = site, scaled, features
             return
         bias = _bias(other, candidates, weights or {})
+        # Only a bias with exactly the features' axes is one more, constant input; one
+        # for each position has a share of its own.
         if bias is not None and bias[2] == features:
             leaves = sites[site].leaves | bias[0]
             share = bias[1] / factor
@@ -165,6 +178,7 @@ def _moved(equation: Any, tracked: list) -> tuple[frozenset[int], float] | None:
             if tracked[mine] and jaxprs.is_literal(v) and jnp.ndim(v.val) == 0:
                 return tracked[mine][0], tracked[mine][1] * float(v.val)
     if name == "concatenate" and all(tracked):
+        # Joined weights are one site with the leaves of all, if one factor serves.
         factors = {factor for _, factor in tracked}
         if len(factors) == 1:
             return frozenset().union(*(axes for axes, _ in tracked)), factors.pop()
@@ -177,6 +191,7 @@ def _product_operand(equation: Any, tracked: list) -> int | None:
         return None
     operand = next(i for i, weight in enumerate(tracked) if weight is not None)
     if equation.primitive.name == "dot_general":
+        # A batched product has other weights for each batch entry.
         batch = equation.params["dimension_numbers"][1][operand]
         return operand if not batch else None
     if equation.primitive.name == "conv_general_dilated" and operand == 1:

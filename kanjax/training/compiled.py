@@ -152,11 +152,14 @@ def advance(
         count: a traced number, so that a short last stretch is no other program.
     """
     keys = jax.random.wrap_key_data(key_data, impl=program.key_impl)
+    # One stream shuffles, the other is the loss's: a loss that draws changes no order.
     streams = jax.vmap(jax.random.split)(keys)
     if program.batch_size is None:
         data = sharding.constrain(data, program.mesh, sharding.BATCH)
     take = functools.partial(_step, program, data=data, streams=streams)
     began = state.counts.training
+    # The log has the stretch's full length whatever count is: shapes stay static, and
+    # steps not taken stay blank.
     records = jax.eval_shape(lambda s: take(s)[1], state)
     log = jax.tree.map(
         lambda r: jnp.full((program.stretch, *r.shape), _blank(r.dtype), r.dtype),
@@ -182,6 +185,8 @@ def _step(
 ) -> tuple[State, tuple[Array, dict[str, Array]]]:
     """One step of every member that still trains."""
     active = state.counts.training
+    # All members take the step, and what the stopped would have changed is not
+    # selected below: a branch under vmap would compute both sides anyway.
     batch, axis, order = _batch(program, state, data, streams[:, 0])
     keys = jax.vmap(jax.random.fold_in, (0, None))(streams[:, 1], state.step)
     take = functools.partial(_member_step, program)
@@ -258,6 +263,7 @@ def _batch(
         epoch_keys = jax.vmap(jax.random.fold_in, (0, None))(keys[:rows], epoch)
         return permutations(epoch_keys, examples)
 
+    # The step is shared by members, so this is a branch: one sort an epoch.
     order = lax.cond(place == 0, shuffled, lambda order: order, state.order)
     chosen = lax.dynamic_slice_in_dim(order, place * size, size, axis=1)
     axes = (sharding.MEMBERS, sharding.BATCH)
@@ -281,6 +287,7 @@ def permutations(keys: Array, number: int) -> Int[Array, "rows number"]:
     spare = 32 - width
     if spare < 8:
         return jax.vmap(lambda key: jax.random.permutation(key, number))(keys)
+    # Two rows tie in all rounds with probability 2^(-spare rounds) <= number^-2.
     rounds = -(-2 * width // spare)
     position = jnp.arange(number, dtype=jnp.uint32)
     order = jnp.broadcast_to(position, (len(keys), number))
@@ -311,6 +318,7 @@ def _validate(
     assert state.best_loss is not None
     improved = began & (value < state.best_loss)
     unimproved = jnp.where(improved, 0, state.unimproved + began)
+    # A member that stopped or diverged in this stretch is scored with it once more.
     counts = state.counts
     stopped = counts.stopped
     if program.patience is not None:
