@@ -79,7 +79,7 @@ def test_equals_the_contraction_of_jacobians(name, x64):
     plan = structured_derivatives.plan(single, params, x[0])
     assert len(plan.sites) == found
     # A bias goes with its product; of a norm, and whatever is used twice, is the rest.
-    assert plan.leaves - len(plan.found) == REST.get(name, 0)
+    assert plan.leaves - len(plan.covered) == REST.get(name, 0)
 
     def kernel(**options):
         return ntk.empirical(apply, params, x, x[:2] + 0.1, **options)
