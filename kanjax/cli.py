@@ -54,7 +54,7 @@ def study(
         typer.Option(help="Column of categories that looks like numbers."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="kan, skan, mlp or hopfield.")
+        str | None, typer.Option(help="kan, skan, afkan, mlp or hopfield.")
     ] = None,
     widths: Annotated[
         str | None,
