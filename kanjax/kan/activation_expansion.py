@@ -73,6 +73,8 @@ class AFKANLayer:
             "batch" all of x counts, so an output depends on the other examples, under
             ``vmap`` over examples it is another function, and what has been trained on
             batches is best evaluated on large ones.
+        layer_norm: whether z is normalised over the inputs. Of two inputs nothing but
+            an order is left by it, so a layer of few inputs is better without.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -88,22 +90,22 @@ class AFKANLayer:
     reductions: tuple[str, ...] = ("global_attn",)
     combine: str = "sum"
     norm: str | None = "sample"
+    layer_norm: bool = True
 
     def __post_init__(self) -> None:
         KANLayer(self.in_features, self.out_features)
         _check_options(self.basis, self.reductions, self.combine, self.norm)
 
     def init(self, key: Array) -> Params:
-        """Draw "low" and "high" (size,), "temperature" (), "norm", "kernel" (in, out).
+        """Draw "low", "high" (size,), "temperature" (), "kernel" (in, out), any "norm".
 
         "reductions" has a dictionary with the parameters of each reduction. The
         temperature starts at sqrt(n); weights are uniform within 1 / sqrt(inputs of
         the map), as PyTorch draws them.
         """
         keys = jax.random.split(key, len(self.reductions) + 1)
-        return self.basis.init(key) | {
+        params = self.basis.init(key) | {
             "temperature": jnp.full((), math.sqrt(self.in_features)),
-            "norm": nn.LayerNorm(self.in_features).init(key),
             "kernel": uniform(
                 keys[0], (self.in_features, self.out_features), self.in_features
             ),
@@ -112,6 +114,9 @@ class AFKANLayer:
                 for name, k in zip(self.reductions, keys[1:], strict=True)
             },
         }
+        if self.layer_norm:
+            params["norm"] = nn.LayerNorm(self.in_features).init(key)
+        return params
 
     def apply(
         self, params: Params, x: Array, *, key: Array | None = None
@@ -149,8 +154,20 @@ class AFKANLayer:
             self.features(params, x),
             _sharpness(params),
         )
-        normed = nn.LayerNorm(self.in_features, eps=1e-5).apply(params["norm"], z)
-        return self.basis.activation(normed).astype(dtype) @ kernel
+        if self.layer_norm:
+            z = nn.LayerNorm(self.in_features, eps=1e-5).apply(params["norm"], z)
+        return self.basis.activation(z).astype(dtype) @ kernel
+
+    def parameter_axes(self) -> Params:
+        """Return what the axes of each parameter run over: "in", "out" or neither."""
+        shapes = jax.eval_shape(self.init, jax.random.key(0))
+        axes = jax.tree.map(lambda leaf: (None,) * leaf.ndim, shapes)
+        # Its filters run along the inputs, so that their order counts.
+        source = None if "spatial_attn" in self.reductions else "in"
+        axes["kernel"] = (source, "out")
+        if self.layer_norm:
+            axes["norm"] = {"scale": (source,), "bias": (source,)}
+        return axes
 
     def attention(
         self, params: Params, x: Array, reduction: str = "global_attn"
@@ -187,6 +204,7 @@ class AFKAN:
         reductions: as of the layer.
         combine: how the reductions' outputs make one.
         norm: "sample", "batch" (as published) or None, as of the layer.
+        layer_norm: as of the layer; in all layers.
 
     Example:
         >>> import jax
@@ -201,6 +219,7 @@ class AFKAN:
     reductions: tuple[str, ...] = ("global_attn",)
     combine: str = "sum"
     norm: str | None = "sample"
+    layer_norm: bool = True
 
     def __post_init__(self) -> None:
         _check_widths(self.widths)
@@ -211,7 +230,13 @@ class AFKAN:
         """The layers' models, first to last."""
         return tuple(
             AFKANLayer(
-                inputs, outputs, self.basis, self.reductions, self.combine, self.norm
+                inputs,
+                outputs,
+                self.basis,
+                self.reductions,
+                self.combine,
+                self.norm,
+                self.layer_norm,
             )
             for inputs, outputs in zip(self.widths, self.widths[1:], strict=False)
         )

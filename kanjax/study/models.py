@@ -37,7 +37,7 @@ BASES: dict[str, Callable[[int], Any]] = {
 MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
     "kan": lambda widths, basis: kan.KAN(widths, basis),
     "skan": lambda widths, basis: kan.SelectableKAN(widths),
-    "afkan": lambda widths, basis: kan.AFKAN(widths),
+    "afkan": lambda widths, basis: kan.AFKAN(widths, norm=None, layer_norm=False),
     "mlp": lambda widths, basis: nn.MLP(widths),
     "hopfield": lambda widths, basis: hopfield.lookup_network(widths),
 }

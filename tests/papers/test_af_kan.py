@@ -9,7 +9,7 @@ import optax
 import pytest
 import scipy.special
 
-from kanjax import bases, kan, model, training
+from kanjax import bases, kan, model, symmetry, training
 from kanjax.bases.activation_pairs import COMBINATIONS
 from kanjax.kan import reductions
 
@@ -193,6 +193,33 @@ def test_every_reduction_is_its_formula(layer, name):
     np.testing.assert_allclose(
         net.branch(params, x, name), expected, rtol=1e-8, atol=1e-10
     )
+
+
+def test_without_layer_norm_the_numbers_go_on_as_they_are(layer):
+    net, params, x = layer
+    plain = dataclasses.replace(net, layer_norm=False)
+    assert "norm" not in plain.init(jax.random.key(0))
+    f = np.asarray(net.features(params, x))
+    z = numbers("multistep", params, f, 1.0)
+    expected = z * scipy.special.expit(z) @ np.asarray(params["kernel"])
+    np.testing.assert_allclose(plain.branch(params, x, "multistep"), expected)
+
+
+@pytest.mark.parametrize("norm", ["batch", None])
+def test_hidden_units_can_change_places(norm):
+    net = kan.AFKAN((N, 6, OUT), reductions=("global_attn", "local_attn"), norm=norm)
+    params = net.init(jax.random.key(0))
+    x = jax.random.normal(jax.random.key(1), (7, N))
+    spec = symmetry.permutation_spec(net)
+    order = symmetry.random_permutation(spec, jax.random.key(2))
+    moved = symmetry.apply_permutation(spec, order, params)
+    assert np.any(moved[0]["kernel"] != params[0]["kernel"])
+    np.testing.assert_allclose(
+        net.apply(moved, x), net.apply(params, x), rtol=1e-9, atol=1e-12
+    )
+    tied = kan.AFKAN((N, 6, OUT), reductions=("spatial_attn",))
+    with pytest.raises(ValueError, match="no hidden unit"):
+        symmetry.permutation_spec(tied)
 
 
 def test_a_temperature_below_one_counts_as_one(layer):
