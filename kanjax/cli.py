@@ -76,7 +76,7 @@ def study(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="kan, skan, mlp or hopfield.", show_default="kan"),
+        typer.Option(help="kan, skan, afkan, mlp or hopfield.", show_default="kan"),
     ] = None,
     hidden: Annotated[
         str | None,

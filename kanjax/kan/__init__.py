@@ -1,6 +1,7 @@
 """Kolmogorov-Arnold networks: layers, grids, attribution, pruning, formulas."""
 
 from kanjax.kan import attention_transformer, selection, selection_training, symbolic
+from kanjax.kan.activation_expansion import AFKAN, AFKANLayer, ReLUKANLayer, relu_kan
 from kanjax.kan.attention import AttentionOperator, KANAttention, RationalEdges
 from kanjax.kan.attention_transformer import SharedOperators, karat
 from kanjax.kan.attribution import (
@@ -39,6 +40,8 @@ from kanjax.kan.variance import gain
 __all__ = [
     "POOL_DEFAULT",
     "POOL_PUBLISHED",
+    "AFKAN",
+    "AFKANLayer",
     "KAN",
     "AttentionOperator",
     "Attribution",
@@ -50,6 +53,7 @@ __all__ = [
     "Pruned",
     "RationalEdges",
     "RationalLayer",
+    "ReLUKANLayer",
     "SelectableKAN",
     "SelectableLayer",
     "SelectedLayer",
@@ -76,6 +80,7 @@ __all__ = [
     "rational_flops",
     "rational_mlp",
     "refine",
+    "relu_kan",
     "spline_cost",
     "spline_flops",
     "selectable_conv",
