@@ -90,7 +90,7 @@ def study(
         typer.Option(
             help="bspline, rbf, chebyshev, legendre, fourier, jacobi, gegenbauer, "
             "hermite, gram, sine, rswaf, sech, bsrbf, wavelet, morlet, dog, meyer, "
-            "shannon, relu or rational.",
+            "shannon, relu, activation or rational.",
             show_default="bspline",
         ),
     ] = None,
