@@ -1,5 +1,5 @@
 """Representations: what features are, where they go, and how they are compared."""
 
-from kanjax.representation import equiangular
+from kanjax.representation import boosting, equiangular
 
-__all__ = ["equiangular"]
+__all__ = ["boosting", "equiangular"]
