@@ -6,9 +6,11 @@ dense neural networks, arXiv 2111.12997; Gardner (1985), Nucl. Phys. B 257.
 The limit of :mod:`kanjax.hopfield.replica_breaking` in which ``breaking * scaled_beta``
 stays finite. Inner means are closed forms of the normal distribution, so that nothing
 has to resolve a step. States of recall are traced by the ratio of signal to noise of
-the local fields: given it, the other equations do not contain the load.
+the local fields: given it, the other equations do not contain the load. The search is
+compiled once for each order.
 """
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -22,9 +24,9 @@ from kanjax.gaussian.quadrature import safe_sqrt
 from kanjax.hopfield import checks
 from kanjax.hopfield.mean_field import Capacity
 from kanjax.hopfield.quadrature import normal_grid
-from kanjax.hopfield.self_consistency import bisect, fixed_point
+from kanjax.hopfield.self_consistency import FixedPoint, bisect, fixed_point
 
-NODES = 4001
+NODES = 1001
 """Points of the outer mean: enough up to a ratio of signal to noise of about 3."""
 
 
@@ -77,7 +79,7 @@ def glass(
     checks.check_count("order", order, 3)
     checks.check_double("the glass of zero temperature")
     load, zero = checks.check_load(load), jnp.zeros(())
-    return _solve(zero, order, nodes, max_steps, start=0.0, load=load)
+    return _state(load, zero, order, _search(zero, zero, order, nodes, max_steps))
 
 
 def recall(
@@ -102,7 +104,11 @@ def recall(
     checks.check_count("order", order, 3)
     checks.check_double("recall at zero temperature")
     signal = jnp.asarray(signal, jnp.result_type(float))
-    return _solve(signal, order, nodes, max_steps, start=0.9, load=None)
+    start = jnp.asarray(0.9, signal.dtype)
+    solution = _search(signal, start, order, nodes, max_steps)
+    m = solution[2].m
+    load = order / 2 * m ** (2 * order - 2) / jnp.square(signal)
+    return _state(load, m, order, solution)
 
 
 def capacity(order: int) -> Capacity:
@@ -126,14 +132,13 @@ def capacity(order: int) -> Capacity:
 
     checks.check_double("the capacity")
     # The load is flat there: a signal to five digits gives it to ten.
-    solve = jax.jit(lambda signal: recall(signal, order))
     best: Any = optimize.minimize_scalar(
-        lambda signal: -float(solve(signal).load),
+        lambda signal: -float(recall(signal, order).load),
         bounds=(0.7, 3.0),
         method="bounded",
         options={"xatol": 1e-5},
     )
-    found = solve(float(best.x))
+    found = recall(best.x, order)
     return Capacity(float(found.load), float(found.overlap))
 
 
@@ -167,15 +172,12 @@ def _means(signal: Array, q1: Array, D: Array, order: int, nodes: int) -> _Means
     return _Means(*(weight @ values for values in each))
 
 
-def _solve(
-    signal: Array,
-    order: int,
-    nodes: int,
-    max_steps: int,
-    *,
-    start: float,
-    load: Array | None,
-) -> GroundState:
+@functools.partial(jax.jit, static_argnames=("order", "nodes", "max_steps"))
+def _search(
+    signal: Array, start: Array, order: int, nodes: int, max_steps: int
+) -> tuple[Array, Array, _Means, FixedPoint]:
+    """Solve for q1, from a start, and D, for fields of unit variance."""
+
     def ratio(means: _Means, q1: Array, D: Array) -> Array:
         """Above 1 where D is too large for the least pressure."""
         cost = (order - 1) / (2 * order) * (1 - q1**order)
@@ -185,8 +187,7 @@ def _solve(
         def update(q1: Array) -> Array:
             return _means(signal, q1, jnp.exp(log_D), order, nodes).between
 
-        begin = jnp.asarray(start, jnp.result_type(float))
-        return fixed_point(update, begin, max_steps=max_steps, accelerate=True).value
+        return fixed_point(update, start, damping=0.0, max_steps=100).value
 
     def too_large(log_D: Array) -> Array:
         q1, D = at(log_D), jnp.exp(log_D)
@@ -197,17 +198,18 @@ def _solve(
         means = _means(signal, q1, D, order, nodes)
         return means.between, D / ratio(means, q1, D)
 
-    log_D = bisect(too_large, math.log(0.05), math.log(50.0), steps=14)
+    log_D = bisect(too_large, math.log(0.05), math.log(50.0), steps=10)
     end = fixed_point(
         update, (at(log_D), jnp.exp(log_D)), max_steps=max_steps, accelerate=True
     )
     q1, D = end.value
-    means = _means(signal, q1, D, order, nodes)
-    if load is None:
-        m = means.m
-        load = order / 2 * m ** (2 * order - 2) / jnp.square(signal)
-    else:
-        m = jnp.zeros_like(q1)
+    return q1, D, _means(signal, q1, D, order, nodes), end
+
+
+def _state(
+    load: Array, m: Array, order: int, solution: tuple[Array, Array, _Means, FixedPoint]
+) -> GroundState:
+    q1, D, means, end = solution
     noise = safe_sqrt(load * order / 2)
     energy = (
         (order - 1) / 2 * m**order

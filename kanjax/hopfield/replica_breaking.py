@@ -92,7 +92,7 @@ def pressure(
     order: int,
     *,
     outer_nodes: int = 401,
-    inner_nodes: int = 401,
+    inner_nodes: int = 201,
 ) -> Float[Array, ""]:
     """Minus beta times the free energy of a spin, as a function of m, q1, q2, theta.
 
@@ -172,7 +172,7 @@ def solve(
     breaking: ArrayLike | None = None,
     start: tuple[ArrayLike, ArrayLike, ArrayLike] = (0.0, 0.0, 0.99),
     outer_nodes: int | None = None,
-    inner_nodes: int = 401,
+    inner_nodes: int | None = None,
     max_steps: int = 500,
 ) -> Broken:
     """Solve for m, q1 and q2, and for the theta of least pressure.
@@ -191,7 +191,8 @@ def solve(
             pattern. From small q2 the iteration falls to 0, where replicas are alike.
         outer_nodes: of the mean E1; if None 401, or 1 for a start of m = q1 = 0, which
             stay so.
-        inner_nodes: of the mean E2.
+        inner_nodes: of the mean E2; if None 201, or 2001 for such a start. The lower
+            the temperature, the more are needed.
         max_steps: the most updates of each iteration.
 
     Works under jit, vmap and grad; derivatives are those of the implicit function.
@@ -209,11 +210,10 @@ def solve(
     checks.check_double("one step of broken symmetry")
     b, load = checks.check_point(scaled_beta, load, order)
     dtype = jnp.result_type(float)
-    if outer_nodes is None:
-        # As it came: under jit even the array of a number is traced.
-        known = not any(isinstance(value, jax.core.Tracer) for value in start[:2])
-        outer_nodes = 1 if known and not np.any(start[:2]) else 401
-    nodes = outer_nodes, inner_nodes
+    # As it came: under jit even the array of a number is traced.
+    known = not any(isinstance(value, jax.core.Tracer) for value in start[:2])
+    defaults = (1, 2001) if known and not np.any(np.asarray(start[:2])) else (401, 201)
+    nodes = outer_nodes or defaults[0], inner_nodes or defaults[1]
 
     def means(x: tuple[Array, ...], theta: Array) -> "_Means":
         m, q1, q2 = x
@@ -244,13 +244,13 @@ def solve(
         # Never from collapsed overlaps, which would stay so.
         theta = jnp.exp(log_theta)
         return fixed_point(
-            lambda x: overlaps(x, theta), begin, max_steps=max_steps, accelerate=True
+            lambda x: overlaps(x, theta), begin, damping=0.0, max_steps=100
         ).value
 
     def too_large(log_theta: Array) -> Array:
         return ratio(at(log_theta), jnp.exp(log_theta)) > 1
 
-    log_theta = bisect(too_large, math.log(1e-3), 0.0, steps=12)
+    log_theta = bisect(too_large, math.log(1e-3), 0.0, steps=10)
 
     def update(x: tuple[Array, ...]) -> tuple[Array, ...]:
         m, q1, q2, theta = x

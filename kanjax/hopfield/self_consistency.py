@@ -85,18 +85,19 @@ def fixed_point(
     def change(x: Array) -> Array:
         return ravel_pytree(function(unravel(x)))[0].astype(x.dtype) - x
 
-    def solve(change: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
+    def solve(change: Callable[[Array], Array], x: Array) -> tuple[Array, Any]:
         def step(carry: tuple[Array, ...]) -> tuple[Array, ...]:
             x, towards, count = carry
             damped = x + (1 - damping) * towards
             if not accelerate:
                 return damped, change(damped), count + 1
             newton = x - jnp.linalg.solve(jax.jacfwd(change)(x), towards)
-            size, then = jnp.max(jnp.abs(towards)), change(newton)
+            candidates = jnp.stack([damped, newton])
+            changes = jax.vmap(change)(candidates)
+            size, then = jnp.max(jnp.abs(towards)), jnp.max(jnp.abs(changes[1]))
             # Near a solution alone, so that the start still decides on the branch.
-            better = (size < _NEAR) & (jnp.max(jnp.abs(then)) < size / 2)
-            x = jnp.where(better, newton, damped)
-            return x, jnp.where(better, then, change(damped)), count + 1
+            better = ((size < _NEAR) & (then < size / 2)).astype(jnp.int32)
+            return candidates[better], changes[better], count + 1
 
         def active(carry: tuple[Array, ...]) -> Array:
             # One that is not finite will not become so.
@@ -104,14 +105,15 @@ def fixed_point(
             return (size > limit) & jnp.isfinite(size) & (carry[2] < max_steps)
 
         begin = (x, change(x), jnp.zeros((), x.dtype))
-        x, _, count = jax.lax.while_loop(active, step, begin)
-        return x, count
+        x, towards, count = jax.lax.while_loop(active, step, begin)
+        return x, (jnp.max(jnp.abs(towards)), count)
 
     def solve_linear(linear: Callable[[Array], Array], y: Array) -> Array:
         return jnp.linalg.solve(jax.jacobian(linear)(y), y)
 
-    x, count = jax.lax.custom_root(change, flat, solve, solve_linear, has_aux=True)
-    residual = jnp.max(jnp.abs(change(jax.lax.stop_gradient(x))))
+    x, (residual, count) = jax.lax.custom_root(
+        change, flat, solve, solve_linear, has_aux=True
+    )
     residual, count = jax.lax.stop_gradient((residual, count))
     return FixedPoint(unravel(x), residual, residual <= limit, count.astype(jnp.int32))
 

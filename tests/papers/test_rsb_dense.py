@@ -45,7 +45,9 @@ def glass():
 def recall():
     with jax.enable_x64(True):
         solve = jax.jit(
-            lambda b, load: replica_breaking.solve(b, load, 4, start=(1.0, 0.9, 0.99))
+            lambda b, load: replica_breaking.solve(
+                b, load, 4, start=(1.0, 0.9, 0.99), outer_nodes=161, inner_nodes=101
+            )
         )
         return jax.tree.map(np.asarray, (solve(8.0, 0.4), solve(3.0, 0.1)))
 
@@ -177,8 +179,10 @@ def test_entropies(glass, x64):
     b, step = 3.5, 1e-4
 
     def value(b):
-        x = replica_breaking.solve(b, 1.0, 4, breaking=None)
-        return replica_breaking.pressure(b, 1.0, *x[:4], 4)
+        x = replica_breaking.solve(b, 1.0, 4)
+        return replica_breaking.pressure(
+            b, 1.0, *x[:4], 4, outer_nodes=1, inner_nodes=2001
+        )
 
     ends = jax.vmap(value)(jnp.array([b - step, b + step]))
     middle = [values[1] for values in glass[:4]]
@@ -248,7 +252,7 @@ def test_the_number_of_patterns():
 
 def test_recall_without_temperature(x64):
     """The branch of broken symmetry goes on where that of replicas alike has ended."""
-    solve = jax.jit(jax.vmap(lambda s: ground_states.recall(s, 4)))
+    solve = jax.jit(jax.vmap(lambda s: ground_states.recall(s, 4, nodes=801)))
     found = solve(jnp.array([1.3923, 1.5725, 1.9053, 2.5]))
     assert np.all(found.converged)
     loads, overlaps = (0.452, 0.44, 0.40), (0.874, 0.903, 0.948)
@@ -266,14 +270,21 @@ def test_recall_without_temperature(x64):
 
 
 def test_it_is_the_limit_of_low_temperatures(x64):
-    cold = replica_breaking.solve(40.0, 0.4, 4, start=(1.0, 0.9, 0.99))
-    signal = 2 * cold.overlap**3 / math.sqrt(0.8)
-    found = ground_states.recall(signal, 4)
-    assert cold.converged and found.converged
-    assert found.load == pytest.approx(0.4, abs=1e-3)
-    assert found.overlap == pytest.approx(float(cold.overlap), abs=1e-3)
-    assert found.between == pytest.approx(float(cold.between), abs=1e-3)
-    assert found.breaking == pytest.approx(40 * float(cold.breaking), rel=0.05)
+    solve = jax.jit(lambda b: replica_breaking.solve(b, 1.0, 4))
+    # What is left is of the order of the temperature.
+    warm, cold = solve(40.0), solve(80.0)
+    found = ground_states.glass(4)
+    assert warm.converged and cold.converged
+    limit = 2 * 80 * cold.breaking - 40 * warm.breaking
+    assert found.breaking == pytest.approx(float(limit), abs=1e-3)
+    energies = [
+        -replica_breaking.pressure(b, 1.0, *x[:4], 4, outer_nodes=1, inner_nodes=2001)
+        / b
+        for b, x in ((40.0, warm), (80.0, cold))
+    ]
+    assert found.energy == pytest.approx(float(energies[1]), abs=1e-3)
+    limit = 2 * energies[1] - energies[0]
+    assert found.energy == pytest.approx(float(limit), abs=1e-5)
 
 
 def test_the_capacity_with_broken_symmetry(x64):
