@@ -126,7 +126,7 @@ def capacity(order: int) -> Capacity:
         >>> import jax
         >>> with jax.enable_x64(True):
         ...     round(capacity(4).load, 3)
-        0.455
+        0.458
     """
     from scipy import optimize
 

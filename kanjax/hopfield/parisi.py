@@ -80,8 +80,9 @@ def pressure(
 
     Example:
         >>> import jax.numpy as jnp
-        >>> float(pressure(lambda q: 0.5**2 * q**2 / 2, jnp.zeros(1), jnp.zeros(0)))
-        0.7556471...
+        >>> value = pressure(lambda q: q**2 / 8, jnp.zeros(1), jnp.zeros(0))
+        >>> round(float(value), 6)
+        0.755647
     """
     q, x = _as_steps(overlaps, breaking, extra=1)
     slope = jax.grad(covariance)
@@ -172,7 +173,7 @@ def minimize(
         >>> with jax.enable_x64(True):
         ...     sk = minimize(lambda q: q**2 / 2, 1, zero_temperature=True)
         >>> round(float(sk.value), 4)
-        0.7652
+        0.7653
     """
     import optimistix
 

@@ -293,7 +293,7 @@ def glass_line(noise: ArrayLike, order: int, *, nodes: int = NODES) -> GlassLine
     Example:
         >>> line = glass_line(0.5, 2)
         >>> round(float(line.field), 2), round(float(line.temperature), 2)
-        (0.13, 0.78)
+        (0.08, 0.84)
     """
     noise, signal, _, q = _marginal(noise, order, nodes)
     b = noise / jnp.sqrt(order / 2 * q ** (order - 1))
