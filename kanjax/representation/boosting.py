@@ -220,18 +220,18 @@ def fit(
         hidden = jax.nn.sigmoid(x @ params["kernel"] + params["bias"])
         h = hidden @ params["out_kernel"] + params["out_bias"]
         scale = rate * newton_step(loss, targets, f, h)
-        part = Boosted(
+        network = Boosted(
             start,
             params["kernel"],
             params["bias"],
             scale * params["out_kernel"],
             scale * params["out_bias"],
         )
-        return f + scale * h, part
+        return f + scale * h, network
 
     f = jnp.broadcast_to(start, targets.shape).astype(x.dtype)
-    _, parts = lax.scan(step, f, jax.random.split(key, steps))
-    return parts._replace(start=start)
+    _, networks = lax.scan(step, f, jax.random.split(key, steps))
+    return networks._replace(start=start)
 
 
 def apply(
