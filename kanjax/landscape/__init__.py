@@ -3,6 +3,7 @@
 Every tool takes any pure ``loss(params)`` and any pytree of parameters.
 """
 
+from kanjax.landscape import architecture_search, zero_cost
 from kanjax.landscape.barrier_estimates import (
     barrier_curvature_integral,
     barrier_from_base,
@@ -78,6 +79,7 @@ __all__ = [
     "Spectrum",
     "Subspace",
     "SubspaceFit",
+    "architecture_search",
     "barrier",
     "barrier_curvature_integral",
     "barrier_from_base",
@@ -126,4 +128,5 @@ __all__ = [
     "valley_floor",
     "valley_line",
     "worst_rise",
+    "zero_cost",
 ]
