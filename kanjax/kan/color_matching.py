@@ -19,6 +19,7 @@ from kanjax import bases, model, nn, training
 from kanjax.checks import as_floating
 from kanjax.data import color
 from kanjax.kan.color_generator import ColorGenerator
+from kanjax.nn import norm
 
 BASIS = bases.BSpline(5, domain=(0.0, 1.0))
 """The published basis: cubic B-splines on five intervals of [0, 1]."""
@@ -229,11 +230,17 @@ class ColorMatcher:
     def apply(
         self, params: dict[str, Any], image: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch height width 3"]:
-        """Return images (..., height, width, 3) with other colors; nothing is cut off
-        at 0 or 1.
+        """Return images (..., height, width, 3) with other colors.
+
+        Nothing is cut off at 0 or 1. What half precision would lose is computed in
+        float32.
         """
-        w = self.weights(params, image)
-        return pixel_kan(image, w, widths=self.widths, basis=self.basis)
+        image = as_floating(image)
+        dtype = jnp.result_type(image, *jax.tree.leaves(params))
+        wide, params = jax.tree.map(norm.widen, (image, params))
+        w = self.weights(params, wide)
+        y = pixel_kan(wide, w, widths=self.widths, basis=self.basis)
+        return y.astype(dtype)
 
     def apply_large(
         self,
