@@ -201,7 +201,7 @@ class ColorMatcher:
     def init(self, key: Array) -> dict[str, Any]:
         """Draw the hypernetwork's parameters."""
         params = self.generator.init(key)
-        if self.start == "identity":
+        if self.start == "identity" and isinstance(self.basis, bases.BSpline):
             last = params["last"]["last"]
             row = identity_weights(self.basis)
             last["kernel"], last["bias"] = jnp.zeros_like(last["kernel"]), row
