@@ -1,6 +1,13 @@
 """Kolmogorov-Arnold networks: layers, grids, attribution, pruning, formulas."""
 
-from kanjax.kan import attention_transformer, selection, selection_training, symbolic
+from kanjax.kan import (
+    attention_transformer,
+    color_generator,
+    color_matching,
+    selection,
+    selection_training,
+    symbolic,
+)
 from kanjax.kan.activation_expansion import AFKAN, AFKANLayer, ReLUKANLayer, relu_kan
 from kanjax.kan.attention import AttentionOperator, KANAttention, RationalEdges
 from kanjax.kan.attention_transformer import SharedOperators, karat
@@ -10,6 +17,7 @@ from kanjax.kan.attribution import (
     edge_activations,
     layer_edges,
 )
+from kanjax.kan.color_matching import ColorMatcher
 from kanjax.kan.conv import KANConv, image_classifier, kan_conv
 from kanjax.kan.cost import (
     Cost,
@@ -45,6 +53,7 @@ __all__ = [
     "KAN",
     "AttentionOperator",
     "Attribution",
+    "ColorMatcher",
     "Cost",
     "Diagram",
     "KANAttention",
@@ -62,6 +71,8 @@ __all__ = [
     "attention_operator_cost",
     "attention_transformer",
     "attribute",
+    "color_generator",
+    "color_matching",
     "dense_cost",
     "diagram",
     "discover",

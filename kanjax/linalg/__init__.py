@@ -1,6 +1,7 @@
 """Matrix-free linear algebra: products, eigenpairs, traces and spectral densities."""
 
 from kanjax.linalg.eigen import Eigenpairs, Which, eigenpairs
+from kanjax.linalg.haar import haar_transform, inverse_haar_transform
 from kanjax.linalg.hadamard import fwht
 from kanjax.linalg.krylov import Tridiagonal, lanczos
 from kanjax.linalg.products import (
@@ -39,8 +40,10 @@ __all__ = [
     "function_product",
     "fwht",
     "gauss_newton_product",
+    "haar_transform",
     "hessian_product",
     "hutchinson_trace",
+    "inverse_haar_transform",
     "lanczos",
     "linearize",
     "lanczos_quadrature",
