@@ -297,7 +297,7 @@ def _figure(steps: Any, settled: Any, plane: Any, digits: Any) -> Any:
         )
         top.plot(0, chosen[0]["theory"], "s", ms=5, color=color)
     top.set(xlabel="1 / spins", ylabel="overlap", title="One update; squares: theory")
-    top.legend(title="load, entropy", fontsize=7, title_fontsize=7)
+    top.legend(title="load, entropy", fontsize=7, title_fontsize=7, loc=(0.08, 0.03))
     top.locator_params(axis="x", nbins=4)
     inverse = [1 / s["spins"] for s in settled]
     right.errorbar(
