@@ -48,7 +48,7 @@ def standard_error(values: Any, *, blocks: int = 16) -> Blocked:
         >>> import jax
         >>> found = standard_error(jax.random.normal(jax.random.key(0), (4096,)))
         >>> round(float(found.error), 3)
-        0.016
+        0.017
     """
     checks.check_count("blocks", blocks, 2)
     series = checks.as_floating(jnp.asarray(values))
