@@ -1,6 +1,9 @@
 """Associative memories: binary and continuous, their dynamics, and Hopfield layers."""
 
 from kanjax.hopfield import (
+    archetype_theory,
+    archetypes,
+    blocking,
     bounds,
     diluted,
     diluted_theory,
@@ -11,6 +14,7 @@ from kanjax.hopfield import (
     replica_breaking,
     replica_symmetry,
     self_consistency,
+    tensors,
 )
 from kanjax.hopfield.association import associate
 from kanjax.hopfield.blocks import HopfieldDecoderLayer, HopfieldEncoderLayer
@@ -60,7 +64,10 @@ __all__ = [
     "Pairwise",
     "Polynomial",
     "Retrieval",
+    "archetype_theory",
+    "archetypes",
     "associate",
+    "blocking",
     "bounds",
     "classify",
     "corrupt",
@@ -86,4 +93,5 @@ __all__ = [
     "retrieve",
     "self_consistency",
     "storkey",
+    "tensors",
 ]

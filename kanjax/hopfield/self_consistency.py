@@ -95,8 +95,11 @@ def fixed_point(
             candidates = jnp.stack([damped, newton])
             changes = jax.vmap(change)(candidates)
             size, then = jnp.max(jnp.abs(towards)), jnp.max(jnp.abs(changes[1]))
-            # Near a solution alone, so that the start still decides on the branch.
-            better = ((size < _NEAR) & (then < size / 2)).astype(jnp.int32)
+            # Near a solution alone, so that the start still decides on the branch, and
+            # onwards: beyond the end of a branch Newton's steps lead back to it.
+            better = (size < _NEAR) & (then < size / 2)
+            better &= jnp.vdot(newton - x, towards) > 0
+            better = better.astype(jnp.int32)
             return candidates[better], changes[better], count + 1
 
         def active(carry: tuple[Array, ...]) -> Array:

@@ -102,6 +102,13 @@ def test_newton_steps_near_the_end_of_a_branch(x64):
     assert fast.value == pytest.approx(root, abs=1e-7)
     # Beyond it there is none, which acceleration must not hide.
     assert not solve(0.25 + 1e-4, True).converged
+    # Nor may it keep the iteration from going on, here to 2.
+    beyond = fixed_point(
+        lambda x: jnp.where(x < 1, 0.25 + 1e-4 + x * x, 2.0),
+        jnp.array(0.0),
+        accelerate=True,
+    )
+    assert beyond.converged and beyond.value == 2
     slope = jax.grad(lambda a: solve(a, True).value)(0.2)
     assert slope == pytest.approx(1 / np.sqrt(0.2), rel=1e-9)
 
