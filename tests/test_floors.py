@@ -31,6 +31,7 @@ FLOORS = (
         "kanjax.kan",
         "kanjax.landscape",
         "kanjax.ntk",
+        "kanjax.representation",
         "kanjax.symmetry",
         "kanjax.systems",
     },

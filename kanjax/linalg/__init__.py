@@ -1,5 +1,6 @@
 """Matrix-free linear algebra: products, eigenpairs, traces and spectral densities."""
 
+from kanjax.linalg.assignment import linear_assignment
 from kanjax.linalg.eigen import Eigenpairs, Which, eigenpairs
 from kanjax.linalg.hadamard import fwht
 from kanjax.linalg.krylov import Tridiagonal, lanczos
@@ -42,7 +43,8 @@ __all__ = [
     "hessian_product",
     "hutchinson_trace",
     "lanczos",
-    "linearize",
     "lanczos_quadrature",
+    "linear_assignment",
+    "linearize",
     "trace_of",
 ]
