@@ -1,5 +1,6 @@
 """Matrix-free linear algebra: products, eigenpairs, traces and spectral densities."""
 
+from kanjax.linalg.assignment import linear_assignment
 from kanjax.linalg.eigen import Eigenpairs, Which, eigenpairs
 from kanjax.linalg.haar import haar_transform, inverse_haar_transform
 from kanjax.linalg.hadamard import fwht
@@ -45,7 +46,8 @@ __all__ = [
     "hutchinson_trace",
     "inverse_haar_transform",
     "lanczos",
-    "linearize",
     "lanczos_quadrature",
+    "linear_assignment",
+    "linearize",
     "trace_of",
 ]

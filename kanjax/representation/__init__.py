@@ -1,5 +1,25 @@
 """Representations: what features are, where they go, and how they are compared."""
 
-from kanjax.representation import boosting, equiangular
+from kanjax.representation import (
+    boosting,
+    canonical_correlations,
+    equiangular,
+    resampling,
+    similarity,
+    sparse_prediction,
+    unit_clusters,
+    unit_information,
+    unit_matching,
+)
 
-__all__ = ["boosting", "equiangular"]
+__all__ = [
+    "boosting",
+    "canonical_correlations",
+    "equiangular",
+    "resampling",
+    "similarity",
+    "sparse_prediction",
+    "unit_clusters",
+    "unit_information",
+    "unit_matching",
+]

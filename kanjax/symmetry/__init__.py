@@ -4,12 +4,12 @@ A specification says which axes of which leaves are permuted together; there are
 ones for our models, and makers for those of other libraries.
 """
 
+from kanjax.linalg import linear_assignment
 from kanjax.symmetry import fisher_information, fisher_merging, model_arithmetic
 from kanjax.symmetry.activation_matching import (
     match_activations,
     match_straight_through,
 )
-from kanjax.symmetry.assignment import linear_assignment
 from kanjax.symmetry.from_models import chain_spec, mlp_spec, permutation_spec
 from kanjax.symmetry.from_params import Skip, cnn_spec
 from kanjax.symmetry.matching import Matching, match_weights

@@ -15,7 +15,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from kanjax import pytrees
-from kanjax.symmetry import assignment, matching, specs
+from kanjax.linalg import assignment
+from kanjax.symmetry import matching, specs
 
 Params = pytrees.Params
 Values = Mapping[str, Float[Array, "samples units"]]

@@ -13,7 +13,8 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from kanjax import pytrees
-from kanjax.symmetry import assignment, specs
+from kanjax.linalg import assignment
+from kanjax.symmetry import specs
 
 Params = pytrees.Params
 

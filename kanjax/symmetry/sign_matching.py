@@ -16,7 +16,8 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from kanjax import pytrees
-from kanjax.symmetry import assignment, from_models, matching, specs
+from kanjax.linalg import assignment
+from kanjax.symmetry import from_models, matching, specs
 
 Params = pytrees.Params
 

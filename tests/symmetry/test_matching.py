@@ -2,7 +2,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import optimize
 
 from kanjax import symmetry
 
@@ -169,25 +168,6 @@ def test_parameters_that_are_not_finite_stay_in_place(key):
     assert not found.converged and jnp.isnan(found.objective)
 
 
-@pytest.mark.parametrize("solver", ["host", "device"])
-@pytest.mark.parametrize("maximize", [False, True])
-def test_linear_assignment_has_the_objective_of_scipy(key, solver, maximize):
-    solve = lambda s: symmetry.linear_assignment(  # noqa: E731
-        s, maximize=maximize, solver=solver
-    )
-    stack = jax.random.normal(key, (3, 10, 10))
-    together = jax.jit(jax.vmap(solve))(stack)
-    for scores, chosen in zip(stack, together, strict=True):
-        assert sorted(chosen.tolist()) == list(range(10))
-        rows, columns = optimize.linear_sum_assignment(scores, maximize=maximize)
-        np.testing.assert_allclose(
-            scores[np.arange(10), chosen].sum(), scores[rows, columns].sum(), rtol=1e-5
-        )
-        np.testing.assert_array_equal(solve(scores), chosen)
-    broken = stack[0].at[2, 3].set(jnp.inf)
-    np.testing.assert_array_equal(solve(broken), np.arange(10))
-
-
 def test_bad_input_is_named(key):
     a = init(key)
     spec = symmetry.mlp_spec(a)
@@ -200,7 +180,3 @@ def test_bad_input_is_named(key):
     twice = symmetry.spec_from_axes({"w": ("P", "P")}, {"w": jnp.ones((3, 3))})
     with pytest.raises(ValueError, match=r"\['w'\] carries one permutation on two"):
         symmetry.match_weights(twice, {"w": jnp.ones((3, 3))}, {"w": jnp.ones((3, 3))})
-    with pytest.raises(ValueError, match=r"scores has shape \(2, 3\)"):
-        symmetry.linear_assignment(jnp.ones((2, 3)))
-    with pytest.raises(ValueError, match="solver is 'gpu'"):
-        symmetry.linear_assignment(jnp.ones((2, 2)), solver="gpu")

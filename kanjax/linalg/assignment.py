@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 
 
 def linear_assignment(
-    scores: Float[Array, "n n"],
+    scores: Float[Array, "n m"],
     *,
     maximize: bool = False,
     solver: Literal["host", "device"] = "host",
@@ -21,11 +21,11 @@ def linear_assignment(
     scores.
 
     The result p has the least (or greatest) ``sum_i scores[i, p[i]]`` of all
-    permutations. Works under jit and vmap; it has no derivative. If a score is not
+    assignments. Works under jit and vmap; it has no derivative. If a score is not
     finite, the result is the identity.
 
     Args:
-        scores: (n, n), costs unless maximize.
+        scores: (n, m) with n <= m, costs unless maximize.
         maximize: whether the largest sum is wanted, not the smallest.
         solver: "host" calls scipy's shortest augmenting paths; "device" runs optax's
             Hungarian algorithm, for programs that may not call back. On 2 CPU cores
@@ -34,10 +34,13 @@ def linear_assignment(
             and 0.8 to 7.1 ms at the first two.
 
     Raises:
-        ValueError: if scores is not a square matrix, or for an unknown solver.
+        ValueError: if scores has fewer columns than rows or is no matrix, or for an
+            unknown solver.
     """
-    if scores.ndim != 2 or scores.shape[0] != scores.shape[1]:
-        raise ValueError(f"scores has shape {scores.shape}; it must be (n, n).")
+    if scores.ndim != 2 or scores.shape[0] > scores.shape[1]:
+        raise ValueError(
+            f"scores has shape {scores.shape}; it must be (n, m) with n <= m."
+        )
     if solver not in ("host", "device"):
         raise ValueError(f"solver is {solver!r}; it must be 'host' or 'device'.")
     scores = jax.lax.stop_gradient(scores)
