@@ -34,7 +34,7 @@ BETA, LOAD = 2.0, 0.1
 
 
 class Setting(NamedTuple):
-    """Sizes of a run."""
+    """Sizes of a run; without numbers of spins nothing is simulated."""
 
     betas: int
     signals: int
@@ -46,7 +46,7 @@ class Setting(NamedTuple):
 
 
 SETTINGS = {
-    "short": Setting(4, 5, (64, 96), 3, 12, 2, 101),
+    "short": Setting(4, 5, (), 0, 0, 2, 101),
     "default": Setting(25, 61, (64, 96, 128), 8, 60, 4, 301),
     "full": Setting(61, 121, (64, 96, 128, 160), 16, 100, 6, 401),
 }
@@ -58,12 +58,12 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
     setting = SETTINGS[scale]
     glass = _glass(setting)
     branch = _branch(setting)
-    simulated = _simulate(setting)
+    simulated = _simulate(setting) if setting.spins else {}
     anchors = _anchors(setting)
     claims = (
         _entropy_claim(glass),
         *_ground_claims(branch),
-        _simulation_claim(simulated),
+        *((_simulation_claim(simulated),) if simulated else ()),
         *_anchor_claims(anchors),
     )
     results = {"glass": glass, "branch": branch, "simulated": simulated}
@@ -304,6 +304,15 @@ def _figure(glass: dict[str, Any], branch: dict[str, Any], simulated: Any) -> An
         ylabel="overlap",
         title="Recall without temperature; dotted: unstable",
     )
+    if simulated:
+        _draw_simulated(corner, simulated)
+    for axes in (top, right, left):
+        axes.legend()
+    corner.set_visible(bool(simulated))
+    return figure
+
+
+def _draw_simulated(corner: Any, simulated: dict[str, Any]) -> None:
     inverse = 1 / np.array(simulated["spins"])
     corner.errorbar(
         inverse, simulated["overlap"], simulated["error"], fmt="o", color=BLUE
@@ -323,9 +332,7 @@ def _figure(glass: dict[str, Any], branch: dict[str, Any], simulated: Any) -> An
         title=f"Simulated: scaled beta {BETA:g}, load {LOAD:g}",
     )
     corner.locator_params(axis="x", nbins=4)
-    for axes in (top, right, left, corner):
-        axes.legend()
-    return figure
+    corner.legend()
 
 
 if __name__ == "__main__":

@@ -76,8 +76,8 @@ def fit_color_map(source: Array, target: Array, kind: str = "linear") -> ColorMa
 
     Example:
         >>> x = jnp.eye(3)
-        >>> fit_color_map(x, 2 * x).apply(x).round(5).tolist()[0]
-        [2.0, 0.0, 0.0]
+        >>> bool(jnp.allclose(fit_color_map(x, 2 * x).apply(x), 2 * x, atol=1e-5))
+        True
     """
     if jnp.shape(source) != jnp.shape(target):
         raise ValueError(
