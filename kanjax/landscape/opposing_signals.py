@@ -166,12 +166,27 @@ def loss_changes(
 def most_violent_step(history: Float[Array, "records examples"]) -> Int[Array, ""]:
     """Return the record after which an example's loss changes most.
 
-    Oscillations die out, and with them what tells the groups: look for them here.
+    Oscillations die out, and with them what tells the groups: look for them here, or
+    at the :func:`most_opposed_step`.
 
     Args:
         history: as for :func:`loss_changes`.
     """
     return jnp.argmax(jnp.max(jnp.abs(loss_changes(history)), axis=1))
+
+
+def most_opposed_step(history: Float[Array, "records examples"]) -> Int[Array, ""]:
+    """Return the record after which losses both rise and fall the most.
+
+    The largest of ``min(largest rise, largest fall)``. At the start of training large
+    losses only fall, which :func:`most_violent_step` may take for the groups' step.
+
+    Args:
+        history: as for :func:`loss_changes`.
+    """
+    changes = loss_changes(history)
+    rises, falls = jnp.max(changes, axis=1), jnp.max(-changes, axis=1)
+    return jnp.argmax(jnp.minimum(rises, falls))
 
 
 def opposing_groups(changes: Float[Array, " examples"], k: int) -> Groups:
