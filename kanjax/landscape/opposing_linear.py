@@ -124,7 +124,8 @@ def gradient(
     """
     c, b, b_o = weights
     rest = c * b - jnp.asarray(beta)
-    return Weights(b @ rest + alpha * c * jnp.sum(b_o**2), c * rest, alpha * c**2 * b_o)
+    slope = b @ rest + alpha * c * jnp.sum(b_o**2)
+    return Weights(slope, c * rest, jnp.asarray(alpha * c**2 * b_o))
 
 
 def hessian(
