@@ -9,7 +9,7 @@ off.
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,6 @@ from jaxtyping import Float, Int
 
 from kanjax import checks, nn
 from kanjax.nn.checks import check_positive
-
-Kind = Literal["squared", "binary", "multiclass"]
 
 # Of a share of a class, so that its logit is finite; and of a curvature.
 _LEAST = 1e-6
