@@ -34,6 +34,7 @@ CLASSES, COUNT, EXAMPLES, MAGNITUDE, FAST, SLOW = (1, 7), 12, 500, 8.0, 0.2, 0.1
 OPTIMIZERS = {
     "gradient descent": optax.sgd(FAST),
     "Adam": optax.adam(3e-3),
+    "Adam at 0.01": optax.adam(1e-2),
     "momentum": opposing_optimizers.sgd_dampened(0.05),
     "dampened momentum": opposing_optimizers.sgd_dampened(FAST, dampening=0.9),
     "clipping": optax.chain(optax.clip(0.02), optax.sgd(FAST)),
