@@ -34,6 +34,7 @@ CLASSES, COUNT, EXAMPLES, MAGNITUDE, FAST, SLOW = (1, 7), 12, 500, 8.0, 0.2, 0.1
 OPTIMIZERS = {
     "gradient descent": optax.sgd(FAST),
     "Adam": optax.adam(3e-3),
+    "Adam at 0.01": optax.adam(1e-2),
     "momentum": opposing_optimizers.sgd_dampened(0.05),
     "dampened momentum": opposing_optimizers.sgd_dampened(FAST, dampening=0.9),
     "clipping": optax.chain(optax.clip(0.02), optax.sgd(FAST)),
@@ -358,7 +359,7 @@ def _digit_claims(runs: dict[str, Any], valley: Any) -> tuple[papers.Claim, ...]
 @style.styled
 def _figure(toy: dict[str, Any], runs: dict[str, Any], valley: Any, x: Any) -> Any:
     seed = int(np.argmax(runs["gradient descent"]["swap"]))
-    figure = style.new_figure((8.4, 5.2))
+    figure = style.new_figure((7.4, 4.7))
     grid = figure.add_gridspec(2, 2)
     left, right, below = (figure.add_subplot(grid[i]) for i in ((0, 0), (0, 1), (1, 0)))
     for step_size, color in (
@@ -373,11 +374,16 @@ def _figure(toy: dict[str, Any], runs: dict[str, Any], valley: Any, x: Any) -> A
         )
         if step_size > 0.012:
             left.axhline(2 / step_size, color=color, linestyle=":")
-    left.set(xlabel="step", ylabel="sharpness", title="Linear model (dotted: 2 / η)")
+    left.set(
+        xlabel="step",
+        ylabel="sharpness",
+        ylim=(0, 170),
+        title="Linear model (dotted: 2 / η)",
+    )
     for name, dash in (("gradient descent", "-"), ("Adam", "--")):
         for group, color in zip((0, 1), (style.BLUE, style.ORANGE), strict=True):
             right.plot(
-                runs[name]["means"][seed, group, :45],
+                runs[name]["means"][seed, group, :30],
                 color=color,
                 linestyle=dash,
                 label=f"{CLASSES[group]}s, {name}",
@@ -396,16 +402,20 @@ def _figure(toy: dict[str, Any], runs: dict[str, Any], valley: Any, x: Any) -> A
     below.set(
         xlabel="step",
         ylabel="sharpness",
-        ylim=(0, 22),
+        ylim=(0, 32),
         title=f"Digits, η = {SLOW}, mean over seeds",
     )
-    for axes in (left, right, below):
+    for axes, place in (
+        (left, "upper right"),
+        (right, "upper right"),
+        (below, "upper right"),
+    ):
         style.light_grid(axes)
-        axes.legend()
-    pictures = grid[1, 1].subgridspec(2, 6)
+        axes.legend(loc=place, fontsize="small")
+    pictures = grid[1, 1].subgridspec(2, 4)
     for row, title in enumerate(("rises most", "falls most")):
         pair = runs["gradient descent"]["opposed pair"][seed, row]
-        for column, example in enumerate(pair[:6]):
+        for column, example in enumerate(pair[:4]):
             axes = figure.add_subplot(pictures[row, column])
             axes.imshow(x[seed, example, :64].reshape(8, 8), cmap="gray_r")
             axes.set(xticks=[], yticks=[])
