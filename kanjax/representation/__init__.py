@@ -2,9 +2,12 @@
 
 from kanjax.representation import (
     canonical_correlations,
+    linear_optima,
+    neural_collapse,
     resampling,
     similarity,
     sparse_prediction,
+    unconstrained_features,
     unit_clusters,
     unit_information,
     unit_matching,
@@ -12,9 +15,12 @@ from kanjax.representation import (
 
 __all__ = [
     "canonical_correlations",
+    "linear_optima",
+    "neural_collapse",
     "resampling",
     "similarity",
     "sparse_prediction",
+    "unconstrained_features",
     "unit_clusters",
     "unit_information",
     "unit_matching",
