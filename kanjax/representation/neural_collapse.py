@@ -1,0 +1,421 @@
+"""Neural collapse: features shrink to class means, which form a frame.
+
+The measures are those of Papyan, Han, Donoho (2020), "Prevalence of neural collapse",
+arXiv 2008.08186, and of Dang et al. (2023), "Neural Collapse in Deep Linear Networks:
+From Balanced to Imbalanced Data", arXiv 2301.00437, whose frames have lengths of their
+own where classes differ in size.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int
+
+from kanjax import checks, linalg
+from kanjax.representation import samples
+from kanjax.representation.linear_optima import Optimum
+
+
+class Target(NamedTuple):
+    """The frame that weights and class means are held against.
+
+    Attributes:
+        weights: (classes, classes) products of the classifier's columns.
+        means: (classes, classes) products of class means.
+        outputs: (classes, classes) the classifier at the class means.
+        ratios: (classes,) of the classifier's columns to the class means.
+        centered: whether means are taken less the mean of all samples.
+    """
+
+    weights: Float[Array, "classes classes"]
+    means: Float[Array, "classes classes"]
+    outputs: Float[Array, "classes classes"]
+    ratios: Float[Array, " classes"]
+    centered: bool
+
+
+class ClassMoments(NamedTuple):
+    """Counts, means and scatter of features by class.
+
+    Attributes:
+        counts: (classes,) samples.
+        means: (classes, width).
+        scatter: (width, width) sums of products of deviations from the class means.
+    """
+
+    counts: Float[Array, " classes"]
+    means: Float[Array, "classes width"]
+    scatter: Float[Array, "width width"]
+
+
+class Collapse(NamedTuple):
+    """How far features and classifier are from collapse: 0 where it is complete.
+
+    Attributes:
+        nc1: variability in classes over that between them.
+        nc2_weights: distance of the classifier's Gram matrix from the target's.
+        nc2_means: of the class means'.
+        nc3: of the classifier at the class means.
+        duality: of the classifier from the class means themselves.
+        nc4: share of samples whose class, by the classifier, is not that of the nearest
+            class mean.
+        equinorm: deviation of the lengths of centered class means over their mean.
+        equiangle: mean difference of their cosines from ``-1 / (classes - 1)``.
+    """
+
+    nc1: Float[Array, ""]
+    nc2_weights: Float[Array, ""]
+    nc2_means: Float[Array, ""]
+    nc3: Float[Array, ""]
+    duality: Float[Array, ""]
+    nc4: Float[Array, ""]
+    equinorm: Float[Array, ""]
+    equiangle: Float[Array, ""]
+
+
+class Recorder:
+    """A callback of a fit that keeps measures of the parameters on the way.
+
+    Attributes:
+        steps: at which was measured.
+        measures: what came out, as numpy arrays.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from kanjax import training
+        >>> from kanjax.representation import neural_collapse
+        >>> recorder = neural_collapse.Recorder(lambda w: {"size": jnp.abs(w)})
+        >>> fit = training.fit(
+        ...     lambda w, x, key: jnp.mean((w - x) ** 2), jnp.zeros(()), jnp.ones(4),
+        ...     optimizer="sgd", learning_rate=0.5, steps=4, evaluate_every=2,
+        ...     key=jax.random.key(0), callback=recorder)
+        >>> recorder.steps, recorder.stack()["size"].tolist()
+        ([0, 2, 4], [0.0, 1.0, 1.0])
+    """
+
+    def __init__(self, measure: Callable[[Any], Any]):
+        """Keep ``measure(params)``, any pytree; compile it before, or it runs as is.
+
+        Args:
+            measure: such as a jitted ``lambda p: collapse(...)``, under ``jax.vmap``
+                for an ensemble.
+        """
+        self.measure = measure
+        self.steps: list[int] = []
+        self.measures: list[Any] = []
+
+    def __call__(self, event: Any) -> None:
+        """Measure the parameters of a :class:`kanjax.training.Progress`."""
+        self.steps.append(event.step)
+        self.measures.append(jax.device_get(self.measure(event.params)))
+
+    def stack(self) -> Any:
+        """Give all measures with a leading axis over the steps."""
+        return jax.tree.map(lambda *v: np.stack(v), *self.measures)
+
+
+def orthogonal_frame(classes: int, width: int, *, key: Array) -> Array:
+    """Return random orthonormal rows, (classes, width).
+
+    Args:
+        classes: how many.
+        width: of each, at least as many.
+        key: for the rotation.
+
+    Raises:
+        ValueError: if the space is too small.
+    """
+    if not 1 <= classes <= width:
+        raise ValueError(
+            f"{classes} orthogonal vectors do not fit into width {width}; it must be "
+            "at least their number."
+        )
+    return jnp.linalg.qr(jax.random.normal(key, (width, classes)))[0].T
+
+
+def general_orthogonal_frame(
+    lengths: Float[Array, " classes"], width: int, *, key: Array
+) -> Float[Array, "classes width"]:
+    """Return random orthogonal rows of different lengths.
+
+    Args:
+        lengths: (classes,).
+        width: of each row, at least as many.
+        key: for the rotation.
+
+    Raises:
+        ValueError: if the space is too small.
+    """
+    lengths = jnp.asarray(lengths)
+    return lengths[:, None] * orthogonal_frame(len(lengths), width, key=key)
+
+
+def simplex_etf(classes: int, width: int, *, key: Array) -> Array:
+    """Return unit rows whose cosines are all ``-1 / (classes - 1)``, (classes, width).
+
+    Args:
+        classes: at least 2.
+        width: of each row, at least classes - 1.
+        key: for the rotation.
+
+    Raises:
+        ValueError: for fewer than 2 classes, or if the space is too small.
+    """
+    if classes < 2:
+        raise ValueError(f"classes is {classes}; a simplex has 2 corners or more.")
+    # The corners of a simplex, in the space that they span.
+    values, vectors = np.linalg.eigh(np.eye(classes) - 1 / classes)
+    corners = vectors[:, 1:] * np.sqrt(values[1:] * classes / (classes - 1))
+    return jnp.asarray(corners, float) @ orthogonal_frame(classes - 1, width, key=key)
+
+
+def target(kind: Literal["etf", "orthogonal"] | Optimum, classes: int) -> Target:
+    """Return what features and classifier collapse to.
+
+    Args:
+        kind: "etf", a simplex of centered means, as of classes of equal size and a
+            bias or cross-entropy; "orthogonal", as of classes of equal size without a
+            bias under the squared error; or the optimum of
+            :func:`kanjax.representation.linear_optima.solve` without a bias.
+        classes: how many.
+
+    Raises:
+        ValueError: for an unknown kind, or an optimum of other classes.
+    """
+    ones = jnp.ones(classes)
+    if isinstance(kind, Optimum):
+        if kind.squares.shape != (classes,):
+            raise ValueError(
+                f"the optimum is of {kind.squares.shape[-1]} classes, not of {classes}."
+            )
+        live = kind.means > 0
+        ratios = kind.squares / jnp.where(live, kind.outputs, 1.0)
+        return Target(
+            jnp.diag(kind.squares),
+            jnp.diag(kind.means),
+            jnp.diag(kind.outputs),
+            jnp.where(live, ratios, 0.0),
+            False,
+        )
+    if kind not in ("etf", "orthogonal"):
+        raise ValueError(
+            f"kind is {kind!r}; it must be 'etf', 'orthogonal' or an optimum."
+        )
+    gram = jnp.eye(classes)
+    if kind == "etf":
+        gram = gram - 1 / classes
+    return Target(gram, gram, gram, ones, kind == "etf")
+
+
+def class_moments(
+    features: ArrayLike, labels: Int[Array, " samples"], classes: int
+) -> ClassMoments:
+    """Take counts, means and scatter by class, of one batch.
+
+    Args:
+        features: (samples, ...); what is behind the first axis is flattened.
+        labels: (samples,) from 0 to classes - 1.
+        classes: how many there are.
+
+    Raises:
+        ValueError: for labels that are no class or do not fit.
+    """
+    features = jnp.asarray(features)
+    features = samples.as_rows(features.reshape(len(features), -1), "features")
+    if jnp.shape(labels) != features.shape[:1]:
+        raise ValueError(
+            f"labels have shape {jnp.shape(labels)} and there are {len(features)} "
+            "features; give each a label."
+        )
+    checks.check_labels(labels, classes)
+    labels = jnp.asarray(labels)
+    total = jax.ops.segment_sum(jnp.ones_like(features[:, 0]), labels, classes)
+    # A class that a batch lacks has no mean, and no weight when batches are joined.
+    divisor = jnp.maximum(total, 1.0)[:, None]
+    means = jax.ops.segment_sum(features, labels, classes) / divisor
+    rest = features - means[labels]
+    return ClassMoments(total, means, samples.matmul(rest.T, rest))
+
+
+def join(a: ClassMoments, b: ClassMoments) -> ClassMoments:
+    """Give the moments of the samples of both.
+
+    Args:
+        a: of some samples.
+        b: of others, of the same classes.
+    """
+    counts = a.counts + b.counts
+    divisor = jnp.maximum(counts, 1.0)[:, None]
+    step = b.means - a.means
+    means = a.means + step * (b.counts[:, None] / divisor)
+    weight = (a.counts * b.counts)[:, None] / divisor
+    between = samples.matmul((weight * step).T, step)
+    return ClassMoments(counts, means, a.scatter + b.scatter + between)
+
+
+def stream(
+    batches: Iterable[tuple[ArrayLike, Int[Array, " samples"]]], classes: int
+) -> ClassMoments:
+    """Take the moments of all batches, of which one at a time is held.
+
+    Args:
+        batches: pairs (features, labels), as for :func:`class_moments`.
+        classes: how many there are.
+
+    Raises:
+        ValueError: if there is no batch.
+    """
+    total: ClassMoments | None = None
+    for features, labels in batches:
+        moments = class_moments(features, labels, classes)
+        total = moments if total is None else join(total, moments)
+    if total is None:
+        raise ValueError("batches is empty; give at least one batch.")
+    return total
+
+
+def nc1(moments: ClassMoments) -> Float[Array, ""]:
+    """Return ``tr(S_W S_B^+) / classes``; NaN if all class means are equal.
+
+    The pseudo-inverse is taken of the (classes, classes) dual, and leaves out what is
+    null to round-off.
+
+    Args:
+        moments: of :func:`class_moments` or :func:`stream`, every class with samples.
+    """
+    centered = _centered_means(moments)
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(centered)))
+    unit = jnp.where(largest > 0, largest, 1.0)
+    centered = centered / unit
+    # S_B = A A^T / classes, whose pseudo-inverse is classes A (A^T A)^-2 A^T.
+    dual = linalg.decompose(samples.matmul(centered, centered.T))
+    inside = moments.scatter / unit / unit / jnp.sum(moments.counts)
+    seen = samples.matmul(samples.matmul(centered, inside), centered.T)
+    trace = jnp.trace(linalg.function_product(_inverse_square, dual, seen))
+    return jnp.where(jnp.any(dual.positive), trace, jnp.nan)
+
+
+def frame_distance(
+    gram: Float[Array, "n m"], wanted: Float[Array, "n m"]
+) -> Float[Array, ""]:
+    """Return the distance of two matrices of norm 1: from 0 to 2, whatever their scale.
+
+    Args:
+        gram: (n, m).
+        wanted: (n, m).
+    """
+    return jnp.linalg.norm(_unit(gram) - _unit(wanted))
+
+
+def nc4(
+    features: Float[Array, "samples width"],
+    means: Float[Array, "classes width"],
+    weights: Float[Array, "width classes"],
+    bias: Float[Array, " classes"] | None = None,
+) -> Float[Array, ""]:
+    """Return the share of samples that the nearest class mean labels otherwise.
+
+    Args:
+        features: (samples, width).
+        means: (classes, width).
+        weights: (width, classes) of the classifier.
+        bias: (classes,) of the classifier, or None.
+    """
+    logits = features @ weights + (0.0 if bias is None else bias)
+    # Squared distances less what a sample has in common with all classes.
+    distances = jnp.sum(means**2, axis=1) - 2 * samples.matmul(features, means.T)
+    return jnp.mean(jnp.argmax(logits, axis=1) != jnp.argmin(distances, axis=1))
+
+
+def collapse(
+    features: ArrayLike,
+    labels: Int[Array, " samples"],
+    weights: Float[Array, "width classes"],
+    bias: Float[Array, " classes"] | None = None,
+    *,
+    kind: Literal["etf", "orthogonal"] | Optimum = "etf",
+) -> Collapse:
+    """Measure the collapse of features and of the linear classifier on them.
+
+    Works under jit, vmap and grad.
+
+    Args:
+        features: (samples, width) what enters the classifier, for all samples.
+        labels: (samples,) from 0 to classes - 1, each of which has samples.
+        weights: (width, classes); of several linear layers their product.
+        bias: (classes,) of the classifier, or None.
+        kind: the frame that it is held against, as for :func:`target`.
+
+    Raises:
+        ValueError: for labels that are no class, classes without samples, or shapes
+            that do not fit.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from kanjax.representation import neural_collapse
+        >>> frame = neural_collapse.simplex_etf(3, 8, key=jax.random.key(0))
+        >>> labels = jnp.arange(12) % 3
+        >>> result = neural_collapse.collapse(5 * frame[labels] + 1, labels, frame.T)
+        >>> float(result.nc2_means) < 1e-6, float(result.duality) < 1e-6
+        (True, True)
+    """
+    features = samples.as_rows(features, "features")
+    if jnp.ndim(weights) != 2 or jnp.shape(weights)[0] != features.shape[1]:
+        raise ValueError(
+            f"weights have shape {jnp.shape(weights)}; they must be "
+            f"({features.shape[1]}, classes) for features of that width."
+        )
+    classes = weights.shape[1]
+    frame = target(kind, classes)
+    moments = class_moments(features, labels, classes)
+    _check_present(moments.counts)
+    centered = _centered_means(moments)
+    means = centered if frame.centered else moments.means
+    lengths = jnp.linalg.norm(centered, axis=1)
+    cosines = samples.matmul(centered, centered.T) / (lengths[:, None] * lengths[None])
+    gaps = jnp.abs(cosines + 1 / (classes - 1))
+    pairs = jnp.triu_indices(classes, 1)
+    return Collapse(
+        nc1(moments),
+        frame_distance(samples.matmul(weights.T, weights), frame.weights),
+        frame_distance(samples.matmul(means, means.T), frame.means),
+        frame_distance(samples.matmul(means, weights), frame.outputs),
+        frame_distance(weights.T, frame.ratios[:, None] * means),
+        nc4(features, moments.means, weights, bias),
+        jnp.std(lengths) / jnp.mean(lengths),
+        jnp.mean(gaps[pairs]),
+    )
+
+
+def _inverse_square(values: Array) -> Array:
+    positive = values > 0
+    return jnp.where(positive, 1 / jnp.where(positive, values, 1.0) ** 2, 0.0)
+
+
+def _centered_means(moments: ClassMoments) -> Array:
+    """Give class means less that of all samples, which larger classes weigh more in."""
+    shares = moments.counts / jnp.sum(moments.counts)
+    return moments.means - jnp.sum(shares[:, None] * moments.means, axis=0)[None]
+
+
+def _unit(matrix: Array) -> Array:
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(matrix)))
+    matrix = matrix / jnp.where(largest > 0, largest, 1.0)
+    return matrix / jnp.linalg.norm(matrix)
+
+
+def _check_present(counts: Array) -> None:
+    if isinstance(counts, jax.core.Tracer):
+        return
+    absent = np.flatnonzero(np.asarray(counts) == 0)
+    if absent.size:
+        raise ValueError(
+            f"there are no samples of class {', '.join(map(str, absent))}, of "
+            f"{len(counts)} classes; collapse is measured on samples of all."
+        )
