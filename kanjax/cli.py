@@ -76,7 +76,7 @@ def study(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="kan, skan, mlp or hopfield.", show_default="kan"),
+        typer.Option(help="kan, skan, afkan, mlp or hopfield.", show_default="kan"),
     ] = None,
     hidden: Annotated[
         str | None,
@@ -90,7 +90,7 @@ def study(
         typer.Option(
             help="bspline, rbf, chebyshev, legendre, fourier, jacobi, gegenbauer, "
             "hermite, gram, sine, rswaf, sech, bsrbf, wavelet, morlet, dog, meyer, "
-            "shannon, relu or rational.",
+            "shannon, relu, activation or rational.",
             show_default="bspline",
         ),
     ] = None,

@@ -1,5 +1,6 @@
 """Families of univariate functions, one file a family, one interface."""
 
+from kanjax.bases.activation_pairs import ActivationPairs
 from kanjax.bases.basis import Basis
 from kanjax.bases.bspline import BSpline
 from kanjax.bases.fourier import Fourier
@@ -17,6 +18,7 @@ from kanjax.bases.sum import Sum
 from kanjax.bases.wavelet import Wavelet
 
 __all__ = [
+    "ActivationPairs",
     "BSpline",
     "Basis",
     "Chebyshev",

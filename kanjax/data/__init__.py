@@ -1,6 +1,6 @@
 """Data: readers of real formats, bundled sets, generators, splits and preprocessing."""
 
-from kanjax.data import augmentation
+from kanjax.data import augmentation, color, color_transfer
 from kanjax.data.bags import Bags, bags_from_instances, bit_pattern_bags
 from kanjax.data.bundled import NAMES, load
 from kanjax.data.compositions import (
@@ -16,7 +16,11 @@ from kanjax.data.compositions import (
 from kanjax.data.errors import DataError
 from kanjax.data.examples import Dataset, Examples, Split, Task
 from kanjax.data.handwritten import handwritten_digits
-from kanjax.data.image_folder import read_image_folder
+from kanjax.data.image_folder import (
+    read_image,
+    read_image_folder,
+    read_image_pairs,
+)
 from kanjax.data.images import read_cifar, read_idx, read_medmnist
 from kanjax.data.preparation import Prepared, prepare
 from kanjax.data.preprocessing import Preprocessor, fit_preprocessor
@@ -44,6 +48,8 @@ __all__ = [
     "augmentation",
     "alloy_descriptors",
     "bags_from_instances",
+    "color",
+    "color_transfer",
     "bit_pattern_bags",
     "feynman",
     "fit_preprocessor",
@@ -56,7 +62,9 @@ __all__ = [
     "read_cifar",
     "read_frame",
     "read_idx",
+    "read_image",
     "read_image_folder",
+    "read_image_pairs",
     "read_medmnist",
     "read_npz",
     "read_table",

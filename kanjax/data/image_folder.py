@@ -1,4 +1,4 @@
-"""Images of any format in folders, one folder a class."""
+"""Images of any format: one, folders with a folder for each class, folders of pairs."""
 
 from pathlib import Path
 
@@ -51,6 +51,71 @@ def read_image_folder(
     x = np.stack(images).astype(np.float32) / np.float32(255)
     y = np.array([label for _, label in labeled], np.int32)
     return examples.Dataset(x, y, (), tuple(classes), "classification", root.name)
+
+
+def read_image(
+    path: files.PathLike, *, size: tuple[int, int] | None = None, gray: bool = False
+) -> np.ndarray:
+    """Read an image as (height, width, 3) of float32 on [0, 1], or 1 channel if gray.
+
+    Args:
+        path: a file of any format that pillow reads.
+        size: (height, width): the image is scaled so that it just covers this, and its
+            middle is taken. None takes it as it is.
+        gray: one channel instead of three.
+
+    Raises:
+        DataError: when there is no such file, or it cannot be read.
+    """
+    if not Path(path).is_file():
+        raise errors.DataError(f"there is no file {str(path)!r}; check the path")
+    pixels = _image(Path(path), size, gray)
+    return pixels.astype(np.float32) / np.float32(255)
+
+
+def read_image_pairs(
+    sources: files.PathLike, targets: files.PathLike
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Read pairs of images, one of each folder, that have one name.
+
+    Endings may differ. Images of folders that are no pairs are read one by one with
+    :func:`read_image`.
+
+    Args:
+        sources: a folder.
+        targets: a folder with as many images, of the same names.
+
+    Returns:
+        In the order of the names, ``(source, target)`` as :func:`read_image` gives
+        them, both of one size.
+
+    Raises:
+        DataError: when a folder is absent or empty, a name lacks its pair, or the two
+            of a pair differ in size.
+    """
+    folders = []
+    for path in (sources, targets):
+        if not Path(path).is_dir():
+            raise errors.DataError(f"there is no folder {str(path)!r}; check the path")
+        folders.append({image.stem: image for image in _in(Path(path))})
+        if not folders[-1]:
+            raise errors.DataError(f"{str(path)!r} has no images in it")
+    first, second = folders
+    alone = sorted(first.keys() ^ second.keys())
+    if alone:
+        raise errors.DataError(
+            f"{errors.listing(alone)} of {str(sources)!r} and {str(targets)!r} have no "
+            "pair; give both folders images of the same names"
+        )
+    pairs = [(read_image(first[name]), read_image(second[name])) for name in first]
+    for name, (source, target) in zip(first, pairs, strict=True):
+        if source.shape != target.shape:
+            raise errors.DataError(
+                f"{name!r} has {source.shape[0]} x {source.shape[1]} pixels in "
+                f"{str(sources)!r} and {target.shape[0]} x {target.shape[1]} in "
+                f"{str(targets)!r}; a pair must fit pixel on pixel"
+            )
+    return pairs
 
 
 def _in(folder: Path) -> list[Path]:

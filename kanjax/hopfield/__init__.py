@@ -1,12 +1,20 @@
 """Associative memories: binary and continuous, their dynamics, and Hopfield layers."""
 
 from kanjax.hopfield import (
+    archetype_theory,
+    archetypes,
+    blocking,
     bounds,
     diluted,
     diluted_theory,
+    ground_states,
     mean_field,
     modern,
+    parisi,
+    replica_breaking,
+    replica_symmetry,
     self_consistency,
+    tensors,
 )
 from kanjax.hopfield.association import associate
 from kanjax.hopfield.blocks import HopfieldDecoderLayer, HopfieldEncoderLayer
@@ -56,7 +64,10 @@ __all__ = [
     "Pairwise",
     "Polynomial",
     "Retrieval",
+    "archetype_theory",
+    "archetypes",
     "associate",
+    "blocking",
     "bounds",
     "classify",
     "corrupt",
@@ -66,16 +77,21 @@ __all__ = [
     "entmax",
     "glauber",
     "head_statistics",
+    "ground_states",
     "hebb",
     "is_fixed_point",
     "lookup_network",
     "mean_field",
     "modern",
     "overlaps",
+    "parisi",
     "patterns_in_use",
     "pseudo_inverse",
     "random_patterns",
+    "replica_breaking",
+    "replica_symmetry",
     "retrieve",
     "self_consistency",
     "storkey",
+    "tensors",
 ]

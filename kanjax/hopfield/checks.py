@@ -109,6 +109,35 @@ def check_entropy(value: Any) -> Array:
     return _check_range("entropy", value, "be at least 0", lambda v: v >= 0)
 
 
+def check_load(value: Any) -> Array:
+    """Return the load as floating point, at least 0.
+
+    Raises:
+        ValueError: if one is not.
+    """
+    return _check_range("load", value, "be at least 0", lambda v: v >= 0)
+
+
+def check_point(scaled_beta: Any, load: Any, order: Any) -> tuple[Array, Array]:
+    """Return beta and load of a model of products of ``order`` spins as floats.
+
+    Raises:
+        ValueError: for a beta that is not positive, a negative load, or an order that
+            is no integer of at least 2.
+    """
+    check_count("order", order, 2)
+    return check_beta(scaled_beta), check_load(load)
+
+
+def check_double(name: str) -> None:
+    """Raise ``ValueError`` unless double precision is on."""
+    if not jax.config.read("jax_enable_x64"):
+        raise ValueError(
+            f"{name} needs double precision: call it inside of `with "
+            "jax.enable_x64(True):`."
+        )
+
+
 def known_values(array: Array) -> np.ndarray | None:
     """Return what the array holds, or None while jax traces it."""
     return None if isinstance(array, jax.core.Tracer) else np.asarray(array)

@@ -15,6 +15,9 @@ from jaxtyping import Bool, Float, Int
 
 from kanjax.hopfield import checks
 
+# Changes from which on an accelerated iteration trusts in Newton's step.
+_NEAR = 1e-2
+
 
 class FixedPoint(NamedTuple):
     """Where an iteration ended.
@@ -39,6 +42,7 @@ def fixed_point(
     damping: float = 0.5,
     tolerance: float | None = None,
     max_steps: int = 5_000,
+    accelerate: bool = False,
 ) -> FixedPoint:
     """Iterate ``x <- damping x + (1 - damping) f(x)`` until f changes nothing.
 
@@ -53,6 +57,9 @@ def fixed_point(
         tolerance: the largest change by f of a solution; ``eps^(3/4)`` of the precision
             if None, which is 6e-6 and 2e-12.
         max_steps: the most updates; ``converged`` tells whether they sufficed.
+        accelerate: whether to take a step of Newton's where one at least halves the
+            change, near a solution; where branches end, damping alone takes thousands.
+            It costs a Jacobian an update.
 
     Raises:
         ValueError: for a damping, tolerance or number of steps out of range.
@@ -78,11 +85,22 @@ def fixed_point(
     def change(x: Array) -> Array:
         return ravel_pytree(function(unravel(x)))[0].astype(x.dtype) - x
 
-    def solve(change: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
+    def solve(change: Callable[[Array], Array], x: Array) -> tuple[Array, Any]:
         def step(carry: tuple[Array, ...]) -> tuple[Array, ...]:
             x, towards, count = carry
-            x = x + (1 - damping) * towards
-            return x, change(x), count + 1
+            damped = x + (1 - damping) * towards
+            if not accelerate:
+                return damped, change(damped), count + 1
+            newton = x - jnp.linalg.solve(jax.jacfwd(change)(x), towards)
+            candidates = jnp.stack([damped, newton])
+            changes = jax.vmap(change)(candidates)
+            size, then = jnp.max(jnp.abs(towards)), jnp.max(jnp.abs(changes[1]))
+            # Near a solution alone, so that the start still decides on the branch, and
+            # onwards: beyond the end of a branch Newton's steps lead back to it.
+            better = (size < _NEAR) & (then < size / 2)
+            better &= jnp.vdot(newton - x, towards) > 0
+            better = better.astype(jnp.int32)
+            return candidates[better], changes[better], count + 1
 
         def active(carry: tuple[Array, ...]) -> Array:
             # One that is not finite will not become so.
@@ -90,16 +108,44 @@ def fixed_point(
             return (size > limit) & jnp.isfinite(size) & (carry[2] < max_steps)
 
         begin = (x, change(x), jnp.zeros((), x.dtype))
-        x, _, count = jax.lax.while_loop(active, step, begin)
-        return x, count
+        x, towards, count = jax.lax.while_loop(active, step, begin)
+        return x, (jnp.max(jnp.abs(towards)), count)
 
     def solve_linear(linear: Callable[[Array], Array], y: Array) -> Array:
         return jnp.linalg.solve(jax.jacobian(linear)(y), y)
 
-    x, count = jax.lax.custom_root(change, flat, solve, solve_linear, has_aux=True)
-    residual = jnp.max(jnp.abs(change(jax.lax.stop_gradient(x))))
+    x, (residual, count) = jax.lax.custom_root(
+        change, flat, solve, solve_linear, has_aux=True
+    )
     residual, count = jax.lax.stop_gradient((residual, count))
     return FixedPoint(unravel(x), residual, residual <= limit, count.astype(jnp.int32))
+
+
+def bisect(
+    above: Callable[[Array], Array], low: Any, high: Any, *, steps: int
+) -> Float[Array, ""]:
+    """Halve a range, keeping the half in which a condition begins to hold.
+
+    A start for :func:`fixed_point`: no derivatives go through it.
+
+    Args:
+        above: whether a number is too large.
+        low: where the condition does not hold.
+        high: where it does.
+        steps: how often to halve.
+    """
+
+    def halve(ends: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+        low, high = ends
+        middle = (low + high) / 2
+        too_large = above(middle)
+        low = jnp.where(too_large, low, middle)
+        return (low, jnp.where(too_large, middle, high)), None
+
+    dtype = jnp.result_type(float)
+    ends = jnp.asarray(low, dtype), jnp.asarray(high, dtype)
+    low, high = jax.lax.scan(halve, jax.lax.stop_gradient(ends), length=steps)[0]
+    return jax.lax.stop_gradient((low + high) / 2)
 
 
 def over_plane(

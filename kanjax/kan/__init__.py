@@ -1,6 +1,14 @@
 """Kolmogorov-Arnold networks: layers, grids, attribution, pruning, formulas."""
 
-from kanjax.kan import attention_transformer, selection, selection_training, symbolic
+from kanjax.kan import (
+    attention_transformer,
+    color_generator,
+    color_matching,
+    selection,
+    selection_training,
+    symbolic,
+)
+from kanjax.kan.activation_expansion import AFKAN, AFKANLayer, ReLUKANLayer, relu_kan
 from kanjax.kan.attention import AttentionOperator, KANAttention, RationalEdges
 from kanjax.kan.attention_transformer import SharedOperators, karat
 from kanjax.kan.attribution import (
@@ -9,6 +17,7 @@ from kanjax.kan.attribution import (
     edge_activations,
     layer_edges,
 )
+from kanjax.kan.color_matching import ColorMatcher
 from kanjax.kan.conv import KANConv, image_classifier, kan_conv
 from kanjax.kan.cost import (
     Cost,
@@ -39,9 +48,12 @@ from kanjax.kan.variance import gain
 __all__ = [
     "POOL_DEFAULT",
     "POOL_PUBLISHED",
+    "AFKAN",
+    "AFKANLayer",
     "KAN",
     "AttentionOperator",
     "Attribution",
+    "ColorMatcher",
     "Cost",
     "Diagram",
     "KANAttention",
@@ -50,6 +62,7 @@ __all__ = [
     "Pruned",
     "RationalEdges",
     "RationalLayer",
+    "ReLUKANLayer",
     "SelectableKAN",
     "SelectableLayer",
     "SelectedLayer",
@@ -58,6 +71,8 @@ __all__ = [
     "attention_operator_cost",
     "attention_transformer",
     "attribute",
+    "color_generator",
+    "color_matching",
     "dense_cost",
     "diagram",
     "discover",
@@ -76,6 +91,7 @@ __all__ = [
     "rational_flops",
     "rational_mlp",
     "refine",
+    "relu_kan",
     "spline_cost",
     "spline_flops",
     "selectable_conv",

@@ -3,6 +3,13 @@
 Every tool takes any pure ``loss(params)`` and any pytree of parameters.
 """
 
+from kanjax.landscape import (
+    architecture_search,
+    opposing_linear,
+    opposing_optimizers,
+    opposing_signals,
+    zero_cost,
+)
 from kanjax.landscape.barrier_estimates import (
     barrier_curvature_integral,
     barrier_from_base,
@@ -78,6 +85,7 @@ __all__ = [
     "Spectrum",
     "Subspace",
     "SubspaceFit",
+    "architecture_search",
     "barrier",
     "barrier_curvature_integral",
     "barrier_from_base",
@@ -108,6 +116,9 @@ __all__ = [
     "m_sharpness",
     "mean_rise",
     "mountainside",
+    "opposing_linear",
+    "opposing_optimizers",
+    "opposing_signals",
     "place",
     "plane",
     "plane_through",
@@ -126,4 +137,5 @@ __all__ = [
     "valley_floor",
     "valley_line",
     "worst_rise",
+    "zero_cost",
 ]

@@ -2,6 +2,7 @@
 
 from kanjax.linalg.assignment import linear_assignment
 from kanjax.linalg.eigen import Eigenpairs, Which, eigenpairs
+from kanjax.linalg.haar import haar_transform, inverse_haar_transform
 from kanjax.linalg.hadamard import fwht
 from kanjax.linalg.krylov import Tridiagonal, lanczos
 from kanjax.linalg.products import (
@@ -40,8 +41,10 @@ __all__ = [
     "function_product",
     "fwht",
     "gauss_newton_product",
+    "haar_transform",
     "hessian_product",
     "hutchinson_trace",
+    "inverse_haar_transform",
     "lanczos",
     "lanczos_quadrature",
     "linear_assignment",

@@ -1,7 +1,9 @@
 """Representations: what features are, where they go, and how they are compared."""
 
 from kanjax.representation import (
+    boosting,
     canonical_correlations,
+    equiangular,
     linear_optima,
     neural_collapse,
     resampling,
@@ -14,7 +16,9 @@ from kanjax.representation import (
 )
 
 __all__ = [
+    "boosting",
     "canonical_correlations",
+    "equiangular",
     "linear_optima",
     "neural_collapse",
     "resampling",

@@ -29,6 +29,7 @@ BASES: dict[str, Callable[[int], Any]] = {
     "meyer": lambda resolution: bases.Wavelet(resolution + 3, "meyer"),
     "shannon": lambda resolution: bases.Wavelet(resolution + 3, "shannon"),
     "relu": lambda resolution: bases.ReLUPower(resolution),
+    "activation": lambda resolution: bases.ActivationPairs(resolution),
     "rational": lambda resolution: bases.Rational(),
 }
 """Bases by name, from a resolution: grid intervals, degree or order."""
@@ -36,6 +37,7 @@ BASES: dict[str, Callable[[int], Any]] = {
 MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
     "kan": lambda widths, basis: kan.KAN(widths, basis),
     "skan": lambda widths, basis: kan.SelectableKAN(widths),
+    "afkan": lambda widths, basis: kan.AFKAN(widths, norm=None, layer_norm=False),
     "mlp": lambda widths, basis: nn.MLP(widths),
     "hopfield": lambda widths, basis: hopfield.lookup_network(widths),
 }

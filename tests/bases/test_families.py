@@ -23,6 +23,7 @@ FAMILIES = [
     bases.Wavelet(5, "meyer"),
     bases.Wavelet(5, "shannon"),
     bases.ReLUPower(5),
+    bases.ActivationPairs(3, combination="cubic1"),
     bases.Jacobi(4, 0.5, -0.3),
     bases.Gegenbauer(4, 0.7),
     bases.Hermite(4),

@@ -45,3 +45,37 @@ def test_bad_folders_get_one_line(folder, tmp_path):
     (folder / "dog" / "broken.png").write_bytes(b"no image")
     with pytest.raises(data.DataError, match="broken.png' cannot be read as an image"):
         data.read_image_folder(folder, size=(4, 4))
+
+
+def test_one_image_and_pairs_by_name(tmp_path):
+    pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    for side in ("a", "b"):
+        (tmp_path / side).mkdir()
+        for i, name in enumerate(("y", "x")):
+            image = Image.fromarray(pixels + i + 10 * (side == "b"))
+            image.save(tmp_path / side / f"{name}.{'png' if side == 'a' else 'bmp'}")
+    one = data.read_image(tmp_path / "a" / "y.png")
+    assert one.dtype == np.float32
+    np.testing.assert_allclose(one, pixels / 255, rtol=1e-6)
+    pairs = data.read_image_pairs(tmp_path / "a", tmp_path / "b")
+    for i, (source, target) in zip((1, 0), pairs, strict=True):
+        np.testing.assert_allclose(source, (pixels + i) / 255, rtol=1e-6)
+        np.testing.assert_allclose(target, (pixels + i + 10) / 255, rtol=1e-6)
+
+
+def test_pairs_that_are_none_are_refused(tmp_path):
+    with pytest.raises(data.DataError, match="there is no file"):
+        data.read_image(tmp_path / "a.png")
+    with pytest.raises(data.DataError, match="there is no folder"):
+        data.read_image_pairs(tmp_path / "a", tmp_path)
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.mkdir(), b.mkdir()
+    with pytest.raises(data.DataError, match="has no images"):
+        data.read_image_pairs(a, b)
+    Image.new("RGB", (3, 2)).save(a / "x.png")
+    Image.new("RGB", (3, 4)).save(b / "z.png")
+    with pytest.raises(data.DataError, match="have no pair"):
+        data.read_image_pairs(a, b)
+    (b / "z.png").rename(b / "x.png")
+    with pytest.raises(data.DataError, match="2 x 3 pixels in .* and 4 x 3 in"):
+        data.read_image_pairs(a, b)

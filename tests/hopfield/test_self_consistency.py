@@ -5,7 +5,7 @@ import pytest
 from scipy import optimize
 
 from kanjax.hopfield import self_consistency
-from kanjax.hopfield.self_consistency import fixed_point, follow, over_plane
+from kanjax.hopfield.self_consistency import bisect, fixed_point, follow, over_plane
 
 
 def magnet(beta, field=0.0, start=1.0):
@@ -87,6 +87,35 @@ def test_follow_keeps_a_branch():
     assert np.all(down.value > 0.5) and np.all(down.converged)
     beyond = follow(solve, jnp.array(1.0), jnp.linspace(0.5, -1.0, 16))
     assert beyond.value[-1] < -0.5
+
+
+def test_newton_steps_near_the_end_of_a_branch(x64):
+    """``x = a + x^2`` has two solutions that meet at a = 1/4."""
+
+    def solve(a, accelerate):
+        return fixed_point(lambda x: a + x * x, jnp.array(0.0), accelerate=accelerate)
+
+    a = 0.25 - 1e-8
+    slow, fast = solve(a, False), solve(a, True)
+    root = (1 - np.sqrt(1 - 4 * a)) / 2
+    assert fast.converged and fast.steps < 300 and not slow.converged
+    assert fast.value == pytest.approx(root, abs=1e-7)
+    # Beyond it there is none, which acceleration must not hide.
+    assert not solve(0.25 + 1e-4, True).converged
+    # Nor may it keep the iteration from going on, here to 2.
+    beyond = fixed_point(
+        lambda x: jnp.where(x < 1, 0.25 + 1e-4 + x * x, 2.0),
+        jnp.array(0.0),
+        accelerate=True,
+    )
+    assert beyond.converged and beyond.value == 2
+    slope = jax.grad(lambda a: solve(a, True).value)(0.2)
+    assert slope == pytest.approx(1 / np.sqrt(0.2), rel=1e-9)
+
+
+def test_bisect(x64):
+    found = jax.jit(lambda: bisect(lambda x: x**3 > 2, 0.0, 4.0, steps=40))()
+    assert found == pytest.approx(2 ** (1 / 3), abs=1e-11)
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ SHAPES = {
     "operator": (6, 5, 4),
     "rational operator": (6, 5, 4),
     "karat": (6, 4, 2, 1),
+    "color matcher": (6, 4, 5, 3),
     "hopfield decoder": (6, 5, 4),
     "gru": (6, 5, 4),
     "lstm": (6, 5, 4),
@@ -156,6 +157,16 @@ MODELS = {
             attention=kan.KANAttention(4, 2, kan.AttentionOperator(3, 2, coef_std=0.1)),
         )
     ),
+    "activation pairs": bases.ActivationPairs(2),
+    "af-kan layer": kan.AFKANLayer(4, 3, reductions=("spatial_attn", "local_attn")),
+    "af-kan": kan.AFKAN(
+        (4, 6, 3),
+        bases.ActivationPairs(2, 2, (-1.0, 1.0), jnp.tanh, "sum_prod"),
+        ("global_attn", "multistep"),
+        "quadratic",
+    ),
+    "relu-kan layer": kan.ReLUKANLayer(4, 3),
+    "color matcher": kan.ColorMatcher(light=True, norm="channels"),
     "selectable kan": kan.SelectableKAN((4, 3, 2), POOL),
     "kan conv 2d": kan.kan_conv(4, 6, (3, 2), strides=(2, 1), groups=2, dilation=2),
     "selectable conv 1d": kan.selectable_conv(4, 3, (3,), POOL, padding="CIRCULAR"),
@@ -264,7 +275,8 @@ def test_init_draws_members_of_their_own_under_jit_and_vmap(name, key):
     for leaf, both in zip(jax.tree.leaves(alone), drawn, strict=True):
         assert both.shape == (2, *leaf.shape)
         assert both.dtype == leaf.dtype == jnp.float32
-    fixed = (nn.Affine, nn.LayerNorm, nn.LayerScale, nn.RMSNorm, bases.Rational)
+    fixed = (nn.Affine, nn.LayerNorm, nn.LayerScale, nn.RMSNorm)
+    fixed += (bases.ActivationPairs, bases.Rational)
     if drawn and not isinstance(MODELS[name], fixed):
         assert any(np.any(both[0] != both[1]) for both in drawn)
 

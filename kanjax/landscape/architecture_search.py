@@ -1,0 +1,267 @@
+"""Search for an architecture, and how well a score without training guides it.
+
+Zhang, Jia (2021), arXiv 2110.08616, section 4: a score picks among drawn architectures
+before the one that is trained. Regularized evolution: Real et al. (2018), arXiv
+1802.01548; REINFORCE as Ying et al. (2019), arXiv 1902.09635, run it on NAS-Bench-101.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Space = Mapping[str, Sequence[Any]]
+"""The choices of each part of an architecture, such as ``{"depth": (1, 2, 3)}``."""
+Architecture = dict[str, Any]
+Evaluate = Callable[[Architecture], float]
+
+
+class RankCorrelation(NamedTuple):
+    """How well a score ranks, with the interval that resampling gives.
+
+    Attributes:
+        spearman: Spearman's rho.
+        kendall: Kendall's tau-b, which allows for ties.
+        interval: (low, high), 95 % of Spearman's over resampled architectures.
+    """
+
+    spearman: float
+    kendall: float
+    interval: tuple[float, float]
+
+
+def rank_correlation(
+    values: Sequence[float], performance: Sequence[float], *, seed: int = 0
+) -> RankCorrelation:
+    """Compare the ranks of a score with those of what was reached.
+
+    Architectures whose score is not finite are left out.
+
+    Args:
+        values: a score of each architecture.
+        performance: such as its accuracy after training.
+        seed: of the 1,000 resamples.
+
+    Raises:
+        ValueError: if the lengths differ, or fewer than 3 scores are finite.
+    """
+    import scipy.stats
+
+    a, b = np.asarray(values, float), np.asarray(performance, float)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(
+            f"values has shape {a.shape} and performance {b.shape}; each must have one "
+            "number an architecture."
+        )
+    finite = np.isfinite(a)
+    if finite.sum() < 3:
+        raise ValueError(f"only {finite.sum()} scores are finite; 3 are needed.")
+    a, b = a[finite], b[finite]
+    rows = np.random.default_rng(seed).integers(0, len(a), (1000, len(a)))
+    left, right = (scipy.stats.rankdata(v[rows], axis=1) for v in (a, b))
+    left, right = (v - v.mean(axis=1, keepdims=True) for v in (left, right))
+    # Resamples that are all one architecture have no ranks: not a number.
+    with np.errstate(invalid="ignore"):
+        resampled = np.sum(left * right, axis=1) / np.sqrt(
+            np.sum(left**2, axis=1) * np.sum(right**2, axis=1)
+        )
+    low, high = np.nanquantile(resampled, (0.025, 0.975))
+    spearman = np.asarray(scipy.stats.spearmanr(a, b))[0]
+    kendall = np.asarray(scipy.stats.kendalltau(a, b))[0]
+    return RankCorrelation(float(spearman), float(kendall), (float(low), float(high)))
+
+
+class Search(NamedTuple):
+    """What a search tried, in its order.
+
+    Attributes:
+        architectures: those that were evaluated.
+        values: what each of them reached.
+        best: the best of them.
+    """
+
+    architectures: list[Architecture]
+    values: list[float]
+    best: Architecture
+
+
+def random_search(
+    space: Space,
+    evaluate: Evaluate,
+    *,
+    trials: int,
+    score: Evaluate | None = None,
+    candidates: int = 1,
+    seed: int = 0,
+) -> Search:
+    """Evaluate random architectures, each the best by score of several.
+
+    Args:
+        space: the choices.
+        evaluate: what an architecture reaches; higher is better. An architecture that
+            is drawn again is not evaluated again.
+        trials: how many are drawn for evaluation.
+        score: a quick guess of that; None takes what is drawn.
+        candidates: how many are drawn for each trial.
+        seed: of the draws.
+
+    Raises:
+        ValueError: if a part has no choices, or trials or candidates are below 1.
+
+    Example:
+        >>> space = {"depth": (1, 2, 3), "width": (4, 8)}
+        >>> size = lambda a: a["depth"] * a["width"]
+        >>> random_search(space, size, trials=4, score=size, candidates=20).best
+        {'depth': 3, 'width': 8}
+    """
+    run = _Run(space, evaluate, score, candidates, seed, trials=trials)
+    for _ in range(trials):
+        run.try_best([run.draw() for _ in range(candidates)])
+    return run.result()
+
+
+def regularized_evolution(
+    space: Space,
+    evaluate: Evaluate,
+    *,
+    trials: int,
+    population: int = 10,
+    tournament: int = 3,
+    score: Evaluate | None = None,
+    candidates: int = 1,
+    seed: int = 0,
+) -> Search:
+    """Mutate the best of a few of the youngest architectures; the oldest dies.
+
+    Args:
+        space: as for :func:`random_search`.
+        evaluate: as for :func:`random_search`.
+        trials: evaluations in all, the first population among them.
+        population: how many live.
+        tournament: how many of them the parent is the best of.
+        score: picks among the first draws, and among mutations of a parent.
+        candidates: how many of these there are for each trial.
+        seed: of the draws.
+
+    Raises:
+        ValueError: as for :func:`random_search`, and unless tournament is at most
+            population.
+    """
+    if not 1 <= tournament <= population:
+        raise ValueError(
+            f"tournament must be 1 to population={population}; got {tournament}."
+        )
+    run = _Run(space, evaluate, score, candidates, seed, trials=trials)
+    living: list[int] = []
+    for trial in range(trials):
+        if trial < population:
+            drawn = [run.draw() for _ in range(candidates)]
+        else:
+            entrants = run.random.choice(living, tournament, replace=False)
+            parent = max(entrants, key=lambda i: run.values[i])
+            drawn = [run.mutate(run.tried[parent]) for _ in range(candidates)]
+        run.try_best(drawn)
+        living = [*living, trial][-population:]
+    return run.result()
+
+
+def reinforce(
+    space: Space,
+    evaluate: Evaluate,
+    *,
+    trials: int,
+    rate: float = 0.5,
+    decay: float = 0.9,
+    score: Evaluate | None = None,
+    candidates: int = 1,
+    seed: int = 0,
+) -> Search:
+    """Draw from independent softmax policies that rewards move.
+
+    ``logits += rate (value - baseline) (one_hot - probabilities)``, the baseline a
+    running mean of the values.
+
+    Args:
+        space: as for :func:`random_search`.
+        evaluate: as for :func:`random_search`.
+        trials: as for :func:`random_search`.
+        rate: the step size.
+        decay: of the baseline.
+        score: picks among what the policy draws.
+        candidates: how many it draws for each trial.
+        seed: of the draws.
+
+    Raises:
+        ValueError: as for :func:`random_search`.
+    """
+    run = _Run(space, evaluate, score, candidates, seed, trials=trials)
+    logits = {name: np.zeros(len(choices)) for name, choices in space.items()}
+    baseline = None
+    for _ in range(trials):
+        policy = {name: _softmax(values) for name, values in logits.items()}
+        run.try_best([run.draw(policy) for _ in range(candidates)])
+        value = run.values[-1]
+        baseline = value if baseline is None else baseline
+        for name, choices in space.items():
+            taken = list(choices).index(run.tried[-1][name])
+            chosen = np.arange(len(choices)) == taken
+            logits[name] += rate * (value - baseline) * (chosen - policy[name])
+        baseline = decay * baseline + (1 - decay) * value
+    return run.result()
+
+
+class _Run:
+    """A search under way: what was tried, and what each architecture reached."""
+
+    def __init__(
+        self,
+        space: Space,
+        evaluate: Evaluate,
+        score: Evaluate | None,
+        candidates: int,
+        seed: int,
+        *,
+        trials: int,
+    ):
+        for name, choices in space.items():
+            if not len(choices):
+                raise ValueError(f"{name!r} of space has no choices.")
+        for name, number in (("trials", trials), ("candidates", candidates)):
+            if number < 1:
+                raise ValueError(f"{name} must be at least 1; got {number}.")
+        self.space, self.evaluate, self.score = space, evaluate, score
+        self.random = np.random.default_rng(seed)
+        self.tried: list[Architecture] = []
+        self.values: list[float] = []
+        self._known: dict[Hashable, float] = {}
+
+    def draw(self, policy: Mapping[str, np.ndarray] | None = None) -> Architecture:
+        return {
+            name: choices[self.random.choice(len(choices), p=(policy or {}).get(name))]
+            for name, choices in self.space.items()
+        }
+
+    def mutate(self, parent: Architecture) -> Architecture:
+        """Change one part of the parent that has another choice."""
+        free = [name for name, choices in self.space.items() if len(choices) > 1]
+        if not free:
+            return dict(parent)
+        name = free[self.random.integers(len(free))]
+        others = [choice for choice in self.space[name] if choice != parent[name]]
+        return {**parent, name: others[self.random.integers(len(others))]}
+
+    def try_best(self, drawn: Sequence[Architecture]) -> None:
+        best = drawn[0] if self.score is None else max(drawn, key=self.score)
+        place = tuple(best.items())
+        if place not in self._known:
+            self._known[place] = float(self.evaluate(best))
+        self.tried.append(best)
+        self.values.append(self._known[place])
+
+    def result(self) -> Search:
+        return Search(self.tried, self.values, self.tried[int(np.argmax(self.values))])
+
+
+def _softmax(values: np.ndarray) -> np.ndarray:
+    exponents = np.exp(values - values.max())
+    return exponents / exponents.sum()
