@@ -32,7 +32,7 @@ PAPER = papers.Paper(
     "representations?",
     source="Li, Yosinski, Clune, Lipson, Hopcroft (2016), arXiv 1511.07543",
     room="representation",
-    state="reproduced",
+    state="in part",
 )
 
 NET = kj.nn.MLP((64, 256, 256, 10))
@@ -171,8 +171,9 @@ def _claims(measured: dict[str, Any]) -> tuple[papers.Claim, ...]:
                 f"Some units have no partner of their own: in the {name} layer, "
                 "sharing partners raises the mean correlation.",
                 f"{_spread(layer['semi'])}, a gain of {_spread(gap)}",
-                bool(gap.min() > 0),
-                threshold="a gain above 0 for each pair",
+                # Not 0: with as many units in both it cannot fall.
+                bool(gap.min() > 0.02),
+                threshold="a gain above 0.02 for each pair",
                 baseline=f"one to one {_spread(layer['bipartite'])}",
             )
         )

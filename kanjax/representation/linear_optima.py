@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from kanjax import checks
+from kanjax.representation import equiangular
 from kanjax.representation import unconstrained_features as free
 
 
@@ -184,7 +185,9 @@ def minimizer(
     # Logits of a class along each singular direction.
     directions = jnp.eye(classes)[:, order[:count]]
     if bias:
-        directions = _centered_basis(classes)[:, :count]
+        # Orthonormal columns across that of ones.
+        basis = equiangular.simplex_basis(classes) * (1 - 1 / classes) ** 0.5
+        directions = basis[:, :count]
     spaces = [
         jnp.linalg.qr(jax.random.normal(k, (width, count)))[0]
         for k, width in zip(jax.random.split(key, m), widths, strict=True)
@@ -306,13 +309,6 @@ def _scaled_decay(
         total * jnp.asarray(feature_decay) * jnp.prod(free.per_layer(weight_decay, m))
     )
     return decays ** (1 / m)
-
-
-def _centered_basis(classes: int) -> Float[Array, "classes classes-1"]:
-    """Return orthonormal columns across that of ones (Helmert's)."""
-    rows = np.tril(np.ones((classes, classes)), -1)[1:]
-    rows[np.arange(classes - 1), np.arange(1, classes)] = -np.arange(1, classes)
-    return jnp.asarray((rows / np.linalg.norm(rows, axis=1, keepdims=True)).T, float)
 
 
 def _check_depth(depth: int) -> int:

@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from kanjax import checks, linalg
-from kanjax.representation import samples
+from kanjax.representation import equiangular, samples
 from kanjax.representation.linear_optima import Optimum
 
 
@@ -169,10 +169,8 @@ def simplex_etf(classes: int, width: int, *, key: Array) -> Array:
     """
     if classes < 2:
         raise ValueError(f"classes is {classes}; a simplex has 2 corners or more.")
-    # The corners of a simplex, in the space that they span.
-    values, vectors = np.linalg.eigh(np.eye(classes) - 1 / classes)
-    corners = vectors[:, 1:] * np.sqrt(values[1:] * classes / (classes - 1))
-    return jnp.asarray(corners, float) @ orthogonal_frame(classes - 1, width, key=key)
+    corners = equiangular.simplex_basis(classes)
+    return corners @ orthogonal_frame(corners.shape[1], width, key=key)
 
 
 def target(kind: Literal["etf", "orthogonal"] | Optimum, classes: int) -> Target:
