@@ -159,11 +159,13 @@ MODELS = {
     ),
     "activation pairs": bases.ActivationPairs(2),
     "af-kan layer": kan.AFKANLayer(4, 3, reductions=("spatial_attn", "local_attn")),
+    # Without LayerNorm, which enlarges rounding errors of almost equal numbers.
     "af-kan": kan.AFKAN(
         (4, 6, 3),
         bases.ActivationPairs(2, 2, (-1.0, 1.0), jnp.tanh, "sum_prod"),
         ("global_attn", "multistep"),
         "quadratic",
+        layer_norm=False,
     ),
     "relu-kan layer": kan.ReLUKANLayer(4, 3),
     "color matcher": kan.ColorMatcher(light=True, norm="channels"),
