@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from kanjax import interruption
+from kanjax import interruption, progress
 
 app = typer.Typer(
     help="Train ensembles of Kolmogorov-Arnold networks and understand them.",
@@ -149,7 +149,7 @@ def study(
         from kanjax import study as study_
 
         config = _config(settings, out, resume)
-        with _stages() as show:
+        with progress.stages() as show:
 
             def tell(what: str, share: float) -> None:
                 if share == 1:
@@ -439,45 +439,6 @@ def _summarize(finished: Any, out: pathlib.Path) -> None:
     for note in metrics["notes"]:
         typer.echo(f"note: {note}")
     typer.echo(f"report: {out / 'report.html'}")
-
-
-@contextmanager
-def _stages() -> Iterator[Any]:
-    """Show the stages: a bar on a terminal, else a line for each."""
-    if sys.stderr.isatty():
-        with _bar() as show:
-            yield show
-        return
-    shown = ""
-
-    def say(what: str, share: float) -> None:
-        nonlocal shown
-        stage = what.partition(":")[0]
-        if stage != shown:
-            print(f"{share:4.0%} {stage}", flush=True)
-        shown = stage
-
-    yield say
-
-
-@contextmanager
-def _bar() -> Iterator[Any]:
-    """One rich progress bar over the whole study, on stderr."""
-    import rich.console
-    import rich.progress
-
-    columns = (
-        rich.progress.BarColumn(),
-        rich.progress.TaskProgressColumn(),
-        rich.progress.TimeElapsedColumn(),
-        rich.progress.TextColumn("{task.description}"),
-    )
-    console = rich.console.Console(stderr=True)
-    with rich.progress.Progress(*columns, console=console, transient=True) as display:
-        task = display.add_task("starting", total=1.0)
-        yield lambda what, share: display.update(
-            task, description=what, completed=share
-        )
 
 
 @contextmanager

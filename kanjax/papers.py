@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from kanjax import files
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.figure import Figure
 
 Scale = Literal["short", "default", "full"]
@@ -86,6 +87,16 @@ class Reproduction(NamedTuple):
 
 
 Main = Callable[[Scale, pathlib.Path | None], Reproduction]
+
+
+def spread(values: "np.ndarray", digits: int = 3) -> str:
+    """Write the mean and the standard deviation of seeds, draws or splits.
+
+    Args:
+        values: (runs,), two or more.
+        digits: after the point.
+    """
+    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
 
 
 def examples_folder() -> pathlib.Path:

@@ -42,6 +42,7 @@ FLOORS = (
         "kanjax.cli",
         "kanjax.interruption",
         "kanjax.papers",
+        "kanjax.progress",
         "kanjax.solutions",
         "kanjax.study",
     },

@@ -6,7 +6,6 @@ The paper's spaces of convolutional networks (NAS-Bench-101, 201) and their tabl
 not here; sizes are ours.
 """
 
-import functools
 import itertools
 import pathlib
 from typing import Any, NamedTuple
@@ -133,31 +132,27 @@ def measure(
 
 def _claims(ranks: dict[str, Any]) -> tuple[papers.Claim, ...]:
     rho = {name: np.array([r.spearman for r in each]) for name, each in ranks.items()}
-    spread = functools.partial(_spread, rho)
+    spread = {name: papers.spread(values, 2) for name, values in rho.items()}
     best = max(RIVALS, key=lambda name: rho[name].mean())
     return (
         papers.Claim(
             "GradSign ranks architectures better than SNIP, the gradient's norm, "
             "SynFlow and GraSP.",
-            f"Spearman {spread('gradsign')}",
+            f"Spearman {spread['gradsign']}",
             bool(rho["gradsign"].mean() > rho[best].mean()),
             threshold="above each of them, means over initializations",
-            baseline=", ".join(f"{name} {spread(name)}" for name in RIVALS),
+            baseline=", ".join(f"{name} {spread[name]}" for name in RIVALS),
         ),
         papers.Claim(
             "Before any training GradSign tells which architectures will do well.",
-            f"Spearman {spread('gradsign')}, Kendall "
+            f"Spearman {spread['gradsign']}, Kendall "
             f"{np.mean([r.kendall for r in ranks['gradsign']]):.2f}",
             bool(rho["gradsign"].mean() >= 0.7),
             threshold="Spearman at least 0.7, mean over initializations",
-            baseline=f"number of parameters {spread('parameters')}; GradSign a "
-            f"parameter {spread('gradsign a parameter')}",
+            baseline=f"number of parameters {spread['parameters']}; GradSign a "
+            f"parameter {spread['gradsign a parameter']}",
         ),
     )
-
-
-def _spread(rho: dict[str, np.ndarray], name: str) -> str:
-    return f"{rho[name].mean():.2f} ± {rho[name].std(ddof=1):.2f}"
 
 
 @style.styled

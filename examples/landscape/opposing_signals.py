@@ -18,6 +18,7 @@ import kanjax as kj
 from kanjax import cli, papers
 from kanjax.landscape import opposing_linear as linear
 from kanjax.landscape import opposing_optimizers, opposing_signals
+from kanjax.papers import spread
 from kanjax.plotting import style
 
 PAPER = papers.Paper(
@@ -238,10 +239,6 @@ def _numbers(runs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _spread(values: np.ndarray, digits: int = 2) -> str:
-    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
-
-
 def _mean(values: np.ndarray) -> str:
     return f"{values.mean():.2f}" if len(values) else "none"
 
@@ -256,20 +253,20 @@ def _toy_claims(toy: dict[str, Any]) -> tuple[papers.Claim, ...]:
     return (
         papers.Claim(
             "Linear model, small steps: sharpness ends at the formula's value.",
-            f"at most {off.max():.2%} off (the value is {_spread(toy['limit'], 1)})",
+            f"at most {off.max():.2%} off (the value is {spread(toy['limit'], 1)})",
             bool(off.max() < 0.02),
             threshold="within 2 % for every draw",
-            baseline=f"at the start {_spread(toy['start'], 1)}",
+            baseline=f"at the start {spread(toy['start'], 1)}",
         ),
         papers.Claim(
             "Linear model, large steps: training ends below the stability limit.",
             "; ".join(
-                f"η = {eta}: {_spread(end, 1)} < {2 / eta:.1f}"
+                f"η = {eta}: {spread(end, 1)} < {2 / eta:.1f}"
                 for eta, end in ends.items()
             ),
             all(bool((end < 2 / eta).all()) for eta, end in ends.items()),
             threshold="below 2 / η for every draw",
-            baseline=f"η = 0.012 ends at {_spread(toy['sharpness 0.012'][:, -1], 1)}",
+            baseline=f"η = 0.012 ends at {spread(toy['sharpness 0.012'][:, -1], 1)}",
         ),
         papers.Claim(
             "Linear model: past the limit the opposing weights grow until the spike.",
@@ -283,10 +280,10 @@ def _toy_claims(toy: dict[str, Any]) -> tuple[papers.Claim, ...]:
         papers.Claim(
             "Linear model: Adam's loss does not rise above its start.",
             f"highest loss {peak.max():.4f} of the first; sharpness ends at "
-            f"{_spread(toy['adam end'], 1)}",
+            f"{spread(toy['adam end'], 1)}",
             bool((peak <= 1 + 1e-6).all()),
             threshold="at most the first loss for every draw",
-            baseline=f"gradient descent, η = 0.04: {_spread(rough)}",
+            baseline=f"gradient descent, η = 0.04: {spread(rough, 2)}",
         ),
     )
 
@@ -295,7 +292,9 @@ def _digit_claims(runs: dict[str, Any], valley: Any) -> tuple[papers.Claim, ...]
     plain, adam = runs["gradient descent"], runs["Adam"]
     at = {name: values[:, 2] for name, values in valley.items()}
     swaps = ", ".join(
-        f"{name} {_spread(run['swap'])}" for name, run in runs.items() if name != "Adam"
+        f"{name} {spread(run['swap'], 2)}"
+        for name, run in runs.items()
+        if name != "Adam"
     )
     # Only where the valley is sharper than the fast run's limit can it overshoot.
     sharp = at["sharpness"] > 2 / FAST
@@ -304,13 +303,13 @@ def _digit_claims(runs: dict[str, Any], valley: Any) -> tuple[papers.Claim, ...]
         papers.Claim(
             f"Digits: the largest rises and falls at the most {name} step are the "
             "planted groups.",
-            f"smaller of the two precisions {_spread(plain[f'{name} precision'])}, "
+            f"smaller of the two precisions {spread(plain[f'{name} precision'], 2)}, "
             f"at least 0.9 in {(plain[f'{name} precision'] >= 0.9).sum()} of "
             f"{len(sharp)} seeds, and in "
             f"{(plain[f'{name} precision'][sharp] >= 0.9).sum()} of the {crossed}",
             bool(plain[f"{name} precision"].mean() >= 0.9),
             threshold="precision at least 0.9, mean over seeds",
-            baseline=f"highest losses there {_spread(plain[f'{name} hard'])}, chance "
+            baseline=f"highest losses there {spread(plain[f'{name} hard'], 2)}, chance "
             f"{2 * COUNT / EXAMPLES:.2f}",
         )
         for name in ("violent", "opposed")
@@ -319,31 +318,33 @@ def _digit_claims(runs: dict[str, Any], valley: Any) -> tuple[papers.Claim, ...]
         *precisions,
         papers.Claim(
             "Digits: the two groups' gradients oppose each other.",
-            f"cosine {_spread(at['planted cosine'], 3)}",
+            f"cosine {spread(at['planted cosine'], 3)}",
             bool(at["planted cosine"].max() < -0.9),
             threshold="below -0.9 for every seed",
-            baseline=f"same classes without the feature {_spread(at['others cosine'])}",
+            baseline="same classes without the feature "
+            f"{spread(at['others cosine'], 2)}",
         ),
         papers.Claim(
             "Digits: both gradients lie along the top eigenvector of the Hessian.",
-            f"smaller |cosine| {_spread(at['planted along'], 3)}",
+            f"smaller |cosine| {spread(at['planted along'], 3)}",
             bool(at["planted along"].min() > 0.9),
             threshold="above 0.9 for every seed",
-            baseline=f"same classes without the feature {_spread(at['others along'])}",
+            baseline="same classes without the feature "
+            f"{spread(at['others along'], 2)}",
         ),
         papers.Claim(
             "Digits: 24 of 500 examples make the sharpness.",
-            f"{_spread(at['planted ratio'])} times that without them, over 3 in "
+            f"{spread(at['planted ratio'], 2)} times that without them, over 3 in "
             f"{(at['planted ratio'] > 3).sum()} of {len(sharp)} seeds",
             bool(at["planted ratio"].mean() > 3),
             threshold="over 3 times, mean over seeds",
-            baseline=f"without 24 others {_spread(at['others ratio'])} times",
+            baseline=f"without 24 others {spread(at['others ratio'], 2)} times",
         ),
         papers.Claim(
             "Digits: Adam at no lower speed does not swap the groups.",
-            f"largest swap of a step {_spread(adam['swap'])}; last loss "
-            f"{_spread(adam['loss'][:, -1])}, of gradient descent "
-            f"{_spread(plain['loss'][:, -1])}; on the {crossed}, Adam "
+            f"largest swap of a step {spread(adam['swap'], 2)}; last loss "
+            f"{spread(adam['loss'][:, -1], 2)}, of gradient descent "
+            f"{spread(plain['loss'][:, -1], 2)}; on the {crossed}, Adam "
             f"{_mean(adam['swap'][sharp])}, gradient descent "
             f"{_mean(plain['swap'][sharp])}",
             bool(

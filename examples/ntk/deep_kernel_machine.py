@@ -22,6 +22,7 @@ from sklearn.gaussian_process import kernels
 from kanjax import cli, papers, plotting
 from kanjax.ntk import deep_gaussian_process
 from kanjax.ntk import deep_kernel_machine as machines
+from kanjax.papers import spread
 
 PAPER = papers.Paper(
     slug="deep-kernel-machine",
@@ -181,10 +182,6 @@ def _distances(setting: Setting) -> np.ndarray:
     return np.asarray(rows)
 
 
-def _spread(values: np.ndarray) -> str:
-    return f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
-
-
 def _claims(
     setting: Setting,
     values: np.ndarray,
@@ -200,16 +197,16 @@ def _claims(
         papers.Claim(
             "A machine that learns its Gram matrices errs less than the process of "
             "the infinitely wide network.",
-            f"{_spread(errors[2])} with nu = 10, {ratios.mean():.2f} of the wide "
+            f"{spread(errors[2])} with nu = 10, {ratios.mean():.2f} of the wide "
             f"network's, at most {ratios.max():.2f} ({seeds})",
             bool(ratios.mean() <= 0.6),
             threshold="at most 0.6 of its error, in the mean over seeds",
-            baseline=f"wide network {_spread(errors[0])}; scikit-learn, one length "
-            f"{_spread(shallow)}",
+            baseline=f"wide network {spread(errors[0])}; scikit-learn, one length "
+            f"{spread(shallow)}",
         ),
         papers.Claim(
             "The objective rises as nu falls.",
-            ", ".join(_spread(v) for v in values)
+            ", ".join(spread(v) for v in values)
             + f" for each example with nu = inf, 100, 10, 1 ({seeds})",
             bool(steps.min() > 0),
             threshold="every step, for every seed",
@@ -225,7 +222,7 @@ def _claims(
             "width grows.",
             f"distance {distances[0].mean():.3f} at width {setting.widths[0]}, "
             f"{distances[-1].mean():.3f} at {setting.widths[-1]}, slopes "
-            f"{_spread(slopes)} (3 chains)",
+            f"{spread(slopes)} (3 chains)",
             bool(abs(slopes.mean() + 0.5) < 0.1),
             threshold="a slope within 0.1 of -1/2",
         ),

@@ -18,6 +18,7 @@ import optax
 from kanjax import cli, nn, papers, plotting, training
 from kanjax import data as datasets
 from kanjax.ntk import random_feature_layers, random_features
+from kanjax.papers import spread
 
 PAPER = papers.Paper(
     slug="scalable-nn-kernels",
@@ -171,10 +172,6 @@ def _size(width: int) -> int:
     return 65 * width + 10 * (width + 1)
 
 
-def _spread(values: np.ndarray) -> str:
-    return f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
-
-
 def _claims(
     setting: Setting, errors: dict[str, np.ndarray], bundled: Any, networks: Any
 ) -> tuple[papers.Claim, ...]:
@@ -198,8 +195,8 @@ def _claims(
         papers.Claim(
             "The error of features for sin falls with the root of their number.",
             f"slopes {', '.join(f'{s:.2f}' for s in slopes.values())} of the logarithm "
-            f"({', '.join(slopes)}); complex: {_spread(complex_[0])} with {first}, "
-            f"{_spread(complex_[-1])} with {last} ({same})",
+            f"({', '.join(slopes)}); complex: {spread(complex_[0])} with {first}, "
+            f"{spread(complex_[-1])} with {last} ({same})",
             bool(off < 0.1),
             threshold="slopes within 0.1 of -0.5",
         ),
@@ -222,12 +219,12 @@ def _claims(
         papers.Claim(
             "A network bundled into one matrix, solved in closed form, is as good as "
             "one with many more trained parameters.",
-            f"accuracy {_spread(ours)} with {10 * (SMALL + 1)} parameters, {fewer:.1f} "
+            f"accuracy {spread(ours)} with {10 * (SMALL + 1)} parameters, {fewer:.1f} "
             f"times fewer ({setting.seeds} seeds)",
             bool(fewer >= 7 and ours.mean() > theirs.mean() - 0.005),
             paper="up to 5 times fewer",
             threshold="at least 7 times fewer, within 0.5 points",
-            baseline=f"perceptron of {_size(256)}: {_spread(theirs)}",
+            baseline=f"perceptron of {_size(256)}: {spread(theirs)}",
         ),
     )
     if 34 not in setting.widths:
@@ -239,10 +236,10 @@ def _claims(
         *claims,
         papers.Claim(
             "It is better than a trained perceptron with as many parameters.",
-            f"accuracy {_spread(ours)} with {10 * (SMALL + 1)}",
+            f"accuracy {spread(ours)} with {10 * (SMALL + 1)}",
             bool(gain > 2 * doubt),
             threshold="by more than 2 standard errors",
-            baseline=f"perceptron of {_size(34)}: {_spread(few)}",
+            baseline=f"perceptron of {_size(34)}: {spread(few)}",
         ),
     )
 

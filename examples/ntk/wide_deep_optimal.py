@@ -16,6 +16,7 @@ import numpy as np
 
 from kanjax import cli, gaussian, papers, plotting
 from kanjax.ntk import infinite_depth
+from kanjax.papers import spread
 
 PAPER = papers.Paper(
     slug="wide-deep-optimal",
@@ -146,10 +147,6 @@ def _deep(
     return infinite_depth.deep_ntk_classifier(activation, x, y, at, depth)
 
 
-def _spread(values: np.ndarray) -> str:
-    return f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
-
-
 def _claims(
     setting: Setting, risks: np.ndarray, depth: list[list[float]]
 ) -> tuple[papers.Claim, ...]:
@@ -162,36 +159,36 @@ def _claims(
         papers.Claim(
             "The excess risk of the activation made for the dimension falls with the "
             "number of examples.",
-            f"{_spread(optimal[:, 0] - NOISE)} with {first} examples, "
-            f"{_spread(optimal[:, -1] - NOISE)} with {last} ({seeds})",
+            f"{spread(optimal[:, 0] - NOISE)} with {first} examples, "
+            f"{spread(optimal[:, -1] - NOISE)} with {last} ({seeds})",
             bool(fall.mean() > 3 * fall.std(ddof=1) / setting.seeds**0.5),
             threshold="a fall of more than 3 standard errors",
-            baseline=f"nearest neighbor {_spread(nearest[:, -1] - NOISE)} with {last}",
+            baseline=f"nearest neighbor {spread(nearest[:, -1] - NOISE)} with {last}",
         ),
         papers.Claim(
             "It is below the nearest neighbor's.",
-            f"error {_spread(optimal[:, -1])}, least margin {margin.min():.3f} "
+            f"error {spread(optimal[:, -1])}, least margin {margin.min():.3f} "
             f"({last} examples, {seeds})",
             bool(margin.min() > 0),
             threshold="lower for every seed",
-            baseline=f"nearest neighbor {_spread(nearest[:, -1])}",
+            baseline=f"nearest neighbor {spread(nearest[:, -1])}",
         ),
         papers.Claim(
             "The error of the nearest neighbor tends to 2 eta (1 - eta).",
-            f"{_spread(nearest[:, -1])} with {last} examples ({seeds})",
+            f"{spread(nearest[:, -1])} with {last} examples ({seeds})",
             bool(abs(nearest[:, -1].mean() - 2 * NOISE * (1 - NOISE)) < 0.02),
             paper="0.18",
             threshold="within 0.02 of 0.18",
-            baseline=f"{_spread(nearest[:, 0])} with {first}",
+            baseline=f"{spread(nearest[:, 0])} with {first}",
         ),
         papers.Claim(
             "The error of the majority vote stays at that of the prior.",
-            f"{_spread(majority[:, 0])} with {first} examples, "
-            f"{_spread(majority[:, -1])} with {last} ({seeds})",
+            f"{spread(majority[:, 0])} with {first} examples, "
+            f"{spread(majority[:, -1])} with {last} ({seeds})",
             bool(np.abs(majority.mean(axis=0) - PRIOR).max() < 0.02),
             paper=f"{PRIOR:.3f}, the prior's",
             threshold="within 0.02 of the prior's at every number",
-            baseline=f"made for the dimension {_spread(optimal[:, -1])}",
+            baseline=f"made for the dimension {spread(optimal[:, -1])}",
         ),
     )
     if not depth:

@@ -17,6 +17,7 @@ from jax import Array
 
 import kanjax as kj
 from kanjax import cli, papers
+from kanjax.papers import spread
 from kanjax.plotting import style
 from kanjax.representation import (
     similarity,
@@ -156,11 +157,11 @@ def _claims(measured: dict[str, Any]) -> tuple[papers.Claim, ...]:
         papers.Claim(
             "Training aligns units: in the second layer the mean correlation of units "
             "matched one to one is above that of untrained networks.",
-            f"{_spread(trained['bipartite'])}, a gain of {_spread(gain)}",
+            f"{spread(trained['bipartite'])}, a gain of {spread(gain)}",
             bool(gain.min() > 0.2),
             threshold="a gain above 0.2 for each pair",
-            baseline=f"untrained {_spread(untrained['bipartite'])}, samples shuffled "
-            f"{_spread(trained['shuffled'])}",
+            baseline=f"untrained {spread(untrained['bipartite'])}, samples shuffled "
+            f"{spread(trained['shuffled'])}",
         )
     )
     first, plain = measured["trained first"], measured["untrained first"]
@@ -170,11 +171,11 @@ def _claims(measured: dict[str, Any]) -> tuple[papers.Claim, ...]:
             papers.Claim(
                 f"Some units have no partner of their own: in the {name} layer, "
                 "sharing partners raises the mean correlation.",
-                f"{_spread(layer['semi'])}, a gain of {_spread(gap)}",
+                f"{spread(layer['semi'])}, a gain of {spread(gap)}",
                 # Not 0: with as many units in both it cannot fall.
                 bool(gap.min() > 0.02),
                 threshold="a gain above 0.02 for each pair",
-                baseline=f"one to one {_spread(layer['bipartite'])}",
+                baseline=f"one to one {spread(layer['bipartite'])}",
             )
         )
     errors, counts = (measured["prediction"][k] for k in ("errors", "counts"))
@@ -185,22 +186,22 @@ def _claims(measured: dict[str, Any]) -> tuple[papers.Claim, ...]:
         papers.Claim(
             "Few units of one network predict a unit of the other about as well as all "
             "do, where the best alone does not: the code is partly distributed.",
-            f"with {_spread(used)} of the live units, {_spread(explained)} of the "
+            f"with {spread(used)} of the live units, {spread(explained)} of the "
             "variance on held-out digits that least squares explains",
             bool(explained.min() > 0.8 and used.max() < 0.3 and alone.max() < 0.8),
             threshold="above 0.8 with less than 0.3 of the units, below 0.8 with one",
-            baseline=f"the best unit alone {_spread(alone)}",
+            baseline=f"the best unit alone {spread(alone)}",
         )
     )
     claims.append(
         papers.Claim(
             "Subspaces are shared more than units are: debiased CKA of the first layer "
             "is above the mean correlation of its matched units.",
-            _spread(first["cka"]),
+            spread(first["cka"]),
             bool((first["cka"] - first["bipartite"]).min() > 0.2),
             threshold="a difference above 0.2 for each pair",
-            baseline=f"matched units {_spread(first['bipartite'])}; CKA of untrained "
-            f"networks {_spread(plain['cka'])}",
+            baseline=f"matched units {spread(first['bipartite'])}; CKA of untrained "
+            f"networks {spread(plain['cka'])}",
         )
     )
     agreement = measured["partners"]["agreement"]
@@ -208,7 +209,7 @@ def _claims(measured: dict[str, Any]) -> tuple[papers.Claim, ...]:
         papers.Claim(
             "Correlation misses little: mutual information picks the same partner for "
             "most units of the first layer.",
-            f"{_spread(agreement)} of the units",
+            f"{spread(agreement)} of the units",
             bool(agreement.min() > 0.5),
             threshold="above 0.5 for each pair",
             baseline=f"by chance {1 / 256:.3f}",
@@ -219,11 +220,6 @@ def _claims(measured: dict[str, Any]) -> tuple[papers.Claim, ...]:
 
 def _stack(runs: list[dict[str, Array]]) -> dict[str, np.ndarray]:
     return {name: np.stack([run[name] for run in runs]) for name in runs[0]}
-
-
-def _spread(values: np.ndarray) -> str:
-    """Mean and standard deviation over pairs."""
-    return f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
 
 
 @style.styled

@@ -17,6 +17,7 @@ from jax import Array
 
 import kanjax as kj
 from kanjax import cli, papers
+from kanjax.papers import spread
 from kanjax.plotting import style
 from kanjax.representation import equiangular
 
@@ -151,10 +152,10 @@ def _claims(
         papers.Claim(
             f"A head of fixed vectors, {name.removeprefix('fixed, ')}, is about as "
             "accurate as a trained one.",
-            f"{_spread(values)}, a difference of {_spread(values - trained)}",
+            f"{spread(values)}, a difference of {spread(values - trained)}",
             bool(np.mean(values - trained) >= -0.015),
             threshold="at most 0.015 below it, mean over seeds",
-            baseline=f"trained head {_spread(trained)}",
+            baseline=f"trained head {spread(trained)}",
         )
         for name, values in accuracy.items()
         if name != "trained"
@@ -171,11 +172,6 @@ def _claims(
             )
         )
     return tuple(claims)
-
-
-def _spread(values: np.ndarray) -> str:
-    """Mean and standard deviation over seeds."""
-    return f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
 
 
 @style.styled

@@ -19,6 +19,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import kanjax as kj
 from kanjax import cli, papers
+from kanjax.papers import spread
 from kanjax.plotting import style
 from kanjax.representation import boosting
 
@@ -163,14 +164,14 @@ def _claims(
     half, claims = setting.steps // 2, []
     for name, each in scores.items():
         boosted, early = each["boosted"][:, -1], each["boosted"][:, half - 1]
-        baseline = f"L-BFGS {_spread(each['lbfgs'])}, Adam {_spread(each['adam'])}"
+        baseline = f"L-BFGS {spread(each['lbfgs'])}, Adam {spread(each['adam'])}"
         if name == "diabetes":
             ratio = boosted.mean() / each["lbfgs"].mean()
             claims.append(
                 papers.Claim(
                     "On diabetes the boosted network has a lower error than one of as "
                     "many units trained at once by L-BFGS.",
-                    f"{_spread(boosted)} of the target's deviation, {ratio:.2f} times",
+                    f"{spread(boosted)} of the target's deviation, {ratio:.2f} times",
                     bool(ratio <= 0.8),
                     threshold="at most 0.8 times, means over splits",
                     baseline=baseline,
@@ -181,7 +182,7 @@ def _claims(
             claims.append(
                 papers.Claim(
                     f"On {name} it is no less accurate.",
-                    f"{_spread(boosted)}, a difference of {_spread(gain)}",
+                    f"{spread(boosted)}, a difference of {spread(gain)}",
                     bool(gain.mean() >= -0.005),
                     threshold="a difference of at least -0.005, mean over splits",
                     baseline=baseline,
@@ -191,18 +192,13 @@ def _claims(
         claims.append(
             papers.Claim(
                 f"On {name} half of its units can be switched off.",
-                f"{_spread(early)}, a loss of {_spread(cost)}",
+                f"{spread(early)}, a loss of {spread(cost)}",
                 bool(cost.mean() <= 0.01),
                 threshold="a loss of at most 0.01, mean over splits",
-                baseline=f"all units {_spread(boosted)}",
+                baseline=f"all units {spread(boosted)}",
             )
         )
     return tuple(claims)
-
-
-def _spread(values: np.ndarray) -> str:
-    """Mean and standard deviation over splits."""
-    return f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
 
 
 @style.styled

@@ -18,6 +18,7 @@ from jax import Array
 
 import kanjax as kj
 from kanjax import cli, papers
+from kanjax.papers import spread
 from kanjax.plotting import style
 from kanjax.symmetry import fisher_merging, model_arithmetic
 
@@ -161,10 +162,10 @@ def _claims(found: dict[str, Any]) -> tuple[papers.Claim, ...]:
             papers.Claim(
                 f"At equal weights the Fisher merge of upright and {name} digits is "
                 "more accurate than the isotropic one.",
-                f"{_spread(fisher)}, a gain of {_spread(gain)}",
+                f"{spread(fisher)}, a gain of {spread(gain)}",
                 bool(gain.mean() > 0.03 and gain.min() > 0),
                 threshold="a gain above 0.03 on average, and above 0 for each seed",
-                baseline=f"isotropic {_spread(plain)}",
+                baseline=f"isotropic {spread(plain)}",
             )
         )
     for name in ("turned", "mirrored"):
@@ -172,10 +173,10 @@ def _claims(found: dict[str, Any]) -> tuple[papers.Claim, ...]:
         claims.append(
             papers.Claim(
                 f"RegMean is no less accurate than the Fisher merge on {name} digits.",
-                _spread(both[name, "regmean"]),
+                spread(both[name, "regmean"]),
                 bool(gain.mean() >= 0),
                 threshold="a difference of at least 0 on average",
-                baseline=f"Fisher {_spread(both[name, 'fisher'])}",
+                baseline=f"Fisher {spread(both[name, 'fisher'])}",
             )
         )
     for name in ("turned", "mirrored"):
@@ -187,12 +188,12 @@ def _claims(found: dict[str, Any]) -> tuple[papers.Claim, ...]:
             papers.Claim(
                 f"As weight moves from upright to {name} digits, the Fisher merge's "
                 "two accuracies lie outside the isotropic merge's.",
-                f"area under them {_spread(fisher)}, a gain of "
-                f"{_spread(fisher - plain)}, above 0 for {np.sum(fisher > plain)} of "
+                f"area under them {spread(fisher)}, a gain of "
+                f"{spread(fisher - plain)}, above 0 for {np.sum(fisher > plain)} of "
                 f"{len(plain)} seeds",
                 bool(np.mean(fisher - plain) > 0 and np.mean(fisher > plain) > 0.5),
                 threshold="a gain above 0 on average and for most seeds",
-                baseline=f"isotropic {_spread(plain)}",
+                baseline=f"isotropic {spread(plain)}",
             )
         )
     hard = found["inverted"]
@@ -201,18 +202,13 @@ def _claims(found: dict[str, Any]) -> tuple[papers.Claim, ...]:
     claims.append(
         papers.Claim(
             "Where the tasks conflict, on inverted digits, every merge fails.",
-            "isotropic, Fisher, RegMean: " + ", ".join(map(_spread, merged)),
+            "isotropic, Fisher, RegMean: " + ", ".join(map(spread, merged)),
             bool(max(m.mean() for m in merged) < 0.1 and alone.mean() > 0.3),
             threshold="below chance, 0.1, on inverted digits",
-            baseline=f"the network tuned on them {_spread(alone)}",
+            baseline=f"the network tuned on them {spread(alone)}",
         )
     )
     return tuple(claims)
-
-
-def _spread(values: np.ndarray) -> str:
-    """Mean and standard deviation over seeds."""
-    return f"{values.mean():.3f} ± {values.std(ddof=1):.3f}"
 
 
 def _area(points: np.ndarray) -> float:

@@ -12,6 +12,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax.checks import as_floating
+from kanjax.gaussian.quadrature import safe_sqrt
 
 
 def psnr(
@@ -117,17 +118,17 @@ def delta_e_2000(lab: Array, other: Array) -> Float[Array, "*batch"]:
     lab, other = jnp.broadcast_arrays(as_floating(lab), as_floating(other))
     light1, a1, b1 = jnp.moveaxis(lab, -1, 0)
     light2, a2, b2 = jnp.moveaxis(other, -1, 0)
-    mean = (_root(a1**2 + b1**2) + _root(a2**2 + b2**2)) / 2
-    stretch = 1.5 - 0.5 * _root(mean**7 / (mean**7 + 25.0**7))
+    mean = (safe_sqrt(a1**2 + b1**2) + safe_sqrt(a2**2 + b2**2)) / 2
+    stretch = 1.5 - 0.5 * safe_sqrt(mean**7 / (mean**7 + 25.0**7))
     a1, a2 = stretch * a1, stretch * a2
-    chroma1, chroma2 = _root(a1**2 + b1**2), _root(a2**2 + b2**2)
+    chroma1, chroma2 = safe_sqrt(a1**2 + b1**2), safe_sqrt(a2**2 + b2**2)
     hue1, hue2 = _hue(a1, b1), _hue(a2, b2)
     is_gray = chroma1 * chroma2 == 0
     turn = hue2 - hue1
     turn = turn - 360 * jnp.where(turn > 180, 1, jnp.where(turn < -180, -1, 0))
     turn = jnp.where(is_gray, 0, turn)
     d_light, d_chroma = light2 - light1, chroma2 - chroma1
-    d_hue = 2 * _root(chroma1 * chroma2) * jnp.sin(jnp.radians(turn) / 2)
+    d_hue = 2 * safe_sqrt(chroma1 * chroma2) * jnp.sin(jnp.radians(turn) / 2)
     light, chroma = (light1 + light2) / 2, (chroma1 + chroma2) / 2
     total = hue1 + hue2
     wide = jnp.where(total < 360, total + 360, total - 360) / 2
@@ -144,17 +145,11 @@ def delta_e_2000(lab: Array, other: Array) -> Float[Array, "*batch"]:
     s_light = 1 + 0.015 * offset / jnp.sqrt(20 + offset)
     s_chroma, s_hue = 1 + 0.045 * chroma, 1 + 0.015 * chroma * t
     angle = 30 * jnp.exp(-(((hue - 275) / 25) ** 2))
-    rotation = -2 * _root(chroma**7 / (chroma**7 + 25.0**7))
+    rotation = -2 * safe_sqrt(chroma**7 / (chroma**7 + 25.0**7))
     rotation = rotation * jnp.sin(jnp.radians(2 * angle))
     parts = d_light / s_light, d_chroma / s_chroma, d_hue / s_hue
     square = sum(term**2 for term in parts) + rotation * parts[1] * parts[2]
-    return _root(square)
-
-
-def _root(x: Array) -> Array:
-    """Take the square root, with a slope of 0 where it is 0."""
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+    return safe_sqrt(square)
 
 
 def _hue(a: Array, b: Array) -> Array:
@@ -173,7 +168,7 @@ def angular_error(image: Array, target: Array) -> Float[Array, "*batch"]:
     """
     x, y = jnp.broadcast_arrays(as_floating(image), as_floating(target))
     # The arc cosine of nearly 1 would lose half of the digits.
-    cross = _root(jnp.sum(jnp.cross(x, y) ** 2, axis=-1))
+    cross = safe_sqrt(jnp.sum(jnp.cross(x, y) ** 2, axis=-1))
     dot = jnp.sum(x * y, axis=-1)
     is_black = (cross == 0) & (dot == 0)
     return jnp.degrees(jnp.arctan2(cross, jnp.where(is_black, 1, dot)))
@@ -196,7 +191,7 @@ def rgb_uv_histogram(
     """
     pixels = as_floating(image).reshape(-1, 3)
     logs = jnp.log(jnp.maximum(pixels, 0) + 1e-6)
-    weights = _root(jnp.sum(jnp.square(pixels), axis=-1))
+    weights = safe_sqrt(jnp.sum(jnp.square(pixels), axis=-1))
     centers = jnp.linspace(-limit, limit, bins, dtype=pixels.dtype)
 
     def kernel(values: Array) -> Array:
@@ -218,8 +213,8 @@ def hellinger_distance(p: Array, q: Array) -> Float[Array, ""]:
         p: of any shape, not negative, summing to 1.
         q: of the same shape.
     """
-    square = jnp.sum(jnp.square(_root(as_floating(p)) - _root(as_floating(q))))
-    return _root(square) / math.sqrt(2)
+    square = jnp.sum(jnp.square(safe_sqrt(as_floating(p)) - safe_sqrt(as_floating(q))))
+    return safe_sqrt(square) / math.sqrt(2)
 
 
 def _check_same(image: Array, target: Array) -> None:

@@ -21,8 +21,13 @@ from kanjax.gaussian.quadrature import safe_sqrt
 from kanjax.hopfield import checks
 from kanjax.hopfield.quadrature import normal_grid
 from kanjax.hopfield.replica_breaking import critical_beta
-from kanjax.hopfield.replica_symmetry import NODES
-from kanjax.hopfield.self_consistency import bisect, fixed_point
+from kanjax.hopfield.replica_symmetry import (
+    NODES,
+    crosstalk_pressure,
+    replicon_of_fields,
+)
+from kanjax.hopfield.self_consistency import fixed_point
+from kanjax.linalg import bisect
 
 REGIMES = ("paramagnet", "glass", "recall", "broken recall")
 """Names of the codes 0 to 3 that :func:`regime` gives."""
@@ -186,8 +191,8 @@ def pressure(
     n, q = jnp.asarray(example_overlap), jnp.asarray(replica_overlap)
     g, weight = _local_fields(b, load, rho, n, q, order, nodes)
     signal = b / 2 * (order - 1) * (1 + rho) ** (order / 2) * n**order
-    glass = 1 - order * q ** (order - 1) + (order - 1) * q**order
-    return weight @ jnp.logaddexp(g, -g) - signal + b**2 * load / 4 * glass
+    crosstalk = crosstalk_pressure(b, load, q, order)
+    return weight @ jnp.logaddexp(g, -g) - signal + crosstalk
 
 
 def replicon(
@@ -217,8 +222,7 @@ def replicon(
     b, load, rho = _check(scaled_beta, load, entropy, order)
     n, q = jnp.asarray(example_overlap), jnp.asarray(replica_overlap)
     g, weight = _local_fields(b, load, rho, n, q, order, nodes)
-    curvature = b**2 * load * order * (order - 1) / 2 * q ** (order - 2)
-    return 1 - curvature * (weight @ jnp.square(1 - jnp.square(jnp.tanh(g))))
+    return replicon_of_fields(b, load, q, order, g, weight)
 
 
 def regime(

@@ -24,7 +24,8 @@ from kanjax.gaussian.quadrature import safe_sqrt
 from kanjax.hopfield import checks
 from kanjax.hopfield.mean_field import Capacity
 from kanjax.hopfield.quadrature import normal_grid
-from kanjax.hopfield.self_consistency import FixedPoint, bisect, fixed_point
+from kanjax.hopfield.self_consistency import FixedPoint, fixed_point
+from kanjax.linalg import bisect
 
 NODES = 1001
 """Points of the outer mean: enough up to a ratio of signal to noise of about 3."""

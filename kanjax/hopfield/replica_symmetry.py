@@ -139,12 +139,8 @@ def pressure(
     m, q = jnp.asarray(overlap), jnp.asarray(replica_overlap)
     g, weight = _local_fields(b, load, m, q, order, nodes)
     signal = b / 2 * (order - 1) * m**order
-    noise = b**2 * load / 4
-    return (
-        weight @ jnp.logaddexp(g, -g)
-        - signal
-        + noise * (1 - order * q ** (order - 1) + (order - 1) * q**order)
-    )
+    crosstalk = crosstalk_pressure(b, load, q, order)
+    return weight @ jnp.logaddexp(g, -g) - signal + crosstalk
 
 
 def solve(
@@ -222,8 +218,7 @@ def replicon(
     b, load = checks.check_point(scaled_beta, load, order)
     m, q = jnp.asarray(overlap), jnp.asarray(replica_overlap)
     g, weight = _local_fields(b, load, m, q, order, nodes)
-    curvature = b**2 * load * order * (order - 1) / 2 * q ** (order - 2)
-    return 1 - curvature * (weight @ jnp.square(1 - jnp.square(jnp.tanh(g))))
+    return replicon_of_fields(b, load, q, order, g, weight)
 
 
 def entropy(
@@ -366,6 +361,36 @@ def capacity(order: int) -> Capacity:
         lambda x: -load(x), bounds=(0.3, 5), method="bounded", options={"xatol": 1e-12}
     )
     return Capacity(load(float(best.x)), math.erf(best.x))
+
+
+def crosstalk_pressure(b: Array, load: Array, q: Array, order: int) -> Array:
+    """``b^2 load / 4 (1 - P q^(P-1) + (P - 1) q^P)``, of what is not recalled.
+
+    Args:
+        b: the scaled beta.
+        load: gamma.
+        q: the overlap of two replicas.
+        order: P.
+    """
+    power = q ** (order - 1)
+    return b**2 * load / 4 * (1 - order * power + (order - 1) * q * power)
+
+
+def replicon_of_fields(
+    b: Array, load: Array, q: Array, order: int, g: Array, weight: Array
+) -> Float[Array, ""]:
+    """``1 - b^2 load P (P - 1) / 2 q^(P-2) E cosh^-4 g`` for any local fields.
+
+    Args:
+        b: the scaled beta.
+        load: gamma.
+        q: the overlap of two replicas.
+        order: P.
+        g: (nodes,), local fields over the temperature.
+        weight: (nodes,), their weights.
+    """
+    curvature = b**2 * load * order * (order - 1) / 2 * q ** (order - 2)
+    return 1 - curvature * (weight @ jnp.square(1 - jnp.square(jnp.tanh(g))))
 
 
 def _local_fields(

@@ -121,33 +121,6 @@ def fixed_point(
     return FixedPoint(unravel(x), residual, residual <= limit, count.astype(jnp.int32))
 
 
-def bisect(
-    above: Callable[[Array], Array], low: Any, high: Any, *, steps: int
-) -> Float[Array, ""]:
-    """Halve a range, keeping the half in which a condition begins to hold.
-
-    A start for :func:`fixed_point`: no derivatives go through it.
-
-    Args:
-        above: whether a number is too large.
-        low: where the condition does not hold.
-        high: where it does.
-        steps: how often to halve.
-    """
-
-    def halve(ends: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
-        low, high = ends
-        middle = (low + high) / 2
-        too_large = above(middle)
-        low = jnp.where(too_large, low, middle)
-        return (low, jnp.where(too_large, middle, high)), None
-
-    dtype = jnp.result_type(float)
-    ends = jnp.asarray(low, dtype), jnp.asarray(high, dtype)
-    low, high = jax.lax.scan(halve, jax.lax.stop_gradient(ends), length=steps)[0]
-    return jax.lax.stop_gradient((low + high) / 2)
-
-
 def over_plane(
     solve: Callable[[Array, Array], Any], rows: Array, columns: Array
 ) -> Any:

@@ -26,28 +26,8 @@ class AssociationSpace:
     All three are linear functions of layer-normalized inputs. The heads' results, side
     by side, pass a dense layer.
 
-    Args:
-        state_features: of a state (``input_size`` in the authors' package).
-        stored_features: of a stored pattern; those of a state if None.
-        value_features: of a value before its projection; those of a state if None.
-        out_features: of the output; those of a state if None.
-        head_features: of the association space of a head (``hidden_size``); the
-            states' share of a head if None.
-        head_value_features: of a projected value in a head (``pattern_size``);
-            ``head_features`` if None.
-        heads: the number of heads.
-        state_norm, stored_norm, value_norm: of the inputs; None for none.
-        space_norm: of queries and keys in each head, before the first retrieval.
-        state_static, stored_static, value_static: whether an input is taken as it is
-            by every head, without a projection.
-        connected: whether values are projected as the stored patterns are, and then
-            once more (``pattern_projection_as_connected``).
-        use_bias: whether projections have biases.
-        bias_pattern: whether a trained pattern joins the stored ones in each head
-            (``concat_bias_pattern``).
-        zero_pattern: whether a zero pattern with a zero value does
-            (``add_zero_association``).
-        project_output: whether there is a dense layer at the end.
+    Args are those of :class:`kanjax.hopfield.Hopfield` that do not concern updates and
+    weights.
     """
 
     state_features: int

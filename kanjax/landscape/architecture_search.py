@@ -194,11 +194,15 @@ def reinforce(
     Raises:
         ValueError: as for :func:`random_search`.
     """
+    import scipy.special
+
     run = _Run(space, evaluate, score, candidates, seed, trials=trials)
     logits = {name: np.zeros(len(choices)) for name, choices in space.items()}
     baseline = None
     for _ in range(trials):
-        policy = {name: _softmax(values) for name, values in logits.items()}
+        policy = {
+            name: scipy.special.softmax(values) for name, values in logits.items()
+        }
         run.try_best([run.draw(policy) for _ in range(candidates)])
         value = run.values[-1]
         baseline = value if baseline is None else baseline
@@ -260,8 +264,3 @@ class _Run:
 
     def result(self) -> Search:
         return Search(self.tried, self.values, self.tried[int(np.argmax(self.values))])
-
-
-def _softmax(values: np.ndarray) -> np.ndarray:
-    exponents = np.exp(values - values.max())
-    return exponents / exponents.sum()

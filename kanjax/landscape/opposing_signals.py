@@ -132,12 +132,10 @@ def descend_and_record(
     def record(params: Params) -> Array:
         return persample.losses(loss, params, probe, key=key, batch_size=batch_size)
 
-    def value(params: Params, key: Array) -> Array:
-        return losses.value_and_metrics(loss, params, data, key)[0]
-
     def step(state: Any, i: Array) -> Any:
         params, moments = state
-        gradient = jax.grad(value)(params, jax.random.fold_in(key, i))
+        value = losses.on_batch(loss, data, jax.random.fold_in(key, i))
+        gradient = jax.grad(value)(params)
         updates, moments = optimizer.update(gradient, moments, params)
         return (optax.apply_updates(params, updates), moments), None
 
@@ -261,7 +259,7 @@ def group_gradient(
         key: of the loss.
     """
     batch = _rows(data, examples)
-    return jax.grad(lambda p: losses.value_and_metrics(loss, p, batch, key)[0])(params)
+    return jax.grad(losses.on_batch(loss, batch, key))(params)
 
 
 def cosine(a: Params, b: Params) -> Float[Array, ""]:
@@ -300,12 +298,13 @@ def sharpest_direction(
     """
     count = len(jax.tree.leaves(data)[0])
 
+    total = losses.on_batch(loss, data)
+
     def value(params: Params) -> Array:
-        total = losses.value_and_metrics(loss, params, data, None)[0]
         if without is None:
-            return total
-        group = losses.value_and_metrics(loss, params, _rows(data, without), None)[0]
-        return total - len(without) / count * group
+            return total(params)
+        group = losses.on_batch(loss, _rows(data, without))
+        return total(params) - len(without) / count * group(params)
 
     pairs = curvature.hessian_eigenpairs(value, params, 1, key, which="largest")
     return pairs.values[0], jax.tree.map(lambda v: v[0], pairs.vectors)
@@ -335,7 +334,7 @@ def decompose_spike(
         batch_size: as for :func:`kanjax.persample.losses`.
     """
     step_size = jnp.asarray(step_size, dtype=float)
-    g = jax.grad(lambda p: losses.value_and_metrics(loss, p, data, key)[0])(params)
+    g = jax.grad(losses.on_batch(loss, data, key))(params)
 
     def along(t: Array) -> Array:
         moved = pytrees.combine((1.0, -t), (params, g))

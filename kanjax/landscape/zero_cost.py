@@ -209,7 +209,7 @@ def grasp(
         data: as for :func:`gradsign`.
         select: as for :func:`gradsign`.
     """
-    product = linalg.hessian_product(lambda p: _value(loss, p, data), params)
+    product = linalg.hessian_product(losses.on_batch(loss, data), params)
     gradient = jax.tree.map(
         lambda p, g: g if select(p) else jnp.zeros_like(g),
         params,
@@ -397,12 +397,8 @@ def scores(
     }
 
 
-def _value(loss: losses.Loss, params: Params, data: Any) -> Float[Array, ""]:
-    return losses.value_and_metrics(loss, params, data, None)[0]
-
-
 def _gradient(loss: losses.Loss, params: Params, data: Any) -> Params:
-    return jax.grad(lambda p: _value(loss, p, data))(params)
+    return jax.grad(losses.on_batch(loss, data))(params)
 
 
 def _saliences(

@@ -1,6 +1,7 @@
 """Matrix-free linear algebra: products, eigenpairs, traces and spectral densities."""
 
 from kanjax.linalg.assignment import linear_assignment
+from kanjax.linalg.bisection import bisect
 from kanjax.linalg.eigen import Eigenpairs, Which, eigenpairs
 from kanjax.linalg.haar import haar_transform, inverse_haar_transform
 from kanjax.linalg.hadamard import fwht
@@ -25,6 +26,7 @@ from kanjax.linalg.stochastic import (
 from kanjax.linalg.symmetric import Eigensystem, decompose, function_product
 
 __all__ = [
+    "bisect",
     "Directional",
     "Eigenpairs",
     "Eigensystem",

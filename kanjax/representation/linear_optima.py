@@ -7,7 +7,7 @@ layers.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from kanjax import checks
+from kanjax.linalg import bisect
 from kanjax.representation import equiangular
 from kanjax.representation import unconstrained_features as free
 
@@ -82,7 +83,7 @@ def minimize_scalar(b: Float[Array, "..."], depth: int) -> Float[Array, "..."]:
         # Of x^(m - 1) / (1 + x^m)^2, in logarithms, which do not overflow.
         return math.log(m) + (m - 1) * log_x - 2 * jnp.logaddexp(0.0, m * log_x)
 
-    root = _bisect(lambda t: slope(t) > jnp.log(fixed), low, high)
+    root = bisect(lambda t: slope(t) <= jnp.log(fixed), low, high)
     tangent = (m - 1) - 2 * m * jax.nn.sigmoid(m * root)
     # A step of Newton's method has the root's own derivative.
     root = root - (slope(root) - jnp.log(b)) / tangent
@@ -263,11 +264,11 @@ def etf_logits(
     # it falls below its price. Gain is at most others * exp(-kappa / 2).
     zero = jnp.zeros_like(rate)
     top = jnp.full_like(rate, math.log(classes) + 2)
-    peak = _bisect(lambda k: k * (1 - wrong(k)) < share, zero, top)
+    peak = bisect(lambda k: k * (1 - wrong(k)) >= share, zero, top)
     high = jnp.maximum(peak, -2 * jnp.log(jax.lax.stop_gradient(rate)))
     price = others * rate
     fixed = jax.lax.stop_gradient(price)
-    root = _bisect(lambda k: wrong(k) * k**share > fixed, peak, high)
+    root = bisect(lambda k: wrong(k) * k**share <= fixed, peak, high)
     # A step of Newton's method, for the derivative.
     rest = jnp.log(wrong(root)) + share * jnp.log(root) - jnp.log(price)
     root = root - rest / (share / root - (1 - wrong(root)))
@@ -281,20 +282,6 @@ def etf_logits(
     better = value(root) < math.log(classes)
     kappa = jnp.where(better, root, 0.0)
     return FrameLogits(kappa, value(kappa))
-
-
-def _bisect(goes_up: Callable[[Array], Array], low: Array, high: Array) -> Array:
-    """Halve an interval till it is as small as the dtype tells; no derivative."""
-
-    def step(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = ends
-        middle = (low + high) / 2
-        up = goes_up(middle)
-        return jnp.where(up, middle, low), jnp.where(up, high, middle)
-
-    low, high = jax.lax.stop_gradient((low, high))
-    low, high = jax.lax.fori_loop(0, 64, step, (low, high))
-    return jax.lax.stop_gradient((low + high) / 2)
 
 
 def _tie(m: int) -> float:

@@ -17,6 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from kanjax.gaussian.quadrature import safe_sqrt
 from kanjax.representation import samples
 
 Dissimilarity = Literal["correlation", "euclidean"]
@@ -267,7 +268,7 @@ def rsa(
             v = v / jnp.linalg.norm(v, axis=1, keepdims=True)
             table = 1 - samples.matmul(v, v.T)[pairs]
         else:
-            table = _root(_squared_distances(samples.center(v))[pairs])
+            table = safe_sqrt(_squared_distances(samples.center(v))[pairs])
         tables.append(jax.scipy.stats.rankdata(table) if ranks else table)
     a, b = (t - jnp.mean(t) for t in tables)
     return jnp.sum(a * b) / (jnp.linalg.norm(a) * jnp.linalg.norm(b))
@@ -317,11 +318,6 @@ def _squared_distances(x: Float[Array, "n units"]) -> Float[Array, "n n"]:
     squares = jnp.sum(x**2, axis=1)
     table = squares[:, None] + squares[None, :] - 2 * samples.matmul(x, x.T)
     return jnp.where(jnp.eye(len(x), dtype=bool), 0.0, jnp.maximum(table, 0.0))
-
-
-def _root(x: Array) -> Array:
-    """Square root with slope 0 at 0."""
-    return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), 0.0)
 
 
 def _largest(v: ArrayLike) -> Array:

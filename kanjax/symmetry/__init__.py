@@ -4,7 +4,6 @@ A specification says which axes of which leaves are permuted together; there are
 ones for our models, and makers for those of other libraries.
 """
 
-from kanjax.linalg import linear_assignment
 from kanjax.symmetry import fisher_information, fisher_merging, model_arithmetic
 from kanjax.symmetry.activation_matching import (
     match_activations,
@@ -45,7 +44,6 @@ __all__ = [
     "hidden_values",
     "identity_permutation",
     "invert_permutation",
-    "linear_assignment",
     "match_activations",
     "match_signed_weights",
     "match_straight_through",

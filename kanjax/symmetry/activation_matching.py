@@ -47,7 +47,8 @@ def match_activations(
         mode: "correlation" scores by Pearson's coefficient, 0 for a unit that is
             constant; "product" by the mean product, not centred, as Git Re-Basin's
             code does.
-        solver: of the assignment, see linear_assignment.
+        solver: of the assignment, see
+            :func:`kanjax.linalg.linear_assignment`.
 
     Returns:
         A Matching whose objective is the mean score of matched units, after one sweep;
@@ -112,7 +113,7 @@ def match_straight_through(
         learning_rate: of gradient descent with momentum on t.
         momentum: of gradient descent on t.
         max_sweeps: of the matching in each step.
-        solver: as for :func:`kanjax.symmetry.linear_assignment`.
+        solver: as for :func:`kanjax.linalg.linear_assignment`.
 
     Returns:
         A Matching whose objective is that lowest loss (so smaller is better) and whose

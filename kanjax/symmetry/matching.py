@@ -65,7 +65,8 @@ def match_weights(
             choice).
         start: the permutation to begin with; the identity if None.
         max_sweeps: passes over all sets of units.
-        solver: of the assignment problem, see linear_assignment.
+        solver: of the assignment problem, see
+            :func:`kanjax.linalg.linear_assignment`.
 
     Works under jit and vmap. The result's ``permuted`` is differentiable in b with the
     permutation held fixed. Parameters that are not finite leave the permutation as it

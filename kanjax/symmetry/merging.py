@@ -54,7 +54,7 @@ def merge(
         members: a pytree with a leading axis over networks, at least 2.
         max_rounds: passes over all networks.
         max_sweeps: of each matching.
-        solver: as for :func:`kanjax.symmetry.linear_assignment`.
+        solver: as for :func:`kanjax.linalg.linear_assignment`.
 
     Works under jit and vmap.
 

@@ -78,7 +78,7 @@ def match_signed_weights(
         a: the network that stays.
         b: the network to permute.
         max_sweeps: passes over all sets of units.
-        solver: as for :func:`kanjax.symmetry.linear_assignment`.
+        solver: as for :func:`kanjax.linalg.linear_assignment`.
 
     Works under jit and vmap.
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import optimize
 
 from kanjax.hopfield import self_consistency
-from kanjax.hopfield.self_consistency import bisect, fixed_point, follow, over_plane
+from kanjax.hopfield.self_consistency import fixed_point, follow, over_plane
 
 
 def magnet(beta, field=0.0, start=1.0):
@@ -111,11 +111,6 @@ def test_newton_steps_near_the_end_of_a_branch(x64):
     assert beyond.converged and beyond.value == 2
     slope = jax.grad(lambda a: solve(a, True).value)(0.2)
     assert slope == pytest.approx(1 / np.sqrt(0.2), rel=1e-9)
-
-
-def test_bisect(x64):
-    found = jax.jit(lambda: bisect(lambda x: x**3 > 2, 0.0, 4.0, steps=40))()
-    assert found == pytest.approx(2 ** (1 / 3), abs=1e-11)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""What a long command shows while it runs."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def stages() -> Iterator[Any]:
+    """Show the stages: a bar on a terminal, else a line for each."""
+    if sys.stderr.isatty():
+        with _bar() as show:
+            yield show
+        return
+    shown = ""
+
+    def say(what: str, share: float) -> None:
+        nonlocal shown
+        stage = what.partition(":")[0]
+        if stage != shown:
+            print(f"{share:4.0%} {stage}", flush=True)
+        shown = stage
+
+    yield say
+
+
+@contextmanager
+def _bar() -> Iterator[Any]:
+    """One rich progress bar over the whole study, on stderr."""
+    import rich.console
+    import rich.progress
+
+    columns = (
+        rich.progress.BarColumn(),
+        rich.progress.TaskProgressColumn(),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TextColumn("{task.description}"),
+    )
+    console = rich.console.Console(stderr=True)
+    with rich.progress.Progress(*columns, console=console, transient=True) as display:
+        task = display.add_task("starting", total=1.0)
+        yield lambda what, share: display.update(
+            task, description=what, completed=share
+        )
