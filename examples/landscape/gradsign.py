@@ -35,7 +35,7 @@ ACTIVATIONS = {
     "sigmoid": jax.nn.sigmoid,
     "identity": lambda x: x,
 }
-TRAIN, SCORED, STEPS, BATCH, STEP_SIZE = 1347, 64, 150, 128, 3e-3
+SCORED, STEPS, BATCH, STEP_SIZE = 64, 150, 128, 3e-3
 RIVALS = ("snip", "gradient norm", "synflow", "grasp")
 
 
@@ -55,11 +55,9 @@ SETTINGS = {
 
 
 def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
-    """Measure the claims; the digits are bundled, and ``data`` is not read."""
+    """Measure the claims, on digits, or on MNIST from the folder ``data``."""
     setting = SETTINGS[scale]
-    digits = kj.data.load("digits")
-    order = np.random.default_rng(0).permutation(len(digits.y))
-    x, y = jnp.asarray(digits.x[order] / 16, jnp.float32), jnp.asarray(digits.y[order])
+    train, test = kj.data.handwritten_digits(data)
     architectures = [
         {"depth": depth, "width": width, "activation": activation}
         for depth, width, activation in itertools.product(
@@ -67,7 +65,9 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
         )
     ]
     keys = jax.random.split(jax.random.key(0), setting.seeds)
-    runs = [measure(keys, x, y, **architecture) for architecture in architectures]
+    runs = [
+        measure(keys, train, test, **architecture) for architecture in architectures
+    ]
     values = {name: np.stack([run[name] for run in runs], axis=1) for name in runs[0]}
     values["gradsign a parameter"] = values["gradsign"] / values["parameters"]
     accuracy = values.pop("accuracy")
@@ -89,10 +89,11 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
 
 
 def measure(
-    keys: Array, x: Array, y: Array, *, depth: int, width: int, activation: str
+    keys: Array, train: Any, test: Any, *, depth: int, width: int, activation: str
 ) -> dict[str, np.ndarray]:
     """Scores before training and the accuracy after it, of each seed."""
-    net = kj.nn.MLP((64, *(width,) * depth, 10), ACTIVATIONS[activation])
+    widths = (train.x.shape[1], *(width,) * depth, 10)
+    net = kj.nn.MLP(widths, ACTIVATIONS[activation])
     loss = kj.training.classification(net.apply)
 
     # By itself, operation by operation: architectures share these compilations.
@@ -100,7 +101,7 @@ def measure(
 
     @jax.jit
     def score(params: Any, key: Array) -> dict[str, Array]:
-        scored = x[:SCORED], y[:SCORED]
+        scored = train.x[:SCORED], train.y[:SCORED]
         scores = zero_cost.scores(net.apply, loss, params, scored, key=key)
         hidden = net.activations(params, scored[0])[1:-1]
         # A ReLU is active above 0; the others, above what they make of 0.
@@ -113,13 +114,13 @@ def measure(
         trained, _ = kj.training.descend(
             loss,
             params,
-            (x[:TRAIN], y[:TRAIN]),
+            (train.x, train.y),
             key=key,
             optimizer=optax.adam(STEP_SIZE),
             steps=STEPS,
             batch_size=BATCH,
         )
-        return loss(trained, (x[TRAIN:], y[TRAIN:]))[1]["accuracy"]
+        return loss(trained, (test.x, test.y))[1]["accuracy"]
 
     # One by one: batched eigenvalues can stand still on the CPU in jaxlib 0.10.1.
     scores = [
