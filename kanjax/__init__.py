@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         symmetry,
         systems,
         taps,
+        theory,
         training,
     )
 
@@ -56,6 +57,7 @@ __all__ = [
     "symmetry",
     "systems",
     "taps",
+    "theory",
     "training",
 ]
 

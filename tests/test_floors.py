@@ -21,6 +21,7 @@ FLOORS = (
         "kanjax.persample",
         "kanjax.plotting",
         "kanjax.pytrees",
+        "kanjax.square_root",
         "kanjax.taps",
         "kanjax.training",
         "kanjax.unit_trace",
@@ -35,7 +36,7 @@ FLOORS = (
         "kanjax.symmetry",
         "kanjax.systems",
     },
-    {"kanjax.pinn"},
+    {"kanjax.pinn", "kanjax.theory"},
     {
         "kanjax.__main__",
         "kanjax.claims",

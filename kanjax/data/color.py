@@ -12,7 +12,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax.checks import as_floating
-from kanjax.gaussian.quadrature import safe_sqrt
+from kanjax.square_root import safe_sqrt
 
 
 def psnr(

@@ -12,7 +12,8 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from kanjax.gaussian.quadrature import Function, safe_sqrt
+from kanjax.gaussian.quadrature import Function
+from kanjax.square_root import safe_sqrt
 
 # Beyond this many deviations a standard normal has a mass of e^-72.
 _RANGE = 12.0

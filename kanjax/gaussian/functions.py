@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from kanjax.gaussian.quadrature import Dual, safe_sqrt
+from kanjax.gaussian.quadrature import Dual
+from kanjax.square_root import safe_sqrt
 
 
 @runtime_checkable

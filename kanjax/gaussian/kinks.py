@@ -12,10 +12,10 @@ from jax import Array
 from kanjax.gaussian.quadrature import (
     Dual,
     Function,
-    safe_sqrt,
     sum_over_nodes,
     value_and_slope,
 )
+from kanjax.square_root import safe_sqrt
 
 # Beyond this a standard normal has a mass of e^-36.
 _RANGE = 8.5

@@ -18,6 +18,8 @@ import scipy.linalg
 from jax import Array
 from jax.typing import ArrayLike
 
+from kanjax.square_root import safe_sqrt
+
 Function = Callable[[Array], Array]
 
 # Beyond these a standard normal has a mass of e^-36 on the line, e^-72 in the plane.
@@ -148,12 +150,6 @@ def dual_by_polar_quadrature(
 def value_and_slope(function: Function, x: Array) -> tuple[Array, Array]:
     """Return an elementwise function and its derivative."""
     return jax.jvp(function, (x,), (jnp.ones_like(x),))
-
-
-def safe_sqrt(x: Array) -> Array:
-    """Return the square root, 0 with gradient 0 where x is not positive."""
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1.0)), 0.0)
 
 
 def _left(angle: Array) -> Array:

@@ -17,7 +17,6 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
-from kanjax.gaussian.quadrature import safe_sqrt
 from kanjax.hopfield import checks
 from kanjax.hopfield.quadrature import normal_grid
 from kanjax.hopfield.replica_breaking import critical_beta
@@ -28,6 +27,7 @@ from kanjax.hopfield.replica_symmetry import (
 )
 from kanjax.hopfield.self_consistency import fixed_point
 from kanjax.linalg import bisect
+from kanjax.square_root import safe_sqrt
 
 REGIMES = ("paramagnet", "glass", "recall", "broken recall")
 """Names of the codes 0 to 3 that :func:`regime` gives."""

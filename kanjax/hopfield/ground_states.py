@@ -20,12 +20,12 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
-from kanjax.gaussian.quadrature import safe_sqrt
 from kanjax.hopfield import checks
 from kanjax.hopfield.mean_field import Capacity
 from kanjax.hopfield.quadrature import normal_grid
 from kanjax.hopfield.self_consistency import FixedPoint, fixed_point
 from kanjax.linalg import bisect
+from kanjax.square_root import safe_sqrt
 
 NODES = 1001
 """Points of the outer mean: enough up to a ratio of signal to noise of about 3."""

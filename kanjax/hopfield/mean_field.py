@@ -14,10 +14,10 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
-from kanjax.gaussian.quadrature import safe_sqrt
 from kanjax.hopfield import checks
 from kanjax.hopfield.quadrature import normal_grid
 from kanjax.hopfield.self_consistency import fixed_point
+from kanjax.square_root import safe_sqrt
 
 
 class MeanField(NamedTuple):

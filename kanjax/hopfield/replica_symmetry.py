@@ -23,11 +23,11 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
-from kanjax.gaussian.quadrature import safe_sqrt
 from kanjax.hopfield import checks
 from kanjax.hopfield.mean_field import Capacity
 from kanjax.hopfield.quadrature import normal_grid
 from kanjax.hopfield.self_consistency import fixed_point
+from kanjax.square_root import safe_sqrt
 
 NODES = 1001
 """Points of a Gaussian mean: enough for noise up to about 20 times the temperature."""

@@ -17,8 +17,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from kanjax.gaussian.quadrature import safe_sqrt
 from kanjax.representation import samples
+from kanjax.square_root import safe_sqrt
 
 Dissimilarity = Literal["correlation", "euclidean"]
 """One less the correlation of two samples' features, or their distance."""

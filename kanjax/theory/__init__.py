@@ -1,0 +1,3 @@
+"""Theory: predictions about networks, to hold against experiments."""
+
+__all__: list[str] = []
