@@ -1,3 +1,12 @@
 """Theory: predictions about networks, to hold against experiments."""
 
-__all__: list[str] = []
+from kanjax.theory import grokking, laziness, mean_field_dynamics
+from kanjax.theory.laziness import forecast, lazy_rich
+
+__all__ = [
+    "forecast",
+    "grokking",
+    "laziness",
+    "lazy_rich",
+    "mean_field_dynamics",
+]
