@@ -9,7 +9,7 @@ and student-teacher runs are not here.
 
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -157,14 +157,16 @@ def _experiment(setting: Setting) -> Callable[[int, float], dict[str, Any]]:
     return curves
 
 
-def _first_kernel(setting: Setting, epsilon: float) -> np.ndarray:
-    """The alignment of each seed's kernel with the targets before training."""
-    alignments = []
-    for seed in range(setting.seeds):
+def _first_kernels(setting: Setting, epsilons: Sequence[float]) -> np.ndarray:
+    """The kernel's alignment with the targets before training, (epsilons, seeds)."""
+
+    def align(epsilon: Array, seed: Array) -> Array:
         _, (x, y), start, _ = _problem(setting, seed, max(setting.examples))
         kernel = grokking.tangent_kernel(start, x, x, epsilon=epsilon)
-        alignments.append(kj.ntk.alignment(kernel, y))
-    return np.array(alignments)
+        return kj.ntk.alignment(kernel, y)
+
+    over = jax.jit(jax.vmap(jax.vmap(align, (None, 0)), (0, None)))
+    return np.asarray(over(jnp.array(epsilons), jnp.arange(setting.seeds)))
 
 
 def _linear_losses(setting: Setting) -> np.ndarray:
@@ -296,9 +298,7 @@ def _claims(
     end = runs[main]["alignment"][:, 0, -1]
     begin = runs[main]["alignment"][:, 0, 0]
     late = _delay(misaligned)[:, 0]
-    aligned = [
-        _first_kernel(setting, factor * setting.epsilon) for factor in (0.08, 1.0)
-    ]
+    aligned = _first_kernels(setting, (0.08 * setting.epsilon, setting.epsilon))
     worst = max(gap for field in fields.values() for gap in field["gaps"].values())
     lowest = max(
         abs(float(values.mean(0)[-1] / values.mean(0)[0] - 1))
