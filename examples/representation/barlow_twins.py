@@ -73,7 +73,7 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
     train, test = kj.data.handwritten_digits(data)
     encoder = kj.nn.MLP((train.x.shape[1], setting.hidden, setting.hidden // 2))
     encoders, correlations = _encoders(setting, encoder, train.x)
-    features = {RAW: jax.tree.map(lambda x: x[None], (train.x, test.x))}
+    features = {RAW: (train.x[None], test.x[None])}
     apply = jax.jit(jax.vmap(encoder.apply, (0, None)))
     for name, params in encoders.items():
         features[name] = apply(params, train.x), apply(params, test.x)
@@ -91,8 +91,9 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
         }
         for name, (x, held) in features.items()
     }
+    effective_rank = jax.jit(probes.effective_rank)
     rank = {
-        name: np.array([float(probes.effective_rank(x)) for x in held])
+        name: np.array([float(effective_rank(x)) for x in np.asarray(held)])
         for name, (_, held) in features.items()
     }
     numbers = {
@@ -125,10 +126,10 @@ def _encoders(
     encoders: dict[str, Any] = {}
     for width in setting.widths[:-1]:
         net = _network(setting, encoder, width)
-        params = _pretrain(setting, net, keys, weights[:1], x)[1]
+        params = jax.device_get(_pretrain(setting, net, keys, weights[:1], x)[1])
         encoders[f"width {width}"] = jax.tree.map(lambda p: p[0], params[0])
     net = _network(setting, encoder, setting.widths[-1])
-    starts, params = _pretrain(setting, net, keys, weights, x)
+    starts, params = jax.device_get(_pretrain(setting, net, keys, weights, x))
     for i, arm in enumerate(ARMS):
         encoders[arm] = jax.tree.map(lambda p, i=i: p[i], params[0])
     encoders[RANDOM] = jax.tree.map(lambda p: p[0], starts[0])
