@@ -5,17 +5,18 @@ Images are (height, width, channels) on [0, 1]; what takes one image is for
 
 Sources: Cubuk et al. (2019), RandAugment, arXiv 1909.13719; Zhang et al. (2017), mixup,
 arXiv 1710.09412; Yun et al. (2019), CutMix, arXiv 1905.04899; Zhong et al. (2017),
-Random Erasing, arXiv 1708.04896; Szegedy et al. (2015), arXiv 1512.00567 (smoothing).
+Random Erasing, arXiv 1708.04896; Szegedy et al. (2015), arXiv 1512.00567 (smoothing);
+Chen et al. (2020), SimCLR, arXiv 2002.05709 (crops, colors and blur of two views).
 """
 
 import math
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.scipy import ndimage
 from jaxtyping import Float, Int
+
+from kanjax.data import image_operations
 
 Image = Float[Array, "height width channels"]
 Images = Float[Array, "batch height width channels"]
@@ -61,6 +62,172 @@ def erase(
     chosen = jax.random.bernoulli(keys[3], probability)
     noise = jax.random.uniform(keys[4], image.shape, image.dtype)
     return jnp.where((inside & chosen)[..., None], noise, image)
+
+
+def resized_crop(
+    key: Array,
+    image: Image,
+    *,
+    area: tuple[float, float] = (0.08, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    size: tuple[int, int] | None = None,
+) -> Image:
+    """Return a random window of the image, stretched to one size.
+
+    Ten windows are drawn, and the first that fits is taken, the image if none does;
+    cubic interpolation.
+
+    Args:
+        key: draws all that is random.
+        image: the image.
+        area: the window's least and largest share of the image.
+        ratio: its least and largest width over height.
+        size: (height, width) of the result; the image's if None.
+    """
+    height, width, channels = image.shape
+    size = (height, width) if size is None else size
+    keys = jax.random.split(key)
+    draws = jax.random.uniform(keys[0], (2, 10))
+    low, high = map(math.log, ratio)
+    shape = jnp.exp(low + (high - low) * draws[0])
+    pixels = (area[0] + (area[1] - area[0]) * draws[1]) * height * width
+    windows = jnp.stack([jnp.sqrt(pixels / shape), jnp.sqrt(pixels * shape)], axis=1)
+    limits = jnp.array([height, width], windows.dtype)
+    fits = jnp.all(windows <= limits, axis=1)
+    window = jnp.where(jnp.any(fits), windows[jnp.argmax(fits)], limits)
+    corner = jax.random.uniform(keys[1], (2,)) * (limits - window)
+    scale = jnp.array(size, window.dtype) / window
+    resized = jax.image.scale_and_translate(
+        image, (*size, channels), (0, 1), scale, -corner * scale, "cubic"
+    )
+    return jnp.clip(resized, 0, 1)
+
+
+def affine(
+    key: Array,
+    image: Image,
+    *,
+    degrees: float = 0.0,
+    scale: tuple[float, float] = (1.0, 1.0),
+    shift: float = 0.0,
+) -> Image:
+    """Return the image rotated, scaled and shifted at random, zeros around it.
+
+    Args:
+        key: draws all that is random.
+        image: the image.
+        degrees: the largest rotation, either way.
+        scale: the least and largest factor of its size.
+        shift: the largest shift along each axis, as a share of the edge.
+    """
+    low, high = scale
+    draws = jax.random.uniform(key, (4,), minval=-1)
+    angle, move = math.radians(degrees) * draws[0], shift * draws[1:3, None]
+    factor = (low + high) / 2 + (high - low) / 2 * draws[3]
+    c, s = jnp.cos(angle), jnp.sin(angle)
+    turn = jnp.array([[c, -s], [s, c]]) / factor
+    return image_operations.warp(image, jnp.concatenate([turn, move], axis=1))
+
+
+def jitter_color(
+    key: Array,
+    image: Image,
+    *,
+    probability: float = 0.8,
+    brightness: float = 0.4,
+    contrast: float = 0.4,
+    saturation: float = 0.2,
+    hue: float = 0.1,
+) -> Image:
+    """Return the image, or with that probability with other colors.
+
+    Four changes in random order, each by a factor of 1 more or less its option; hue
+    turns by so many rounds more or less. An image without colors has no hue.
+
+    Args:
+        key: draws all that is random.
+        image: the image.
+        probability: of any change.
+        brightness: of the distance from black.
+        contrast: of the distance from the mean gray.
+        saturation: of the distance from the pixel's gray.
+        hue: the largest turn, at most 1/2.
+    """
+    keys = jax.random.split(key, 3)
+    options = jnp.array([brightness, contrast, saturation, hue])
+    amounts = options * jax.random.uniform(keys[0], (4,), minval=-1)
+    factors = jnp.maximum(1 + amounts, 0)
+
+    gray, mix_with = image_operations.gray, image_operations.mix_with
+    changes = (
+        lambda x: mix_with(jnp.zeros(()), x, factors[0]),
+        lambda x: mix_with(jnp.mean(gray(x)), x, factors[1]),
+        lambda x: mix_with(gray(x), x, factors[2]),
+        lambda x: image_operations.turn_hue(x, amounts[3]),
+    )
+    changed, _ = jax.lax.scan(
+        lambda x, i: (jax.lax.switch(i, changes, x), None),
+        image,
+        jax.random.permutation(keys[1], 4),
+    )
+    return jnp.where(jax.random.bernoulli(keys[2], probability), changed, image)
+
+
+def grayscale(key: Array, image: Image, *, probability: float = 0.2) -> Image:
+    """Return the image, or with that probability its luma in all channels.
+
+    Args:
+        key: draws whether.
+        image: the image.
+        probability: of gray.
+    """
+    gray = jnp.broadcast_to(image_operations.gray(image), image.shape)
+    return jnp.where(jax.random.bernoulli(key, probability), gray, image)
+
+
+def blur(
+    key: Array,
+    image: Image,
+    *,
+    probability: float = 0.5,
+    width: tuple[float, float] = (0.1, 2.0),
+) -> Image:
+    """Return the image, or with that probability under a Gaussian of random width.
+
+    Weights sum to 1 inside of the image, so that edges do not darken.
+
+    Args:
+        key: draws all that is random.
+        image: the image.
+        probability: of blur.
+        width: the Gaussian's least and largest standard deviation, in pixels.
+    """
+    keys = jax.random.split(key)
+    sigma = jax.random.uniform(keys[0], minval=width[0], maxval=width[1])
+
+    def weights(length: int) -> Array:
+        places = jnp.arange(length)
+        squares = (places[:, None] - places[None, :]) ** 2
+        return jax.nn.softmax(-squares / (2 * sigma**2), axis=1).astype(image.dtype)
+
+    rows, columns = (weights(length) for length in image.shape[:2])
+    blurred = jnp.einsum("hi,wj,ijc->hwc", rows, columns, image)
+    return jnp.where(jax.random.bernoulli(keys[1], probability), blurred, image)
+
+
+def solarize(
+    key: Array, image: Image, *, probability: float = 0.2, threshold: float = 0.5
+) -> Image:
+    """Return the image, or with that probability with bright values inverted.
+
+    Args:
+        key: draws whether.
+        image: the image.
+        probability: of inversion.
+        threshold: values from it on become 1 less themselves.
+    """
+    inverted = jnp.where(image < threshold, image, 1 - image)
+    return jnp.where(jax.random.bernoulli(key, probability), inverted, image)
 
 
 def rand_augment(
@@ -158,106 +325,22 @@ def _one_operation(
     keys = jax.random.split(key, 4)
     m = jnp.clip(magnitude + spread * jax.random.normal(keys[0]), 0, 1)
     signed = jnp.where(jax.random.bernoulli(keys[1]), m, -m)
-    number = len(_COLORS) + len(_MOVES)
+    colors = image_operations.COLORS
+    number = len(colors) + len(image_operations.MOVES)
     index = jax.random.randint(keys[2], (), 0, number)
     # Operations on values first, then one resampling for those that move pixels.
     changed = jax.lax.switch(
-        jnp.minimum(index, len(_COLORS)), [*_COLORS, _same], image, m, signed
+        jnp.minimum(index, len(colors)),
+        [*colors, image_operations.unchanged],
+        image,
+        m,
+        signed,
     )
-    moves = jnp.stack([jnp.eye(2, 3), *(move(signed) for move in _MOVES)])
-    changed = _warp(changed, moves[jnp.maximum(index - len(_COLORS) + 1, 0)])
+    moves = jnp.stack(
+        [jnp.eye(2, 3), *(move(signed) for move in image_operations.MOVES)]
+    )
+    changed = image_operations.warp(
+        changed, moves[jnp.maximum(index - len(colors) + 1, 0)]
+    )
     keep = jax.random.bernoulli(keys[3], probability)
     return jnp.where(keep, jnp.clip(changed, 0, 1), image)
-
-
-def _warp(image: Image, move: Float[Array, "2 3"]) -> Image:
-    """Values at moved places, about the centre; shifts are shares of the edges."""
-    height, width, _ = image.shape
-    size = jnp.array([height, width], image.dtype)
-    middle = (size - 1) / 2
-    places = jnp.stack(jnp.mgrid[:height, :width], axis=-1) - middle
-    places = places @ move[:, :2].T + middle + move[:, 2] * size
-    coordinates = [places[..., 0], places[..., 1]]
-    return jax.vmap(
-        lambda channel: ndimage.map_coordinates(channel, coordinates, order=1),
-        in_axes=-1,
-        out_axes=-1,
-    )(image)
-
-
-def _same(image: Image, m: Array, signed: Array) -> Image:
-    return image
-
-
-def _stretch(image: Image, m: Array, signed: Array) -> Image:
-    low, high = jnp.min(image, (0, 1)), jnp.max(image, (0, 1))
-    return jnp.where(
-        high > low, (image - low) / jnp.where(high > low, high - low, 1), image
-    )
-
-
-def _invert(image: Image, m: Array, signed: Array) -> Image:
-    return 1 - image
-
-
-def _posterize(image: Image, m: Array, signed: Array) -> Image:
-    shades = 2 ** jnp.round(8 - 4 * m)
-    return jnp.floor(jnp.minimum(image * shades, shades - 1)) / shades
-
-
-def _solarize(image: Image, m: Array, signed: Array) -> Image:
-    return jnp.where(image < 1 - m, image, 1 - image)
-
-
-def _color(image: Image, m: Array, signed: Array) -> Image:
-    return _blend(jnp.mean(image, axis=-1, keepdims=True), image, signed)
-
-
-def _contrast(image: Image, m: Array, signed: Array) -> Image:
-    return _blend(jnp.mean(image), image, signed)
-
-
-def _brightness(image: Image, m: Array, signed: Array) -> Image:
-    return _blend(jnp.zeros(()), image, signed)
-
-
-def _sharpness(image: Image, m: Array, signed: Array) -> Image:
-    kernel = jnp.array([[1.0, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13
-    padded = jnp.pad(image, ((1, 1), (1, 1), (0, 0)), "edge")
-    height, width, _ = image.shape
-    blurred = sum(
-        kernel[i, j] * padded[i : i + height, j : j + width]
-        for i in range(3)
-        for j in range(3)
-    )
-    return _blend(jnp.asarray(blurred), image, signed)
-
-
-def _blend(other: Array, image: Image, signed: Array) -> Image:
-    return other + (1 + 0.9 * signed) * (image - other)
-
-
-def _rotation(signed: Array) -> Array:
-    c, s = jnp.cos(signed * math.pi / 6), jnp.sin(signed * math.pi / 6)
-    return jnp.array([[c, -s, 0], [s, c, 0]])
-
-
-def _shear(axis: int) -> Callable[[Array], Array]:
-    return lambda signed: jnp.eye(2, 3).at[axis, 1 - axis].set(0.3 * signed)
-
-
-def _shift(axis: int) -> Callable[[Array], Array]:
-    return lambda signed: jnp.eye(2, 3).at[axis, 2].set(0.45 * signed)
-
-
-_COLORS = (
-    _stretch,
-    _invert,
-    _posterize,
-    _solarize,
-    _color,
-    _contrast,
-    _brightness,
-    _sharpness,
-)
-_MOVES = (_rotation, _shear(0), _shear(1), _shift(0), _shift(1))

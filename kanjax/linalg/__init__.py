@@ -23,7 +23,12 @@ from kanjax.linalg.stochastic import (
     lanczos_quadrature,
     trace_of,
 )
-from kanjax.linalg.symmetric import Eigensystem, decompose, function_product
+from kanjax.linalg.symmetric import (
+    Eigensystem,
+    decompose,
+    effective_rank,
+    function_product,
+)
 
 __all__ = [
     "bisect",
@@ -39,6 +44,7 @@ __all__ = [
     "decompose",
     "density",
     "directional_derivatives",
+    "effective_rank",
     "eigenpairs",
     "function_product",
     "fwht",

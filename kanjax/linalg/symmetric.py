@@ -54,6 +54,21 @@ def decompose(matrix: Float[Array, "n n"], *, cut: float | None = None) -> Eigen
     return Eigensystem(matrix, jnp.where(null, 0.0, values), vectors, ~null)
 
 
+def effective_rank(eigenvalues: Float[Array, " n"]) -> Float[Array, ""]:
+    """Return the exponential of the entropy of eigenvalues that are made to sum to 1.
+
+    Between 1 and n; negative eigenvalues are round-off and count as 0. Roy and Vetterli
+    (2007), "The effective rank", EUSIPCO.
+
+    Args:
+        eigenvalues: (n,), of a positive semi-definite matrix, not all 0.
+    """
+    weights = jnp.maximum(eigenvalues, 0.0)
+    weights = weights / jnp.sum(weights)
+    logs = jnp.log(jnp.where(weights > 0, weights, 1.0))
+    return jnp.exp(-jnp.sum(weights * logs))
+
+
 def function_product(
     function: Callable[..., Array],
     system: Eigensystem,

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from kanjax import linalg
+
 
 class Spectrum(NamedTuple):
     """The eigenvalues of a kernel and two summaries.
@@ -14,9 +16,7 @@ class Spectrum(NamedTuple):
         eigenvalues: (n,), descending.
         condition_number: the largest over the smallest, infinite when the smallest is
             round-off: up to n eps of the largest.
-        effective_rank: the exponential of the entropy of the eigenvalues normalised to
-            sum one (Roy and Vetterli 2007, "The effective rank", EUSIPCO), between 1
-            and n.
+        effective_rank: as :func:`kanjax.linalg.effective_rank`, between 1 and n.
     """
 
     eigenvalues: Float[Array, " n"]
@@ -42,10 +42,7 @@ def spectrum(kernel: Array) -> Spectrum:
     condition = jnp.where(
         positive, eigenvalues[0] / jnp.where(positive, smallest, 1.0), jnp.inf
     )
-    weights = jnp.maximum(eigenvalues, 0.0)
-    weights = weights / jnp.sum(weights)
-    logs = jnp.log(jnp.where(weights > 0, weights, 1.0))
-    return Spectrum(eigenvalues, condition, jnp.exp(-jnp.sum(weights * logs)))
+    return Spectrum(eigenvalues, condition, linalg.effective_rank(eigenvalues))
 
 
 def alignment(kernel: Float[Array, "n n"], targets: Array) -> Float[Array, ""]:

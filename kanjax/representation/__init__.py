@@ -1,11 +1,13 @@
 """Representations: what features are, where they go, and how they are compared."""
 
 from kanjax.representation import (
+    barlow_twins,
     boosting,
     canonical_correlations,
     equiangular,
     linear_optima,
     neural_collapse,
+    probes,
     resampling,
     similarity,
     sparse_prediction,
@@ -16,11 +18,13 @@ from kanjax.representation import (
 )
 
 __all__ = [
+    "barlow_twins",
     "boosting",
     "canonical_correlations",
     "equiangular",
     "linear_optima",
     "neural_collapse",
+    "probes",
     "resampling",
     "similarity",
     "sparse_prediction",
