@@ -19,6 +19,11 @@ from kanjax.nn.linear_attention import LinearAttention
 from kanjax.nn.masked import Masked
 from kanjax.nn.mlp import MLP
 from kanjax.nn.modified_mlp import ModifiedMLP
+from kanjax.nn.neighborhood_attention import (
+    NeighborhoodAttention,
+    neighborhood_attention,
+    neighborhood_indices,
+)
 from kanjax.nn.norm import LayerNorm, RMSNorm
 from kanjax.nn.normalized_exponential import NormalizedExponential
 from kanjax.nn.patches import PatchEmbedding
@@ -28,6 +33,7 @@ from kanjax.nn.positions import Positions
 from kanjax.nn.recurrent import GRU, LSTM, MultipleTimescale
 from kanjax.nn.resize import Index, Resize
 from kanjax.nn.simplex import project_simplex
+from kanjax.nn.squeeze_excitation import SqueezeExcitation
 from kanjax.nn.tied_attention import TiedAttention
 from kanjax.nn.transformer import TransformerBlock
 from kanjax.nn.vision import VisionTransformer, vision_transformer
@@ -62,6 +68,7 @@ __all__ = [
     "Masked",
     "MultipleTimescale",
     "ModifiedMLP",
+    "NeighborhoodAttention",
     "NormalizedExponential",
     "PatchEmbedding",
     "PeriodicEmbedding",
@@ -70,10 +77,13 @@ __all__ = [
     "Positions",
     "RMSNorm",
     "Resize",
+    "SqueezeExcitation",
     "TiedAttention",
     "TransformerBlock",
     "VisionTransformer",
     "fold_batch_norm",
+    "neighborhood_attention",
+    "neighborhood_indices",
     "project_simplex",
     "vision_transformer",
 ]
