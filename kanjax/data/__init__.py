@@ -1,6 +1,6 @@
 """Data: readers of real formats, bundled sets, generators, splits and preprocessing."""
 
-from kanjax.data import augmentation, color, color_transfer
+from kanjax.data import augmentation, color, color_transfer, corruptions
 from kanjax.data.bags import Bags, bags_from_instances, bit_pattern_bags
 from kanjax.data.bundled import NAMES, load
 from kanjax.data.compositions import (
@@ -50,6 +50,7 @@ __all__ = [
     "bags_from_instances",
     "color",
     "color_transfer",
+    "corruptions",
     "bit_pattern_bags",
     "feynman",
     "fit_preprocessor",

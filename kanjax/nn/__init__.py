@@ -19,7 +19,7 @@ from kanjax.nn.linear_attention import LinearAttention
 from kanjax.nn.masked import Masked
 from kanjax.nn.mlp import MLP
 from kanjax.nn.modified_mlp import ModifiedMLP
-from kanjax.nn.neighborhood_attention import (
+from kanjax.nn.neighborhoods import (
     NeighborhoodAttention,
     neighborhood_attention,
     neighborhood_indices,
