@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from kanjax import cli, study
+from kanjax import bases, cli, study
 
 
 def frame(rows=40):
@@ -97,7 +97,7 @@ def test_the_options_are_the_settings_and_their_defaults():
     for name, default in defaults.items():
         if default not in (None, ()):
             assert options[name].show_default == str(default), name
-    for name in study.BASES:
+    for name in bases.FAMILIES:
         assert name in options["basis"].help
     for name in study.MODELS:
         assert name in options["model"].help

@@ -3,6 +3,7 @@
 from kanjax.bases.activation_pairs import ActivationPairs
 from kanjax.bases.basis import Basis
 from kanjax.bases.bspline import BSpline
+from kanjax.bases.families import FAMILIES, family
 from kanjax.bases.fourier import Fourier
 from kanjax.bases.gram import Gram
 from kanjax.bases.hermite import Hermite
@@ -18,6 +19,7 @@ from kanjax.bases.sum import Sum
 from kanjax.bases.wavelet import Wavelet
 
 __all__ = [
+    "FAMILIES",
     "ActivationPairs",
     "BSpline",
     "Basis",
@@ -36,5 +38,6 @@ __all__ = [
     "Sine",
     "Sum",
     "Wavelet",
+    "family",
     "fit_rational",
 ]

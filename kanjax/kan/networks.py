@@ -25,7 +25,8 @@ class KAN:
 
     Args:
         widths: the number of inputs, of each layer's hidden units, and of outputs.
-        basis: one basis for all layers, or a tuple with one a layer. A
+        basis: one basis for all layers, a name of :data:`kanjax.bases.FAMILIES` such
+            as "chebyshev", or a tuple with one a layer. A
             :class:`kanjax.bases.Rational` makes group-rational layers; None is for a
             layer all of whose edges are formulas.
         residual: the function of the residual branch (None for none); rational layers
@@ -66,6 +67,9 @@ class KAN:
                 "widths must be at least two positive integers, the inputs first and "
                 f"the outputs last; got {self.widths}."
             )
+        if isinstance(self.basis, str):
+            # The one field that may be written otherwise than it is kept.
+            object.__setattr__(self, "basis", bases.family(self.basis))
         for name in ("basis", "masks", "products", "formulas"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != len(self.widths) - 1:

@@ -2,12 +2,11 @@
 
 from kanjax.study.config import Config, StudyError
 from kanjax.study.job import TrainingDiverged, run
-from kanjax.study.models import BASES, MODELS
+from kanjax.study.models import MODELS
 from kanjax.study.prediction import cascade, prediction_table
 from kanjax.study.store import Predictions, Study, load
 
 __all__ = [
-    "BASES",
     "MODELS",
     "Config",
     "Predictions",

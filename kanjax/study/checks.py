@@ -3,8 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+from kanjax.bases import FAMILIES
 from kanjax.study.config import Config, StudyError
-from kanjax.study.models import BASES, MODELS
+from kanjax.study.models import MODELS
 from kanjax.training import OPTIMIZERS
 
 
@@ -15,7 +16,7 @@ def check(config: Config) -> Config:
         StudyError: naming the setting, its value and what was expected.
     """
     _check_name("model", config.model, MODELS)
-    _check_name("basis", config.basis, BASES)
+    _check_name("basis", config.basis, FAMILIES)
     _check_name("optimizer", config.optimizer, OPTIMIZERS)
     if config.task is not None:
         _check_name("task", config.task, ("regression", "classification"))

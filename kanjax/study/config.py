@@ -25,7 +25,7 @@ class Config:
         model: a name in ``kanjax.study.MODELS``.
         hidden: the units of each hidden layer; None is one layer of max(8, outputs)
             units, and () is a network without any.
-        basis: a name in ``kanjax.study.BASES``; only a KAN has one.
+        basis: a name in ``kanjax.bases.FAMILIES``; only a KAN has one.
         resolution: the basis' grid intervals, centres, degree or order.
         members: networks in the ensemble, at least 2.
         optimizer: an optax optimiser by name.

@@ -167,3 +167,17 @@ def test_bad_inputs(basis, key):
     net = kan.KAN((3, 2), basis)
     with pytest.raises(ValueError, match=r"x must have shape \(..., 3\); got \(5, 4\)"):
         net.apply(net.init(key), jnp.ones((5, 4)))
+
+
+@pytest.mark.parametrize("name", bases.FAMILIES)
+def test_a_basis_may_be_named(name, key):
+    net = kan.KAN((2, 3, 1), basis=name)
+    assert net == kan.KAN((2, 3, 1), basis=bases.family(name))
+    assert eval(repr(net), {**vars(bases), "KAN": kan.KAN}) == net
+    x = jnp.linspace(-0.9, 0.9, 8).reshape(4, 2)
+    assert np.all(np.isfinite(net.apply(net.init(key), x)))
+
+
+def test_an_unknown_name_of_a_basis_is_told_at_once():
+    with pytest.raises(ValueError, match="'bsplin' is none of.*did you mean 'bspline'"):
+        kan.KAN((2, 1), basis="bsplin")
