@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -103,7 +104,8 @@ def mean_corruption_error(
     if absent:
         raise ValueError(f"baseline has no errors of {sorted(absent)}.")
     shares = [
-        np.mean(each) / (1.0 if baseline is None else np.mean(baseline[name]))
+        np.mean(np.asarray(each))
+        / (1.0 if baseline is None else np.mean(np.asarray(baseline[name])))
         for name, each in errors.items()
     ]
     return float(np.mean(shares))

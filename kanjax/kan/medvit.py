@@ -106,7 +106,7 @@ def medvit(
         )
     rates = iter(jnp.linspace(0, sizes.drop_path, sum(sizes.depths)).tolist())
     token_network = token_network or kan_network
-    layers: list[model.Model] = [stem(channels, 64)]
+    layers: list[Any] = [stem(channels, 64)]
     features, extent, seen = 64, image_size // 4, 0
     for stage, (width, stage_kinds) in enumerate(
         zip(sizes.channels, kinds, strict=True)
@@ -139,8 +139,8 @@ def medvit(
                     token_network=token_network,
                 ).layers
             features = width
-    head = (nn.BatchNorm(features), nn.GlobalPool(2), nn.Dense(features, classes))
-    return model.Sequential((*layers, *head))
+    layers += [nn.BatchNorm(features), nn.GlobalPool(2), nn.Dense(features, classes)]
+    return model.Sequential(tuple(layers))
 
 
 def block_kinds(stage: int, depth: int) -> tuple[str, ...]:
@@ -174,7 +174,7 @@ def stem(channels: int, features: int) -> model.Sequential:
         (features // 2, features, 1),
         (features, features, 2),
     )
-    layers: list[model.Model] = []
+    layers: list[Any] = []
     for before, after, stride in steps:
         layers += _conv_norm(before, after, (3, 3), strides=stride)
         layers.append(nn.Activation(jax.nn.relu))
@@ -249,7 +249,7 @@ def global_block(
             f"channels={channels} leave {rest} for convolutions beside attention's "
             f"{attended}; take {4 * HEAD} or more."
         )
-    norm = nn.BatchNorm(attended) if reduction > 1 else model.Sequential(())
+    norm: Any = nn.BatchNorm(attended) if reduction > 1 else model.Sequential(())
     attention = ReducedAttention(attended, attended // HEAD, reduction, norm)
     drop = _drop_path(drop_path)
     convolved = (
@@ -315,7 +315,7 @@ def kan_network(channels: int) -> model.Sequential:
         channels: in and out.
     """
     basis = bases.Sech(8, (-2.0, 2.0), 0.33, 2)
-    layers: list[model.Model] = []
+    layers: list[Any] = []
     for before, after in ((channels, 2 * channels), (2 * channels, channels)):
         layers.append(nn.LayerNorm(before))
         layers.append(KANLayer(before, after, basis, residual=None))
@@ -434,7 +434,7 @@ def _widest(extent: int, window: int) -> int:
 
 def _embedding(before: int, after: int, stride: int) -> model.Sequential:
     """Describe the change of channels, and of size, in front of a block."""
-    layers: list[model.Model] = []
+    layers: list[Any] = []
     if stride > 1:
         window = (stride, stride)
         layers.append(nn.Pool(window, padding="SAME", count_padding=False))
@@ -444,8 +444,8 @@ def _embedding(before: int, after: int, stride: int) -> model.Sequential:
 
 
 def _conv_norm(
-    before: int, after: int, kernel: tuple[int, int], **options: int
-) -> tuple[nn.Conv, nn.BatchNorm]:
+    before: int, after: int, kernel: tuple[int, int], **options: Any
+) -> tuple[Any, ...]:
     """Describe a convolution whose bias is that of the norm behind it."""
     # The same margin on both sides, which "SAME" does not have with strides.
     margin = tuple((size // 2, size // 2) for size in kernel)
@@ -453,7 +453,7 @@ def _conv_norm(
     return conv, nn.BatchNorm(after)
 
 
-def _branch(*layers: model.Model) -> model.Residual:
+def _branch(*layers: Any) -> model.Residual:
     return model.Residual(model.Sequential(layers))
 
 

@@ -1,7 +1,7 @@
 """How many examples a learner needs, and how that number grows."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -148,7 +148,7 @@ def fit_power_law(x: ArrayLike, y: ArrayLike, *, confidence: float = 0.95) -> Po
                 f"{name} must be positive and finite to have a logarithm; got "
                 f"{values[wrong][0]} at place {int(np.argmax(wrong))}."
             )
-    line = scipy.stats.linregress(np.log(x), np.log(y))
+    line: Any = scipy.stats.linregress(np.log(x), np.log(y))
     reach = np.inf
     if len(x) > 2:
         reach = line.stderr * scipy.stats.t.ppf((1 + confidence) / 2, len(x) - 2)
