@@ -37,7 +37,6 @@ ACTIVATIONS = {
     "sin": jnp.sin,
 }
 FACTORS = (0.8, 1.0, 1.2)
-RESIDUALS = (0.0, 0.5)
 RATES = Rates(1.0, 1.0)
 
 
@@ -48,15 +47,16 @@ class Setting(NamedTuple):
     width: int
     networks: int
     widths: tuple[int, ...]
-    sampled: int
+    sampled: int  # of the widest; of others more
     activations: tuple[str, ...]
     tangents: int
+    residuals: tuple[float, ...] = (0.0, 0.5)
 
 
 SETTINGS = {
-    "short": Setting(20, 32, 256, (16, 32), 256, ("tanh",), 64),
-    "default": Setting(50, 128, 192, (32, 64, 128), 4096, tuple(ACTIVATIONS), 1024),
-    "full": Setting(50, 128, 1024, (32, 64, 128), 16384, tuple(ACTIVATIONS), 8192),
+    "short": Setting(20, 32, 256, (16, 32), 256, ("tanh",), 256, (0.0,)),
+    "default": Setting(50, 128, 192, (32, 64, 128), 8192, tuple(ACTIVATIONS), 2048),
+    "full": Setting(50, 128, 1024, (32, 64, 128), 65536, tuple(ACTIVATIONS), 8192),
 }
 
 
@@ -72,7 +72,7 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
     tangents = {
         (name, g): _fluctuations(setting, name, g)
         for name in setting.activations
-        for g in RESIDUALS
+        for g in setting.residuals
     }
     numbers = {
         "depth": {f"{n} x {f}": _listed(v) for (n, f), v in depths.items()},
@@ -145,7 +145,8 @@ def _excess(setting: Setting) -> dict[int, dict[str, Any]]:
         depth = max(3, int(np.ceil(width / 10)))
         measured = ensembles.sample_vertices(
             jax.random.key(width, impl="rbg"), jax.nn.relu, 1.0, critical.scales,
-            width=width, depth=depth, networks=setting.sampled,
+            width=width, depth=depth,
+            networks=setting.sampled * max(setting.widths) // width,
         )  # fmt: skip
         square = measured.kernel.mean**2
         layers = np.arange(1, depth + 1)
@@ -164,24 +165,15 @@ def _fluctuations(setting: Setting, name: str, residual: float) -> dict[str, Any
     critical = theory.critical_initialization(activation, residual=residual)
     kernel, scales = (critical.kernel or 1.0), critical.scales
     kernel = 1.0 if np.isnan(kernel) else kernel
-    sampled = functools.partial(
-        ensembles.sample_vertices,
-        jax.random.key(1, impl="rbg"),
-        activation,
-        kernel,
-        scales,
-    )
-    sizes = {"width": width, "depth": depth}
-    vertices = sampled(**sizes, networks=4 * setting.tangents)
     tangents = ensembles.sample_ntk(
-        jax.random.key(2, impl="rbg"), activation, kernel, scales, RATES,
-        **sizes, networks=setting.tangents,
+        jax.random.key(1, impl="rbg"), activation, kernel, scales, RATES,
+        width=width, depth=depth, networks=setting.tangents,
     )  # fmt: skip
     widths = (width,) * (depth - 1)
     flow = finite_width.vertex_flow(activation, kernel, widths, scales)
     drift = finite_width.ntk_flow(activation, kernel, widths, scales, RATES)
     pairs = {
-        "V": (vertices.four_point, flow.four_point),
+        "V": (tangents.four_point, flow.four_point),
         "NTK": (tangents.ntk, drift.ntk),
         "A": (tangents.covariance, drift.covariance),
         "B": (tangents.variance, drift.variance),
@@ -189,7 +181,7 @@ def _fluctuations(setting: Setting, name: str, residual: float) -> dict[str, Any
     ratios = {n: float(m.mean[-1] / p[-1]) for n, (m, p) in pairs.items()}
     errors = {f"{n} ±": float(m.error[-1] / p[-1]) for n, (m, p) in pairs.items()}
     closed = _closed_vertex(activation, kernel, width, depth, scales)
-    alone = {"closed": float(vertices.four_point.mean[-1] / closed)}
+    alone = {"closed": float(tangents.four_point.mean[-1] / closed)}
     return ratios | errors | alone
 
 
@@ -280,7 +272,7 @@ def _excess_claims(excess: dict[int, Any]) -> tuple[papers.Claim, ...]:
 
 def _width_claims(tangents: dict[Any, Any]) -> tuple[papers.Claim, ...]:
     claims = []
-    for g in RESIDUALS:
+    for g in dict.fromkeys(g for _, g in tangents):
         runs = {n: run for (n, h), run in tangents.items() if h == g}
         misses = {
             (n, q): abs(run[q] - 1) - 3 * run[f"{q} ±"]

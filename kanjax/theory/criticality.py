@@ -164,15 +164,17 @@ def kernel_flow(
         [1.0, 1.0, 1.0]
     """
     check_count("depth", depth, 1)
+    check_scales(scales)
     first = checks.as_floating(kernel)
-    # What is known is checked here; inside the scan it is traced.
-    kernel_map(activation, first, scales)
     if first.ndim == 0:
+        check_positive("kernel", kernel)
         of = profile(activation)
 
         def square(k: Array) -> Array:
             return moments_of_profile(of, k).square
     else:
+        _check_gram(first)
+        check_activation(activation)
         dual = gaussian.dual(activation)
 
         def square(k: Array) -> Array:
@@ -194,7 +196,8 @@ def critical_initialization(
     0 attracts; variances between 1e-3 and 1e3 that stay.
 
     Args:
-        activation: any function of each value, of jax, flax, equinox or your own.
+        activation: any function of each value, of jax, flax, equinox or your own, not
+            traced.
         residual: the share g of a layer's input that goes around it, from 0 to less
             than 1; both variances are ``1 - g^2`` times those without.
 

@@ -48,12 +48,14 @@ class SampledNTK(NamedTuple):
     """What :class:`kanjax.theory.finite_width.NTKFlow` predicts, measured.
 
     Attributes:
+        four_point: as in :class:`SampledVertices`.
         ntk: the mean of H_ii.
         covariance: of H_ii and H_jj.
         variance: the mean of H_ij^2.
         cross_covariance: of z_i^2 and H_jj.
     """
 
+    four_point: Measurement
     ntk: Measurement
     covariance: Measurement
     variance: Measurement
@@ -155,19 +157,14 @@ def _sample_vertices(
     depth: int,
     batch_size: int,
 ) -> SampledVertices:
-    def statistics(z: Array) -> tuple[Array, Array]:
-        squares = z**2
-        pairs = _off_diagonal(jnp.sum(squares) ** 2, jnp.sum(squares**2), width)
-        return jnp.mean(squares), pairs
-
     def network(key: Array) -> tuple[Array, Array]:
         start, drawn = _draw(key, kernel, scales, width, depth)
 
         def step(z: Array, layer: Layer) -> tuple[Array, tuple[Array, Array]]:
             new = layer.bias + layer.weights @ activation(z) + scales.residual * z
-            return new, statistics(new)
+            return new, _squares(new)
 
-        return _with_first(statistics(start), jax.lax.scan(step, start, drawn)[1])
+        return _with_first(_squares(start), jax.lax.scan(step, start, drawn)[1])
 
     square, pair = jax.lax.map(network, keys, batch_size=batch_size)
     return SampledVertices(_measure(square), _covariance(pair, square, square))
@@ -193,7 +190,7 @@ def _sample_ntk(
         total, mixed = jnp.sum(diagonal), squares @ diagonal
         on_diagonal = jnp.sum(diagonal**2)
         return (
-            jnp.mean(squares),
+            *_squares(z),
             total / width,
             _off_diagonal(total**2, on_diagonal, width),
             _off_diagonal(jnp.sum(h**2), on_diagonal, width),
@@ -216,10 +213,11 @@ def _sample_ntk(
         rest = jax.lax.scan(step, state, (drawn, later))[1]
         return _with_first(statistics(*state), rest)
 
-    square, trace, traces, pairs, mixed = jax.lax.map(
+    square, pair, trace, traces, pairs, mixed = jax.lax.map(
         network, keys, batch_size=batch_size
     )
     return SampledNTK(
+        _covariance(pair, square, square),
         _measure(trace),
         _covariance(traces, trace, trace),
         _measure(pairs),
@@ -242,6 +240,13 @@ def _draw(
     weights = jnp.sqrt(scales.weight / width) * drawn[1:, :, 1:]
     bias = jnp.sqrt(scales.bias) * drawn[1:, :, 0]
     return jnp.sqrt(kernel) * drawn[0, :, 0], Layer(weights, bias)
+
+
+def _squares(z: Array) -> tuple[Array, Array]:
+    """Return the means of z_i^2, and of z_i^2 z_j^2 over pairs."""
+    squares = z**2
+    pairs = _off_diagonal(jnp.sum(squares) ** 2, jnp.sum(squares**2), len(z))
+    return jnp.mean(squares), pairs
 
 
 def _with_first(first: Any, rest: Any) -> Any:
