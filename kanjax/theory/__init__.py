@@ -1,9 +1,13 @@
 """Theory: predictions about networks, to hold against experiments."""
 
 from kanjax.theory import (
+    contraction,
     criticality,
     ensembles,
     finite_width,
+    gaussian_classification,
+    information_bounds,
+    information_estimates,
     moments,
     nearly_kernel,
 )
@@ -11,10 +15,14 @@ from kanjax.theory.criticality import critical_initialization, universality_clas
 from kanjax.theory.finite_width import prescribe
 
 __all__ = [
+    "contraction",
     "critical_initialization",
     "criticality",
     "ensembles",
     "finite_width",
+    "gaussian_classification",
+    "information_bounds",
+    "information_estimates",
     "moments",
     "nearly_kernel",
     "prescribe",
