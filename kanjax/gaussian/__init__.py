@@ -1,6 +1,7 @@
 """Expectations under a Gaussian, and the dual activations of wide networks."""
 
 from kanjax.gaussian.adaptive import Expectation, adaptive_expectation
+from kanjax.gaussian.divergences import kl_divergence, wasserstein1, wasserstein2
 from kanjax.gaussian.duals import Dual, dual, hermite_coefficients, is_homogeneous
 from kanjax.gaussian.functions import (
     ABReLU,
@@ -59,10 +60,13 @@ __all__ = [
     "hermite",
     "hermite_coefficients",
     "is_homogeneous",
+    "kl_divergence",
     "leaky_relu",
     "monomial",
     "rbf",
     "relu",
     "sigmoid_like",
     "value_and_slope",
+    "wasserstein1",
+    "wasserstein2",
 ]
