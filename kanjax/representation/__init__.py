@@ -5,6 +5,8 @@ from kanjax.representation import (
     boosting,
     canonical_correlations,
     equiangular,
+    feature_merging,
+    functional_equivalence,
     linear_optima,
     neural_collapse,
     probes,
@@ -15,6 +17,7 @@ from kanjax.representation import (
     unit_clusters,
     unit_information,
     unit_matching,
+    unit_pruning,
 )
 
 __all__ = [
@@ -22,6 +25,8 @@ __all__ = [
     "boosting",
     "canonical_correlations",
     "equiangular",
+    "feature_merging",
+    "functional_equivalence",
     "linear_optima",
     "neural_collapse",
     "probes",
@@ -32,4 +37,5 @@ __all__ = [
     "unit_clusters",
     "unit_information",
     "unit_matching",
+    "unit_pruning",
 ]
