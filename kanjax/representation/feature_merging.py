@@ -399,20 +399,20 @@ def _update_tables(
 ) -> dict[str, Array]:
     """Bring all distances up to date after a merge in one set of units.
 
-    In its own table one unit has moved. A neighbor's table is a sum over weights: those
-    at the two merged units are taken out of it, and those at the new unit added.
+    In the set's table one unit has moved. A neighbor's table is a sum over weights:
+    those at the two merged units are taken out of it, and those at the new unit added.
     """
     i, j = pair
     places = unit_pruning.unit_places(after, spec, name)
     vectors = unit_pruning.unit_vectors(after, spec, name)
     if len({place for place, _ in places}) < len(places):
         # A leaf from these units to themselves: all of them have moved.
-        own = _distances(vectors)
+        table = _distances(vectors)
     else:
         row = jnp.sum((vectors - vectors[i]) ** 2, axis=1)
-        own = tables[name].at[i].set(row).at[:, i].set(row)
+        table = tables[name].at[i].set(row).at[:, i].set(row)
     old, new = jax.tree.leaves(before), jax.tree.leaves(after)
-    fresh = {**tables, name: own}
+    fresh = {**tables, name: table}
     for other in (key for key in tables if key != name):
         for place, axis in unit_pruning.unit_places(after, spec, other):
             for there in (a for p, a in places if p == place):

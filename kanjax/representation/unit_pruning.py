@@ -195,7 +195,17 @@ def cost(
 def unit_places(
     params: Params, spec: "PermutationSpec", name: str
 ) -> list[tuple[int, int]]:
-    """Give the leaves and axes that count a set of units."""
+    """Return the leaves, by their places, and axes that count a set of units.
+
+    Args:
+        params: parameters that the spec fits.
+        spec: which axes count which units.
+        name: of a set of units.
+
+    Raises:
+        ValueError: if the spec has no such name, or counts blocks with it,
+            or does not fit.
+    """
     unit_trace.check_fits(spec, params, "params")
     if name not in spec.names:
         raise ValueError(f"spec has no units {name!r}; it has {spec.names}.")
@@ -218,7 +228,14 @@ def change_units(
     values: Mapping[str, Array],
     change: Callable[[Array, int, Array], Array],
 ) -> Params:
-    """Change each axis that counts units by these units' values."""
+    """Change each axis that counts units by these units' values.
+
+    Args:
+        params: parameters that the spec fits.
+        spec: which axes count which units.
+        values: for sets of units, a value for each unit.
+        change: ``change(leaf, axis, values)``, the leaf that takes its place.
+    """
     leaves, structure = jax.tree.flatten(params)
     for name, value in values.items():
         for place, axis in unit_places(params, spec, name):
