@@ -6,7 +6,7 @@ of one set of units share its name, and so do all places along a residual stream
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,9 @@ from jaxtyping import Float
 
 from kanjax import checks, pytrees
 from kanjax import model as models
+
+if TYPE_CHECKING:
+    from kanjax.symmetry import PermutationSpec
 
 Params = pytrees.Params
 AxisNames = tuple[str | tuple[str, int] | None, ...]
@@ -242,3 +245,40 @@ def _axes(layer: Any) -> Any:
             "with spec_from_axes."
         )
     return layer.parameter_axes()
+
+
+def name_and_blocks(entry: Any) -> tuple[str | None, int | None]:
+    """Return the name in an axis' entry, and the number of its blocks if it has any."""
+    return entry if isinstance(entry, tuple) else (entry, None)
+
+
+def check_fits(spec: "PermutationSpec", params: Params, name: str) -> None:
+    """Let only parameters pass that a spec was made for.
+
+    Raises:
+        ValueError: naming the first leaf that does not fit.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    sizes = dict(spec.sizes)
+    paths = [checks.path_name(path) for path, _ in leaves]
+    expected = [path for path, _ in spec.axes]
+    if paths != expected:
+        extra = [p for p in paths if p not in expected]
+        lacking = [p for p in expected if p not in paths]
+        raise ValueError(
+            f"the spec does not fit {name}: it is for the leaves {expected}; {name} "
+            f"lacks {lacking} and has {extra} besides."
+        )
+    for (path, axes), (_, leaf) in zip(spec.axes, leaves, strict=True):
+        shape = jnp.shape(leaf)
+        # Of blocks only the number is known, not their size.
+        wanted = tuple(sizes[e] if isinstance(e, str) else None for e in axes)
+        fits = len(shape) == len(axes) and all(
+            n == w if w is not None else not n % (name_and_blocks(e)[1] or 1)
+            for n, w, e in zip(shape, wanted, axes, strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"the spec does not fit {name} at {path}: shape {shape}, expected "
+                f"{wanted} (None: any size)."
+            )

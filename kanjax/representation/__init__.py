@@ -5,7 +5,12 @@ from kanjax.representation import (
     boosting,
     canonical_correlations,
     equiangular,
+<<<<<<< HEAD
     grad_cam,
+=======
+    feature_merging,
+    functional_equivalence,
+>>>>>>> repr
     linear_optima,
     neural_collapse,
     probes,
@@ -16,6 +21,7 @@ from kanjax.representation import (
     unit_clusters,
     unit_information,
     unit_matching,
+    unit_pruning,
 )
 
 __all__ = [
@@ -23,7 +29,12 @@ __all__ = [
     "boosting",
     "canonical_correlations",
     "equiangular",
+<<<<<<< HEAD
     "grad_cam",
+=======
+    "feature_merging",
+    "functional_equivalence",
+>>>>>>> repr
     "linear_optima",
     "neural_collapse",
     "probes",
@@ -34,4 +45,5 @@ __all__ = [
     "unit_clusters",
     "unit_information",
     "unit_matching",
+    "unit_pruning",
 ]

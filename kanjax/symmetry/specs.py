@@ -22,6 +22,8 @@ and a number n if it is made of n equal blocks that are permuted as wholes, as t
 of attention; None if it stays as it is."""
 Permutation = Mapping[str, Int[Array, " units"]]
 """For every permutation name, where each new unit comes from."""
+check_fits = unit_trace.check_fits
+name_and_blocks = unit_trace.name_and_blocks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,46 +231,9 @@ def permute_leaf(
     return leaf
 
 
-def name_and_blocks(entry: Any) -> tuple[str | None, int | None]:
-    """Return the name in an axis' entry, and the number of its blocks if it has any."""
-    return entry if isinstance(entry, tuple) else (entry, None)
-
-
 def index_of(axes: AxisNames, name: str) -> int | None:
     """Return the axis that a permutation acts on, or None."""
     for axis, entry in enumerate(axes):
         if name_and_blocks(entry)[0] == name:
             return axis
     return None
-
-
-def check_fits(spec: PermutationSpec, params: Params, name: str) -> None:
-    """Let only parameters pass that a spec was made for.
-
-    Raises:
-        ValueError: naming the first leaf that does not fit.
-    """
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    sizes = dict(spec.sizes)
-    paths = [checks.path_name(path) for path, _ in leaves]
-    expected = [path for path, _ in spec.axes]
-    if paths != expected:
-        extra = [p for p in paths if p not in expected]
-        lacking = [p for p in expected if p not in paths]
-        raise ValueError(
-            f"the spec does not fit {name}: it is for the leaves {expected}; {name} "
-            f"lacks {lacking} and has {extra} besides."
-        )
-    for (path, axes), (_, leaf) in zip(spec.axes, leaves, strict=True):
-        shape = jnp.shape(leaf)
-        # Of blocks only the number is known, not their size.
-        wanted = tuple(sizes[e] if isinstance(e, str) else None for e in axes)
-        fits = len(shape) == len(axes) and all(
-            n == w if w is not None else not n % (name_and_blocks(e)[1] or 1)
-            for n, w, e in zip(shape, wanted, axes, strict=True)
-        )
-        if not fits:
-            raise ValueError(
-                f"the spec does not fit {name} at {path}: shape {shape}, expected "
-                f"{wanted} (None: any size)."
-            )
