@@ -7,6 +7,8 @@ from kanjax.theory import (
     finite_width,
     gaussian_classification,
     grokking,
+    hierarchical,
+    hierarchical_targets,
     information_bounds,
     information_estimates,
     laziness,
@@ -14,6 +16,7 @@ from kanjax.theory import (
     moments,
     nearly_kernel,
     patch_signals,
+    ridge_regression,
     sample_complexity,
 )
 from kanjax.theory.criticality import critical_initialization, universality_class
@@ -29,6 +32,8 @@ __all__ = [
     "forecast",
     "gaussian_classification",
     "grokking",
+    "hierarchical",
+    "hierarchical_targets",
     "information_bounds",
     "information_estimates",
     "laziness",
@@ -38,6 +43,7 @@ __all__ = [
     "nearly_kernel",
     "patch_signals",
     "prescribe",
+    "ridge_regression",
     "sample_complexity",
     "universality_class",
 ]
