@@ -5,12 +5,9 @@ from kanjax.representation import (
     boosting,
     canonical_correlations,
     equiangular,
-<<<<<<< HEAD
-    grad_cam,
-=======
     feature_merging,
     functional_equivalence,
->>>>>>> repr
+    grad_cam,
     linear_optima,
     neural_collapse,
     probes,
@@ -29,12 +26,9 @@ __all__ = [
     "boosting",
     "canonical_correlations",
     "equiangular",
-<<<<<<< HEAD
-    "grad_cam",
-=======
     "feature_merging",
     "functional_equivalence",
->>>>>>> repr
+    "grad_cam",
     "linear_optima",
     "neural_collapse",
     "probes",
