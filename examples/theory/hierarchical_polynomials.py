@@ -3,8 +3,8 @@
 Wang, Nichani, Lee (2023), arXiv 2311.13774. A link of degree 2 of a feature of degree
 2: three layers, trained stage by stage, need a number of examples that grows as the
 square of the dimension; kernels, of all polynomials up to degree 4, do not see that the
-two are nested. The paper's theorems are not here, nor has it figures to compare with; how
-the kernels' number of examples grows with the dimension is not measured.
+two are nested. The paper's theorems are not here, nor has it figures to compare with;
+how the kernels' number of examples grows with the dimension is not measured.
 """
 
 import functools
