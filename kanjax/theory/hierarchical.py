@@ -164,10 +164,10 @@ def train_layerwise(
 ) -> Trained:
     """Train the inner weights on one half of the data, then the outer on the other.
 
-    Stage one fits z to the targets, which no more than decays the weights; z is then
-    scaled to variance 1 on the second half, and stage two fits what z leaves. Each is a
-    ridge regression: descent goes to what "ridge" solves for. Examples pass in blocks,
-    for the caller to compile; it maps over seeds.
+    Stage one fits z to the targets; z is then scaled to variance 1 on the second half,
+    and stage two fits what z leaves. Each is a ridge regression: descent goes to what
+    "ridge" solves for. Examples pass in blocks. It is for the caller to compile, and
+    maps over seeds.
 
     Args:
         network: with weights that are not trained.
