@@ -19,7 +19,12 @@ from jax import Array
 import kanjax as kj
 from kanjax import cli, papers
 from kanjax.plotting import style
-from kanjax.theory import hierarchical, hierarchical_targets, ridge_regression
+from kanjax.theory import (
+    hierarchical,
+    hierarchical_targets,
+    ridge_regression,
+    sample_complexity,
+)
 
 PAPER = papers.Paper(
     slug="hierarchical-polynomials",
@@ -208,7 +213,7 @@ def _claims(
     last = max(polynomial)
     slopes = np.array(
         [
-            np.polyfit(np.log(setting.dimensions), np.log(column), 1)[0]
+            sample_complexity.fit_power_law(setting.dimensions, column).exponent
             for column in needed.T
         ]
     )
