@@ -128,8 +128,8 @@ def moments(
 
     Raises:
         TypeError: if activation cannot be called.
-        ValueError: if kernel is not positive, or activation not finite at 0 or not of
-            each value by itself.
+        ValueError: if kernel is not positive, for fewer than 2 modes, or an activation
+            that is not finite at 0 or not of each value by itself.
 
     Example:
         >>> import jax
@@ -137,6 +137,7 @@ def moments(
         1.0
     """
     check_positive("kernel", kernel)
+    check_count("modes", modes, 2)
     kernel = checks.as_floating(kernel)
     flat = moments_of_profile_at(profile(activation), kernel.ravel(), modes=modes)
     return Moments(*(m.reshape(*kernel.shape, *m.shape[1:]) for m in flat))
