@@ -29,7 +29,7 @@ PAPER = papers.Paper(
     "Neighborhood Attention",
     source="Manzari, Asgariandehkordi, Koleilat, Xiao, Rivaz (2025), arXiv 2502.13693",
     room="kan",
-    state="reproduced",
+    state="in part",
 )
 
 # The regression: pixels, distance of the partner, features, and what reading the
