@@ -57,7 +57,7 @@ class Setting(NamedTuple):
 
 SETTINGS = {
     # Most of the short run is compilation, of which this generator needs less.
-    "short": Setting("rbg", 2, 3, 40, 32, (8, 16), (50,)),
+    "short": Setting("rbg", 2, 3, 40, 32, (16,), (50,)),
     "default": Setting(
         "threefry2x32", 4, 5, 800, 256, (16, 64, 256), (10, 20, 50, 100, 200)
     ),

@@ -49,7 +49,7 @@ class Setting(NamedTuple):
 
 BETAS = (0.001, 0.003, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3)
 SETTINGS = {
-    "short": Setting(2, 1500, 256, (16, 16), (0.1,), (MAIN,)),
+    "short": Setting(2, 1000, 256, (16, 16), (0.15,), (MAIN,)),
     "default": Setting(5, 1500, 256, (128, 128, 128, 128), BETAS, DECAYS),
     "full": Setting(20, 1500, 1024, (256,) * 6, BETAS, DECAYS),
 }
