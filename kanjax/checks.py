@@ -24,6 +24,41 @@ def as_floating(x: ArrayLike) -> Array:
     return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(float)
 
 
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Let only an integer pass that is large enough.
+
+    Args:
+        name: what the message calls it.
+        value: the number.
+        least: the smallest that passes.
+
+    Raises:
+        ValueError: with what came.
+    """
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_integer or value < least:
+        raise ValueError(
+            f"{name} must be an integer of at least {least}; got {value!r}."
+        )
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Let only positive, finite numbers pass; what jax traces passes unseen.
+
+    Args:
+        name: what the message calls them.
+        value: a number, or an array of any shape.
+
+    Raises:
+        ValueError: with what came.
+    """
+    if isinstance(value, jax.core.Tracer):
+        return
+    known = np.asarray(value, np.float64)
+    if not np.all((known > 0) & np.isfinite(known)):
+        raise ValueError(f"{name} must be positive and finite; got {value!r}.")
+
+
 def check_finite(samples: Any, name: str) -> None:
     """Let only numbers pass, no NaN or infinity; what jax traces passes unseen.
 

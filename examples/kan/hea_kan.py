@@ -149,11 +149,14 @@ def _formula(
 
 
 def _formula_numbers(found: symbolic.Symbolic, x: Array, y: Array) -> dict[str, Any]:
-    (expression,) = symbolic.formula(found.model, found.params, x, names=["x", "y"])
+    # A short run may not find it: the numbers then say how far from one the edges are.
+    (expression,) = symbolic.formula(
+        found.model, found.params, x, names=["x", "y"], minimum_r2=-np.inf
+    )
     return {
         "widths": found.model.widths,
         "functions": sorted(edge.fit.name for edge in found.edges),
-        "least_r2": min(edge.fit.r2 for edge in found.edges),
+        "least_r2": min((edge.fit.r2 for edge in found.edges), default=np.nan),
         "rmse": _rmse(y, jax.jit(found.model.apply)(found.params, x)),
         "expression": str(expression),
     }

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 
 from kanjax.checks import as_floating
+from kanjax.checks import check_count as check_count
 
 
 def check_spins(name: str, values: Any) -> Array:
@@ -60,15 +61,6 @@ def check_patterns(patterns: Any, width: int | None = None) -> Array:
             "must agree."
         )
     return as_floating(array)
-
-
-def check_count(name: str, value: Any, least: int) -> None:
-    """Raise ``ValueError`` unless the value is an integer of at least ``least``."""
-    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not is_integer or value < least:
-        raise ValueError(
-            f"{name} must be an integer of at least {least}; got {value!r}."
-        )
 
 
 def check_share(name: str, value: Any) -> Array:

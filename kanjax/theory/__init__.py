@@ -16,12 +16,13 @@ from kanjax.theory import (
     moments,
     nearly_kernel,
     patch_signals,
+    prescriptions,
     ridge_regression,
     sample_complexity,
 )
 from kanjax.theory.criticality import critical_initialization, universality_class
-from kanjax.theory.finite_width import prescribe
 from kanjax.theory.laziness import forecast, lazy_rich
+from kanjax.theory.prescriptions import prescribe
 
 __all__ = [
     "contraction",
@@ -43,6 +44,7 @@ __all__ = [
     "nearly_kernel",
     "patch_signals",
     "prescribe",
+    "prescriptions",
     "ridge_regression",
     "sample_complexity",
     "universality_class",

@@ -51,7 +51,7 @@ def dropout_contraction(drop: float, inputs: int) -> float:
         0.9375
     """
     _check_probability("drop", drop)
-    _check_count("inputs", inputs)
+    checks.check_count("inputs", inputs)
     return 1 - drop**inputs
 
 
@@ -67,8 +67,8 @@ def dropconnect_contraction(drop: float, inputs: int, outputs: int) -> float:
         ValueError: for a probability outside of [0, 1], or no input or output.
     """
     _check_probability("drop", drop)
-    _check_count("inputs", inputs)
-    _check_count("outputs", outputs)
+    checks.check_count("inputs", inputs)
+    checks.check_count("outputs", outputs)
     return 1 - drop ** (inputs * outputs)
 
 
@@ -93,7 +93,7 @@ def noise_contraction(amplitude: float, features: int, deviation: float) -> floa
     for name, value in (("amplitude", amplitude), ("deviation", deviation)):
         if not 0 < value < math.inf:
             raise ValueError(f"{name} must be positive and finite; got {value!r}.")
-    _check_count("features", features)
+    checks.check_count("features", features)
     return float(special.erf(amplitude * math.sqrt(features / 2) / deviation))
 
 
@@ -201,8 +201,3 @@ def contracted_divergence(
 def _check_probability(name: str, value: float) -> None:
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must be from 0 to 1; got {value!r}.")
-
-
-def _check_count(name: str, value: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an integer from 1; got {value!r}.")

@@ -22,8 +22,6 @@ from kanjax.theory.moments import (
     Activation,
     Profile,
     check_activation,
-    check_count,
-    check_positive,
     moments,
     moments_of_profile,
     moments_of_profile_at,
@@ -87,6 +85,11 @@ class Criticality(NamedTuple):
     universality: Universality
     parallel: float
     perpendicular: float
+
+    @property
+    def start(self) -> float:
+        """The variance that stays, 1 where there is none or every one does."""
+        return self.kernel if self.kernel > 0 else 1.0
 
 
 def kernel_map(activation: Activation, kernel: Array | float, scales: Scales) -> Array:
@@ -163,11 +166,11 @@ def kernel_flow(
         >>> kernel_flow(jax.nn.relu, 1.0, 3, Scales(0.0, 2.0)).round(5).tolist()
         [1.0, 1.0, 1.0]
     """
-    check_count("depth", depth, 1)
+    checks.check_count("depth", depth, 1)
     check_scales(scales)
     first = checks.as_floating(kernel)
     if first.ndim == 0:
-        check_positive("kernel", kernel)
+        checks.check_positive("kernel", kernel)
         of = profile(activation)
 
         def square(k: Array) -> Array:
@@ -361,7 +364,7 @@ def _check_continuous(activation: Activation, of: Profile) -> None:
 
 def check_scales(scales: Scales) -> None:
     """Raise ``ValueError`` for a variance or share that cannot be; traced it passes."""
-    check_positive("scales.weight", scales.weight)
+    checks.check_positive("scales.weight", scales.weight)
     for name, value in (("bias", scales.bias), ("residual", scales.residual)):
         if not isinstance(value, jax.core.Tracer) and not 0 <= float(value) < math.inf:
             raise ValueError(
@@ -380,4 +383,4 @@ def _check_gram(kernel: Array) -> None:
             f"kernel has shape {kernel.shape}; it must be () for one input or "
             "(inputs, inputs)."
         )
-    check_positive("the diagonal of kernel", jnp.diagonal(kernel))
+    checks.check_positive("the diagonal of kernel", jnp.diagonal(kernel))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from kanjax import pytrees
+from kanjax import checks, pytrees
 from kanjax.theory import criticality, moments
 from kanjax.theory.criticality import Scales
 from kanjax.theory.finite_width import Rates
@@ -281,11 +281,11 @@ def _check(
     networks: int,
 ) -> None:
     moments.check_activation(activation)
-    moments.check_positive("kernel", kernel)
+    checks.check_positive("kernel", kernel)
     criticality.check_scales(scales)
     for name, value, least in (
         ("width", width, 2),
         ("depth", depth, 1),
         ("networks", networks, 2),
     ):
-        moments.check_count(name, value, least)
+        checks.check_count(name, value, least)

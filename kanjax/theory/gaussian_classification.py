@@ -17,6 +17,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 from scipy import stats
 
+from kanjax import checks
+
 
 class ClassificationGap(NamedTuple):
     """Expected losses and their difference.
@@ -66,7 +68,7 @@ def layer_divergences(products: Sequence[ArrayLike], examples: int) -> np.ndarra
     Raises:
         ValueError: for fewer than 2 examples.
     """
-    _check_examples(examples)
+    checks.check_count("examples", examples, 2)
     ranks = [np.linalg.matrix_rank(np.asarray(product)) for product in products]
     return -np.asarray(ranks) / 2 * np.log1p(-1 / examples)
 
@@ -96,8 +98,8 @@ def layer_distances(
     Raises:
         ValueError: for a noise not positive, or fewer than 2 examples.
     """
-    _check_noise(noise)
-    _check_examples(examples)
+    checks.check_positive("noise", noise)
+    checks.check_count("examples", examples, 2)
     squares = jnp.stack([jnp.sum(jnp.square(jnp.asarray(b))) for b in products])
     narrowed = noise**2 * (1 - np.sqrt(1 - 1 / examples)) ** 2 * squares
     if shift is None:
@@ -134,8 +136,8 @@ def gap(
         >>> round(gap(np.eye(20)[0], 1.0, 50).gap, 4)
         0.0789
     """
-    _check_noise(noise)
-    _check_examples(examples)
+    checks.check_positive("noise", noise)
+    checks.check_count("examples", examples, 2)
     mu = np.asarray(mean, np.float64)
     size, d = float(np.linalg.norm(mu)), mu.size
     if loss == "linear":
@@ -174,8 +176,8 @@ def gap_at(
     Raises:
         ValueError: for a noise not positive, or fewer than 2 examples.
     """
-    _check_noise(noise)
-    _check_examples(examples)
+    checks.check_positive("noise", noise)
+    checks.check_count("examples", examples, 2)
     w, b = jnp.asarray(weights), jnp.asarray(product)
     direction = w @ b.T @ b
     size = jnp.linalg.norm(direction, axis=-1)
@@ -183,13 +185,3 @@ def gap_at(
     test = normal.cdf(-(direction @ jnp.asarray(mean)) / (noise * size))
     shrunk = noise * np.sqrt(1 - 1 / examples)
     return test - normal.cdf(-jnp.sum(direction * w, axis=-1) / (shrunk * size))
-
-
-def _check_noise(noise: float) -> None:
-    if not 0 < noise < np.inf:
-        raise ValueError(f"noise must be positive and finite; got {noise!r}.")
-
-
-def _check_examples(examples: int) -> None:
-    if not isinstance(examples, int) or examples < 2:
-        raise ValueError(f"examples must be an integer from 2; got {examples!r}.")

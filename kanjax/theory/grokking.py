@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.core
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -54,11 +53,8 @@ class PolynomialNetwork:
 
     def __post_init__(self) -> None:
         for name in ("inputs", "width"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}; it must be at least 1."
-                )
-        check_positive("alpha", self.alpha)
+            checks.check_count(name, getattr(self, name))
+        checks.check_positive("alpha", self.alpha)
 
     @property
     def learning_rate(self) -> float:
@@ -346,7 +342,7 @@ def reduced_dynamics(
         >>> losses.shape, bool(losses[-1] < 0.5 * losses[0])
         ((5,), True)
     """
-    check_positive("alpha", alpha)
+    checks.check_positive("alpha", alpha)
     if x.ndim != 2 or y.shape != x.shape[:1] or x.shape[1:] != start.mean.shape:
         raise ValueError(
             f"x has shape {x.shape}, y {y.shape} and the weights' mean "
@@ -406,9 +402,3 @@ def grokking_delay(
         return jnp.where(jnp.any(reached, axis=-1), at, jnp.inf)
 
     return Delay(first(train), first(test))
-
-
-def check_positive(name: str, value: Any) -> None:
-    """Let only positive numbers pass; what jax traces passes unseen."""
-    if not isinstance(value, jax.core.Tracer) and not np.all(np.asarray(value) > 0):
-        raise ValueError(f"{name} is {value}; it must be positive.")

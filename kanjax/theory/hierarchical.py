@@ -22,10 +22,10 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import gaussian, model
+from kanjax import checks, gaussian, model
 from kanjax.ntk.random_weights import RandomLayer
 from kanjax.theory import ridge_regression
-from kanjax.theory.hierarchical_targets import Feature, Target, check_counts
+from kanjax.theory.hierarchical_targets import Feature, Target
 
 
 class Params(NamedTuple):
@@ -91,7 +91,13 @@ class ThreeLayerNetwork:
         Raises:
             ValueError: if a number is below 1.
         """
-        check_counts(dimension=dimension, inner=inner, outer=outer, degree=degree)
+        for name, count in (
+            ("dimension", dimension),
+            ("inner", inner),
+            ("outer", outer),
+            ("degree", degree),
+        ):
+            checks.check_count(name, count)
         keys = jax.random.split(key, 3)
         first = RandomLayer.draw(
             keys[0],

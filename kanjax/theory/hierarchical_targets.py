@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import gaussian
+from kanjax import checks, gaussian
 
 Feature = Callable[[Array], Array]
 """``feature(x) -> (...)`` of x (..., d)."""
@@ -47,7 +47,7 @@ def parities(degree: int) -> Feature:
     Raises:
         ValueError: if degree is below 1, and at the call if it does not divide d.
     """
-    check_counts(degree=degree)
+    checks.check_count("degree", degree)
 
     def feature(x: Array) -> Array:
         d = x.shape[-1]
@@ -73,7 +73,7 @@ def hermite_sum(
     Raises:
         ValueError: if degree is below 1.
     """
-    check_counts(degree=degree)
+    checks.check_count("degree", degree)
     polynomial = gaussian.hermite(degree)
 
     def feature(x: Array) -> Array:
@@ -126,10 +126,3 @@ def information_exponent(link: Sequence[float], *, tolerance: float = 1e-6) -> i
         if degree and abs(coefficient) > tolerance:
             return degree
     raise ValueError(f"link is {tuple(link)!r}, a constant; it depends on nothing.")
-
-
-def check_counts(**counts: int) -> None:
-    """Let only numbers from 1 on pass."""
-    for name, number in counts.items():
-        if number < 1:
-            raise ValueError(f"{name} is {number}; it must be at least 1.")

@@ -73,7 +73,7 @@ def kl_bound(divergences: ArrayLike, sigma: float) -> Array:
         0.1
     """
     _check_least("divergences", divergences, 0.0)
-    _check_above("sigma", sigma, 0.0)
+    checks.check_positive("sigma", sigma)
     divergences = jnp.atleast_1d(checks.as_floating(divergences))
     return jnp.mean(sigma * jnp.sqrt(2 * divergences), axis=-1)
 
@@ -95,8 +95,8 @@ def conditional_bound(
         ValueError: for negative information, a range not positive, or no example.
     """
     _check_least("information", information, 0.0)
-    _check_above("width", width, 0.0)
-    _check_count("examples", examples, 1)
+    checks.check_positive("width", width)
+    checks.check_count("examples", examples)
     return width * jnp.sqrt(2 * checks.as_floating(information) / examples)
 
 
@@ -119,7 +119,7 @@ def chained_bound(
     """
     _check_least("informations", informations, 0.0)
     _check_least("increments", increments, 0.0)
-    _check_count("examples", examples, 1)
+    checks.check_count("examples", examples)
     information, sigma = jnp.asarray(informations), jnp.asarray(increments)
     if information.shape != sigma.shape or information.ndim != 1:
         raise ValueError(
@@ -173,9 +173,9 @@ def gibbs_bound(sigma: float, gamma: float, examples: int) -> float:
     Raises:
         ValueError: for sigma or gamma not positive, or no example.
     """
-    _check_above("sigma", sigma, 0.0)
-    _check_above("gamma", gamma, 0.0)
-    _check_count("examples", examples, 1)
+    checks.check_positive("sigma", sigma)
+    checks.check_positive("gamma", gamma)
+    checks.check_count("examples", examples)
     return 2 * sigma**2 * gamma / examples
 
 
@@ -216,7 +216,7 @@ def gibbs_posterior(
     Raises:
         ValueError: for gamma not positive, or a prior that is no law.
     """
-    _check_above("gamma", gamma, 0.0)
+    checks.check_positive("gamma", gamma)
     logits = -gamma * checks.as_floating(losses)
     if prior is not None:
         check_law("prior", prior, axes=(-1,))
@@ -295,13 +295,3 @@ def _check_least(name: str, value: Any, least: float) -> None:
         np.asarray(value) >= least
     ):
         raise ValueError(f"{name} must be at least {least:g}; got {value!r}.")
-
-
-def _check_above(name: str, value: Any, bound: float) -> None:
-    if not isinstance(value, jax.core.Tracer) and not value > bound:
-        raise ValueError(f"{name} must be above {bound:g}; got {value!r}.")
-
-
-def _check_count(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer from {least}; got {value!r}.")

@@ -95,8 +95,7 @@ def sliced_wasserstein(
         ValueError: if samples differ in number or are not finite, or for no slice.
     """
     x, y = _same(x, y)
-    if not isinstance(slices, int) or slices < 1:
-        raise ValueError(f"slices must be an integer from 1; got {slices!r}.")
+    checks.check_count("slices", slices)
     lines = jax.random.normal(key, (x.shape[1], slices))
     lines = lines / jnp.linalg.norm(lines, axis=0)
     return jnp.mean(line_wasserstein(x @ lines, y @ lines))

@@ -18,8 +18,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float
 
-from kanjax import ntk
-from kanjax.theory import grokking
+from kanjax import checks, ntk
 
 Apply = Callable[[Any, Any], Array]
 
@@ -180,7 +179,7 @@ def scale_outputs(
     Raises:
         ValueError: for an alpha that is not positive.
     """
-    grokking.check_positive("alpha", alpha)
+    checks.check_positive("alpha", alpha)
 
     def scaled(p: Any, x: Any) -> Array:
         outputs = apply(p, x)

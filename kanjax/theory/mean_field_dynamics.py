@@ -257,10 +257,8 @@ def _move_weights(
 
 def _check(load: Any, steps: int, samples: int, m: Array, c: Array) -> None:
     for name, number in (("steps", steps), ("samples", samples)):
-        if number < 1:
-            raise ValueError(f"{name} is {number}; it must be at least 1.")
-    if not isinstance(load, jax.core.Tracer) and not np.all(np.asarray(load) > 0):
-        raise ValueError(f"load is {load}, examples over dimension; give it above 0.")
+        checks.check_count(name, number)
+    checks.check_positive("load", load)
     if m.ndim != 1 or c.shape != m.shape * 2:
         raise ValueError(
             f"overlap has shape {m.shape} and covariance {c.shape}; they must be "

@@ -136,8 +136,8 @@ def moments(
         >>> round(float(moments(jax.nn.relu, 2.0).square), 4)
         1.0
     """
-    check_positive("kernel", kernel)
-    check_count("modes", modes, 2)
+    checks.check_positive("kernel", kernel)
+    checks.check_count("modes", modes, 2)
     kernel = checks.as_floating(kernel)
     flat = moments_of_profile_at(profile(activation), kernel.ravel(), modes=modes)
     return Moments(*(m.reshape(*kernel.shape, *m.shape[1:]) for m in flat))
@@ -231,18 +231,3 @@ def check_activation(activation: Any) -> None:
             f"activation {activation!r} must be of each value by itself; at 0 it is "
             f"{float(alone[0])} alone and {float(values[0])} beside other values."
         )
-
-
-def check_positive(name: str, value: Array | float) -> None:
-    """Raise ``ValueError`` unless all of a value is positive; traced it passes."""
-    if isinstance(value, jax.core.Tracer):
-        return
-    known = np.asarray(value, np.float64)
-    if not np.all((known > 0) & np.isfinite(known)):
-        raise ValueError(f"{name} must be positive and finite; got {value!r}.")
-
-
-def check_count(name: str, value: int, least: int) -> None:
-    """Raise ``ValueError`` unless a value is an integer and large enough."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer from {least}; got {value!r}.")

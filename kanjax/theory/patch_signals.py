@@ -17,7 +17,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from kanjax import model
+from kanjax import checks, model
 
 Architecture = Literal["convolutional", "locally connected", "fully connected"]
 ARCHITECTURES = ("convolutional", "locally connected", "fully connected")
@@ -68,8 +68,7 @@ def sample(
         True
     """
     for name, number in (("rows", rows), ("patches", patches)):
-        if number < 1:
-            raise ValueError(f"{name} is {number}; it must be at least 1.")
+        checks.check_count(name, number)
     if position is not None and not 0 <= position < patches:
         raise ValueError(
             f"position is {position}, and the {patches} patches are numbered from 0 to "
@@ -140,10 +139,7 @@ class PatchNetwork:
     def __post_init__(self) -> None:
         _check_architecture(self.architecture)
         for name in ("patches", "features"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}; it must be at least 1."
-                )
+            checks.check_count(name, getattr(self, name))
 
     @property
     def weight_shape(self) -> tuple[int, ...]:

@@ -90,8 +90,7 @@ def measure(
         raise ValueError(
             f"x has shape {x.shape} and y {y.shape}; they must be (n, ...) and (n,)."
         )
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
+    checks.check_count("batch_size", batch_size)
     n = len(y)
     number = n if count is None else count
     size = min(batch_size, n)
@@ -190,8 +189,7 @@ def polynomial_kernel(degree: int) -> Kernel:
     Raises:
         ValueError: if degree is below 1.
     """
-    if degree < 1:
-        raise ValueError(f"degree is {degree}; it must be at least 1.")
+    checks.check_count("degree", degree)
     return lambda x1, x2: (1 + x1 @ x2.T / x1.shape[1]) ** degree
 
 

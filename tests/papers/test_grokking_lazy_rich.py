@@ -350,10 +350,22 @@ FIELD = functools.partial(
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: grokking.PolynomialNetwork(0, 3), "inputs is 0"),
-        (lambda: grokking.PolynomialNetwork(2, 0), "width is 0"),
-        (lambda: grokking.PolynomialNetwork(2, 3, alpha=0.0), "alpha is 0.0"),
-        (lambda: DYNAMICS(jnp.ones((3, 2)), jnp.ones(3), alpha=-1.0), "alpha is -1.0"),
+        (
+            lambda: grokking.PolynomialNetwork(0, 3),
+            "inputs must be an integer of at least 1; got 0",
+        ),
+        (
+            lambda: grokking.PolynomialNetwork(2, 0),
+            "width must be an integer of at least 1; got 0",
+        ),
+        (
+            lambda: grokking.PolynomialNetwork(2, 3, alpha=0.0),
+            "alpha must be positive and finite; got 0.0",
+        ),
+        (
+            lambda: DYNAMICS(jnp.ones((3, 2)), jnp.ones(3), alpha=-1.0),
+            "alpha must be positive and finite; got -1.0",
+        ),
         (lambda: DYNAMICS(jnp.ones((3, 4)), jnp.ones(3)), r"\(3, 4\)"),
         (lambda: DYNAMICS(jnp.ones((3, 2)), jnp.ones((3, 1))), r"y \(3, 1\)"),
         (lambda: DYNAMICS(jnp.ones((3, 2)), jnp.ones(3), every=3), "every 3"),
@@ -363,7 +375,10 @@ FIELD = functools.partial(
             ),
             "times",
         ),
-        (lambda: laziness.scale_outputs(NET.apply, (), 0.0), "alpha is 0.0"),
+        (
+            lambda: laziness.scale_outputs(NET.apply, (), 0.0),
+            "alpha must be positive and finite; got 0.0",
+        ),
         (
             lambda: theory.lazy_rich(
                 NET.apply, jnp.ones((2, D)), jnp.ones((3, D)), None
@@ -380,9 +395,9 @@ FIELD = functools.partial(
             ),
             "one-hot rows",
         ),
-        (lambda: FIELD(steps=0), "steps is 0"),
-        (lambda: FIELD(samples=0), "samples is 0"),
-        (lambda: FIELD(load=0.0), "load is 0.0"),
+        (lambda: FIELD(steps=0), "steps must be an integer of at least 1; got 0"),
+        (lambda: FIELD(samples=0), "samples must be an integer of at least 1; got 0"),
+        (lambda: FIELD(load=0.0), "load must be positive and finite; got 0.0"),
         (lambda: FIELD(covariance=jnp.eye(2)), r"covariance \(2, 2\)"),
         (lambda: FIELD(overlap=jnp.full(1, 1.2)), "Cauchy"),
     ],

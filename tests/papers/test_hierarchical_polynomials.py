@@ -374,13 +374,19 @@ NETWORK_DATA = (jnp.ones((4, D)), jnp.ones(4))
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: hierarchical_targets.parities(0), "degree is 0"),
-        (lambda: hierarchical_targets.hermite_sum(0), "degree is 0"),
+        (
+            lambda: hierarchical_targets.parities(0),
+            "degree must be an integer of at least 1; got 0",
+        ),
+        (
+            lambda: hierarchical_targets.hermite_sum(0),
+            "degree must be an integer of at least 1; got 0",
+        ),
         (lambda: hierarchical_targets.parities(4)(jnp.ones((2, D))), "groups of 4"),
         (lambda: hierarchical_targets.information_exponent((1.0, 0.0)), "constant"),
-        (lambda: draw(inner=0), "inner is 0"),
-        (lambda: draw(outer=0), "outer is 0"),
-        (lambda: draw(degree=0), "degree is 0"),
+        (lambda: draw(inner=0), "inner must be an integer of at least 1; got 0"),
+        (lambda: draw(outer=0), "outer must be an integer of at least 1; got 0"),
+        (lambda: draw(degree=0), "degree must be an integer of at least 1; got 0"),
         (
             lambda: hierarchical.train_layerwise(
                 draw(), NETWORK_DATA, NETWORK_DATA, inner_decay=1.0, solver="adam"
@@ -407,9 +413,12 @@ NETWORK_DATA = (jnp.ones((4, D)), jnp.ones(4))
         ),
         (
             lambda: ridge_regression.measure(lambda x: x, *NETWORK_DATA, batch_size=0),
-            "batch_size is 0",
+            "batch_size must be an integer of at least 1; got 0",
         ),
-        (lambda: ridge_regression.polynomial_kernel(0), "degree is 0"),
+        (
+            lambda: ridge_regression.polynomial_kernel(0),
+            "degree must be an integer of at least 1; got 0",
+        ),
         (
             lambda: ridge_regression.kernel_ridge(
                 ridge_regression.polynomial_kernel(1),

@@ -346,7 +346,10 @@ def test_bounds_go_through_transformations():
         ),
         (lambda: gaussian.kl_divergence([0.0], [[1.0]], [0.0], [1.0]), "means have"),
         (lambda: gaussian_classification.gap([1.0], 0.0, 5), "noise must be positive"),
-        (lambda: gaussian_classification.gap([1.0], 1.0, 1), "integer from 2; got 1"),
+        (
+            lambda: gaussian_classification.gap([1.0], 1.0, 1),
+            "integer of at least 2; got 1",
+        ),
         (lambda: gaussian_classification.gap([1.0], 1.0, 5, loss="x"), "'zero-one'"),
         (
             lambda: gaussian_classification.layer_products(

@@ -312,7 +312,10 @@ def test_power_laws_are_those_of_scipy():
     ("call", "message"),
     [
         (lambda: patch_signals.PatchNetwork("dense", 2, 2), "architecture must be one"),
-        (lambda: patch_signals.PatchNetwork("convolutional", 0, 2), "patches is 0"),
+        (
+            lambda: patch_signals.PatchNetwork("convolutional", 0, 2),
+            "patches must be an integer of at least 1; got 0",
+        ),
         (
             lambda: patch_signals.sample(
                 jax.random.key(0), jnp.ones(2), rows=3, patches=2, noise=1, position=2
@@ -323,7 +326,7 @@ def test_power_laws_are_those_of_scipy():
             lambda: patch_signals.sample(
                 jax.random.key(0), jnp.ones(2), rows=0, patches=2, noise=1
             ),
-            "rows is 0",
+            "rows must be an integer of at least 1; got 0",
         ),
         (
             lambda: NETS["convolutional"].apply(

@@ -12,7 +12,14 @@ import pytest
 from scipy import integrate, stats
 
 from kanjax import gaussian, nn, ntk, theory
-from kanjax.theory import criticality, ensembles, finite_width, moments, nearly_kernel
+from kanjax.theory import (
+    criticality,
+    ensembles,
+    finite_width,
+    moments,
+    nearly_kernel,
+    prescriptions,
+)
 from kanjax.theory.criticality import Scales
 from kanjax.theory.finite_width import Rates
 
@@ -170,11 +177,11 @@ def test_slopes_of_even_squares_and_without_layers():
 
 
 def test_aspect_ratios_maximize_the_information():
-    ratio = finite_width.optimal_aspect_ratio(jax.nn.relu)
+    ratio = prescriptions.optimal_aspect_ratio(jax.nn.relu)
     np.testing.assert_allclose(ratio, 4 / 23 / 5)
     excess = np.linspace(0, 0.5, 5001)
-    values = [finite_width.output_information(v, (1, 2)) for v in excess]
-    best = finite_width.optimal_aspect_ratio(lambda x: x, outputs=3)
+    values = [prescriptions.output_information(v, (1, 2)) for v in excess]
+    best = prescriptions.optimal_aspect_ratio(lambda x: x, outputs=3)
     np.testing.assert_allclose(excess[np.argmax(values)], 2 * best, atol=1e-4)
 
 
@@ -189,14 +196,14 @@ def test_the_information_is_that_of_a_random_variance():
     both = np.mean(np.exp(-radius * (1 / grid - 1) / 2) / grid, axis=-1)
     pair = w[:, None] * w * both
     exact = np.sum(pair * np.log(both / (alone[:, None] * alone)))
-    third = finite_width.output_information(v, (1, 1))
+    third = prescriptions.output_information(v, (1, 1))
     np.testing.assert_allclose(third, exact, rtol=0.03)
     assert abs(v**2 / 8 - exact) > 3 * abs(third - exact)
 
 
 def test_rates_give_all_layers_equal_shares():
     for activation, scales in ((jnp.tanh, Scales(0.0, 1.0)), (GELU, Scales(0.1, 1.5))):
-        rates = finite_width.equal_rates(activation, 1.0, 6, scales)
+        rates = prescriptions.equal_rates(activation, 1.0, 6, scales)
         for layer in (0, 3, 5):
             one_layer = Rates(*(jnp.zeros(6).at[layer].set(r[layer]) for r in rates))
             got = finite_width.ntk_flow(activation, 1.0, (9,) * 5, scales, one_layer)
@@ -206,11 +213,11 @@ def test_rates_give_all_layers_equal_shares():
 def test_rates_scale_as_the_book_says():
     depth, scales = 200, Scales(0.0, 1.0)
     layers = np.arange(1, depth + 1)
-    rates = finite_width.equal_rates(jnp.tanh, 1.0, depth, scales)
+    rates = prescriptions.equal_rates(jnp.tanh, 1.0, depth, scales)
     late = slice(50, None)
     for values in (rates.bias * layers, rates.weight):
         assert np.ptp(values[late]) < 0.04 * np.mean(values[late])
-    relu = finite_width.equal_rates(jax.nn.relu, 1.0, depth, Scales(0.0, 2.0))
+    relu = prescriptions.equal_rates(jax.nn.relu, 1.0, depth, Scales(0.0, 2.0))
     np.testing.assert_allclose(relu.bias, 1 / (2 * depth), rtol=1e-9)
 
 
@@ -397,7 +404,7 @@ def test_flows_go_through_transformations():
         (
             lambda: finite_width.vertex_flow(jnp.tanh, 1.0, (4, 1), Scales(0.0, 1.0)),
             ValueError,
-            "widths must be an integer from 2; got 1",
+            "widths must be an integer of at least 2; got 1",
         ),
         (
             lambda: finite_width.vertex_flow(
@@ -427,12 +434,12 @@ def test_flows_go_through_transformations():
             "scales.bias must be at least 0",
         ),
         (
-            lambda: finite_width.equal_rates(jnp.tanh, 0.1, 3, Scales(0.2, 1.0)),
+            lambda: prescriptions.equal_rates(jnp.tanh, 0.1, 3, Scales(0.2, 1.0)),
             ValueError,
             "kernel - scales.bias must be positive",
         ),
         (
-            lambda: finite_width.output_information(-1.0, (1, 1)),
+            lambda: prescriptions.output_information(-1.0, (1, 1)),
             ValueError,
             "excess must be at least 0",
         ),
