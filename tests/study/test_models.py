@@ -8,16 +8,16 @@ from kanjax import bases, kan, study
 from kanjax.study import models
 
 
-@pytest.mark.parametrize("name", models.BASES)
+@pytest.mark.parametrize("name", bases.FAMILIES)
 @pytest.mark.parametrize("resolution", [1, 6])
 def test_every_name_makes_a_network(name, resolution, key):
-    basis = models.BASES[name](resolution)
+    basis = bases.family(name, resolution)
     net = kan.KAN((3, 2), basis=basis)
     params = jax.eval_shape(net.init, key)
     if not isinstance(basis, bases.Rational):
         assert params[0]["coef"].shape == (basis.size, 3, 2)
         # The more resolution is asked for, the more functions there are.
-        assert basis.size > models.BASES[name](max(1, resolution - 1)).size or (
+        assert basis.size > bases.family(name, max(1, resolution - 1)).size or (
             resolution == 1
         )
     x = jax.ShapeDtypeStruct((5, 3), jnp.float32)
