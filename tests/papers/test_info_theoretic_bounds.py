@@ -327,10 +327,10 @@ def test_bounds_go_through_transformations():
     "call, words",
     [
         (lambda: bounds.kl_bound(-1.0, 0.5), "divergences must be at least 0"),
-        (lambda: bounds.kl_bound(1.0, 0.0), "sigma must be above 0"),
+        (lambda: bounds.kl_bound(1.0, 0.0), "sigma must be positive"),
         (lambda: bounds.conditional_bound(1.0, 0), "examples must be an integer"),
         (lambda: bounds.chained_bound([1.0], [1.0, 2.0], 3), r"must be \(grids,\)"),
-        (lambda: bounds.gibbs_posterior([1.0], -1.0), "gamma must be above 0"),
+        (lambda: bounds.gibbs_posterior([1.0], -1.0), "gamma must be positive"),
         (lambda: bounds.discrete_information([[1.5, -0.5]]), "from 0 to 1"),
         (lambda: bounds.discrete_information([[0.5, 0.2]]), "the sum is 0.7"),
         (lambda: bounds.gibbs_gap([1.0], [1.0], 2.0), r"\(sets, hypotheses\)"),
