@@ -175,8 +175,8 @@ class NeighborhoodAttention:
         >>> import jax, jax.numpy as jnp
         >>> layer = NeighborhoodAttention(8, 2, kernel=3, dilation=2)
         >>> params = layer.init(jax.random.key(0))
-        >>> layer.apply(params, jnp.ones((5, 12, 9, 8))).shape
-        (5, 12, 9, 8)
+        >>> layer.apply(params, jnp.ones((5, 12, 6, 8))).shape
+        (5, 12, 6, 8)
     """
 
     features: int

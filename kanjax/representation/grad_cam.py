@@ -30,11 +30,10 @@ def grad_cam(
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> from kanjax import nn
         >>> head = lambda a: jnp.mean(a, axis=(1, 2)) @ jnp.eye(2)
         >>> features = jnp.zeros((1, 2, 2, 2)).at[0, 0, 1, 1].set(8.0)
         >>> grad_cam(head, features)
-        Array([[[0., 1.],
+        Array([[[0., 2.],
                 [0., 0.]]], dtype=float32)
     """
     logits, pull = jax.vjp(head, features)
