@@ -187,7 +187,9 @@ class Robustness(NamedTuple):
     @property
     def mean_corruption_error(self) -> np.ndarray:
         """(members,)."""
-        return np.mean([e.mean(axis=1) for e in self.errors.values()], axis=0)
+        members = range(len(self.clean))
+        by_member = [{c: e[m] for c, e in self.errors.items()} for m in members]
+        return np.array([corruptions.mean_corruption_error(e) for e in by_member])
 
 
 def _network(

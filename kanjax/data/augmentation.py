@@ -204,14 +204,7 @@ def blur(
     """
     keys = jax.random.split(key)
     sigma = jax.random.uniform(keys[0], minval=width[0], maxval=width[1])
-
-    def weights(length: int) -> Array:
-        places = jnp.arange(length)
-        squares = (places[:, None] - places[None, :]) ** 2
-        return jax.nn.softmax(-squares / (2 * sigma**2), axis=1).astype(image.dtype)
-
-    rows, columns = (weights(length) for length in image.shape[:2])
-    blurred = jnp.einsum("hi,wj,ijc->hwc", rows, columns, image)
+    blurred = image_operations.gaussian_blur(image, sigma)
     return jnp.where(jax.random.bernoulli(keys[1], probability), blurred, image)
 
 

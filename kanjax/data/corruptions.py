@@ -18,6 +18,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from kanjax.checks import as_floating
+from kanjax.data import image_operations
 
 Image = Float[Array, "height width channels"]
 
@@ -170,16 +171,7 @@ def gaussian_blur(key: Array, image: Image, severity: int) -> Image:
         severity: from 1 to 5.
     """
     deviation = (1, 2, 3, 4, 6)[severity - 1] * max(image.shape[:2]) / _EDGE
-
-    def blur(image: Array, axis: int) -> Array:
-        reach = np.arange(image.shape[axis])
-        weights = np.exp(-((reach[:, None] - reach) ** 2) / (2 * deviation**2))
-        weights /= weights.sum(axis=1, keepdims=True)
-        return jnp.moveaxis(
-            jnp.tensordot(jnp.asarray(weights, image.dtype), image, (1, axis)), 0, axis
-        )
-
-    return blur(blur(image, 0), 1)
+    return image_operations.gaussian_blur(image, deviation)
 
 
 def contrast(key: Array, image: Image, severity: int) -> Image:
@@ -191,8 +183,7 @@ def contrast(key: Array, image: Image, severity: int) -> Image:
         severity: from 1 to 5.
     """
     left = (0.4, 0.3, 0.2, 0.1, 0.05)[severity - 1]
-    mean = jnp.mean(image, axis=(0, 1))
-    return mean + left * (image - mean)
+    return image_operations.mix_with(jnp.mean(image, axis=(0, 1)), image, left)
 
 
 def brightness(key: Array, image: Image, severity: int) -> Image:

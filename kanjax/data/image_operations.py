@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.scipy import ndimage
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 Image = Float[Array, "height width channels"]
@@ -96,7 +97,26 @@ def _blend(other: Array, image: Image, signed: Array) -> Image:
     return other + (1 + 0.9 * signed) * (image - other)
 
 
-def mix_with(other: Array, image: Image, factor: Array) -> Image:
+def gaussian_blur(image: Image, deviation: ArrayLike) -> Image:
+    """Blur by a Gaussian whose weights sum to 1 inside of the image.
+
+    Edges do not darken.
+
+    Args:
+        image: the image.
+        deviation: the Gaussian's standard deviation in pixels, positive.
+    """
+
+    def weights(length: int) -> Array:
+        places = jnp.arange(length)
+        squares = (places[:, None] - places[None, :]) ** 2
+        return jax.nn.softmax(-squares / (2 * deviation**2), axis=1).astype(image.dtype)
+
+    rows, columns = (weights(length) for length in image.shape[:2])
+    return jnp.einsum("hi,wj,ijc->hwc", rows, columns, image)
+
+
+def mix_with(other: Array, image: Image, factor: Array | float) -> Image:
     """Return the image with its distance from another times a factor, on [0, 1].
 
     Args:

@@ -8,14 +8,11 @@ transformers have a perceptron. All of it is :class:`kanjax.model.Sequential`, w
 running statistics of batch norm as its state.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
-from jaxtyping import Float
 
 from kanjax import bases, model, nn
 from kanjax.kan.layers import KANLayer
@@ -250,7 +247,7 @@ def global_block(
             f"{attended}; take {4 * HEAD} or more."
         )
     norm: Any = nn.BatchNorm(attended) if reduction > 1 else model.Sequential(())
-    attention = ReducedAttention(attended, attended // HEAD, reduction, norm)
+    attention = nn.ReducedAttention(attended, attended // HEAD, reduction, norm)
     drop = _drop_path(drop_path)
     convolved = (
         *_embedding(attended, rest, 1).layers,
@@ -335,82 +332,6 @@ def mlp_network(channels: int) -> model.Sequential:
             nn.Dense(4 * channels, channels),
         )
     )
-
-
-@model.dataclass
-class ReducedAttention:
-    """Attention of all pixels to means of consecutive ones.
-
-    Keys and values come from means of ``reduction**2`` pixels that follow each other
-    row by row (they are no square); pixels left over at the end are not seen.
-
-    Args:
-        features: of a pixel; heads divide it.
-        heads: number of heads.
-        reduction: 1 for all pixels as they are.
-        norm: what normalises the means, such as :class:`kanjax.nn.BatchNorm`.
-    """
-
-    features: int
-    heads: int
-    reduction: int = 1
-    norm: model.Model = model.child(default=model.Sequential(()))
-
-    def __post_init__(self) -> None:
-        checks.check_positive(reduction=self.reduction)
-        nn.Attention(self.features, self.heads)
-
-    @property
-    def attention(self) -> nn.Attention:
-        """The attention of pixels to means."""
-        return nn.Attention(self.features, self.heads)
-
-    def init(self, key: Array) -> dict[str, Any]:
-        """Draw "attention" and "norm"."""
-        return {"attention": self.attention.init(key), "norm": self.norm.init(key)}
-
-    def initial_state(self, batch_shape: tuple[int, ...] = ()) -> Any:
-        """Give the state of the norm."""
-        return model.initial_state(self.norm, batch_shape)
-
-    def apply(
-        self,
-        params: dict[str, Any],
-        x: Float[Array, "*batch height width features"],
-        *,
-        state: Any = None,
-        key: Array | None = None,
-        train: bool = False,
-    ) -> Any:
-        """Return y of the shape of x; with a state, ``(y, new state)``.
-
-        Raises:
-            ValueError: if there are fewer pixels than a mean takes.
-        """
-        pixels, every = x.shape[-3] * x.shape[-2], self.reduction**2
-        if pixels < every:
-            raise ValueError(
-                f"reduction={self.reduction} takes means of {every} pixels, and the "
-                f"image has {pixels}: take larger images or a smaller reduction."
-            )
-        tokens = x.reshape(*x.shape[:-3], pixels, self.features)
-        means = tokens[..., : pixels // every * every, :]
-        means = means.reshape(*means.shape[:-2], -1, every, self.features).mean(axis=-2)
-        if state is None:
-            means = self.norm.apply(params["norm"], means)
-        else:
-            means, state = model.apply(
-                self.norm, params["norm"], means, state=state, train=train
-            )
-        y = self.attention.apply(params["attention"], tokens, context=means)
-        y = y.reshape(x.shape)
-        return y if state is None else (y, state)
-
-
-@nn.fold_batch_norm.register
-def _(layer: ReducedAttention, params: Any, state: Any) -> tuple[model.Model, Any]:
-    norm, norm_params = nn.fold_batch_norm(layer.norm, params["norm"], state)
-    return dataclasses.replace(layer, norm=norm), params | {"norm": norm_params}
 
 
 def _sizes(size: str | Size) -> Size:

@@ -31,6 +31,7 @@ from kanjax.nn.pirate import PirateNet
 from kanjax.nn.pooling import Flatten, GlobalPool, Pool
 from kanjax.nn.positions import Positions
 from kanjax.nn.recurrent import GRU, LSTM, MultipleTimescale
+from kanjax.nn.reduced_attention import ReducedAttention
 from kanjax.nn.resize import Index, Resize
 from kanjax.nn.simplex import project_simplex
 from kanjax.nn.squeeze_excitation import SqueezeExcitation
@@ -76,6 +77,7 @@ __all__ = [
     "Pool",
     "Positions",
     "RMSNorm",
+    "ReducedAttention",
     "Resize",
     "SqueezeExcitation",
     "TiedAttention",

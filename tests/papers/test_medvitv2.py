@@ -145,7 +145,7 @@ def test_every_parameter_has_a_gradient(network, start, images):
 
 
 def test_reduced_attention_sees_means_of_consecutive_pixels(key):
-    layer = medvit.ReducedAttention(8, 2, 2)
+    layer = nn.ReducedAttention(8, 2, 2)
     params = layer.init(key)
     x = jax.random.normal(key, (3, 3, 6, 8))
     tokens = x.reshape(3, 18, 8)
@@ -157,7 +157,7 @@ def test_reduced_attention_sees_means_of_consecutive_pixels(key):
 
 
 def test_reduced_attention_normalises_what_it_sees(key):
-    layer = medvit.ReducedAttention(8, 2, 2, nn.BatchNorm(8))
+    layer = nn.ReducedAttention(8, 2, 2, nn.BatchNorm(8))
     params, state = layer.init(key), layer.initial_state()
     x = 3 + jax.random.normal(key, (5, 4, 4, 8))
     _, moved = layer.apply(params, x, state=state, train=True)
@@ -238,7 +238,7 @@ def test_grad_cam_of_a_folded_network(network, start, images):
         (lambda: medvit.medvit(SMALL, 2, kernel=4), "kernel must be odd"),
         (lambda: medvit.global_block(32, 96), "take 128 or more"),
         (
-            lambda: medvit.ReducedAttention(8, 2, 4).apply({}, jnp.ones((3, 5, 8))),
+            lambda: nn.ReducedAttention(8, 2, 4).apply({}, jnp.ones((3, 5, 8))),
             "means of 16 pixels, and the image has 15",
         ),
     ],
