@@ -43,6 +43,7 @@ from kanjax.hopfield.options import Norm
 from kanjax.hopfield.patterns import corrupt, overlaps, random_patterns
 from kanjax.hopfield.spaces import AssociationSpace
 from kanjax.hopfield.sparse import entmax
+from kanjax.hopfield.tempering import Ladder, parallel_tempering
 
 __all__ = [
     "NOTHING",
@@ -57,6 +58,7 @@ __all__ = [
     "HopfieldEncoderLayer",
     "HopfieldLayer",
     "HopfieldPooling",
+    "Ladder",
     "LowRank",
     "Memory",
     "Norm",
@@ -84,6 +86,7 @@ __all__ = [
     "mean_field",
     "modern",
     "overlaps",
+    "parallel_tempering",
     "parisi",
     "patterns_in_use",
     "pseudo_inverse",
