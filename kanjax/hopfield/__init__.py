@@ -41,6 +41,7 @@ from kanjax.hopfield.layers import Association, Hopfield
 from kanjax.hopfield.lookup import HopfieldLayer, HopfieldPooling, lookup_network
 from kanjax.hopfield.options import Norm
 from kanjax.hopfield.patterns import corrupt, overlaps, random_patterns
+from kanjax.hopfield.phases import PhaseDiagram, phase_diagram
 from kanjax.hopfield.spaces import AssociationSpace
 from kanjax.hopfield.sparse import entmax
 from kanjax.hopfield.tempering import Ladder, parallel_tempering
@@ -64,6 +65,7 @@ __all__ = [
     "Norm",
     "PSpin",
     "Pairwise",
+    "PhaseDiagram",
     "Polynomial",
     "Retrieval",
     "archetype_theory",
@@ -89,6 +91,7 @@ __all__ = [
     "parallel_tempering",
     "parisi",
     "patterns_in_use",
+    "phase_diagram",
     "pseudo_inverse",
     "random_patterns",
     "replica_breaking",
