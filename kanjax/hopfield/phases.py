@@ -33,6 +33,8 @@ class PhaseDiagram(NamedTuple):
         codes: (rows, columns), the place of each point's regime in ``names``.
         names: of the regimes.
         overlap: (rows, columns), the largest with a pattern.
+        replicon: (rows, columns), of states of recall, above 0 where replicas are
+            alike; NaN where there are none, and for a dilution.
         converged: (rows, columns), whether all searches for states did.
         lines: by name, (x, y) of curves that are known more exactly than the plane is.
     """
@@ -43,6 +45,7 @@ class PhaseDiagram(NamedTuple):
     codes: Int[Array, "rows columns"]
     names: tuple[str, ...]
     overlap: Float[Array, "rows columns"]
+    replicon: Float[Array, "rows columns"]
     converged: Bool[Array, "rows columns"]
     lines: dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -107,14 +110,15 @@ def phase_diagram(
                 "Give an order of 4 or more, and a load."
             )
     names = _names(controls, order)
-    found, stability = _search(controls, axes, order, patterns)
-    codes, overlap, converged = found
+    codes, overlap, replicon, converged = _search(controls, axes, order, patterns)
     columns, rows = (controls[name] for name in axes)
     lines = _lines(controls, axes, order, patterns)
-    crossing = _crossing(np.asarray(rows), np.asarray(columns), np.asarray(stability))
+    crossing = _crossing(np.asarray(rows), np.asarray(columns), np.asarray(replicon))
     if len(crossing[0]) > 1:
         lines["de Almeida-Thouless"] = crossing
-    return PhaseDiagram(axes, columns, rows, codes, names, overlap, converged, lines)
+    return PhaseDiagram(
+        axes, columns, rows, codes, names, overlap, replicon, converged, lines
+    )
 
 
 def _names(controls: dict[str, Array], order: int) -> tuple[str, ...]:
@@ -126,17 +130,17 @@ def _names(controls: dict[str, Array], order: int) -> tuple[str, ...]:
 @functools.partial(jax.jit, static_argnames=("axes", "order", "patterns"))
 def _search(
     controls: dict[str, Array], axes: tuple[str, str], order: int, patterns: int
-) -> tuple[tuple[Array, Array, Array], Array]:
-    """Codes, overlaps, what converged, and the replicon of recall where there is."""
+) -> tuple[Array, Array, Array, Array]:
+    """Return codes, overlaps, replicons of recall, and what converged."""
 
-    def at(y: Array, x: Array) -> tuple[tuple[Array, Array, Array], Array]:
+    def at(y: Array, x: Array) -> tuple[Array, Array, Array, Array]:
         point = {**controls, axes[1]: y, axes[0]: x}
         beta = 1 / point["temperature"]
         if "dilution" in point:
             sites = diluted_theory.enumerate_sites(patterns, point["dilution"])
             state = diluted_theory.regime(sites, beta, max_steps=2_000)
             none = jnp.full((), jnp.nan)
-            return (state.code, state.overlaps[0], state.converged), none
+            return state.code, state.overlaps[0], none, state.converged
         if order == 2:
             state = mean_field.regime(point["load"], beta)
         else:
@@ -144,7 +148,7 @@ def _search(
                 beta, point["load"], point["entropy"], order
             )
         replicon = jnp.where(state.code >= 2, state.replicon, jnp.nan)
-        return (state.code, state.overlap, state.converged), replicon
+        return state.code, state.overlap, replicon, state.converged
 
     return over_plane(at, controls[axes[1]], controls[axes[0]])
 

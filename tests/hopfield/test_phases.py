@@ -111,6 +111,11 @@ def test_a_plane_is_the_loop_over_its_points():
             assert diagram.overlap[i, j] == pytest.approx(
                 float(alone.overlap), abs=1e-5
             )
+            recalls = alone.code >= 2
+            expected = float(alone.replicon) if recalls else np.nan
+            assert diagram.replicon[i, j] == pytest.approx(
+                expected, abs=1e-4, nan_ok=True
+            )
     assert len(np.unique(diagram.codes)) == 3
     critical = float(replica_breaking.critical_beta(4))
     freezing = diagram.lines["freezing"][1]

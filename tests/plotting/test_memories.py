@@ -82,6 +82,7 @@ def test_phase_diagram():
         codes=jnp.asarray(codes),
         names=("low", "high", "absent"),
         overlap=jnp.zeros(codes.shape),
+        replicon=jnp.zeros(codes.shape),
         converged=jnp.asarray(reached),
         lines={"edge": line},
     )
