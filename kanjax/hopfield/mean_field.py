@@ -180,7 +180,7 @@ def glass(
 
     Example:
         >>> round(float(glass(0.1, 2.0).order), 3), float(glass(0.1, 0.7).order)
-        (0.706, 0.0)
+        (0.628, 0.0)
     """
     load, beta = checks.check_load(load), checks.check_beta(beta)
     z, weight = normal_grid(nodes, 9.0)
