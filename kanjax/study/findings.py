@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kanjax import data as data_
-from kanjax import kan, training, versions
+from kanjax import kan, ntk, training, versions
 from kanjax.model import Model, count_parameters
 from kanjax.study import analysis, baselines, evaluation, store
 from kanjax.study.attempts import attempted
@@ -59,7 +59,13 @@ def analyze(
     scores = evaluation.score(task, outputs, jnp.asarray(split.test.y), scale)
     tell("fitting scikit-learn's baselines", 0.55)
     others = baselines.baselines(
-        task, split, scale, classes, seed=config.seed, notes=notes
+        task,
+        split,
+        scale,
+        classes,
+        seed=config.seed,
+        notes=notes,
+        with_processes=config.model == "dkm",
     )
     tell("attributing the inputs", 0.62)
     inputs = attempted(
@@ -97,6 +103,8 @@ def analyze(
 
 def loss_of(task: str, model: Model) -> Loss:
     """Return the loss that members are trained with."""
+    if isinstance(model, ntk.DeepKernelMachine):
+        return model.loss
     make = training.regression if task == "regression" else training.classification
     return make(model.apply)
 

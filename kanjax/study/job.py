@@ -63,6 +63,7 @@ def run(
     prepared = _prepare(config, key_split)
     outputs = store.outputs_of(prepared)
     model = models.build(config, int(prepared.split.train.x.shape[1]), outputs)
+    model = models.on_data(model, prepared)
     initial = _initial_params(config, model, key_init)
     tell("compiling the training", _TRAINING_SHARE[0])
     _open_folder(root, config, overwrite and not resume)

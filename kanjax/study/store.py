@@ -137,7 +137,7 @@ def load(directory: str | os.PathLike[str]) -> Study:
     metrics = _read_json(root / "metrics.json")
     data = _load_data(root)
     features = int(data.split.train.x.shape[1])
-    model = models.build(config, features, outputs_of(data))
+    model = models.on_data(models.build(config, features, outputs_of(data)), data)
     like = jax.eval_shape(
         jax.vmap(model.init), jax.random.split(jax.random.key(0), config.members)
     )
