@@ -15,6 +15,7 @@ NAMES = (
     "memory",
     "landscape",
     "ntk",
+    "network_kernels",
     "hopfield",
     "spin_glasses",
     "symbolic",

@@ -93,6 +93,16 @@ def test_ntk_times_every_kind_of_kernel(tmp_path):
     assert auto["auto_over_best"] > 0
 
 
+def test_network_kernels_beside_their_floors(tmp_path):
+    result = run("network_kernels", tmp_path)
+    ratios = result["random_features"]["over_floor"]
+    assert set(ratios) == {"relu_features", "exponential_features"}
+    assert all(ratio > 0 for ratio in ratios.values())
+    assert result["deep_limit"]["steps_60"]["min_ms"] > 0
+    machine = result["kernel_machine"]
+    assert machine["rmse"] > 0 and machine["exact_process"]["rmse"] > 0
+
+
 def test_hopfield_reports_layer_sweeps_and_large_memory(tmp_path):
     result = run("hopfield", tmp_path)
     assert result["peers"] == {}
