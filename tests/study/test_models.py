@@ -1,5 +1,7 @@
 """The bases and models that a study knows by name."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -28,3 +30,15 @@ def test_features_are_scaled_to_the_domain_of_the_basis():
     assert models.domain(study.Config(basis="rational")) == (-3.0, 3.0)
     assert models.domain(study.Config(basis="bsrbf")) == (-1.0, 1.0)
     assert models.domain(study.Config(model="mlp", basis="rational")) == (-1.0, 1.0)
+
+
+def test_a_kernel_machine_takes_its_examples_and_task_from_the_data():
+    config = study.Config(model="dkm", hidden=(4, 2))
+    x, task = jnp.ones((6, 3)), "classification"
+    split = types.SimpleNamespace(train=types.SimpleNamespace(x=x))
+    prepared = types.SimpleNamespace(split=split, task=task)
+    machine = models.on_data(models.build(config, 3, 5), prepared)
+    assert machine.likelihood == "categorical" and machine.nu == (4, 2)
+    assert machine.outputs == 5 and machine.inputs.shape == (6, 3)
+    net = models.build(study.Config(), 3, 5)
+    assert models.on_data(net, prepared) is net
