@@ -181,7 +181,7 @@ def predict(
         str | None, typer.Option(help="The class whose rows go on to it.")
     ] = None,
 ) -> None:
-    """Predict the rows of a table, with the members' mean and spread, as CSV.
+    """Predict the rows of a table as CSV: mean, interval or set of classes, spread.
 
     With --then and --when rows that the first study puts in a class go on to a second
     one, a cascade; for the others it predicts nothing.

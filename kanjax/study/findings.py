@@ -25,7 +25,10 @@ class Findings(NamedTuple):
     fit: training.Fit
     order: np.ndarray
     scores: evaluation.Scores
+    calibration: evaluation.Calibration
+    coverage: dict[str, Any]
     baselines: dict[str, dict[str, float]]
+    compared: dict[str, dict[str, evaluation.Compared]]
     inputs: analysis.Inputs | None
     pruning: analysis.Pruning | None
     kernels: analysis.Kernels | None
@@ -55,12 +58,20 @@ def analyze(
 
     notes: list[str] = []
     tell("scoring", 0.5)
-    outputs = evaluation.predict(model, fit.params, split.test.x)
-    scores = evaluation.score(task, outputs, jnp.asarray(split.test.y), scale)
-    tell("fitting scikit-learn's baselines", 0.55)
-    others = baselines.baselines(
-        task, split, scale, classes, seed=config.seed, notes=notes
+    y = jnp.asarray(split.test.y)
+    calibration = evaluation.calibrate(
+        task,
+        evaluation.predict(model, fit.params, split.validation.x),
+        jnp.asarray(split.validation.y),
     )
+    outputs = evaluation.predict(model, fit.params, split.test.x)
+    scores = evaluation.score(task, outputs, y, scale, calibration.temperature)
+    covered = evaluation.coverage(task, scores.prediction, calibration, y, scale)
+    tell("fitting scikit-learn's baselines", 0.55)
+    others = baselines.baselines(task, split, classes, seed=config.seed, notes=notes)
+    key_plane, key_samples = jax.random.split(key)
+    methods = {evaluation.ENSEMBLE: scores.prediction.output, **others}
+    compared = evaluation.compare(task, methods, y, scale, key_samples)
     tell("attributing the inputs", 0.62)
     inputs = attempted(
         notes,
@@ -87,11 +98,25 @@ def analyze(
         notes,
         "loss landscape",
         lambda: analysis.losses_around(
-            model, fit.params, order, loss_of(task, model), split.train, key
+            model, fit.params, order, loss_of(task, model), split.train, key_plane
         ),
     )
     return Findings(
-        fit, order, scores, others, inputs, pruning, kernels, around, tuple(notes)
+        fit=fit,
+        order=order,
+        scores=scores,
+        calibration=calibration,
+        coverage=covered,
+        baselines={
+            name: evaluation.measure(task, jnp.asarray(values), y, scale)
+            for name, values in others.items()
+        },
+        compared=compared,
+        inputs=inputs,
+        pruning=pruning,
+        kernels=kernels,
+        landscape=around,
+        notes=tuple(notes),
     )
 
 
@@ -120,7 +145,12 @@ def metrics(prepared: data_.Prepared, findings: Findings) -> dict[str, Any]:
             "nominal": findings.scores.curve[0],
             "observed": findings.scores.curve[1],
         },
+        "intervals": findings.coverage,
         "baselines": findings.baselines,
+        "compared": {
+            method: {metric: score._asdict() for metric, score in scores.items()}
+            for method, scores in findings.compared.items()
+        },
         "training": {
             "steps": findings.fit.steps,
             "best_step": findings.fit.best_step,
@@ -128,7 +158,7 @@ def metrics(prepared: data_.Prepared, findings: Findings) -> dict[str, Any]:
             "diverged": findings.fit.diverged,
             "order": findings.order,
         },
-        "notes": [*prepared.notes, *_divergence_notes(findings.fit), *findings.notes],
+        "notes": [*prepared.notes, *_training_notes(findings.fit), *findings.notes],
         "versions": versions.installed(),
     }
     if prepared.task == "classification":
@@ -182,9 +212,16 @@ def _pruning_metrics(pruning: analysis.Pruning) -> dict[str, Any]:
     }
 
 
-def _divergence_notes(fit: training.Fit) -> list[str]:
-    return [
+def _training_notes(fit: training.Fit) -> list[str]:
+    notes = [
         f"member {i} diverged at step {int(step)}; its last good parameters are used"
         for i, step in enumerate(fit.diverged)
         if step >= 0
     ]
+    improving = int(np.sum((fit.diverged < 0) & (fit.best_step == fit.steps)))
+    if improving:
+        notes.append(
+            f"{improving} of {len(fit.steps)} members were best at their last step: "
+            "more --steps, or a larger --learning-rate, may help"
+        )
+    return notes

@@ -73,7 +73,16 @@ def run(
 
     metrics = findings.metrics(prepared, results)
     metrics["seconds"] = {"total": time.perf_counter() - started}
-    study = store.Study(config, model, fit.params, initial, prepared, metrics, root)
+    study = store.Study(
+        config,
+        model,
+        fit.params,
+        initial,
+        prepared,
+        results.calibration,
+        metrics,
+        root,
+    )
     if root is not None:
         from kanjax.study import report
 

@@ -20,8 +20,11 @@ Noted = tuple["pd.DataFrame", tuple[str, ...]]
 def prediction_table(study: Study, frame: "pd.DataFrame") -> Noted:
     """Return what a study predicts for rows, and notes on what was unusual about them.
 
-    Columns are the mean and the members' spread of each target, ``NAME_mean`` and
-    ``NAME_std``; in classification of each class's probability, behind "prediction".
+    In regression the columns are each target's ``NAME_mean``, the ends ``NAME_lower``
+    and ``NAME_upper`` of an interval that holds 90 % of new targets, and the members'
+    ``NAME_spread``. In classification they are the most probable class "prediction",
+    the "set" of classes, ``A|B``, that holds the true one for 90 % of new rows, and
+    mean and spread of each class's probability.
 
     Raises:
         DataError: if a column is absent or of another kind.
@@ -32,9 +35,14 @@ def prediction_table(study: Study, frame: "pd.DataFrame") -> Noted:
     columns: dict[str, Any] = {}
     if predictions.labels is not None:
         columns["prediction"] = predictions.labels
+        names = np.asarray(study.data.target_names)
+        columns["set"] = ["|".join(names[row]) for row in predictions.sets]
     for i, name in enumerate(study.data.target_names):
         columns[f"{name}_mean"] = predictions.mean[:, i]
-        columns[f"{name}_std"] = predictions.std[:, i]
+        if predictions.lower is not None and predictions.upper is not None:
+            columns[f"{name}_lower"] = predictions.lower[:, i]
+            columns[f"{name}_upper"] = predictions.upper[:, i]
+        columns[f"{name}_spread"] = predictions.spread[:, i]
     return pd.DataFrame(columns), predictions.notes
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kanjax import files
 from kanjax.study import figures, store
+from kanjax.study.evaluation import ENSEMBLE, HIGHER_IS_BETTER
 
 if TYPE_CHECKING:
     from kanjax.study.findings import Findings
@@ -71,39 +72,48 @@ def render(study: store.Study, sections: dict[str, list[dict[str, Any]]]) -> str
 
 
 def _table(study: store.Study, metrics: dict[str, Any]) -> dict[str, Any]:
-    """Rows of (name, {metric: text}, best metrics) for all methods."""
+    """Rows of a name and a cell for each metric, for all methods."""
     names = list(metrics["test"]["ensemble"])
     kind = study.config.model.upper()
     members = metrics["test"]["members"]
+    compared = metrics["compared"]
+    values = {ENSEMBLE: metrics["test"]["ensemble"], **metrics["baselines"]}
+    best = {n: _best(n, [scores[n] for scores in values.values()]) for n in names}
+    single = {
+        "name": f"{kind}, one of {study.config.members} members (mean ± spread)",
+        "cells": [
+            {
+                "text": " ± ".join(map(figures.number, (_mean(m), _spread(m)))),
+                "range": None,
+                "best": False,
+                "level": False,
+            }
+            for m in (members[n] for n in names)
+        ],
+    }
     rows = [
         {
-            "name": f"{kind}, one of {study.config.members} members (mean ± spread)",
+            "name": f"{kind} ensemble" if method == ENSEMBLE else method,
             "cells": [
-                " ± ".join(map(figures.number, (_mean(m), _spread(m))))
-                for m in (members[n] for n in names)
+                {
+                    "text": figures.number(scores[n]),
+                    "range": [compared[method][n][end] for end in ("low", "high")],
+                    "best": scores[n] == best[n],
+                    "level": compared[method][n]["is_level"],
+                }
+                for n in names
             ],
-            "values": None,
-        },
-        {"name": f"{kind} ensemble", "values": metrics["test"]["ensemble"]},
+        }
+        for method, scores in values.items()
     ]
-    rows += [{"name": n, "values": v} for n, v in metrics["baselines"].items()]
-    compared = [row for row in rows if row["values"] is not None]
-    for row in compared:
-        row["cells"] = [figures.number(row["values"][n]) for n in names]
-        row["best"] = [
-            row["values"][n] == _best(n, [r["values"][n] for r in compared])
-            for n in names
-        ]
-    rows[0]["best"] = [False] * len(names)
-    return {"metrics": names, "rows": rows}
+    return {"metrics": names, "rows": [single, *rows]}
 
 
 def _best(metric: str, values: list[float | None]) -> float | None:
     finite = [value for value in values if value is not None]
     if not finite:
         return None
-    is_score = metric in ("R2", "accuracy", "macro F1")
-    return max(finite) if is_score else min(finite)
+    return max(finite) if metric in HIGHER_IS_BETTER else min(finite)
 
 
 def _barriers(barriers: dict[str, Any]) -> dict[str, float | None]:

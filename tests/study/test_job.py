@@ -129,7 +129,7 @@ def test_predictions_are_in_the_target_units(finished):
     fresh = table(rows=30, seed=1).drop(columns="y")
     fresh.loc[0, "kind"] = "violet"
     found = study.load(root / "run").predict(fresh)
-    assert found.mean.shape == found.std.shape == (30, 1)
+    assert found.mean.shape == found.spread.shape == (30, 1)
     scaler = done.data.preprocessor
     outputs = np.stack(
         [
@@ -140,7 +140,8 @@ def test_predictions_are_in_the_target_units(finished):
         ]
     )
     np.testing.assert_allclose(found.mean, outputs.mean(0), rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(found.std, outputs.std(0, ddof=1), rtol=1e-3, atol=1e-4)
+    spread = outputs.std(0, ddof=1)
+    np.testing.assert_allclose(found.spread, spread, rtol=1e-3, atol=1e-4)
     assert any("of no category" in note for note in found.notes)
 
 

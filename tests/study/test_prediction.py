@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kanjax import cli, data, files, study
-from kanjax.study import models, store
+from kanjax.study import evaluation, models, store
 
 
 def rows(number, seed=0):
@@ -39,7 +39,16 @@ def folders(tmp_path_factory):
         out.mkdir()
         files.write_json(out / "config.json", config.to_dict())
         store.save(
-            study.Study(config, net, params, params, prepared, {"task": "any"}, out),
+            study.Study(
+                config,
+                net,
+                params,
+                params,
+                prepared,
+                evaluation.Calibration(radius=(1.0,)),
+                {"task": "any"},
+                out,
+            ),
             out,
         )
     return root
@@ -76,7 +85,9 @@ def test_no_row_in_the_class(folders):
     new = rows(30, seed=1)[["a", "b"]]
     out = new[classes.predict(new).labels == "out"]
     found, notes = study.cascade(classes, values, out, when="in")
-    assert list(found) == ["prediction", "in_mean", "in_std", "out_mean", "out_std"]
+    assert list(found) == [
+        *("prediction", "set", "in_mean", "in_spread", "out_mean", "out_spread")
+    ]
     assert "none went on" in notes[-1]
 
 
