@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jax import Array
 
+from kanjax import pytrees
 from kanjax.data import columns as columns_
 from kanjax.data import (
     errors,
@@ -46,6 +47,8 @@ class Prepared(NamedTuple):
     target_names: tuple[str, ...]
     notes: tuple[str, ...]
     name: str
+
+    __repr__ = pytrees.short_repr
 
 
 def prepare(

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import checks, training
+from kanjax import checks, pytrees, training
 from kanjax.kan import affine_fit, attribution, formula_search, multiplication
 from kanjax.kan.affine_fit import Fit
 from kanjax.kan.formula_tidying import tidy
@@ -58,6 +58,8 @@ class Symbolic(NamedTuple):
     params: Params
     edges: list[Edge]
     r2: float
+
+    __repr__ = pytrees.short_repr
 
     @property
     def exact(self) -> bool:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kanjax import data as data_
-from kanjax import files, training
+from kanjax import files, pytrees, training
 from kanjax.model import Model
 from kanjax.study import evaluation, models
 from kanjax.study.checks import check
@@ -43,6 +43,8 @@ class Predictions(NamedTuple):
     labels: np.ndarray | None
     notes: tuple[str, ...]
 
+    __repr__ = pytrees.short_repr
+
 
 class Study(NamedTuple):
     """A finished study.
@@ -66,6 +68,8 @@ class Study(NamedTuple):
     calibration: evaluation.Calibration
     metrics: dict[str, Any]
     directory: pathlib.Path | None
+
+    __repr__ = pytrees.short_repr
 
     def member(self, index: int) -> Any:
         """Return the parameters of one member."""
