@@ -74,6 +74,14 @@ def study(
         list[str] | None,
         typer.Option(help="Column of categories that looks like numbers."),
     ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(help="Column whose equal values stay in one part of the split."),
+    ] = None,
+    time: Annotated[
+        str | None,
+        typer.Option(help="Column of dates or numbers; the last rows are tested on."),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(help="kan, skan, afkan, mlp or hopfield.", show_default="kan"),
@@ -182,6 +190,8 @@ def predict(
     ] = None,
 ) -> None:
     """Predict the rows of a table as CSV: mean, interval or set of classes, spread.
+
+    Columns that the study does not know, such as row numbers, come along.
 
     With --then and --when rows that the first study puts in a class go on to a second
     one, a cascade; for the others it predicts nothing.

@@ -22,6 +22,9 @@ class Config:
         ignore: columns of a table to leave out.
         numeric: columns that are numbers, though they look like identifiers.
         categorical: columns that are categories, whatever they look like.
+        group: a column whose equal values stay together in training, validation or
+            test rows.
+        time: a column of numbers or dates: the last rows are tested on.
         model: a name in ``kanjax.study.MODELS``.
         hidden: the units of each hidden layer; None is one layer of max(8, outputs)
             units, and () is a network without any.
@@ -56,6 +59,8 @@ class Config:
     ignore: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    group: str | None = None
+    time: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return a description of plain values, for JSON."""

@@ -1,11 +1,12 @@
 """The main job: from data to an understood ensemble, in one call."""
 
+import dataclasses
 import os
 import pathlib
 import shutil
 import time
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -18,12 +19,16 @@ from kanjax.study.attempts import attempted
 from kanjax.study.checks import check
 from kanjax.study.config import Config, StudyError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _TRAINING_SHARE = (0.05, 0.5)
 
 
 def run(
     config: Config,
     *,
+    frame: "pd.DataFrame | None" = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -33,6 +38,8 @@ def run(
 
     Args:
         config: the settings.
+        frame: a table, in the place of the one that ``config.data`` names; the report
+            then calls it "DataFrame".
         out: the result folder; None keeps everything in memory.
         overwrite: whether a folder that is not empty is replaced.
         resume: go on from the checkpoint that an interrupted study left in ``out``.
@@ -52,6 +59,8 @@ def run(
     """
     tell = progress or (lambda what, share: None)
     started = time.perf_counter()
+    if frame is not None:
+        config = dataclasses.replace(config, data="DataFrame")
     check(config)
     root = None if out is None else pathlib.Path(out)
     _check_folder(root, config, overwrite, resume)
@@ -60,7 +69,7 @@ def run(
     key_split, key_init, key_fit, key_plane = jax.random.split(
         jax.random.key(config.seed), 4
     )
-    prepared = _prepare(config, key_split)
+    prepared = _prepare(config, frame, key_split)
     outputs = store.outputs_of(prepared)
     model = models.build(config, int(prepared.split.train.x.shape[1]), outputs)
     initial = _initial_params(config, model, key_init)
@@ -146,16 +155,19 @@ def _open_folder(root: pathlib.Path | None, config: Config, clear: bool) -> None
     files.write_json(root / "config.json", config.to_dict())
 
 
-def _prepare(config: Config, key: jax.Array) -> data_.Prepared:
+def _prepare(
+    config: Config, frame: "pd.DataFrame | None", key: jax.Array
+) -> data_.Prepared:
     path = pathlib.Path(config.data)
     is_file = path.suffix != "" and not config.data.startswith("feynman:")
-    if is_file or config.target is not None:
+    if frame is not None or is_file or config.target is not None:
         if config.target is None:
+            kind = "file" if frame is None else "table"
             raise StudyError(
-                f"{config.data} is a file; name its target column with --target."
+                f"{config.data} is a {kind}; name its target column with --target."
             )
         source: Any = data_.read_table(
-            path,
+            path if frame is None else frame,
             target=config.target,
             task=config.task,
             ignore=config.ignore,
@@ -175,6 +187,8 @@ def _prepare(config: Config, key: jax.Array) -> data_.Prepared:
         composition=config.composition,
         numeric=config.numeric,
         categorical=config.categorical,
+        group=config.group,
+        time=config.time,
     )
 
 

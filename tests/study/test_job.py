@@ -146,8 +146,10 @@ def test_predictions_are_in_the_target_units(finished):
 
 
 def test_same_seed_same_study(finished):
+    """Of the file and of the table that was written to it."""
     _, config, done, _ = finished
-    again = study.run(config)
+    again = study.run(config, frame=table())
+    assert again.config.data == "DataFrame"
     for ours, theirs in zip(
         jax.tree.leaves(again.params), jax.tree.leaves(done.params), strict=True
     ):

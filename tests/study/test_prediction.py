@@ -72,6 +72,17 @@ def test_rows_of_one_class_go_on(folders, tmp_path):
     assert np.all(np.isnan(written.y_mean[~member]))
 
 
+def test_columns_that_are_not_known_come_along(folders):
+    values = study.load(folders / "y")
+    new = rows(30, seed=1).assign(sample=np.arange(30) + 100, y_mean="taken")
+    found, _ = study.prediction_table(values, new.set_index(new.a))
+    assert list(found) == ["kind", "sample", "y_mean", "y_lower", "y_upper", "y_spread"]
+    np.testing.assert_array_equal(found["sample"], new["sample"])
+    np.testing.assert_allclose(
+        found.y_upper - found.y_mean, values.data.preprocessor.std[0]
+    )
+
+
 def test_rows_without_a_target_are_not_trained_on(folders):
     values = study.load(folders / "y")
     kept = np.concatenate([np.asarray(part) for part in values.data.split.rows])
@@ -88,6 +99,7 @@ def test_no_row_in_the_class(folders):
     assert list(found) == [
         *("prediction", "set", "in_mean", "in_spread", "out_mean", "out_spread")
     ]
+    assert set(found["set"]) <= {"in", "out", "in|out"}
     assert "none went on" in notes[-1]
 
 
