@@ -90,7 +90,7 @@ def study(
         str | None,
         typer.Option(
             help="Units of each hidden layer, such as 10,8.",
-            show_default="one layer of 8, or of as many as there are classes",
+            show_default="one layer of 8; of 32 from 10,000 rows on",
         ),
     ] = None,
     basis: Annotated[
@@ -118,14 +118,23 @@ def study(
         float | None, typer.Option(help="Its step size.", show_default="0.003")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Most updates of a member.", show_default="2000")
+        int | None,
+        typer.Option(
+            help="Most updates of a member.", show_default="2000, or 40 epochs if more"
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(help="Examples a step; 0 takes all.", show_default="64"),
+        typer.Option(
+            help="Examples a step; 0 takes all.",
+            show_default="64; 512 from 10,000 rows on",
+        ),
     ] = None,
     evaluate_every: Annotated[
-        int | None, typer.Option(help="Steps between evaluations.", show_default="25")
+        int | None,
+        typer.Option(
+            help="Steps between evaluations.", show_default="25, or 80 evaluations"
+        ),
     ] = None,
     patience: Annotated[
         int | None,
@@ -434,8 +443,6 @@ def _config(settings: dict[str, Any], out: pathlib.Path, resume: bool) -> Any:
             raise StudyError(
                 f"hidden must be integers with commas, such as 10,8; got {hidden!r}."
             ) from None
-    if fields["batch_size"] == 0:
-        fields["batch_size"] = None
     return Config.from_dict(fields)
 
 

@@ -24,14 +24,16 @@ def check(config: Config) -> Config:
         "members": 2,
         "resolution": 1,
         "steps": 1,
+        "batch_size": 0,
         "evaluate_every": 1,
         "patience": 1,
         "seed": 0,
     }
-    if config.batch_size is not None:
-        least["batch_size"] = 1
+    by_rows = ("steps", "batch_size", "evaluate_every")
     for name, minimum in least.items():
         value = getattr(config, name)
+        if value is None and name in by_rows:
+            continue
         if not isinstance(value, int) or value < minimum:
             raise StudyError(
                 f"{name} must be an integer of at least {minimum}; got {value!r}."

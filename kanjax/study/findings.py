@@ -10,7 +10,7 @@ import numpy as np
 from kanjax import data as data_
 from kanjax import kan, training, versions
 from kanjax.model import Model, count_parameters
-from kanjax.study import analysis, baselines, evaluation, store
+from kanjax.study import analysis, baselines, evaluation, schedules, store
 from kanjax.study.attempts import attempted
 from kanjax.study.config import Config
 from kanjax.training.losses import Loss
@@ -126,7 +126,9 @@ def loss_of(task: str, model: Model) -> Loss:
     return make(model.apply)
 
 
-def metrics(prepared: data_.Prepared, findings: Findings) -> dict[str, Any]:
+def metrics(
+    config: Config, prepared: data_.Prepared, findings: Findings
+) -> dict[str, Any]:
     """Return the figures of the report as plain numbers."""
     member = jax.tree.map(lambda leaf: leaf[0], findings.fit.params)
     kernels, around = findings.kernels, findings.landscape
@@ -152,6 +154,9 @@ def metrics(prepared: data_.Prepared, findings: Findings) -> dict[str, Any]:
             for method, scores in findings.compared.items()
         },
         "training": {
+            "schedule": schedules.schedule(
+                config, len(prepared.split.train.x)
+            )._asdict(),
             "steps": findings.fit.steps,
             "best_step": findings.fit.best_step,
             "stopped": findings.fit.stopped,

@@ -14,7 +14,7 @@ import numpy as np
 from kanjax import data as data_
 from kanjax import files, training
 from kanjax.model import Model
-from kanjax.study import findings, models, store
+from kanjax.study import findings, models, schedules, store
 from kanjax.study.attempts import attempted
 from kanjax.study.checks import check
 from kanjax.study.config import Config, StudyError
@@ -70,8 +70,7 @@ def run(
         jax.random.key(config.seed), 4
     )
     prepared = _prepare(config, frame, key_split)
-    outputs = store.outputs_of(prepared)
-    model = models.build(config, int(prepared.split.train.x.shape[1]), outputs)
+    model = models.build(config, prepared)
     initial = _initial_params(config, model, key_init)
     tell("compiling the training", _TRAINING_SHARE[0])
     _open_folder(root, config, overwrite and not resume)
@@ -80,7 +79,7 @@ def run(
     _refuse_divergence(fit, root)
     results = findings.analyze(config, model, initial, fit, prepared, key_plane, tell)
 
-    metrics = findings.metrics(prepared, results)
+    metrics = findings.metrics(config, prepared, results)
     metrics["seconds"] = {"total": time.perf_counter() - started}
     study = store.Study(
         config,
@@ -215,7 +214,7 @@ def _train(
             low + (high - low) * event.step / event.steps,
         )
 
-    batch = config.batch_size
+    plan = schedules.schedule(config, len(train.x))
     with warnings.catch_warnings():
         # Told by _refuse_divergence and in the report, not beside a progress bar.
         warnings.filterwarnings("ignore", category=RuntimeWarning)
@@ -228,12 +227,12 @@ def _train(
             train,
             optimizer=config.optimizer,
             learning_rate=config.learning_rate,
-            steps=config.steps,
-            batch_size=None if batch is None or batch >= len(train.x) else batch,
+            steps=plan.steps,
+            batch_size=plan.batch_size,
             key=key,
             validation=prepared.split.validation,
             patience=config.patience,
-            evaluate_every=config.evaluate_every,
+            evaluate_every=plan.evaluate_every,
             checkpoint=checkpoint,
             callback=show,
         )

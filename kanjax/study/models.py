@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from kanjax import bases, hopfield, kan, nn
+from kanjax.data import Prepared
 from kanjax.model import Model
+from kanjax.study import schedules
 from kanjax.study.config import Config
 
 MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
@@ -17,10 +19,11 @@ MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
 """Models by name, from their widths and a basis; a new model adds a line here."""
 
 
-def build(config: Config, inputs: int, outputs: int) -> Model:
-    """Return the model of a study of data with so many features and outputs."""
-    hidden = (max(8, outputs),) if config.hidden is None else config.hidden
-    widths = (inputs, *hidden, outputs)
+def build(config: Config, data: Prepared) -> Model:
+    """Return the model of a study of these data."""
+    rows, inputs = data.split.train.x.shape
+    outputs = len(data.target_names)
+    widths = (inputs, *schedules.hidden_units(config, rows, outputs), outputs)
     return MODELS[config.model](widths, bases.family(config.basis, config.resolution))
 
 

@@ -103,11 +103,6 @@ class Study(NamedTuple):
         return Predictions(p, spread, None, None, sets, labels, notes)
 
 
-def outputs_of(data: data_.Prepared) -> int:
-    """Return the number of outputs that a model of these data has."""
-    return len(data.target_names)
-
-
 def read_config(directory: pathlib.Path) -> Config:
     """Return the config of a study's folder.
 
@@ -159,8 +154,7 @@ def load(directory: str | os.PathLike[str]) -> Study:
     config = read_config(root)
     metrics = _read_json(root / "metrics.json")
     data, calibration = _load_data(root)
-    features = int(data.split.train.x.shape[1])
-    model = models.build(config, features, outputs_of(data))
+    model = models.build(config, data)
     like = jax.eval_shape(
         jax.vmap(model.init), jax.random.split(jax.random.key(0), config.members)
     )

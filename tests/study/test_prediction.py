@@ -33,7 +33,7 @@ def folders(tmp_path_factory):
         config = dataclasses.replace(config, ignore=left_out)
         read = data.read_table(table, target=target, ignore=left_out)
         prepared = data.prepare(read, key=keys[0])
-        net = models.build(config, 2, store.outputs_of(prepared))
+        net = models.build(config, prepared)
         params = jax.vmap(net.init)(keys)
         out = root / target
         out.mkdir()
