@@ -51,15 +51,15 @@ def check_same(a: Params, b: Params, name_a: str, name_b: str) -> None:
         )
 
 
-def short_repr(result: Any) -> str:
-    """Return one line on a result: its fields, and of arrays only their shapes.
+def short_repr(self: Any) -> str:
+    """Return one line on a NamedTuple: its fields, and of arrays only their shapes.
 
     Args:
-        result: a NamedTuple, whose ``__repr__`` this may be.
+        self: the NamedTuple, whose ``__repr__`` this may be.
     """
-    fields = result._asdict().items()
+    fields = self._asdict().items()
     said = ", ".join(f"{name}={_short(value)}" for name, value in fields)
-    return f"{type(result).__name__}({said})"
+    return f"{type(self).__name__}({said})"
 
 
 _LONGEST = 60

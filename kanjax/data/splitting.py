@@ -103,10 +103,10 @@ def split_groups(
     for left, group in zip(range(names.size, 0, -1), order, strict=True):
         # The last groups go to the parts that have none yet.
         candidates = empty if len(empty) == left else used
-        part = max(candidates, key=lambda p: lacking[p])
-        place[group] = part
-        lacking[part] -= sizes[group]
-        empty.discard(part)
+        chosen = max(candidates, key=lambda p: lacking[p])
+        place[group] = chosen
+        lacking[chosen] -= sizes[group]
+        empty.discard(chosen)
     return _shuffled_parts(key_rows, place[of_row])
 
 
@@ -134,8 +134,8 @@ def split_in_time(
     # A time belongs where the middle one of its rows does.
     middle = (np.cumsum(sizes) - sizes / 2) / len(of_row)
     place = np.searchsorted(np.cumsum(shares)[:2], middle, side="right")[of_row]
-    for part, name in enumerate(("training", "validation", "test")):
-        if shares[part] > 0 and not np.any(place == part):
+    for i, name in enumerate(("training", "validation", "test")):
+        if shares[i] > 0 and not np.any(place == i):
             raise errors.DataError(
                 f"the rows are of {sizes.size} different times, which leave no {name} "
                 "rows; expected times that tell the rows apart"

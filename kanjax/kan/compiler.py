@@ -95,7 +95,8 @@ def compile(expressions: Sequence[Any], symbols: Sequence[Any]) -> tuple[KAN, Pa
         >>> import jax.numpy as jnp, sympy
         >>> from kanjax import kan
         >>> x, y = sympy.symbols("x y")
-        >>> net, params = kan.compile([sympy.exp(sympy.sin(sympy.pi * x) + y**2)], [x, y])
+        >>> formula = sympy.exp(sympy.sin(sympy.pi * x) + y**2)
+        >>> net, params = kan.compile([formula], [x, y])
         >>> net.widths
         (2, 1, 1)
         >>> round(float(net.apply(params, jnp.array([0.5, 2.0]))[0]), 3)
@@ -207,37 +208,34 @@ def _real(number: Any) -> float:
 def _assembled(outputs: Sequence[_Unit], inputs: int) -> tuple[KAN, Params]:
     """Put units in layers, with edges that pass on what later layers need."""
     last = max(unit.level for unit in outputs)
-    # What layer `level` hands on: outputs at the end, before that what is asked for.
-    needed: list[list[int | _Unit]] = [[] for _ in range(last)] + [list(outputs)]
-    for level in range(last, 0, -1):
-        for source in needed[level]:
-            is_made_here = isinstance(source, _Unit) and (
-                source.level == level or level == last
-            )
-            below = [t.source for t in source.terms()] if is_made_here else [source]
-            for each in below:
-                if each not in needed[level - 1]:
-                    needed[level - 1].append(each)
-    needed[0] = list(range(inputs))
+    # What each layer hands on: the outputs at the end, before that what is asked for.
+    needed: list[list[int | _Unit]] = [list(range(inputs))]
+    needed += [[] for _ in range(1, last)] + [list(outputs)]
+    for level in range(last, 1, -1):
+        for unit in needed[level]:
+            for factor in _factors(unit, level, last):
+                for term in factor:
+                    if term.source not in needed[level - 1]:
+                        needed[level - 1].append(term.source)
     arity = max(
-        (len(unit.factors) for level in needed for unit in level if _is_product(unit)),
-        default=2,
+        2,
+        *(
+            len(_factors(unit, level, last))
+            for level in range(1, last + 1)
+            for unit in needed[level]
+        ),
     )
     formulas, params, products = [], [], []
     for level in range(1, last + 1):
-        is_end = level == last
         # Units that multiply come last in a layer.
-        made = {id(u) for u in needed[level] if is_end or _level(u) == level}
-        needed[level].sort(key=lambda u: id(u) in made and _is_product(u))
+        needed[level].sort(key=lambda unit: len(_factors(unit, level, last)) > 1)
         edges: list[FormulaEdge] = []
-        rows: list[tuple[float, float, float, float]] = []
+        rows: list[tuple[float, ...]] = []
         sums = 0
         for unit in needed[level]:
-            factors: list[Sequence[_Term]] = [[_Term(unit, "x", 1.0, 0.0, 1.0)]]
-            if id(unit) in made and isinstance(unit, _Unit):
-                factors = list(unit.factors)
+            factors = list(_factors(unit, level, last))
             if len(factors) > 1:
-                nothing = [_Term(needed[level - 1][0], "0", 0.0, 0.0, 0.0, 1.0)]
+                nothing = (_Term(needed[level - 1][0], "0", 0.0, 0.0, 0.0, 1.0),)
                 factors += [nothing] * (arity - len(factors))
             for factor in factors:
                 for term in factor:
@@ -247,10 +245,9 @@ def _assembled(outputs: Sequence[_Unit], inputs: int) -> tuple[KAN, Params]:
                 sums += 1
         formulas.append(tuple(edges))
         params.append({"formulas": jnp.asarray(rows, float)})
-        products.append(sum(id(u) in made and _is_product(u) for u in needed[level]))
-    widths = (inputs, *(len(units) for units in needed[1:]))
+        products.append(sum(len(_factors(u, level, last)) > 1 for u in needed[level]))
     net = KAN(
-        widths,
+        (inputs, *(len(units) for units in needed[1:])),
         basis=None,
         products=tuple(products) if any(products) else None,
         arity=arity,
@@ -259,5 +256,14 @@ def _assembled(outputs: Sequence[_Unit], inputs: int) -> tuple[KAN, Params]:
     return net, tuple(params)
 
 
-def _is_product(unit: "int | _Unit") -> bool:
-    return isinstance(unit, _Unit) and len(unit.factors) > 1
+def _factors(
+    unit: "int | _Unit", level: int, last: int
+) -> tuple[tuple[_Term, ...], ...]:
+    """Return what a layer sums and multiplies to hand a unit on.
+
+    It is made in the layer of its level, an output in the last one, and passed on by
+    an edge that is the identity in those between.
+    """
+    if isinstance(unit, _Unit) and level in (unit.level, last):
+        return unit.factors
+    return ((_Term(unit, "x", 1.0, 0.0, 1.0),),)

@@ -274,13 +274,14 @@ def auto_symbolic(
 
 def _worst_r2(y: Array, prediction: Array) -> float:
     """Return the least R2 of the outputs; of a constant one, 1 where it is met."""
-    y, prediction = (np.asarray(v, float) for v in (y, prediction))
-    if y.shape != prediction.shape:
+    targets, values = np.asarray(y, float), np.asarray(prediction, float)
+    if targets.shape != values.shape:
         # Another loss compares other things than values.
         return float("nan")
-    missed = np.mean((y - prediction) ** 2, axis=0)
-    variance = np.var(y, axis=0)
-    still = variance <= (10 * np.finfo(np.float32).eps) ** 2 * np.mean(y**2, axis=0)
+    missed = np.mean((targets - values) ** 2, axis=0)
+    variance = np.var(targets, axis=0)
+    size = np.mean(targets**2, axis=0)
+    still = variance <= (10 * np.finfo(np.float32).eps) ** 2 * size
     met = np.where(missed <= variance, 1.0, -np.inf)
     return float(
         np.min(np.where(still, met, 1 - missed / np.where(still, 1, variance)))

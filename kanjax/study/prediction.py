@@ -47,7 +47,7 @@ def _predicted(study: Study, frame: "pd.DataFrame") -> Noted:
 
     predictions = study.predict(frame)
     columns: dict[str, Any] = {}
-    if predictions.labels is not None:
+    if predictions.labels is not None and predictions.sets is not None:
         columns["prediction"] = predictions.labels
         names = np.asarray(study.data.target_names)
         columns["set"] = ["|".join(names[row]) for row in predictions.sets]
