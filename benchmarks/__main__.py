@@ -16,6 +16,7 @@ NAMES = (
     "landscape",
     "ntk",
     "hopfield",
+    "spin_glasses",
     "symbolic",
     "pinn",
 )

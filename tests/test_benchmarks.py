@@ -4,11 +4,15 @@ import importlib
 import json
 import sys
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 import sympy
 
 from benchmarks import timing
 from benchmarks.peers import client
+from kanjax import hopfield
 
 
 def run(name, folder, *options):
@@ -98,6 +102,20 @@ def test_hopfield_reports_layer_sweeps_and_large_memory(tmp_path):
     assert loops < set(result["glauber"]["times_of_kanjax"])
     for states in ("states_1", "states_32"):
         assert result["large_memory"][states]["times_of_two_products"]["kanjax"] > 0
+
+
+def test_spin_glasses_compare_with_loops_that_do_the_same(tmp_path):
+    result = run("spin_glasses", tmp_path)
+    for case in result["sweeps"]:
+        assert all(ratio > 0 for ratio in case["times_of_kanjax"].values())
+    assert result["phase_diagrams"]["order_4"]["again_s"] > 0
+    module = importlib.import_module("benchmarks.spin_glasses")
+    stored = hopfield.random_patterns(jax.random.key(0), 5, 9)
+    X, state = np.asarray(stored, np.float64), np.ones((1, 9))
+    fields = hopfield.PSpin(stored, module.ORDER).fields(jnp.ones(9))
+    rest = state @ X.T - state[:, :1] * X[:, 0]
+    loop = (module.triples(rest, 9) @ X[:, 0]).item()
+    assert loop == pytest.approx(float(fields[0]), rel=1e-5)
 
 
 def test_symbolic_recovers_and_times_parts(tmp_path):

@@ -222,9 +222,9 @@ def dense_objective(
     layers = propagate(params, none, activation=activation, jitter=jitter)
     identity = jnp.eye(len(y), dtype=params.inputs.dtype)
     k = layers.kernels[-1].inducing + jnp.exp(2 * params.log_noise) * identity
-    factor = jnp.linalg.cholesky(k)
-    fit = jnp.sum(solve_triangular(factor, y, lower=True) ** 2)
-    volume = jnp.sum(jnp.log(2 * math.pi * jnp.diag(factor) ** 2))
+    roots = linalg.triangular_roots(k)
+    fit = jnp.sum((roots.inverse @ y) ** 2)
+    volume = jnp.sum(jnp.log(2 * math.pi * jnp.diag(roots.root) ** 2))
     return -(fit + y.shape[1] * volume) / 2 - _divergence(params, nu)
 
 
@@ -257,9 +257,9 @@ def objective(
     kernel = propagate(params, x, activation=activation, jitter=jitter).kernels[-1]
     _, along = _project(kernel)
     precision = jnp.exp(-2 * params.log_noise)
-    factor, weights = _posterior(along, y, precision)
+    roots, weights = _posterior(along, y, precision)
     volume = len(x) * (math.log(2 * math.pi) + 2 * params.log_noise)
-    volume = volume + 2 * jnp.sum(jnp.log(jnp.diag(factor)))
+    volume = volume + 2 * jnp.sum(jnp.log(jnp.diag(roots.root)))
     open_variance = jnp.sum(kernel.diagonal) - jnp.sum(along**2)
     fit = precision * jnp.sum(y**2) - jnp.sum(weights**2)
     likelihood = -(fit + y.shape[1] * (volume + precision * open_variance)) / 2
@@ -293,8 +293,8 @@ def predict(
     kernel = propagate(params, both, activation=activation, jitter=jitter).kernels[-1]
     along, there = jnp.split(_project(kernel)[1], [len(x)], axis=1)
     noise = jnp.exp(2 * params.log_noise)
-    factor, weights = _posterior(along, y, 1 / noise)
-    turned = solve_triangular(factor, there, lower=True)
+    roots, weights = _posterior(along, y, 1 / noise)
+    turned = roots.inverse @ there
     known = jnp.sum(there**2, axis=0) - jnp.sum(turned**2, axis=0)
     return Prediction(turned.T @ weights, kernel.diagonal[len(x) :] - known, noise)
 
@@ -385,15 +385,16 @@ def _riccati(values: Array, nu: Array, outputs: Array) -> Array:
 
 def _project(kernel: Blocks) -> tuple[Array, Array]:
     """``L`` and ``L^-1 K_it``, ``K_ii = L L^T``."""
-    factor = jnp.linalg.cholesky(kernel.inducing)
-    return factor, solve_triangular(factor, kernel.cross, lower=True)
+    factor, inverse = linalg.triangular_roots(kernel.inducing)
+    return factor, inverse @ kernel.cross
 
 
-def _posterior(along: Array, y: Array, precision: Array) -> tuple[Array, Array]:
-    """``B = I + A A^T / noise^2``: its root, and ``root^-1 A y / noise^2``."""
+def _posterior(along: Array, y: Array, precision: Array) -> tuple[linalg.Roots, Array]:
+    """``B = I + A A^T / noise^2``: its roots, and ``root^-1 A y / noise^2``."""
     identity = jnp.eye(len(along), dtype=along.dtype)
-    factor = jnp.linalg.cholesky(identity + precision * along @ along.T)
-    return factor, solve_triangular(factor, precision * along @ y, lower=True)
+    b = identity + precision * along @ along.T
+    roots = linalg.triangular_roots(b)
+    return roots, roots.inverse @ (precision * along @ y)
 
 
 def _divergence(params: Parameters, nu: ArrayLike) -> Array:
