@@ -24,7 +24,8 @@ class Config:
         categorical: columns that are categories, whatever they look like.
         model: a name in ``kanjax.study.MODELS``.
         hidden: the units of each hidden layer; None is one layer of max(8, outputs)
-            units, and () is a network without any.
+            units, and () is a network without any. A boosted network has one layer, of
+            100 units by default.
         basis: a name in ``kanjax.bases.FAMILIES``; only a KAN has one.
         resolution: the basis' grid intervals, centres, degree or order.
         members: networks in the ensemble, at least 2.

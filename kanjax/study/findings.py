@@ -10,7 +10,7 @@ import numpy as np
 from kanjax import data as data_
 from kanjax import kan, training, versions
 from kanjax.model import Model, count_parameters
-from kanjax.study import analysis, baselines, evaluation, store
+from kanjax.study import analysis, baselines, evaluation, features, hardest, store
 from kanjax.study.attempts import attempted
 from kanjax.study.config import Config
 from kanjax.training.losses import Loss
@@ -26,7 +26,9 @@ class Findings(NamedTuple):
     order: np.ndarray
     scores: evaluation.Scores
     baselines: dict[str, dict[str, float]]
+    hardest: list[dict[str, Any]]
     inputs: analysis.Inputs | None
+    features: features.Features | None
     pruning: analysis.Pruning | None
     kernels: analysis.Kernels | None
     landscape: analysis.Landscape | None
@@ -57,6 +59,11 @@ def analyze(
     tell("scoring", 0.5)
     outputs = evaluation.predict(model, fit.params, split.test.x)
     scores = evaluation.score(task, outputs, jnp.asarray(split.test.y), scale)
+    on_train = evaluation.predict(model, fit.params, split.train.x)
+    wrong = hardest.hardest_rows(
+        prepared,
+        {"test": scores.prediction, "train": evaluation.combine(task, on_train)},
+    )
     tell("fitting scikit-learn's baselines", 0.55)
     others = baselines.baselines(
         task, split, scale, classes, seed=config.seed, notes=notes
@@ -66,6 +73,12 @@ def analyze(
         notes,
         "attribution",
         lambda: analysis.attribute_inputs(model, fit.params, some_rows),
+    )
+    tell("comparing the members", 0.64)
+    inner = attempted(
+        notes,
+        "members' features",
+        lambda: features.compare(model, initial, fit.params, split.train),
     )
     pruning = None
     if isinstance(model, kan.KAN):
@@ -91,7 +104,17 @@ def analyze(
         ),
     )
     return Findings(
-        fit, order, scores, others, inputs, pruning, kernels, around, tuple(notes)
+        fit,
+        order,
+        scores,
+        others,
+        wrong,
+        inputs,
+        inner,
+        pruning,
+        kernels,
+        around,
+        tuple(notes),
     )
 
 
@@ -121,6 +144,7 @@ def metrics(prepared: data_.Prepared, findings: Findings) -> dict[str, Any]:
             "observed": findings.scores.curve[1],
         },
         "baselines": findings.baselines,
+        "hardest": findings.hardest,
         "training": {
             "steps": findings.fit.steps,
             "best_step": findings.fit.best_step,
@@ -137,6 +161,8 @@ def metrics(prepared: data_.Prepared, findings: Findings) -> dict[str, Any]:
     if findings.inputs is not None:
         shares = np.asarray(findings.inputs.attribution).T.tolist()
         values["attribution"] = dict(zip(prepared.feature_names, shares, strict=True))
+    if findings.features is not None:
+        values["features"] = features.metrics(findings.features)
     if findings.pruning is not None:
         values["pruning"] = _pruning_metrics(findings.pruning)
     if kernels is not None:

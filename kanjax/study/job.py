@@ -13,7 +13,7 @@ import numpy as np
 from kanjax import data as data_
 from kanjax import files, training
 from kanjax.model import Model
-from kanjax.study import findings, models, store
+from kanjax.study import boosted, findings, models, store
 from kanjax.study.attempts import attempted
 from kanjax.study.checks import check
 from kanjax.study.config import Config, StudyError
@@ -63,7 +63,7 @@ def run(
     prepared = _prepare(config, key_split)
     outputs = store.outputs_of(prepared)
     model = models.build(config, int(prepared.split.train.x.shape[1]), outputs)
-    initial = _initial_params(config, model, key_init)
+    initial = _initial_params(config, model, prepared, key_init)
     tell("compiling the training", _TRAINING_SHARE[0])
     _open_folder(root, config, overwrite and not resume)
 
@@ -169,8 +169,13 @@ def _prepare(config: Config, key: jax.Array) -> data_.Prepared:
     )
 
 
-def _initial_params(config: Config, model: Model, key: jax.Array) -> Any:
-    return jax.jit(jax.vmap(model.init))(jax.random.split(key, config.members))
+def _initial_params(
+    config: Config, model: Model, prepared: data_.Prepared, key: jax.Array
+) -> Any:
+    params = jax.jit(jax.vmap(model.init))(jax.random.split(key, config.members))
+    if config.model == "boosted":
+        return boosted.switched_off(params, prepared)
+    return params
 
 
 def _train(
@@ -183,6 +188,8 @@ def _train(
     resume: bool,
     tell: findings.Report,
 ) -> training.Fit:
+    if config.model == "boosted":
+        return boosted.train(config, prepared, key)
     train = prepared.split.train
     low, high = _TRAINING_SHARE
 

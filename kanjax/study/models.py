@@ -3,8 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 from kanjax import bases, hopfield, kan, nn
 from kanjax.model import Model
+from kanjax.study import boosted
 from kanjax.study.config import Config
 
 MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
@@ -12,6 +15,7 @@ MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
     "skan": lambda widths, basis: kan.SelectableKAN(widths),
     "afkan": lambda widths, basis: kan.AFKAN(widths, norm=None, layer_norm=False),
     "mlp": lambda widths, basis: nn.MLP(widths),
+    "boosted": lambda widths, basis: nn.MLP(widths, jax.nn.sigmoid),
     "hopfield": lambda widths, basis: hopfield.lookup_network(widths),
 }
 """Models by name, from their widths and a basis; a new model adds a line here."""
@@ -19,7 +23,8 @@ MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
 
 def build(config: Config, inputs: int, outputs: int) -> Model:
     """Return the model of a study of data with so many features and outputs."""
-    hidden = (max(8, outputs),) if config.hidden is None else config.hidden
+    usual = boosted.UNITS if config.model == "boosted" else max(8, outputs)
+    hidden = (usual,) if config.hidden is None else config.hidden
     widths = (inputs, *hidden, outputs)
     return MODELS[config.model](widths, bases.family(config.basis, config.resolution))
 
