@@ -19,6 +19,7 @@ from kanjax.representation import (
     unit_clusters,
     unit_information,
     unit_matching,
+    unit_merging,
     unit_pruning,
 )
 
@@ -41,5 +42,6 @@ __all__ = [
     "unit_clusters",
     "unit_information",
     "unit_matching",
+    "unit_merging",
     "unit_pruning",
 ]
