@@ -26,10 +26,10 @@ def hardest_rows(
         probability, or the squared error over the target's variance.
     """
     rows = []
-    for part, prediction in predictions.items():
-        place = prepared.split._fields.index(part)
+    for subset, prediction in predictions.items():
+        place = prepared.split._fields.index(subset)
         numbers = prepared.split.rows[place]
-        y = np.asarray(getattr(prepared.split, part).y)
+        y = np.asarray(getattr(prepared.split, subset).y)
         output, std = map(np.asarray, prediction)
         scaler = prepared.preprocessor
         if prepared.task == "classification":
@@ -45,7 +45,7 @@ def hardest_rows(
             rows.append(
                 {
                     "row": int(numbers[i]),
-                    "part": part,
+                    "part": subset,
                     "target": target[i].tolist(),
                     "prediction": predicted[i].tolist(),
                     "spread": spread[i].tolist(),
