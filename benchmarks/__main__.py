@@ -15,6 +15,7 @@ NAMES = (
     "memory",
     "landscape",
     "ntk",
+    "representation",
     "hopfield",
     "spin_glasses",
     "symbolic",

@@ -84,7 +84,9 @@ def study(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="kan, skan, afkan, mlp or hopfield.", show_default="kan"),
+        typer.Option(
+            help="kan, skan, afkan, mlp, boosted or hopfield.", show_default="kan"
+        ),
     ] = None,
     hidden: Annotated[
         str | None,

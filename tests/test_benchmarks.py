@@ -93,6 +93,15 @@ def test_ntk_times_every_kind_of_kernel(tmp_path):
     assert auto["auto_over_best"] > 0
 
 
+def test_per_sample_gradients_and_similarities_beside_their_floors(tmp_path):
+    result = run("representation", tmp_path)
+    of = result["per_sample"]
+    assert set(of["times"]) == {"in_blocks", "at_once", "fisher_in_blocks"}
+    assert of["in_blocks_over_at_once"] > 0 and of["fisher_over_per_sample"] > 0
+    assert of["temporary_mb"]["in_blocks"] <= of["temporary_mb"]["at_once"]
+    assert result["cka"]["times_of_kanjax"]["numpy_pair_by_pair"] > 0
+
+
 def test_hopfield_reports_layer_sweeps_and_large_memory(tmp_path):
     result = run("hopfield", tmp_path)
     assert result["peers"] == {}

@@ -48,6 +48,12 @@ def check(config: Config) -> Config:
             "hidden must be positive integers, the units of each hidden layer; got "
             f"{config.hidden!r}."
         )
+    is_boosted = config.model == "boosted"
+    if is_boosted and config.hidden is not None and len(config.hidden) != 1:
+        raise StudyError(
+            "hidden must be the units of one layer for the model 'boosted', such as "
+            f"50; got {config.hidden!r}."
+        )
     return config
 
 

@@ -28,7 +28,8 @@ class Config:
         model: a name in ``kanjax.study.MODELS``.
         hidden: the units of each hidden layer; None is one layer of 8, of 32 with
             10,000 training rows or more, or of as many as there are outputs; () is a
-            network without any.
+            network without any. A boosted network has one layer, of 100 units by
+            default.
         basis: a name in ``kanjax.bases.FAMILIES``; only a KAN has one.
         resolution: the basis' grid intervals, centres, degree or order.
         members: networks in the ensemble, at least 2.

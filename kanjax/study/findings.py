@@ -10,7 +10,15 @@ import numpy as np
 from kanjax import data as data_
 from kanjax import kan, training, versions
 from kanjax.model import Model, count_parameters
-from kanjax.study import analysis, baselines, evaluation, schedules, store
+from kanjax.study import (
+    analysis,
+    baselines,
+    evaluation,
+    features,
+    hardest,
+    schedules,
+    store,
+)
 from kanjax.study.attempts import attempted
 from kanjax.study.config import Config
 from kanjax.training.losses import Loss
@@ -29,7 +37,9 @@ class Findings(NamedTuple):
     coverage: dict[str, Any]
     baselines: dict[str, dict[str, float]]
     compared: dict[str, dict[str, evaluation.Compared]]
+    hardest: list[dict[str, Any]]
     inputs: analysis.Inputs | None
+    features: features.Features | None
     pruning: analysis.Pruning | None
     kernels: analysis.Kernels | None
     landscape: analysis.Landscape | None
@@ -67,6 +77,11 @@ def analyze(
     outputs = evaluation.predict(model, fit.params, split.test.x)
     scores = evaluation.score(task, outputs, y, scale, calibration.temperature)
     covered = evaluation.coverage(task, scores.prediction, calibration, y, scale)
+    on_train = evaluation.predict(model, fit.params, split.train.x)
+    on_train = evaluation.combine(task, on_train, calibration.temperature)
+    wrong = hardest.hardest_rows(
+        prepared, {"test": scores.prediction, "train": on_train}
+    )
     tell("fitting scikit-learn's baselines", 0.55)
     others = baselines.baselines(task, split, classes, seed=config.seed, notes=notes)
     key_plane, key_samples = jax.random.split(key)
@@ -77,6 +92,12 @@ def analyze(
         notes,
         "attribution",
         lambda: analysis.attribute_inputs(model, fit.params, some_rows),
+    )
+    tell("comparing the members", 0.64)
+    inner = attempted(
+        notes,
+        "members' features",
+        lambda: features.compare(model, initial, fit.params, split.train),
     )
     pruning = None
     if isinstance(model, kan.KAN):
@@ -112,7 +133,9 @@ def analyze(
             for name, values in others.items()
         },
         compared=compared,
+        hardest=wrong,
         inputs=inputs,
+        features=inner,
         pruning=pruning,
         kernels=kernels,
         landscape=around,
@@ -153,6 +176,7 @@ def metrics(
             method: {metric: score._asdict() for metric, score in scores.items()}
             for method, scores in findings.compared.items()
         },
+        "hardest": findings.hardest,
         "training": {
             "schedule": schedules.schedule(
                 config, len(prepared.split.train.x)
@@ -163,7 +187,11 @@ def metrics(
             "diverged": findings.fit.diverged,
             "order": findings.order,
         },
-        "notes": [*prepared.notes, *_training_notes(findings.fit), *findings.notes],
+        "notes": [
+            *prepared.notes,
+            *_training_notes(config, findings.fit),
+            *findings.notes,
+        ],
         "versions": versions.installed(),
     }
     if prepared.task == "classification":
@@ -172,6 +200,8 @@ def metrics(
     if findings.inputs is not None:
         shares = np.asarray(findings.inputs.attribution).T.tolist()
         values["attribution"] = dict(zip(prepared.feature_names, shares, strict=True))
+    if findings.features is not None:
+        values["features"] = features.metrics(findings.features)
     if findings.pruning is not None:
         values["pruning"] = _pruning_metrics(findings.pruning)
     if kernels is not None:
@@ -217,7 +247,7 @@ def _pruning_metrics(pruning: analysis.Pruning) -> dict[str, Any]:
     }
 
 
-def _training_notes(fit: training.Fit) -> list[str]:
+def _training_notes(config: Config, fit: training.Fit) -> list[str]:
     notes = [
         f"member {i} diverged at step {int(step)}; its last good parameters are used"
         for i, step in enumerate(fit.diverged)
@@ -225,8 +255,10 @@ def _training_notes(fit: training.Fit) -> list[str]:
     ]
     improving = int(np.sum((fit.diverged < 0) & (fit.best_step == fit.steps)))
     if improving:
+        more = "more --steps, or a larger --learning-rate,"
+        more = "more units by --hidden" if config.model == "boosted" else more
         notes.append(
             f"{improving} of {len(fit.steps)} members were best at their last step: "
-            "more --steps, or a larger --learning-rate, may help"
+            f"{more} may help"
         )
     return notes

@@ -14,7 +14,7 @@ import numpy as np
 from kanjax import data as data_
 from kanjax import files, training
 from kanjax.model import Model
-from kanjax.study import findings, models, schedules, store
+from kanjax.study import boosted, findings, models, schedules, store
 from kanjax.study.attempts import attempted
 from kanjax.study.checks import check
 from kanjax.study.config import Config, StudyError
@@ -71,7 +71,7 @@ def run(
     )
     prepared = _prepare(config, frame, key_split)
     model = models.build(config, prepared)
-    initial = _initial_params(config, model, key_init)
+    initial = _initial_params(config, model, prepared, key_init)
     tell("compiling the training", _TRAINING_SHARE[0])
     _open_folder(root, config, overwrite and not resume)
 
@@ -191,8 +191,13 @@ def _prepare(
     )
 
 
-def _initial_params(config: Config, model: Model, key: jax.Array) -> Any:
-    return jax.jit(jax.vmap(model.init))(jax.random.split(key, config.members))
+def _initial_params(
+    config: Config, model: Model, prepared: data_.Prepared, key: jax.Array
+) -> Any:
+    params = jax.jit(jax.vmap(model.init))(jax.random.split(key, config.members))
+    if config.model == "boosted":
+        return boosted.switched_off(params, prepared)
+    return params
 
 
 def _train(
@@ -205,6 +210,8 @@ def _train(
     resume: bool,
     tell: findings.Report,
 ) -> training.Fit:
+    if config.model == "boosted":
+        return boosted.train(config, prepared, key)
     train = prepared.split.train
     low, high = _TRAINING_SHARE
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 from kanjax import bases, hopfield, kan, nn
 from kanjax.data import Prepared
 from kanjax.model import Model
@@ -14,6 +16,7 @@ MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
     "skan": lambda widths, basis: kan.SelectableKAN(widths),
     "afkan": lambda widths, basis: kan.AFKAN(widths, norm=None, layer_norm=False),
     "mlp": lambda widths, basis: nn.MLP(widths),
+    "boosted": lambda widths, basis: nn.MLP(widths, jax.nn.sigmoid),
     "hopfield": lambda widths, basis: hopfield.lookup_network(widths),
 }
 """Models by name, from their widths and a basis; a new model adds a line here."""

@@ -15,7 +15,15 @@ if TYPE_CHECKING:
 
 LONGEST_FORMULA = 1500
 PIXELS_PER_INCH = 130
-WIDE = ("functions", "barriers")
+WIDE = ("functions", "barriers", "similarity")
+COLLAPSE = {
+    "nc1": "NC1: spread within classes over that between them",
+    "nc2_means": "NC2: distance of the class means from a simplex",
+    "equinorm": "NC2: unevenness of their lengths",
+    "equiangle": "NC2: unevenness of their angles",
+    "nc4": "NC4: rows that the nearest class mean labels otherwise",
+}
+"""Measures of collapse as a reader knows them."""
 
 
 def write(study: store.Study, findings: "Findings", root: pathlib.Path) -> pathlib.Path:
@@ -57,6 +65,7 @@ def render(study: store.Study, sections: dict[str, list[dict[str, Any]]]) -> str
     environment.filters["number"] = figures.number
     environment.filters["mean"] = _mean
     environment.filters["spread"] = _spread
+    environment.filters["cell"] = _cell
     metrics = files.to_json(study.metrics)
     return environment.get_template("report.html.jinja").render(
         config=study.config,
@@ -65,7 +74,14 @@ def render(study: store.Study, sections: dict[str, list[dict[str, Any]]]) -> str
         metrics=metrics,
         sections=sections,
         table=_table(study, metrics),
-        barriers=_barriers(metrics.get("barriers", {})),
+        barriers=_over_pairs(metrics.get("barriers", {})),
+        alike={
+            name: _over_pairs(tables)
+            for name, tables in metrics.get("features", {})
+            .get("similarity", {})
+            .items()
+        },
+        collapse_names=COLLAPSE,
         pruning=metrics.get("pruning"),
         longest=LONGEST_FORMULA,
     )
@@ -116,14 +132,15 @@ def _best(metric: str, values: list[float | None]) -> float | None:
     return max(finite) if metric in HIGHER_IS_BETTER else min(finite)
 
 
-def _barriers(barriers: dict[str, Any]) -> dict[str, float | None]:
-    """Return the mean over pairs, before and after alignment."""
+def _over_pairs(tables: dict[str, Any]) -> dict[str, float | None]:
+    """Return the mean over pairs of members of each table."""
 
     def over_pairs(matrix: list[list[float | None]]) -> float | None:
-        pairs = [row[j] for i, row in enumerate(matrix) for j in range(i)]
-        return _mean(pairs)
+        return _mean(
+            [v for i, row in enumerate(matrix) for v in row[:i] + row[i + 1 :]]
+        )
 
-    return {name: over_pairs(matrix) for name, matrix in barriers.items()}
+    return {name: over_pairs(matrix) for name, matrix in tables.items()}
 
 
 def _mean(values: list[float | None]) -> float | None:
@@ -137,6 +154,13 @@ def _spread(values: list[float | None]) -> float | None:
         return None
     mean = sum(finite) / len(finite)
     return math.sqrt(sum((v - mean) ** 2 for v in finite) / (len(finite) - 1))
+
+
+def _cell(values: list[Any]) -> str:
+    """Return a target or a prediction, which may have several numbers."""
+    return ", ".join(
+        figures.number(v) if isinstance(v, float) else str(v) for v in values
+    )
 
 
 def _rendered(figure: Any, kind: str) -> bytes:

@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+from kanjax.study import boosted
 from kanjax.study.config import Config
 
 MANY_ROWS = 10_000
@@ -50,4 +51,6 @@ def hidden_units(config: Config, rows: int, outputs: int) -> tuple[int, ...]:
     """Return the units of each hidden layer: one of 8, or of 32 with many rows."""
     if config.hidden is not None:
         return config.hidden
+    if config.model == "boosted":
+        return (boosted.UNITS,)
     return (max(8 if rows < MANY_ROWS else 32, outputs),)
