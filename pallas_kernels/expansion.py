@@ -23,7 +23,14 @@ from jax import Array
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Float
 
-from pallas_kernels import backends, batch_axes, blocked, reference, varying_axes
+from pallas_kernels import (
+    backends,
+    batch_axes,
+    blocked,
+    reference,
+    triton_calls,
+    varying_axes,
+)
 
 NDIM = {"x": 2, "s": 2, "c": 3, "t": 2}
 
@@ -70,12 +77,14 @@ def expansion_dot(
         coef: the coefficients.
         basis: the functions phi, a :class:`pallas_kernels.Basis`; a
             :class:`pallas_kernels.Joined` puts several side by side.
-        backend: "xla", "pallas" (a kernel where the program runs on a GPU or TPU),
-            "mosaic" (the same but on NVIDIA's Hopper GPUs, where products of half
-            precision have other kernels, for Mosaic), "triton" (the same but for
-            rational functions on NVIDIA GPUs, which have kernels in Triton itself),
-            "interpret" (that kernel, emulated), or "auto", which takes what serves the
-            platform, shapes and types. None asks the variable ``KANJAX_KERNELS``.
+        backend: "auto" takes kernels where the program runs on an NVIDIA GPU (Triton
+            through jax-triton, if that is installed) or on a TPU, for shapes and types
+            that they serve, and XLA for everything else. "xla" takes XLA everywhere.
+            "triton" is "auto", but an error without jax-triton. "mosaic" and "pallas"
+            ask for Pallas' kernels on NVIDIA GPUs: through Mosaic on Hopper, for
+            products of half precision, and through Triton, which jax deprecates since
+            0.12. "interpret" emulates the latter. None asks the variable
+            ``KANJAX_KERNELS``.
 
     Returns:
         The outputs; products of half precision accumulate in float32.
@@ -83,6 +92,8 @@ def expansion_dot(
     Raises:
         ValueError: if coef has not the basis' size and x's number of inputs, or for an
             unknown backend.
+        ImportError: where the program is compiled for a GPU, for a backend "triton"
+            that is not installed.
     """
     chosen = backends.resolve(backend)
     x, coef = _floating(x, coef)
@@ -322,34 +333,74 @@ batching.primitive_batchers[expansion_p] = _batch
 
 def _compute(*operands: Array, static: Static, platform: str) -> Array:
     """Return the primitive by what serves it on a platform."""
-    interpret = static.backend == "interpret"
-
-    def product(*operands: Array) -> Array:
-        named, basis = _named(operands, static)
-        y = None
-        if backends.wants_kernels(static.backend, platform):
-            # Pallas takes long to import; most programs never need it.
-            from pallas_kernels import tiled
-
-            if tiled.serves(basis, named, interpret):
-                kernels = "tpu" if platform == "tpu" else "gpu"
-                if _wants_mosaic(static, platform) and tiled.mosaic_serves(named):
-                    kernels = "mosaic"
-                out = static.out
-                y = tiled.product(basis, static.order, out, named, kernels, interpret)
-        if y is None:
-            y = _by_xla(basis, named, static, platform, members, barrier)
-        return y.astype(static.dtype)
-
+    for kernels in backends.kernels(static.backend, platform):
+        y = _by_kernels(kernels, operands, static)
+        if y is not None:
+            return y.astype(static.dtype)
     members = math.prod(batch_axes.sizes(static.axes, operands))
     # Outside of vmap, under which the branch would compute and select.
     barrier = blocked.opaque_true(operands[static.roles.index("x")], platform)
+
+    def product(*operands: Array) -> Array:
+        named, basis = _named(operands, static)
+        y = _by_xla(basis, named, static, platform, members, barrier)
+        return y.astype(static.dtype)
+
     return batch_axes.map_over(product, static.axes)(*operands)
 
 
-def _wants_mosaic(static: Static, platform: str) -> bool:
-    """Whether a GPU's other kernels are asked for; they take no batch axes."""
-    return static.backend == "mosaic" and platform == "cuda" and not static.axes
+def _by_kernels(
+    kernels: str, operands: Sequence[Array], static: Static
+) -> Array | None:
+    """Return the primitive by these kernels, or None if they do not serve it."""
+    if kernels == "triton":
+        return _by_triton(operands, static)
+    # Pallas takes long to import; most programs never need it.
+    from pallas_kernels import tiled
+
+    # Mosaic takes no batch axes on GPUs.
+    if kernels == "mosaic" and static.axes:
+        return None
+    interpret = kernels == "interpret"
+    named, basis = _named(batch_axes.of_member(static.axes, operands), static)
+    if not tiled.serves(basis, named, kernels):
+        return None
+
+    def product(*operands: Array) -> Array:
+        named, basis = _named(operands, static)
+        kind = "gpu" if interpret else kernels
+        return tiled.product(basis, static.order, static.out, named, kind, interpret)
+
+    return batch_axes.map_over(product, static.axes)(*operands)
+
+
+def _by_triton(operands: Sequence[Array], static: Static) -> Array | None:
+    from pallas_kernels import tiled
+
+    named, basis = _named(batch_axes.of_member(static.axes, operands), static)
+    serves = tiled.serves(basis, named, "triton")
+    if not serves or not triton_calls.serve(static.backend):
+        return None
+    # Triton takes long to import; most programs never need it.
+    from pallas_kernels import expansion_triton, triton_source
+
+    flat = batch_axes.flattened(static.axes, operands)
+    number = len(static.roles)
+    given: dict[str, Any] = dict.fromkeys(("s", "leaves"))
+    given |= dict(zip(static.roles, flat, strict=False))
+    if flat[number:]:
+        given["leaves"] = triton_source.leaf_rows(flat[number:])
+    lengths = batch_axes.sizes(static.axes, operands)
+    try:
+        y = expansion_triton.product(
+            basis, static.order, static.out, given, math.prod(lengths), static.dtype
+        )
+    except NotImplementedError as error:
+        if static.backend == "triton":
+            raise
+        triton_calls.log(f"XLA serves in place of kernels in Triton: {error}.")
+        return None
+    return y.reshape(*lengths, *y.shape[1:])
 
 
 def _by_xla(
