@@ -7,7 +7,7 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from kanjax import files
-from kanjax.study import figures, store
+from kanjax.study import figures, store, summary
 from kanjax.study.evaluation import ENSEMBLE, HIGHER_IS_BETTER
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def render(study: store.Study, sections: dict[str, list[dict[str, Any]]]) -> str
         model=repr(study.model),
         metrics=metrics,
         sections=sections,
+        summary=summary.summarize(metrics),
         table=_table(study, metrics),
         barriers=_over_pairs(metrics.get("barriers", {})),
         alike={
