@@ -34,26 +34,26 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _convolution(options: Any) -> dict[str, Any]:
-    """Layers of 3 x 3 points beside a convolution of as many multiplications.
+    """Layers of 3 x 3 points, each beside a convolution of as many multiplications.
 
-    The floor has the expanded channels for free: its input has (functions + 1) times
-    as many.
+    That floor has the expanded channels for free: its input has as many times more as
+    there are functions, and one more for the residual.
     """
     images, side, inputs, outputs = QUICK_CONVOLUTION if options.quick else CONVOLUTION
     basis = bases.BSpline(INTERVALS)
-    inner = (basis.size + 1) * inputs
-    x = jax.random.normal(jax.random.key(0), (images, side, side, inputs))
-    expanded = jax.random.normal(jax.random.key(1), (images, side, side, inner))
-    candidates = {
-        "plain_convolution": (nn.Conv(inner, outputs, (3, 3)), expanded),
-        "kan": (kan.kan_conv(inputs, outputs, (3, 3), basis), x),
-        "selectable": (kan.selectable_conv(inputs, outputs, (3, 3)), x),
+    pool = kan.selection.POOL_DEFAULT
+    layers = {
+        "kan": (kan.kan_conv(inputs, outputs, (3, 3), basis), basis.size),
+        "selectable": (
+            kan.selectable_conv(inputs, outputs, (3, 3), pool),
+            sum(each.size for each in pool),
+        ),
     }
+    x = jax.random.normal(jax.random.key(0), (images, side, side, inputs))
     case: dict[str, Any] = {
         "images": images,
         "side": side,
         "channels": [inputs, outputs],
-        "inner_channels": inner,
     }
     modes = {
         "forward": lambda net: net.apply,
@@ -61,12 +61,18 @@ def _convolution(options: Any) -> dict[str, Any]:
             lambda p, x: jnp.sum(net.apply(p, x) ** 2), argnums=(0, 1)
         ),
     }
-    for mode, make in modes.items():
-        programs = {
-            name: (make(net), (net.init(jax.random.key(2)), image))
-            for name, (net, image) in candidates.items()
-        }
-        case[mode] = _compare(programs, "plain_convolution", options)
+    for name, (layer, functions) in layers.items():
+        inner = (functions + 1) * inputs
+        expanded = jax.random.normal(jax.random.key(1), (images, side, side, inner))
+        plain = nn.Conv(inner, outputs, (3, 3))
+        key = jax.random.key(2)
+        case[name] = {"inner_channels": inner}
+        for mode, make in modes.items():
+            programs = {
+                "plain_convolution": (make(plain), (plain.init(key), expanded)),
+                name: (make(layer), (layer.init(key), x)),
+            }
+            case[name][mode] = _compare(programs, "plain_convolution", options)
     return case
 
 

@@ -48,12 +48,10 @@ def test_a_transformer_block_beside_one_with_an_mlp(tmp_path):
 def test_convolutions_and_neighborhoods_beside_their_floors(tmp_path):
     result = run("kan_family", tmp_path)
     for mode in ("forward", "step"):
-        convolution, attention = (
-            result[kind][mode] for kind in ("convolution", "attention")
-        )
-        ratios = convolution["times_of_plain_convolution"]
-        assert set(ratios) == {"kan", "selectable"} and min(ratios.values()) > 0
-        held = attention["temporary_mb"]
+        for name in ("kan", "selectable"):
+            ratios = result["convolution"][name][mode]["times_of_plain_convolution"]
+            assert ratios[name] > 0
+        held = result["attention"][mode]["temporary_mb"]
         assert held["neighborhoods"] < held["masked_full"]
 
 
