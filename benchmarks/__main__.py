@@ -9,6 +9,7 @@ from collections.abc import Sequence
 NAMES = (
     "import_time",
     "kan_layer",
+    "kan_family",
     "kat",
     "kernels",
     "ensemble",

@@ -49,6 +49,16 @@ def test_a_transformer_block_beside_one_with_an_mlp(tmp_path):
         assert block[mode]["times_of_kanjax"]["kanjax_with_mlp"] > 0
 
 
+def test_convolutions_and_neighborhoods_beside_their_floors(tmp_path):
+    result = run("kan_family", tmp_path)
+    for mode in ("forward", "step"):
+        for name in ("kan", "selectable"):
+            ratios = result["convolution"][name][mode]["times_of_plain_convolution"]
+            assert ratios[name] > 0
+        held = result["attention"][mode]["temporary_mb"]
+        assert held["neighborhoods"] < held["masked_full"]
+
+
 def test_kernels_compare_with_what_they_cannot_do_without(tmp_path):
     (tmp_path / "pictures").mkdir()
     picture = tmp_path / "pictures" / "roof.png"
