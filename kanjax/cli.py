@@ -85,7 +85,7 @@ def study(
     model: Annotated[
         str | None,
         typer.Option(
-            help="kan, skan, afkan, mlp, boosted or hopfield.", show_default="kan"
+            help="kan, skan, afkan, mlp, boosted, hopfield or dkm.", show_default="kan"
         ),
     ] = None,
     hidden: Annotated[

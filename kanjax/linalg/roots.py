@@ -12,6 +12,9 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+# Rows up to which a matrix is not halved.
+_LEAF = 32
+
 
 class Roots(NamedTuple):
     """A positive definite matrix as ``root @ root.T``.
@@ -40,17 +43,33 @@ def triangular_roots(matrix: Float[Array, "n n"]) -> Roots:
         >>> roots.root.tolist(), roots.inverse.tolist()
         ([[2.0, 0.0], [1.0, 2.0]], [[0.5, 0.0], [-0.25, 0.5]])
     """
+    n = len(matrix)
+    if n <= _LEAF:
+        return _eliminate(matrix)
+    # By halves: what is left of the second without the first is factorized in turn.
+    first, second = slice(n // 2), slice(n // 2, n)
+    a = triangular_roots(matrix[first, first])
+    below = matrix[second, first] @ a.inverse.T
+    c = triangular_roots(matrix[second, second] - below @ below.T)
+    zero = jnp.zeros_like(below.T)
+    mixed = -c.inverse @ below @ a.inverse
+    return Roots(
+        jnp.block([[a.root, zero], [below, c.root]]),
+        jnp.block([[a.inverse, zero], [mixed, c.inverse]]),
+    )
+
+
+def _eliminate(matrix: Array) -> Roots:
+    """Turn the rows of [A | I] into those of [root^T | root^-1], one by one."""
     rows = jnp.arange(len(matrix))
     identity = jnp.eye(len(matrix), dtype=matrix.dtype)
 
-    # Rows of [A | I] become those of root^-1 [A | I] = [root^T | root^-1], one by one;
-    # those below have what is done subtracted already.
-    def eliminate(left: Array, i: Array) -> tuple[Array, Array]:
+    def step(left: Array, i: Array) -> tuple[Array, Array]:
         row = left[i] / jnp.sqrt(left[i, i])
         below = jnp.where(rows > i, row[: len(rows)], 0)
         return left - below[:, None] * row, row
 
-    _, both = jax.lax.scan(eliminate, jnp.concatenate([matrix, identity], 1), rows)
+    _, both = jax.lax.scan(step, jnp.concatenate([matrix, identity], 1), rows)
     upper, inverse = jnp.split(both, 2, axis=1)
     return Roots(jnp.triu(upper).T, jnp.tril(inverse))
 

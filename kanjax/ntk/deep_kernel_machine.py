@@ -12,7 +12,8 @@ kernel of a Gram matrix is a dual of :mod:`kanjax.gaussian`. Gram matrices are l
 at m inducing inputs and ``G = L V V^T L^T`` there, ``K = L L^T``, V lower triangular.
 With all examples as inducing inputs the machine is dense; with fewer, a step costs
 ``O(n m^2)``. The machine needs float64, or a jitter of 1e-4 and more.
-Samples of finite width: :mod:`kanjax.ntk.deep_gaussian_process`.
+Minibatches and classes: :mod:`kanjax.ntk.variational_kernel_machine`; samples of finite
+width: :mod:`kanjax.ntk.deep_gaussian_process`.
 """
 
 import math
@@ -188,7 +189,7 @@ def propagate(
         )
         if layer == len(params.factors):
             break
-        factor, along = _project(kernels[-1])
+        factor, along = project(kernels[-1])
         v = triangular(params.factors[layer])
         root, turned = factor @ v, v.T @ along
         # Round-off must not make what the inducing inputs leave open negative.
@@ -255,7 +256,7 @@ def objective(
     """
     _check_rows(x, y)
     kernel = propagate(params, x, activation=activation, jitter=jitter).kernels[-1]
-    _, along = _project(kernel)
+    _, along = project(kernel)
     precision = jnp.exp(-2 * params.log_noise)
     roots, weights = _posterior(along, y, precision)
     volume = len(x) * (math.log(2 * math.pi) + 2 * params.log_noise)
@@ -291,7 +292,7 @@ def predict(
     _check_rows(x, y)
     both = jnp.concatenate([x, points])
     kernel = propagate(params, both, activation=activation, jitter=jitter).kernels[-1]
-    along, there = jnp.split(_project(kernel)[1], [len(x)], axis=1)
+    along, there = jnp.split(project(kernel)[1], [len(x)], axis=1)
     noise = jnp.exp(2 * params.log_noise)
     roots, weights = _posterior(along, y, 1 / noise)
     turned = roots.inverse @ there
@@ -383,8 +384,12 @@ def _riccati(values: Array, nu: Array, outputs: Array) -> Array:
     return (gap + jnp.sqrt(gap**2 + 4 * nu * outputs * values)) / (2 * nu)
 
 
-def _project(kernel: Blocks) -> tuple[Array, Array]:
-    """``L`` and ``L^-1 K_it``, ``K_ii = L L^T``."""
+def project(kernel: Blocks) -> tuple[Array, Array]:
+    """Return ``L`` and ``L^-1 K_it``, where ``K_ii = L L^T``.
+
+    Args:
+        kernel: of :func:`propagate`.
+    """
     factor, inverse = linalg.triangular_roots(kernel.inducing)
     return factor, inverse @ kernel.cross
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from kanjax import kan, plotting
+from kanjax import kan, ntk, plotting
 from kanjax.study import store
 from kanjax.study.attempts import attempted
 
@@ -82,6 +82,8 @@ def _scores(study: store.Study, findings: "Findings") -> "Figure":
 
 
 def _loss_name(study: store.Study) -> str:
+    if isinstance(study.model, ntk.DeepKernelMachine):
+        return "minus the objective for each row (nats)"
     if study.data.task == "regression":
         return "mean squared error (standardised)"
     return "cross-entropy (nats)"

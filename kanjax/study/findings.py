@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kanjax import data as data_
-from kanjax import kan, training, versions
+from kanjax import kan, ntk, training, versions
 from kanjax.model import Model, count_parameters
 from kanjax.study import (
     analysis,
@@ -83,7 +83,14 @@ def analyze(
         prepared, {"test": scores.prediction, "train": on_train}
     )
     tell("fitting scikit-learn's baselines", 0.55)
-    others = baselines.baselines(task, split, classes, seed=config.seed, notes=notes)
+    others = baselines.baselines(
+        task,
+        split,
+        classes,
+        seed=config.seed,
+        notes=notes,
+        with_processes=config.model == "dkm",
+    )
     key_plane, key_samples = jax.random.split(key)
     methods = {evaluation.ENSEMBLE: scores.prediction.output, **others}
     compared = evaluation.compare(task, methods, y, scale, key_samples)
@@ -145,6 +152,8 @@ def analyze(
 
 def loss_of(task: str, model: Model) -> Loss:
     """Return the loss that members are trained with."""
+    if isinstance(model, ntk.DeepKernelMachine):
+        return model.loss
     make = training.regression if task == "regression" else training.classification
     return make(model.apply)
 

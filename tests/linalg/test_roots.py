@@ -36,6 +36,16 @@ def test_derivatives_are_those_of_what_is_computed(key, x64):
     jax.test_util.check_grads(value, (matrix,), order=1, modes=("fwd", "rev"))
 
 
+def test_halves_are_those_of_scipy(x64):
+    """Larger than what is eliminated at once, in an odd number of rows."""
+    factor = jax.random.normal(jax.random.key(2), (77, 90))
+    matrix = factor @ factor.T
+    root, inverse = linalg.triangular_roots(matrix)
+    expected = scipy.linalg.cholesky(np.asarray(matrix), lower=True)
+    np.testing.assert_allclose(root, expected, atol=1e-11)
+    np.testing.assert_allclose(inverse @ expected, np.eye(77), atol=1e-11)
+
+
 def test_what_is_not_positive_definite_is_nan():
     found = linalg.triangular_roots(jnp.array([[1.0, 2.0], [2.0, 1.0]]))
     assert np.any(np.isnan(found.root)) and np.any(np.isnan(found.inverse))
