@@ -8,7 +8,9 @@ CORE := tests/test_model.py tests/nn tests/kan/test_networks.py tests/kan/test_g
 	tests/hopfield/test_layers.py tests/ntk/test_empirical.py \
 	tests/ntk/test_infinite_width.py tests/landscape/test_compilation.py \
 	tests/training/test_fitting.py tests/training/test_state.py
-# The newest jax needs Python 3.12; its GPU kernels are not among the core.
+# What kernels are lowered to, and how, changes with jax.
+KERNELS := tests/kernels/test_backends.py tests/kernels/test_triton.py
+# The newest jax needs Python 3.12.
 PYTHON_NEWEST ?= $(shell for p in $(HOME)/.pyenv/versions/3.13.*/bin/python \
 	$(HOME)/.pyenv/versions/3.12.*/bin/python python3.13 python3.12; do \
 	$$p -c "" 2>/dev/null && echo $$p && break; done)
@@ -45,7 +47,7 @@ test-newest:
 	@echo "no Python 3.12 or 3.13 found: the newest jax is not tested"
 else
 test-newest: $(NEWEST)/.installed-dev
-	$(NEWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE)
+	$(NEWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE) $(KERNELS)
 endif
 
 # Everything without the flags that make tests compile quickly; takes long, by hand.

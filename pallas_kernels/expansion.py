@@ -386,14 +386,14 @@ def _by_triton(operands: Sequence[Array], static: Static) -> Array | None:
 
     flat = batch_axes.flattened(static.axes, operands)
     number = len(static.roles)
-    given: dict[str, Any] = dict.fromkeys(("s", "leaves"))
-    given |= dict(zip(static.roles, flat, strict=False))
+    arrays: dict[str, Any] = dict.fromkeys(("s", "leaves"))
+    arrays |= dict(zip(static.roles, flat, strict=False))
     if flat[number:]:
-        given["leaves"] = triton_source.leaf_rows(flat[number:])
+        arrays["leaves"] = triton_source.leaf_rows(flat[number:])
     lengths = batch_axes.sizes(static.axes, operands)
     try:
         y = expansion_triton.product(
-            basis, static.order, static.out, given, math.prod(lengths), static.dtype
+            basis, static.order, static.out, arrays, math.prod(lengths), static.dtype
         )
     except NotImplementedError as error:
         if static.backend == "triton":

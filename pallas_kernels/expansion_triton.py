@@ -19,7 +19,7 @@ import triton
 import triton.language as tl
 from jax import Array
 
-from pallas_kernels import triton_calls, triton_source
+from pallas_kernels import triton_calls, triton_source, tuning
 
 
 class Blocks(NamedTuple):
@@ -70,7 +70,8 @@ def product(
             it has a leading axis over members.
         members: the length of that axis.
         dtype: of the result.
-        blocks: the tiles.
+        blocks: the tiles; None for those that were measured to be the fastest on this
+            card, or else for a default.
 
     Returns:
         The derivative of every member.
@@ -83,14 +84,15 @@ def product(
     x, _ = named["x"]
     rows, inputs = x.shape[-2:]
     outputs = named["t" if out == "c" else "c"][0].shape[-1]
-    precision = _precision(named["t" if out == "c" else "c"][0].dtype)
-    kind = "ieee" if precision == "ieee" else "tensor cores"
-    blocks = _fitted(blocks or BLOCKS[kind], (rows, inputs, outputs))
+    multiplied = named["t" if out == "c" else "c"][0].dtype
+    precision = _precision(multiplied)
+    blocks = blocks or _chosen(out, multiplied.name, precision, inputs, outputs)
+    blocks = _fitted(blocks, (rows, inputs, outputs))
     # What is absent is not read.
-    given = [named[name] or (x, False) for name in names]
-    leaves, own = named["leaves"] or (x, False)
-    steps = [math.prod(a.shape[1:]) if has else 0 for a, has in given]
-    steps.append(math.prod(leaves.shape[1:]) if own else 0)
+    operands = [named[name] or (x, False) for name in names]
+    leaves, batched = named["leaves"] or (x, False)
+    steps = [math.prod(a.shape[1:]) if has else 0 for a, has in operands]
+    steps.append(math.prod(leaves.shape[1:]) if batched else 0)
     by_rows, by_inputs, by_outputs = (
         triton.cdiv(n, block)
         for n, block in zip((rows, inputs, outputs), blocks, strict=False)
@@ -109,7 +111,7 @@ def product(
         grid = (programs, cuts, members)
     partial = dtype if cuts == 1 else jnp.float32
     (y,) = triton_calls.call(
-        [*(a for a, _ in given), leaves, *steps, rows],
+        [*(a for a, _ in operands), leaves, *steps, rows],
         {"t": forward_kernel, "c": coefficients_kernel, "s": scales_kernel}[out],
         [jax.ShapeDtypeStruct((members, *shape), partial)],
         grid=grid,
@@ -136,6 +138,13 @@ def _precision(dtype: Any) -> str:
     config: Any = jax.config
     asked = config.jax_default_matmul_precision if dtype == jnp.float32 else None
     return PRECISIONS.get(asked, "tf32")
+
+
+def _chosen(out: str, dtype: str, precision: str, inputs: int, outputs: int) -> Blocks:
+    name = "tf32" if dtype == "float32" and precision == "tf32" else dtype
+    fastest = tuning.measured(tuning.card_at_hand(), out, name, inputs, outputs)
+    kind = "ieee" if precision == "ieee" else "tensor cores"
+    return Blocks(*fastest) if fastest else BLOCKS[kind]
 
 
 def _fitted(blocks: Blocks, sizes: tuple[int, int, int]) -> Blocks:

@@ -31,8 +31,7 @@ def call(
     }
     if interpret:
         return pl.pallas_call(kernel, interpret=True, **options)
-    apart = _apart()
-    return (apart or pl.pallas_call)(kernel, **options)
+    return (_since_0_12() or pl.pallas_call)(kernel, **options)
 
 
 def transposed(ref: Any) -> Any:
@@ -43,7 +42,7 @@ def transposed(ref: Any) -> Any:
     return plgpu.transpose_ref(ref, (1, 0))
 
 
-def _apart() -> Callable[..., Any] | None:
+def _since_0_12() -> Callable[..., Any] | None:
     """Return what jax has since 0.12, where ``pl.pallas_call`` is for Triton alone."""
     try:
         module = importlib.import_module("jax._src.pallas.mosaic_gpu.pallas_call")

@@ -191,9 +191,9 @@ class Writer:
         # tiles.
         now = []
         for value, variable in zip(inputs[carry:], outvars, strict=True):
-            whole = jnp.issubdtype(variable.aval.dtype, jnp.integer)
+            is_integer = jnp.issubdtype(variable.aval.dtype, jnp.integer)
             now.append(
-                self._assign(f"{'g * 0' if whole else 'zero'} + {_literal(value)}")
+                self._assign(f"{'g * 0' if is_integer else 'zero'} + {_literal(value)}")
             )
         more = self._assign(self.run(cond_jaxpr, [*for_cond, *now])[0])
         self.lines.append(f"{self.indent}while {more}:")

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import sys
 
 import jax
@@ -69,11 +70,29 @@ def test_kernels_compare_with_what_they_cannot_do_without(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert result["device"]["platform"] == "cpu"
     assert all(limit > 0 for limit in result["limits"].values())
+    for name in ("expansion_dot", "group_rational"):
+        assert 0 < result["errors"][name]["float32"] < 1e-5
     for kind, first in (("splines", "matrix_product"), ("rationals", "gelu")):
         modes = [case["mode"] for case in result[kind]]
         assert modes == list(importlib.import_module("benchmarks.kernels").MODES[kind])
         for case in result[kind]:
             assert case["over_first"][first] == 1 and len(case["times"]) == 3
+
+
+def test_the_fastest_tiles_are_kept(tmp_path):
+    tiles = importlib.import_module("benchmarks.tiles")
+    with pytest.raises(SystemExit, match="on an NVIDIA GPU"):
+        tiles.main(["--out", str(tmp_path / "tiles.json")])
+
+    def duration(out, name, shape, candidate):
+        if out == "c":
+            return math.inf
+        rows, *_, stages = candidate
+        return abs(rows - 64) + stages + (candidate[1:4] != (32, 128, 4))
+
+    best = tiles.fastest(duration)
+    assert set(map(tuple, best.values())) == {(64, 32, 128, 4, 2)}
+    assert "t bfloat16 1024 64" in best and not any(k[0] == "c" for k in best)
 
 
 def test_ensemble_reports_both_kinds_of_batches(tmp_path):

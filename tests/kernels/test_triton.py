@@ -15,7 +15,7 @@ import pytest
 
 import pallas_kernels
 from kanjax import bases
-from pallas_kernels import reference, triton_calls
+from pallas_kernels import reference, triton_calls, tuning
 from tests.kernels import triton_cases
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Triton is for Linux")
@@ -106,21 +106,41 @@ def test_products_lower_through_jax_triton(name, dtype, members, nvidia_gpu):
     assert ("stablehlo.transpose" in text) == (name == "own knots")
 
 
-@pytest.mark.parametrize("asked, tiles", [(None, "tf32"), ("highest", "ieee")])
-def test_tiles_of_float32_are_multiplied_as_asked(asked, tiles, nvidia_gpu):
+def constants_of(dtype, precision):
+    """What a forward pass is compiled with, for inputs and outputs of 70 and 130."""
     compiled = []
 
     def kept(*arguments, **constants):
-        compiled.append(constants["PRECISION"])
+        compiled.append(constants)
         return called(*arguments, **constants)
 
     called = triton_calls.call
     f = functools.partial(pallas_kernels.expansion_dot, basis=bases.BSpline(3))
+    given = jnp.zeros((90, 70), dtype), jnp.zeros((6, 70, 130), dtype)
     keep = mock.patch.object(triton_calls, "call", kept)
-    with keep, jax.default_matmul_precision(asked):
-        traced = jax.jit(f).trace(jnp.zeros((8, 3)), jnp.zeros((6, 3, 2)))
-        traced.lower(lowering_platforms=("cuda",))
-    assert compiled == [tiles]
+    with keep, jax.default_matmul_precision(precision):
+        jax.jit(f).trace(*given).lower(lowering_platforms=("cuda",))
+    (constants,) = compiled
+    return constants
+
+
+@pytest.mark.parametrize("asked, way", [(None, "tf32"), ("highest", "ieee")])
+def test_tiles_of_float32_are_multiplied_as_asked(asked, way, nvidia_gpu):
+    assert constants_of("float32", asked)["PRECISION"] == way
+
+
+def test_tiles_are_those_measured_on_this_card(nvidia_gpu):
+    table = {"a card": {tuning.shape_class("t", "tf32", 128, 256): [32, 64, 128, 8, 3]}}
+    names = "ROWS", "INPUTS", "OUTPUTS", "warps", "stages"
+    with (
+        mock.patch.object(tuning, "card_at_hand", lambda: "a card"),
+        mock.patch.object(tuning, "_table", lambda: table),
+    ):
+        found = constants_of("float32", None)
+        assert [found[name] for name in names] == [32, 64, 128, 8, 3]
+        other = constants_of("bfloat16", None)
+    # Nothing was measured in bfloat16.
+    assert [other[name] for name in names] == [64, 32, 64, 4, 2]
 
 
 SHARED = {80: 163 * 2**10, 90: 227 * 2**10, 100: 227 * 2**10}
