@@ -217,7 +217,7 @@ def _train(
 
     def show(event: training.Progress) -> None:
         tell(
-            f"training: {event.training} of {event.members} members",
+            f"training: {training.describe(event)}",
             low + (high - low) * event.step / event.steps,
         )
 

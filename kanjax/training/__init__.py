@@ -16,7 +16,7 @@ from kanjax.training.lbfgs import minimize
 from kanjax.training.losses import classification, on_batch, regression
 from kanjax.training.optimizers import OPTIMIZERS, optimizer
 from kanjax.training.options import Checkpoint, Options
-from kanjax.training.progress import Progress, bar
+from kanjax.training.progress import Progress, bar, describe
 from kanjax.training.results import Fit, History, Interrupted
 from kanjax.training.sharding import member_mesh
 
@@ -38,6 +38,7 @@ __all__ = [
     "classification",
     "conformal_quantile",
     "descend",
+    "describe",
     "fit",
     "fit_cascade",
     "fit_ensemble",
