@@ -449,12 +449,17 @@ def _config(settings: dict[str, Any], out: pathlib.Path, resume: bool) -> Any:
 
 
 def _summarize(finished: Any, out: pathlib.Path) -> None:
+    from kanjax import files
+    from kanjax.study import summary
+
     metrics = finished.metrics
     metric = "R2" if metrics["task"] == "regression" else "accuracy"
     rows = {f"{finished.config.model} ensemble": metrics["test"]["ensemble"]}
     rows |= metrics["baselines"]
     for name, values in rows.items():
         typer.echo(f"{name:<24} test {metric} {values[metric]:.3f}")
+    for sentence in summary.summarize(files.to_json(metrics)):
+        typer.echo(sentence)
     for note in metrics["notes"]:
         typer.echo(f"note: {note}")
     typer.echo(f"report: {out / 'report.html'}")
