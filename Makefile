@@ -27,10 +27,10 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(addprefix tests/,$(ROOM))
 
-# The short run of every paper, each with its budget of time and memory; one after the
-# other, since a busy core counts more processor time for the same work.
+# The short run of every paper, each with its budget of time and memory. A busy core counts
+# more processor time for the same work; the budget goes by a reference measured beside it.
 papers: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m paper tests/test_papers.py
+	$(BIN)/python -m pytest -n $(WORKERS) -m paper tests/test_papers.py
 
 # What the docs show: every paper at its default size, which takes minutes each.
 claims: $(VENV)/.installed-dev

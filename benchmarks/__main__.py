@@ -9,13 +9,16 @@ from collections.abc import Sequence
 NAMES = (
     "import_time",
     "kan_layer",
+    "kan_family",
     "kat",
     "kernels",
     "ensemble",
     "memory",
     "landscape",
     "ntk",
+    "representation",
     "hopfield",
+    "spin_glasses",
     "symbolic",
     "pinn",
 )

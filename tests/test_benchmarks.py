@@ -5,11 +5,15 @@ import json
 import math
 import sys
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 import sympy
 
 from benchmarks import timing
 from benchmarks.peers import client
+from kanjax import hopfield
 
 
 def run(name, folder, *options):
@@ -44,6 +48,16 @@ def test_a_transformer_block_beside_one_with_an_mlp(tmp_path):
     for mode in ("forward", "step"):
         assert set(block[mode]["times"]) == {"kanjax", "kanjax_with_mlp"}
         assert block[mode]["times_of_kanjax"]["kanjax_with_mlp"] > 0
+
+
+def test_convolutions_and_neighborhoods_beside_their_floors(tmp_path):
+    result = run("kan_family", tmp_path)
+    for mode in ("forward", "step"):
+        for name in ("kan", "selectable"):
+            ratios = result["convolution"][name][mode]["times_of_plain_convolution"]
+            assert ratios[name] > 0
+        held = result["attention"][mode]["temporary_mb"]
+        assert held["neighborhoods"] < held["masked_full"]
 
 
 def test_kernels_compare_with_what_they_cannot_do_without(tmp_path):
@@ -108,6 +122,15 @@ def test_ntk_times_every_kind_of_kernel(tmp_path):
     assert auto["auto_over_best"] > 0
 
 
+def test_per_sample_gradients_and_similarities_beside_their_floors(tmp_path):
+    result = run("representation", tmp_path)
+    of = result["per_sample"]
+    assert set(of["times"]) == {"in_blocks", "at_once", "fisher_in_blocks"}
+    assert of["in_blocks_over_at_once"] > 0 and of["fisher_over_per_sample"] > 0
+    assert of["temporary_mb"]["in_blocks"] <= of["temporary_mb"]["at_once"]
+    assert result["cka"]["times_of_kanjax"]["numpy_pair_by_pair"] > 0
+
+
 def test_hopfield_reports_layer_sweeps_and_large_memory(tmp_path):
     result = run("hopfield", tmp_path)
     assert result["peers"] == {}
@@ -117,6 +140,20 @@ def test_hopfield_reports_layer_sweeps_and_large_memory(tmp_path):
     assert loops < set(result["glauber"]["times_of_kanjax"])
     for states in ("states_1", "states_32"):
         assert result["large_memory"][states]["times_of_two_products"]["kanjax"] > 0
+
+
+def test_spin_glasses_compare_with_loops_that_do_the_same(tmp_path):
+    result = run("spin_glasses", tmp_path)
+    for case in result["sweeps"]:
+        assert all(ratio > 0 for ratio in case["times_of_kanjax"].values())
+    assert result["phase_diagrams"]["order_4"]["again_s"] > 0
+    module = importlib.import_module("benchmarks.spin_glasses")
+    stored = hopfield.random_patterns(jax.random.key(0), 5, 9)
+    X, state = np.asarray(stored, np.float64), np.ones((1, 9))
+    fields = hopfield.PSpin(stored, module.ORDER).fields(jnp.ones(9))
+    rest = state @ X.T - state[:, :1] * X[:, 0]
+    loop = (module.triples(rest, 9) @ X[:, 0]).item()
+    assert loop == pytest.approx(float(fields[0]), rel=1e-5)
 
 
 def test_symbolic_recovers_and_times_parts(tmp_path):

@@ -21,7 +21,6 @@ from kanjax.hopfield import (
     archetype_theory,
     archetypes,
     blocking,
-    self_consistency,
     tensors,
 )
 
@@ -75,7 +74,13 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
         "one step": steps,
         "storage": storage,
         "equilibrium": settled,
-        "plane": {name: np.asarray(v).tolist() for name, v in plane.items()},
+        "plane": {
+            "load": plane.columns.tolist(),
+            "temperature": plane.rows.tolist(),
+            "code": plane.codes.tolist(),
+            "overlap": plane.overlap.tolist(),
+            "converged": plane.converged.tolist(),
+        },
         "digits": digits,
     }
     figure = _figure(steps, settled, plane, digits)
@@ -175,16 +180,14 @@ def _equilibrium(spins: int, setting: Setting) -> dict[str, Any]:
     }
 
 
-def _plane(setting: Setting) -> dict[str, Array]:
+def _plane(setting: Setting) -> hopfield.PhaseDiagram:
     """The regime at each load and temperature, of an entropy of 0.1."""
-    load = jnp.linspace(0.005, 0.6, setting.plane)
-    t = jnp.linspace(0.02, 1.0, setting.plane)
-
-    def regime(t: Array, load: Array) -> archetype_theory.Regime:
-        return archetype_theory.regime(1 / t, load, ENTROPY, 4)
-
-    found = jax.jit(lambda: self_consistency.over_plane(regime, t, load))()
-    return {"load": load, "temperature": t, **found._asdict()}
+    return hopfield.phase_diagram(
+        load=jnp.linspace(0.005, 0.6, setting.plane),
+        temperature=jnp.linspace(0.02, 1.0, setting.plane),
+        entropy=ENTROPY,
+        order=4,
+    )
 
 
 def _digits(setting: Setting) -> list[dict[str, Any]]:
@@ -323,16 +326,8 @@ def _figure(steps: Any, settled: Any, plane: Any, digits: Any) -> Any:
     )
     right.legend(fontsize=8)
     right.locator_params(axis="x", nbins=4)
-    plotting.phase_diagram(
-        plane["temperature"],
-        plane["load"],
-        plane["code"],
-        archetype_theory.REGIMES,
-        converged=plane["converged"],
-        ylabel="1 / scaled beta",
-        title=f"Order 4, entropy {ENTROPY:g}",
-        axes=left,
-    )
+    plotting.phase_diagram(plane, title=f"Order 4, entropy {ENTROPY:g}", axes=left)
+    left.set_ylabel("1 / scaled beta")
     for color, order in zip(COLORS, (2, 4, 6), strict=False):
         chosen = [d for d in digits if d["order"] == order]
         corner.errorbar(

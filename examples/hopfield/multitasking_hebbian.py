@@ -17,7 +17,7 @@ import numpy as np
 from jax import Array
 
 from kanjax import cli, hopfield, papers, plotting
-from kanjax.hopfield import diluted, diluted_theory, self_consistency
+from kanjax.hopfield import diluted, diluted_theory
 
 PAPER = papers.Paper(
     slug="multitasking-hebbian",
@@ -75,7 +75,12 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
             for k, sweep in sweeps.items()
         },
         "learning": learning,
-        "phases": {name: np.asarray(v).tolist() for name, v in plane.items()},
+        "phases": {
+            "dilution": plane.columns.tolist(),
+            "temperature": plane.rows.tolist(),
+            "code": plane.codes.tolist(),
+            "converged": plane.converged.tolist(),
+        },
     }
     figure = _figure(sweeps, learning, plane)
     return papers.Reproduction(tuple(claims), numbers, {"multitasking-hebbian": figure})
@@ -178,22 +183,13 @@ def _learning(setting: Setting) -> list[dict[str, Any]]:
     return points
 
 
-def _plane(setting: Setting) -> dict[str, Array]:
+def _plane(setting: Setting) -> hopfield.PhaseDiagram:
     """The regime of three stored patterns at each dilution and temperature."""
-    d = jnp.linspace(0.0, 0.95, setting.plane)
-    t = jnp.linspace(0.02, 1.1, setting.plane)
-
-    def regime(t: Array, d: Array) -> diluted_theory.Regime:
-        sites = diluted_theory.enumerate_sites(3, d)
-        return diluted_theory.regime(sites, 1 / t, max_steps=2_000)
-
-    found = jax.jit(lambda: self_consistency.over_plane(regime, t, d))()
-    return {
-        "dilution": d,
-        "temperature": t,
-        "code": found.code,
-        "converged": found.converged,
-    }
+    return hopfield.phase_diagram(
+        dilution=jnp.linspace(0.0, 0.95, setting.plane),
+        temperature=jnp.linspace(0.02, 1.1, setting.plane),
+        patterns=3,
+    )
 
 
 def _amplitude_claims(sweeps: dict[int, Any]) -> list[papers.Claim]:
@@ -283,7 +279,7 @@ def _learning_claim(points: list[dict[str, Any]]) -> papers.Claim:
     )
 
 
-def _figure(sweeps: dict[int, Any], learning: list[Any], plane: dict[str, Any]) -> Any:
+def _figure(sweeps: dict[int, Any], learning: list[Any], plane: Any) -> Any:
     figure = plotting.style.new_figure((8.6, 6.6))
     (top, right), (left, corner) = figure.subplots(2, 2)
     _draw_amplitudes(top, sweeps[3])
@@ -321,16 +317,7 @@ def _figure(sweeps: dict[int, Any], learning: list[Any], plane: dict[str, Any]) 
         title="One update of the first pattern",
     )
     left.legend(fontsize=7)
-    plotting.phase_diagram(
-        plane["temperature"],
-        plane["dilution"],
-        plane["code"],
-        diluted_theory.REGIMES,
-        converged=plane["converged"],
-        xlabel="dilution",
-        title="Three stored patterns",
-        axes=corner,
-    )
+    plotting.phase_diagram(plane, title="Three stored patterns", axes=corner)
     return figure
 
 

@@ -41,8 +41,10 @@ from kanjax.hopfield.layers import Association, Hopfield
 from kanjax.hopfield.lookup import HopfieldLayer, HopfieldPooling, lookup_network
 from kanjax.hopfield.options import Norm
 from kanjax.hopfield.patterns import corrupt, overlaps, random_patterns
+from kanjax.hopfield.phases import PhaseDiagram, phase_diagram
 from kanjax.hopfield.spaces import AssociationSpace
 from kanjax.hopfield.sparse import entmax
+from kanjax.hopfield.tempering import Ladder, parallel_tempering
 
 __all__ = [
     "NOTHING",
@@ -57,11 +59,13 @@ __all__ = [
     "HopfieldEncoderLayer",
     "HopfieldLayer",
     "HopfieldPooling",
+    "Ladder",
     "LowRank",
     "Memory",
     "Norm",
     "PSpin",
     "Pairwise",
+    "PhaseDiagram",
     "Polynomial",
     "Retrieval",
     "archetype_theory",
@@ -84,8 +88,10 @@ __all__ = [
     "mean_field",
     "modern",
     "overlaps",
+    "parallel_tempering",
     "parisi",
     "patterns_in_use",
+    "phase_diagram",
     "pseudo_inverse",
     "random_patterns",
     "replica_breaking",

@@ -84,7 +84,7 @@ class _Additive(_Overlapping):
         # A pattern that agrees with the spin would lose a step, others gain one.
         agrees = row * old[..., None] > 0
         below, above = self.slopes(tracked)
-        return jnp.sum(row * jnp.where(agrees, below, above), axis=-1)
+        return jnp.where(agrees, below, above) @ row
 
 
 @model.dataclass
@@ -155,6 +155,11 @@ class PSpin(_Additive):
         # In closed form: products with a spin are those of the other spins.
         rest = self.size - 1, self.order - 1, self.size
         return _symmetric(overlap - 1, *rest), _symmetric(overlap + 1, *rest)
+
+    def field_at(self, tracked: Array, row: Array, old: Array) -> Array:
+        """Return the field at one site, (...), whose spin is ``old``."""
+        rest = tracked - old[..., None] * row
+        return _symmetric(rest, self.size - 1, self.order - 1, self.size) @ row
 
 
 @model.dataclass

@@ -120,7 +120,7 @@ def retrieve(
         >>> hopfield.retrieve(memory, cue).converged
         Array([ True,  True,  True], dtype=bool)
     """
-    state = _check_state(memory, state)
+    state = check_state(memory, state)
     checks.check_count("max_sweeps", max_sweeps, 1)
     if mode not in ("asynchronous", "synchronous"):
         raise ValueError(f"mode must be 'asynchronous' or 'synchronous'; got {mode!r}.")
@@ -175,7 +175,7 @@ def glauber(
         >>> chains.observed.shape
         (20, 3, 2)
     """
-    state = _check_state(memory, state)
+    state = check_state(memory, state)
     checks.check_count("sweeps", sweeps, 1)
     if order not in ("random", "sequential", "parallel"):
         raise ValueError(
@@ -200,7 +200,7 @@ def is_fixed_point(memory: Memory, state: Any) -> Bool[Array, "*chains"]:
     Raises:
         ValueError: for a state that does not fit or has other values.
     """
-    state = _check_state(memory, state)
+    state = check_state(memory, state)
     return jnp.all(_turn(memory.fields(state), 0, state) == state, axis=-1)
 
 
@@ -296,7 +296,12 @@ def _order(size: int, key: Array | None, count: Array) -> Int[Array, " sites"]:
     return jax.random.permutation(jax.random.fold_in(key, count), size)
 
 
-def _check_state(memory: Memory, state: Any) -> Array:
+def check_state(memory: Memory, state: Any) -> Array:
+    """Return states (..., spins) of a memory as floating point.
+
+    Raises:
+        ValueError: for a state or patterns that do not fit or have other values.
+    """
     state = checks.check_spins("state", state)
     patterns = getattr(memory, "patterns", None)
     if patterns is not None:

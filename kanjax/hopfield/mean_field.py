@@ -9,15 +9,21 @@ neural networks?, arXiv 1205.3900, and arXiv 2111.12997.
 import math
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from kanjax.hopfield import checks
 from kanjax.hopfield.quadrature import normal_grid
 from kanjax.hopfield.self_consistency import fixed_point
+from kanjax.linalg import bisect
 from kanjax.square_root import safe_sqrt
+
+REGIMES = ("paramagnet", "glass", "metastable recall", "recall")
+"""Names of the codes 0 to 3 that :func:`regime` gives: states of recall are metastable
+where the glass has the larger pressure."""
 
 
 class MeanField(NamedTuple):
@@ -35,6 +41,22 @@ class MeanField(NamedTuple):
     order: Float[Array, ""]
     noise: Float[Array, ""]
     residual: Float[Array, ""]
+    converged: Bool[Array, ""]
+
+
+class Regime(NamedTuple):
+    """What the memory does at one point of its phase diagram.
+
+    Attributes:
+        code: the place in ``REGIMES``.
+        overlap: m of the state of recall, or about 0.
+        replicon: of that state, above 0 where replicas are alike.
+        converged: whether the searches for states did.
+    """
+
+    code: Int[Array, ""]
+    overlap: Float[Array, ""]
+    replicon: Float[Array, ""]
     converged: Bool[Array, ""]
 
 
@@ -105,7 +127,7 @@ def replica_symmetric(
     Args:
         load: patterns a spin, at least 0.
         beta: the inverse temperature, above 0 and finite.
-        start: the overlap that the iteration starts from; 0 finds the spin glass.
+        start: the overlap that the iteration starts from.
         tolerance: the largest change of m and q by the equations at which it ends.
         max_steps: the most steps; ``converged`` tells whether they sufficed.
         nodes: of the grid on [-9, 9].
@@ -125,10 +147,73 @@ def replica_symmetric(
 
     unity = jnp.ones((), jnp.result_type(load, beta))
     end = fixed_point(
-        update, (start * unity, unity), tolerance=tolerance, max_steps=max_steps
+        update,
+        (start * unity, unity),
+        tolerance=tolerance,
+        max_steps=max_steps,
+        accelerate=True,
     )
     m, q = end.value
     return MeanField(m, q, _noise(beta, q), end.residual, end.converged)
+
+
+def glass(
+    load: ArrayLike, beta: ArrayLike, *, tolerance: float = 1e-5, nodes: int = 2001
+) -> MeanField:
+    """Solve for the state without an overlap: the spin glass, or the paramagnet.
+
+    The standard deviation s of the local field over the temperature solves ``s (1 -
+    beta (1 - q)) = beta sqrt(load q)`` with ``q = E tanh^2(s z)``. It is bracketed
+    first: iterations leave the glass for states of recall, or for noise without bound.
+    Above the temperature ``1 + sqrt(load)`` it is 0, the paramagnet's.
+
+    Args:
+        load: patterns a spin, above 0.
+        beta: the inverse temperature, above 0 and finite.
+        tolerance: the largest relative change of s at which it ends.
+        nodes: of the grid on [-9, 9].
+
+    Works under jit, vmap and grad; derivatives are those of the implicit function.
+
+    Raises:
+        ValueError: for a negative load, or a beta that is not positive.
+
+    Example:
+        >>> round(float(glass(0.1, 2.0).order), 3), float(glass(0.1, 0.7).order)
+        (0.628, 0.0)
+    """
+    load, beta = checks.check_load(load), checks.check_beta(beta)
+    z, weight = normal_grid(nodes, 9.0)
+
+    def terms(log_s: Array) -> tuple[Array, Array]:
+        g = jnp.exp(log_s) * z
+        q = weight @ jnp.square(jnp.tanh(g))
+        # 1 - q without the cancellation, which beta would multiply.
+        gap = 1 - beta * (weight @ (4 * jax.nn.sigmoid(2 * g) * jax.nn.sigmoid(-2 * g)))
+        return gap, jnp.log(beta) + jnp.log(load * q) / 2
+
+    def too_large(log_s: Array) -> Array:
+        gap, log_drive = terms(log_s)
+        return gap > jnp.exp(log_drive - log_s)
+
+    def update(log_s: Array) -> Array:
+        gap, log_drive = terms(log_s)
+        return log_drive - jnp.log(gap)
+
+    frozen = beta * (1 + jnp.sqrt(load)) > 1
+    log_s = bisect(too_large, math.log(1e-3), math.log(1e3), steps=30)
+    # Above the transition a point at which nothing is left to solve.
+    end = fixed_point(
+        lambda x: jnp.where(frozen, update(x), 0.0),
+        jnp.where(frozen, log_s, 0.0),
+        tolerance=tolerance,
+        max_steps=50,
+        accelerate=True,
+    )
+    q = weight @ jnp.square(jnp.tanh(jnp.exp(end.value) * z))
+    q = jnp.where(frozen, q, 0.0)
+    zero = jnp.zeros_like(q)
+    return MeanField(zero, q, _noise(beta, q), end.residual, end.converged)
 
 
 def pressure(
@@ -164,6 +249,69 @@ def pressure(
     gap = 1 - beta * (1 - q)
     soft = jnp.log(gap) - beta * q / gap + beta**2 * r * (1 - q)
     return weight @ jnp.logaddexp(g, -g) - beta * m**2 / 2 - load / 2 * soft
+
+
+def replicon(
+    load: ArrayLike,
+    beta: ArrayLike,
+    overlap: ArrayLike,
+    order: ArrayLike,
+    *,
+    nodes: int = 2001,
+) -> Float[Array, ""]:
+    """Return the eigenvalue that decides on stability: replicas are alike above 0.
+
+    ``1 - load beta^2 E cosh^-4 / (1 - beta (1 - q))^2``, which is that of the glass of
+    Ising spins in :func:`split_pressure`.
+
+    Args:
+        load: patterns a spin, at least 0.
+        beta: the inverse temperature, above 0 and finite.
+        overlap: m of a solution.
+        order: q of it.
+        nodes: of the grid on [-9, 9].
+
+    Raises:
+        ValueError: for a load or beta out of range.
+    """
+    load, beta = checks.check_load(load), checks.check_beta(beta)
+    m, q = jnp.asarray(overlap), jnp.asarray(order)
+    z, weight = normal_grid(nodes, 9.0)
+    t = jnp.tanh(beta * (m + safe_sqrt(load * _noise(beta, q)) * z))
+    width = weight @ jnp.square(1 - jnp.square(t))
+    return 1 - load * jnp.square(beta / (1 - beta * (1 - q))) * width
+
+
+def regime(load: ArrayLike, beta: ArrayLike, *, max_steps: int = 500) -> Regime:
+    """Say what the memory does: whether a state of recall exists, and is the deepest.
+
+    There is a glass below the temperature ``1 + sqrt(load)``. States of recall appear
+    below it, first with less pressure than the glass.
+
+    Args:
+        load: patterns a spin, above 0.
+        beta: the inverse temperature, above 0 and finite.
+        max_steps: the most steps of the search for a state of recall.
+
+    Works under jit and vmap.
+
+    Raises:
+        ValueError: for a negative load, or a beta that is not positive.
+    """
+    load, beta = checks.check_load(load), checks.check_beta(beta)
+    recall = replica_symmetric(load, beta, max_steps=max_steps)
+    frozen = glass(load, beta)
+    depths = [pressure(load, beta, *state[:3]) for state in (recall, frozen)]
+    # Overlaps of states of recall jump, but where there is hardly a load.
+    recalls = recall.overlap > 0.02
+    deepest = jnp.where(depths[0] > depths[1], 3, 2)
+    code = jnp.where(recalls, deepest, frozen.order > 0)
+    return Regime(
+        code.astype(jnp.int32),
+        recall.overlap,
+        replicon(load, beta, recall.overlap, recall.order),
+        recall.converged & frozen.converged,
+    )
 
 
 def split_pressure(

@@ -19,6 +19,7 @@ from kanjax.kan.attribution import (
     layer_edges,
 )
 from kanjax.kan.color_matching import ColorMatcher
+from kanjax.kan.compiler import compile
 from kanjax.kan.conv import KANConv, image_classifier, kan_conv
 from kanjax.kan.cost import (
     Cost,
@@ -74,6 +75,7 @@ __all__ = [
     "attribute",
     "color_generator",
     "color_matching",
+    "compile",
     "dense_cost",
     "diagram",
     "discover",

@@ -15,6 +15,7 @@ from kanjax.linalg.products import (
     hessian_product,
     linearize,
 )
+from kanjax.linalg.roots import Roots, triangular_roots
 from kanjax.linalg.stochastic import (
     Estimate,
     Quadrature,
@@ -38,6 +39,7 @@ __all__ = [
     "Estimate",
     "Product",
     "Quadrature",
+    "Roots",
     "Tridiagonal",
     "Which",
     "block_product",
@@ -58,4 +60,5 @@ __all__ = [
     "linear_assignment",
     "linearize",
     "trace_of",
+    "triangular_roots",
 ]

@@ -10,6 +10,7 @@ from kanjax.ntk import (
     random_features,
     random_weights,
     ridgelets,
+    variational_kernel_machine,
 )
 from kanjax.ntk.covariances import Covariances
 from kanjax.ntk.dynamics import (
@@ -35,10 +36,12 @@ from kanjax.ntk.monte_carlo import (
 from kanjax.ntk.regression import Solution, regress, regress_by_products
 from kanjax.ntk.rules import Rule
 from kanjax.ntk.spectra import Spectrum, alignment, drift, spectrum
+from kanjax.ntk.variational_kernel_machine import DeepKernelMachine
 
 __all__ = [
     "RULES",
     "Covariances",
+    "DeepKernelMachine",
     "Kernel",
     "Outputs",
     "Posterior",
@@ -75,4 +78,5 @@ __all__ = [
     "taylor_expand",
     "time_to_learn",
     "train",
+    "variational_kernel_machine",
 ]

@@ -12,7 +12,8 @@ kernel of a Gram matrix is a dual of :mod:`kanjax.gaussian`. Gram matrices are l
 at m inducing inputs and ``G = L V V^T L^T`` there, ``K = L L^T``, V lower triangular.
 With all examples as inducing inputs the machine is dense; with fewer, a step costs
 ``O(n m^2)``. The machine needs float64, or a jitter of 1e-4 and more.
-Samples of finite width: :mod:`kanjax.ntk.deep_gaussian_process`.
+Minibatches and classes: :mod:`kanjax.ntk.variational_kernel_machine`; samples of finite
+width: :mod:`kanjax.ntk.deep_gaussian_process`.
 """
 
 import math
@@ -188,7 +189,7 @@ def propagate(
         )
         if layer == len(params.factors):
             break
-        factor, along = _project(kernels[-1])
+        factor, along = project(kernels[-1])
         v = triangular(params.factors[layer])
         root, turned = factor @ v, v.T @ along
         # Round-off must not make what the inducing inputs leave open negative.
@@ -222,9 +223,9 @@ def dense_objective(
     layers = propagate(params, none, activation=activation, jitter=jitter)
     identity = jnp.eye(len(y), dtype=params.inputs.dtype)
     k = layers.kernels[-1].inducing + jnp.exp(2 * params.log_noise) * identity
-    factor = jnp.linalg.cholesky(k)
-    fit = jnp.sum(solve_triangular(factor, y, lower=True) ** 2)
-    volume = jnp.sum(jnp.log(2 * math.pi * jnp.diag(factor) ** 2))
+    roots = linalg.triangular_roots(k)
+    fit = jnp.sum((roots.inverse @ y) ** 2)
+    volume = jnp.sum(jnp.log(2 * math.pi * jnp.diag(roots.root) ** 2))
     return -(fit + y.shape[1] * volume) / 2 - _divergence(params, nu)
 
 
@@ -255,11 +256,11 @@ def objective(
     """
     _check_rows(x, y)
     kernel = propagate(params, x, activation=activation, jitter=jitter).kernels[-1]
-    _, along = _project(kernel)
+    _, along = project(kernel)
     precision = jnp.exp(-2 * params.log_noise)
-    factor, weights = _posterior(along, y, precision)
+    roots, weights = _posterior(along, y, precision)
     volume = len(x) * (math.log(2 * math.pi) + 2 * params.log_noise)
-    volume = volume + 2 * jnp.sum(jnp.log(jnp.diag(factor)))
+    volume = volume + 2 * jnp.sum(jnp.log(jnp.diag(roots.root)))
     open_variance = jnp.sum(kernel.diagonal) - jnp.sum(along**2)
     fit = precision * jnp.sum(y**2) - jnp.sum(weights**2)
     likelihood = -(fit + y.shape[1] * (volume + precision * open_variance)) / 2
@@ -291,10 +292,10 @@ def predict(
     _check_rows(x, y)
     both = jnp.concatenate([x, points])
     kernel = propagate(params, both, activation=activation, jitter=jitter).kernels[-1]
-    along, there = jnp.split(_project(kernel)[1], [len(x)], axis=1)
+    along, there = jnp.split(project(kernel)[1], [len(x)], axis=1)
     noise = jnp.exp(2 * params.log_noise)
-    factor, weights = _posterior(along, y, 1 / noise)
-    turned = solve_triangular(factor, there, lower=True)
+    roots, weights = _posterior(along, y, 1 / noise)
+    turned = roots.inverse @ there
     known = jnp.sum(there**2, axis=0) - jnp.sum(turned**2, axis=0)
     return Prediction(turned.T @ weights, kernel.diagonal[len(x) :] - known, noise)
 
@@ -383,17 +384,22 @@ def _riccati(values: Array, nu: Array, outputs: Array) -> Array:
     return (gap + jnp.sqrt(gap**2 + 4 * nu * outputs * values)) / (2 * nu)
 
 
-def _project(kernel: Blocks) -> tuple[Array, Array]:
-    """``L`` and ``L^-1 K_it``, ``K_ii = L L^T``."""
-    factor = jnp.linalg.cholesky(kernel.inducing)
-    return factor, solve_triangular(factor, kernel.cross, lower=True)
+def project(kernel: Blocks) -> tuple[Array, Array]:
+    """Return ``L`` and ``L^-1 K_it``, where ``K_ii = L L^T``.
+
+    Args:
+        kernel: of :func:`propagate`.
+    """
+    factor, inverse = linalg.triangular_roots(kernel.inducing)
+    return factor, inverse @ kernel.cross
 
 
-def _posterior(along: Array, y: Array, precision: Array) -> tuple[Array, Array]:
-    """``B = I + A A^T / noise^2``: its root, and ``root^-1 A y / noise^2``."""
+def _posterior(along: Array, y: Array, precision: Array) -> tuple[linalg.Roots, Array]:
+    """``B = I + A A^T / noise^2``: its roots, and ``root^-1 A y / noise^2``."""
     identity = jnp.eye(len(along), dtype=along.dtype)
-    factor = jnp.linalg.cholesky(identity + precision * along @ along.T)
-    return factor, solve_triangular(factor, precision * along @ y, lower=True)
+    b = identity + precision * along @ along.T
+    roots = linalg.triangular_roots(b)
+    return roots, roots.inverse @ (precision * along @ y)
 
 
 def _divergence(params: Parameters, nu: ArrayLike) -> Array:

@@ -1,6 +1,6 @@
 """What memories recall, and how many patterns attention heads use."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from kanjax.plotting import style
 
 if TYPE_CHECKING:
-    from kanjax.hopfield import HeadStatistics
+    from kanjax.hopfield import HeadStatistics, PhaseDiagram
 
 _COLORS = (style.BLUE, style.AMBER, style.ORANGE)
 
@@ -173,56 +173,75 @@ def recalled_images(
 
 @style.styled
 def phase_diagram(
-    rows: ArrayLike,
-    columns: ArrayLike,
-    codes: ArrayLike,
-    names: Sequence[str],
-    *,
-    converged: ArrayLike | None = None,
-    xlabel: str = "load",
-    ylabel: str = "temperature",
-    title: str | None = None,
-    axes: Axes | None = None,
+    diagram: "PhaseDiagram", *, title: str | None = None, axes: Axes | None = None
 ) -> Figure:
-    """Regions of a plane of two control parameters, each with its name in it.
+    """Regions of a plane of two controls with their names, and lines with theirs.
+
+    Points that did not converge stay white, and a note says how many they are.
 
     Args:
-        rows: (rows,), values of the parameter of the vertical axis, rising.
-        columns: (columns,), values of that of the horizontal one, rising.
-        codes: (rows, columns), the place of each point's regime in ``names``.
-        names: of the regimes.
-        converged: (rows, columns); points that are not stay white, and a note says how
-            many. All are, if None.
-        xlabel: what the columns' parameter is.
-        ylabel: what the rows' parameter is.
+        diagram: of :func:`kanjax.hopfield.phase_diagram`.
         title: above the axes.
         axes: where to draw; a new figure if None.
-
-    Raises:
-        ValueError: for shapes that do not fit, or a code without a name.
     """
-    y, x = style.array(rows, "rows", 1), style.array(columns, "columns", 1)
-    values = style.array(codes, "codes", 2)
-    if values.shape != (len(y), len(x)):
-        raise ValueError(f"codes must be {(len(y), len(x))}; got {values.shape}.")
-    if not np.all(np.isin(values, range(len(names)))):
-        raise ValueError(f"codes must be of 0 to {len(names) - 1}, one for each name.")
-    reached = np.ones(values.shape, bool) if converged is None else converged
-    values = np.where(np.asarray(reached, bool), values, np.nan)
+    x = style.array(diagram.columns, "diagram.columns", 1)
+    y = style.array(diagram.rows, "diagram.rows", 1)
+    codes = style.array(diagram.codes, "diagram.codes", 2)
+    codes[~np.asarray(diagram.converged, bool)] = np.nan
     figure, axes = style.on_axes(axes)
-    last = max(len(names) - 1, 1)
-    axes.pcolormesh(x, y, values, cmap="Blues", vmin=-0.5, vmax=last + 0.5)
-    for code, name in enumerate(names):
-        up, along = np.nonzero(values == code)
-        if len(up):
-            color = "white" if code > last / 2 else "black"
-            place = float(np.median(x[along])), float(np.median(y[up]))
-            axes.text(*place, style.shorten(name, 24), ha="center", color=color)
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    lost = int(np.sum(~np.isfinite(values)))
+    last = len(diagram.names) - 1
+    axes.pcolormesh(x, y, codes, cmap="Blues", vmin=-0.5, vmax=last + 1.5)
+    taken = []
+    for code, name in enumerate(diagram.names):
+        if np.any(codes == code):
+            row, column = _inmost(codes == code)
+            along, up = float(x[column]), float(y[row])
+            taken.append((along, up))
+            color = "white" if code == last else "black"
+            axes.text(along, up, name, ha="center", va="center", color=color)
+    for k, (name, curve) in enumerate(diagram.lines.items()):
+        dashes = style.DASHES[k % len(style.DASHES)]
+        axes.plot(*curve, color=style.ORANGE, linestyle=dashes)
+        _label_line(axes, curve, name, taken)
+    axes.set(xlabel=diagram.axes[0], ylabel=diagram.axes[1])
     style.add_title(axes, title)
+    lost = int(np.sum(np.isnan(codes)))
     style.add_note(axes, f"white: {lost} not converged" if lost else "")
     return figure
+
+
+def _label_line(
+    axes: Axes, curve: tuple[np.ndarray, np.ndarray], name: str, taken: Any
+) -> None:
+    """Write along a curve, where it is farthest from the texts at points ``taken``."""
+    even = np.linspace(0, 1, 101)
+    line = np.stack([np.interp(even, np.linspace(0, 1, len(v)), v) for v in curve], 1)
+    size = np.ptp(np.array([axes.get_xlim(), axes.get_ylim()]), axis=1)
+    gaps = np.linalg.norm((line[20:81, None] - taken) / size, axis=-1)
+    at = 20 + int(np.argmax(gaps.min(axis=1)))
+    dx, dy = line[at + 10] - line[at - 10]
+    axes.text(
+        float(line[at, 0]),
+        float(line[at, 1]),
+        name,
+        color=style.ORANGE,
+        size=9,
+        ha="center",
+        va="bottom",
+        rotation=np.degrees(np.arctan2(dy, dx)),
+        rotation_mode="anchor",
+        transform_rotates_text=True,
+        path_effects=style.halo(),
+    )
+
+
+def _inmost(mask: np.ndarray) -> tuple[int, int]:
+    """Where a region is widest; words need more room along rows than across."""
+    from scipy import ndimage
+
+    depth: Any = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=(1.0, 0.25))
+    row, column = np.unravel_index(np.argmax(depth[1:-1, 1:-1]), mask.shape)
+    return int(row), int(column)
 
 
 def _distribution(

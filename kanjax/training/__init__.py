@@ -7,6 +7,7 @@ from kanjax.training.broyden import (
     scale_by_self_scaled_broyden,
     self_scaled_broyden,
 )
+from kanjax.training.calibration import conformal_quantile, fit_temperature
 from kanjax.training.cascades import Cascade, cascade, fit_cascade
 from kanjax.training.checkpoints import CheckpointError
 from kanjax.training.descent import descend
@@ -35,10 +36,12 @@ __all__ = [
     "change_loss",
     "checkpoints",
     "classification",
+    "conformal_quantile",
     "descend",
     "fit",
     "fit_cascade",
     "fit_ensemble",
+    "fit_temperature",
     "member_mesh",
     "metrics",
     "minimize",

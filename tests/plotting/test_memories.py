@@ -70,23 +70,37 @@ def test_recalled_images():
 
 
 def test_phase_diagram():
-    codes = np.array([[0, 0, 1], [0, 1, 1]])
-    rows, columns = np.array([0.1, 0.2]), np.array([1.0, 2.0, 3.0])
-    reached = np.array([[True, True, True], [False, True, True]])
-    figure = plotting.phase_diagram(
-        rows, columns, codes, ["low", "high"], converged=reached, xlabel="x", title="t"
+    codes = np.repeat([[0] * 6 + [1] * 4], 5, axis=0)
+    reached = np.ones(codes.shape, bool)
+    reached[0, 0] = False
+    rows, columns = np.linspace(0.1, 0.5, 5), np.arange(10.0)
+    line = np.array([1.0, 5.0, 9.0]), np.array([0.1, 0.3, 0.5])
+    diagram = hopfield.PhaseDiagram(
+        axes=("load", "temperature"),
+        columns=jnp.asarray(columns),
+        rows=jnp.asarray(rows),
+        codes=jnp.asarray(codes),
+        names=("low", "high", "absent"),
+        overlap=jnp.zeros(codes.shape),
+        replicon=jnp.zeros(codes.shape),
+        converged=jnp.asarray(reached),
+        lines={"edge": line},
     )
+    figure = plotting.phase_diagram(diagram, title="t")
     axes = figure.axes[0]
     shown = np.ma.filled(axes.collections[0].get_array(), np.nan)
     np.testing.assert_array_equal(shown, np.where(reached, codes, np.nan))
-    low, high = axes.texts
-    assert low.get_text() == "low" and low.get_position() == (1.5, 0.1)
-    assert high.get_text() == "high" and high.get_position() == (3.0, 0.2)
+    places = {text.get_text(): text.get_position() for text in axes.texts}
+    assert set(places) == {"low", "high", "edge"}
+    assert 1 < places["low"][0] < 4 and 6 < places["high"][0] < 9
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), line[1])
+    # On the line, and away from the names of regions.
+    x, y = places["edge"]
+    assert y == pytest.approx(np.interp(x, *line))
+    size = np.ptp(axes.get_xlim()), np.ptp(axes.get_ylim())
+    for name in ("low", "high"):
+        gap = (np.array([x, y]) - places[name]) / size
+        assert np.linalg.norm(gap) > 0.25
+    assert axes.get_xlabel().startswith("load") and axes.get_title() == "t"
     assert "white: 1 not converged" in axes.get_xlabel()
     figure.draw_without_rendering()
-    everything = plotting.phase_diagram(rows, columns, codes, ["low", "high"])
-    assert everything.axes[0].get_xlabel() == "load"
-    with pytest.raises(ValueError, match=r"codes must be \(2, 3\); got \(3, 2\)"):
-        plotting.phase_diagram(rows, columns, codes.T, ["low", "high"])
-    with pytest.raises(ValueError, match="codes must be of 0 to 0, one for each name"):
-        plotting.phase_diagram(rows, columns, codes, ["low"])
