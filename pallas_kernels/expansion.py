@@ -378,8 +378,10 @@ def _by_triton(operands: Sequence[Array], static: Static) -> Array | None:
     from pallas_kernels import tiled
 
     named, basis = _named(batch_axes.of_member(static.axes, operands), static)
+    lengths = batch_axes.sizes(static.axes, operands)
+    members = math.prod(lengths)
     serves = tiled.serves(basis, named, "triton")
-    if not serves or not triton_calls.serve(static.backend):
+    if not serves or not triton_calls.serve(static.backend, members):
         return None
     # Triton takes long to import; most programs never need it.
     from pallas_kernels import expansion_triton, triton_source
@@ -390,10 +392,9 @@ def _by_triton(operands: Sequence[Array], static: Static) -> Array | None:
     arrays |= dict(zip(static.roles, flat, strict=False))
     if flat[number:]:
         arrays["leaves"] = triton_source.leaf_rows(flat[number:])
-    lengths = batch_axes.sizes(static.axes, operands)
     try:
         y = expansion_triton.product(
-            basis, static.order, static.out, arrays, math.prod(lengths), static.dtype
+            basis, static.order, static.out, arrays, members, static.dtype
         )
     except NotImplementedError as error:
         if static.backend == "triton":

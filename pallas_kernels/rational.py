@@ -240,7 +240,8 @@ def _by_kernels(
         return None
     # Triton and Pallas take long to import; most programs never need them.
     if kernels == "triton":
-        if not triton_calls.serve(static.backend):
+        members = math.prod(batch_axes.sizes(static.axes, operands))
+        if not triton_calls.serve(static.backend, members):
             return None
         from pallas_kernels import rational_triton
 

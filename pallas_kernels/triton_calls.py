@@ -9,11 +9,15 @@ from typing import Any
 
 from jax import Array
 
+MOST_MEMBERS = 2**16 - 1
+"""The most programs that a grid has along the axis over an ensemble."""
 NEEDED = "pip install 'kanjax[gpu]' and a jax for NVIDIA GPUs, such as 'jax[cuda13]'"
 
 
-def serve(backend: str) -> bool:
+def serve(backend: str, members: int = 1) -> bool:
     """Whether kernels in Triton can run here; where not, say so once.
+
+    Ensembles that are too many for a grid go to XLA.
 
     Raises:
         ImportError: if they cannot and ``backend`` is "triton", which asks for them.
@@ -23,7 +27,7 @@ def serve(backend: str) -> bool:
         raise ImportError(f"backend='triton' needs jax-triton: {reason}; {NEEDED}.")
     if reason is not None:
         log(f"XLA serves in place of kernels in Triton: {reason}; {NEEDED}.")
-    return reason is None
+    return reason is None and members <= MOST_MEMBERS
 
 
 def call(

@@ -45,6 +45,16 @@ def operands(basis, shape, members=((), ())):
     return x, rng.normal(size=(*members[1], basis.size, inputs, outputs))
 
 
+def of_members(x, coef, backend=None):
+    """Members that share x, with coefficients and knots of their own."""
+
+    def product(coef, knots):
+        basis = bases.BSpline(5, degree=2, knots=knots)
+        return pallas_kernels.expansion_dot(x, coef, basis, backend=backend)
+
+    return jax.vmap(product)(coef, jnp.stack([KNOTS[:3], 1.1 * KNOTS[:3]]))
+
+
 def of_rational(form, shape, members=((), (), ())):
     m, n = {"A": (6, 4), "B": (2, 3)}[form]
     groups = 2 if shape[-1] % 2 == 0 else 1
@@ -76,6 +86,8 @@ def cases():
             members = [() if axis is None else (3,) for axis in axes]
             given = operands(EDGES, SMALL, members)
             found[f"product {name} {axes}"] = change, product(EDGES), given
+    given = operands(BASES["own knots"], SMALL, [(), (2,)])
+    found["members' knots grad"] = alone["grad"], functools.partial(of_members), given
     for form in "AB":
         given = of_rational(form, (70, 80))
         found[f"rational {form} grad"] = alone["grad"], rational(form), given
