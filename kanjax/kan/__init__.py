@@ -2,6 +2,7 @@
 
 from kanjax.kan import (
     attention_transformer,
+    color_cycle,
     color_generator,
     color_matching,
     medvit,
@@ -73,6 +74,7 @@ __all__ = [
     "attention_operator_cost",
     "attention_transformer",
     "attribute",
+    "color_cycle",
     "color_generator",
     "color_matching",
     "compile",
