@@ -12,8 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-# Rows up to which a matrix is not halved.
-_LEAF = 32
+_BLOCK = 8
 
 
 class Roots(NamedTuple):
@@ -43,35 +42,34 @@ def triangular_roots(matrix: Float[Array, "n n"]) -> Roots:
         >>> roots.root.tolist(), roots.inverse.tolist()
         ([[2.0, 0.0], [1.0, 2.0]], [[0.5, 0.0], [-0.25, 0.5]])
     """
-    n = len(matrix)
-    if n <= _LEAF:
-        return _eliminate(matrix)
-    # By halves: what is left of the second without the first is factorized in turn.
-    first, second = slice(n // 2), slice(n // 2, n)
-    a = triangular_roots(matrix[first, first])
-    below = matrix[second, first] @ a.inverse.T
-    c = triangular_roots(matrix[second, second] - below @ below.T)
-    zero = jnp.zeros_like(below.T)
-    mixed = -c.inverse @ below @ a.inverse
-    return Roots(
-        jnp.block([[a.root, zero], [below, c.root]]),
-        jnp.block([[a.inverse, zero], [mixed, c.inverse]]),
-    )
+    n, b = len(matrix), _BLOCK
+    size = n + -n % b
+    identity = jnp.eye(size, dtype=matrix.dtype)
+    both = jnp.concatenate([identity.at[:n, :n].set(matrix), identity], axis=1)
+
+    # Rows of [A | I] become those of root^-1 [A | I] = [root^T | root^-1], a block at a
+    # time; from those below, what the block accounts for is subtracted.
+    def step(left: Array, i: Array) -> tuple[Array, Array]:
+        rows = jax.lax.dynamic_slice(left, (i * b, 0), (b, 2 * size))
+        rows = _eliminate(rows, i * b)
+        below = jnp.where(jnp.arange(size) >= (i + 1) * b, rows[:, :size], 0)
+        return left - below.T @ rows, rows
+
+    _, blocks = jax.lax.scan(step, both, jnp.arange(size // b))
+    upper, inverse = jnp.split(blocks.reshape(size, 2 * size), 2, axis=1)
+    return Roots(jnp.triu(upper).T[:n, :n], jnp.tril(inverse)[:n, :n])
 
 
-def _eliminate(matrix: Array) -> Roots:
-    """Turn the rows of [A | I] into those of [root^T | root^-1], one by one."""
-    rows = jnp.arange(len(matrix))
-    identity = jnp.eye(len(matrix), dtype=matrix.dtype)
+def _eliminate(rows: Array, start: Array) -> Array:
+    """Do the same within a block, whose diagonal starts at a column, row by row."""
+    places = jnp.arange(len(rows))
 
     def step(left: Array, i: Array) -> tuple[Array, Array]:
-        row = left[i] / jnp.sqrt(left[i, i])
-        below = jnp.where(rows > i, row[: len(rows)], 0)
-        return left - below[:, None] * row, row
+        row = left[i] / jnp.sqrt(left[i, start + i])
+        along = jax.lax.dynamic_slice(row, (start,), (len(rows),))
+        return left - jnp.where(places > i, along, 0)[:, None] * row, row
 
-    _, both = jax.lax.scan(step, jnp.concatenate([matrix, identity], 1), rows)
-    upper, inverse = jnp.split(both, 2, axis=1)
-    return Roots(jnp.triu(upper).T, jnp.tril(inverse))
+    return jax.lax.scan(step, rows, places)[1]
 
 
 @triangular_roots.defjvp

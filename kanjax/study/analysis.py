@@ -186,8 +186,9 @@ def losses_around(
         key: of the random directions.
         points: grid points of a plane along each axis.
     """
+    # First: a model without units to permute is known before anything is computed.
+    spec = symmetry.permutation_spec(model)
     batch = Examples(train.x[:LOSS_ROWS], train.y[:LOSS_ROWS])
-
     on_batch = training.on_batch(loss, batch)
 
     def member(i: int) -> Any:
@@ -202,7 +203,6 @@ def losses_around(
         through = landscape.plane_through(
             on_batch, *(member(i) for i in chosen), points=points
         )
-    spec = symmetry.permutation_spec(model)
     return Landscape(
         around,
         through,

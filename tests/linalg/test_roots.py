@@ -36,8 +36,8 @@ def test_derivatives_are_those_of_what_is_computed(key, x64):
     jax.test_util.check_grads(value, (matrix,), order=1, modes=("fwd", "rev"))
 
 
-def test_halves_are_those_of_scipy(x64):
-    """Larger than what is eliminated at once, in an odd number of rows."""
+def test_blocks_are_those_of_scipy(x64):
+    """Of more rows than a block, and no multiple of it."""
     factor = jax.random.normal(jax.random.key(2), (77, 90))
     matrix = factor @ factor.T
     root, inverse = linalg.triangular_roots(matrix)

@@ -305,6 +305,32 @@ def test_what_fails_after_training_is_left_out(tmp_path, monkeypatch):
     assert study.load(tmp_path / "run").metrics["notes"] == done.metrics["notes"]
 
 
+@pytest.mark.parametrize("target", ["y", "kind"])
+def test_deep_kernel_machines_beside_a_gaussian_process(target, tmp_path, monkeypatch):
+    table().to_csv(tmp_path / "t.csv", index=False)
+
+    def fail(*_, **__):
+        raise ZeroDivisionError("too slow for a test")
+
+    for name in ("attribute_inputs", "kernels"):
+        monkeypatch.setattr(findings.analysis, name, fail)
+    config = study.Config(
+        str(tmp_path / "t.csv"), target, model="dkm", learning_rate=0.02, **SMALL
+    )
+    done = study.run(config, out=tmp_path / "run")
+    name = "R2" if target == "y" else "accuracy"
+    test, others = done.metrics["test"]["ensemble"], done.metrics["baselines"]
+    assert test[name] > (0.6 if target == "y" else 0.4)
+    assert others["Gaussian process"][name] > (0.6 if target == "y" else 0.4)
+    assert len(done.model.inputs) == len(done.data.split.train.x)
+    x = done.data.split.test.x
+    expected = np.asarray(evaluation.predict(done.model, done.params, x))
+    again = study.load(tmp_path / "run")
+    np.testing.assert_array_equal(
+        evaluation.predict(again.model, again.params, x), expected
+    )
+
+
 def test_divergence_keeps_the_last_good_parameters(tmp_path):
     config = study.Config(data="friedman", optimizer="sgd", learning_rate=1e30, **SMALL)
     with pytest.raises(study.TrainingDiverged, match="at step .*learning-rate"):

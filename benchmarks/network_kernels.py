@@ -1,0 +1,168 @@
+"""Random features, deep kernel machines and limits of depth beside their floors."""
+
+import argparse
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import timing
+from kanjax import ntk, training
+from kanjax.ntk import infinite_depth
+from kanjax.ntk import random_features as rf
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Time all cases and write the result."""
+    options = _options(argv)
+    result: dict[str, Any] = {
+        "benchmark": "network_kernels",
+        "environment": timing.environment(),
+        "random_features": _features(options),
+        "deep_limit": _deep_limit(options),
+        "kernel_machine": _machine(options),
+    }
+    timing.write_json(options.out, result)
+
+
+def _features(options: argparse.Namespace) -> dict[str, Any]:
+    """Features of many rows beside the matrix product and the nonlinearity alone."""
+    rows, d, m = (64, 8, 32) if options.quick else (100_000, 64, 4096)
+    # In blocks, as no one needs all of them at once.
+    block = min(rows, 10_000)
+    x = jax.random.normal(jax.random.key(0), (rows // block, block, d)) / d**0.5
+    projections = rf.gaussian_projections(jax.random.key(1), m, d)
+    relu = rf.ReLUFeatures(projections)
+    sine = rf.ExponentialFeatures.draw(jax.random.key(2), rf.sine(), m, d)
+
+    def floor(function: Callable[[Any], Any], x: Any) -> Any:
+        return jnp.sum(function(x @ projections.T), axis=0)
+
+    def ours(features: Any, x: Any) -> Any:
+        return jnp.sum(features.apply((), x), axis=0)
+
+    candidates = {
+        "product_and_relu": functools.partial(floor, jax.nn.relu),
+        "relu_features": functools.partial(ours, relu),
+        "product_and_exp": functools.partial(floor, jnp.exp),
+        "exponential_features": functools.partial(ours, sine),
+    }
+    times = _times(candidates, x, options)
+    ratios = {
+        name: round(times[name]["min_ms"] / times[unit]["min_ms"], 3)
+        for name, unit in (
+            ("relu_features", "product_and_relu"),
+            ("exponential_features", "product_and_exp"),
+        )
+    }
+    print(f"features: {ratios}", flush=True)
+    return {"rows": rows, "d": d, "m": m, "times": times, "over_floor": ratios}
+
+
+def _times(
+    candidates: dict[str, Callable[[Any], Any]], x: Any, options: argparse.Namespace
+) -> dict[str, Any]:
+    blocks = {}
+    for name, function in candidates.items():
+        run = jax.jit(functools.partial(jax.lax.map, function))
+
+        def call(run: Any = run) -> Any:
+            return jax.block_until_ready(run(x))
+
+        call()
+        blocks[name] = functools.partial(timing.block, call, options.seconds)
+    return timing.interleave(blocks, options.rounds)
+
+
+def _deep_limit(options: argparse.Namespace) -> dict[str, Any]:
+    """The kernel of a network of infinite depth among all pairs of points."""
+    points = 30 if options.quick else 3000
+    x = jax.random.normal(jax.random.key(0), (points, 3))
+    x = jnp.abs(x / jnp.linalg.norm(x, axis=1, keepdims=True))
+    activation = infinite_depth.optimal_activation(2)
+    run = jax.jit(
+        lambda x: infinite_depth.log_koenigs(activation, jnp.clip(x @ x.T, 0, 1))
+    )
+    jax.block_until_ready(run(x))
+    times = timing.summary(
+        timing.block(lambda: jax.block_until_ready(run(x)), options.seconds)
+    )
+    print(f"deep limit of {points} points: {times}", flush=True)
+    return {"points": points, **times}
+
+
+def _machine(options: argparse.Namespace) -> dict[str, Any]:
+    """A sparse machine beside scikit-learn's exact process of fewer examples."""
+    import time
+
+    from sklearn import gaussian_process
+    from sklearn.gaussian_process import kernels
+
+    n, few, m = (60, 30, 10) if options.quick else (10_000, 2_000, 200)
+    draw = np.random.default_rng(0)
+    x = draw.uniform(-2, 2, (n + 1000, 5)).astype(np.float32)
+    y = np.sin(1.5 * x[:, 0]) * x[:, 1] + 0.1 * draw.normal(size=len(x))
+    y = ((y - y.mean()) / y.std()).astype(np.float32)[:, None]
+    test, truth = jnp.asarray(x[n:]), y[n:]
+    machine = ntk.DeepKernelMachine(jnp.asarray(x[:n]), 1, (10.0, 10.0), inducing=m)
+    params = machine.init(jax.random.key(0))
+    step = jax.jit(jax.value_and_grad(machine.loss))
+    entry: dict[str, Any] = {"rows": n, "inducing": m}
+    for name, size in (("batch_of_256", 256), ("all_rows", n)):
+        batch = jnp.asarray(x[:size]), jnp.asarray(y[:size])
+        jax.block_until_ready(step(params, batch))
+        run = functools.partial(
+            lambda batch: jax.block_until_ready(step(params, batch)), batch
+        )
+        entry[name] = timing.summary(timing.block(run, options.seconds))
+    began = time.perf_counter()
+    fit = training.fit(
+        machine.loss,
+        params,
+        (x[:n], y[:n]),
+        optimizer="adam",
+        learning_rate=0.02,
+        steps=5 if options.quick else 600,
+        batch_size=min(n, 256),
+        key=jax.random.key(1),
+    )
+    entry["training_s"] = round(time.perf_counter() - began, 2)
+    mean = machine.apply(fit.params, test)
+    entry["rmse"] = round(float(jnp.sqrt(jnp.mean((mean - truth) ** 2))), 4)
+    scaled = kernels.ConstantKernel() * kernels.RBF() + kernels.WhiteKernel(0.1)
+    process = gaussian_process.GaussianProcessRegressor(scaled, optimizer=None)
+    began = time.perf_counter()
+    process.fit(x[:few], y[:few]).log_marginal_likelihood(
+        process.kernel_.theta, eval_gradient=True
+    )
+    seconds = round(time.perf_counter() - began, 2)
+    mean = process.predict(x[n:]).reshape(-1, 1)
+    entry["exact_process"] = {
+        "rows": few,
+        "one_gradient_s": seconds,
+        "rmse": round(float(np.sqrt(np.mean((mean - truth) ** 2))), 4),
+    }
+    print(entry, flush=True)
+    return entry
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="toy sizes")
+    parser.add_argument(
+        "--out", type=pathlib.Path, default="benchmarks/results/network_kernels.json"
+    )
+    parser.add_argument("--rounds", type=int, help="blocks of each candidate")
+    parser.add_argument("--seconds", type=float, help="the least length of a block")
+    options = parser.parse_args(argv)
+    options.rounds = options.rounds or (2 if options.quick else 4)
+    options.seconds = options.seconds or (0.01 if options.quick else 0.5)
+    return options
+
+
+if __name__ == "__main__":
+    main()
