@@ -148,7 +148,7 @@ def _compare(
     """Times, temporary memory, and multiples of a candidate's."""
     blocks, held = {}, {}
     for name, (function, inputs) in programs.items():
-        compiled = jax.jit(function).lower(*inputs).compile()
+        compiled: Any = jax.jit(function).lower(*inputs).compile()
         held[name] = compiled.memory_analysis().temp_size_in_bytes / 1e6
         run = functools.partial(_run, compiled, inputs)
         run()

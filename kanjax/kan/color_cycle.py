@@ -99,15 +99,15 @@ class Pool(NamedTuple):
     count: Int[Array, ""]
 
 
-def empty_pool(size: int, shape: tuple[int, ...]) -> Pool:
+def empty_pool(size: int, image: Float[Array, "height width 3"]) -> Pool:
     """Return a pool without images.
 
     Args:
         size: for how many there is room.
-        shape: of one image.
+        image: (height, width, 3), for the shape and type of all.
     """
     check_positive(size=size)
-    return Pool(jnp.zeros((size, *shape)), jnp.array(0))
+    return Pool(jnp.zeros((size, *image.shape), image.dtype), jnp.array(0))
 
 
 def exchange(key: Array, pool: Pool, images: Images) -> tuple[Pool, Images]:
@@ -318,14 +318,15 @@ def train(
         value = lambda moving: function({**networks, **moving})  # noqa: E731
         (loss, more), slope = jax.value_and_grad(value, has_aux=True)(moving)
         change, m = optimizer.update(slope, m, moving)
-        return loss, more, {**networks, **optax.apply_updates(moving, change)}, m
+        moved: Any = optax.apply_updates(moving, change)
+        return loss, more, networks | moved, m
 
     def step(carry: Any, key: Array) -> Any:
         networks, moments, pools = carry
         keys = jax.random.split(key, 4)
-        real = tuple(
-            jax.random.choice(k, images, (batch_size,), replace=False)
-            for k, images in zip(keys, (a, b), strict=False)
+        real = (
+            jax.random.choice(keys[0], a, (batch_size,), replace=False),
+            jax.random.choice(keys[1], b, (batch_size,), replace=False),
         )
         made, (fake_b, fake_a), networks, first = update(
             lambda n: generator_loss(net, judge, n, *real),
@@ -348,7 +349,7 @@ def train(
         optimizer.init({name: networks[name] for name in names})
         for names in (_GENERATORS, _JUDGES)
     )
-    pool = empty_pool(pool_size, a.shape[1:])
+    pool = empty_pool(pool_size, a[0])
     start = networks, moments, (pool, pool)
     (networks, *_), losses = jax.lax.scan(step, start, jax.random.split(key, steps))
     return networks, losses

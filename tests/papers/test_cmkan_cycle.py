@@ -85,7 +85,12 @@ def test_losses_are_those_of_the_paper(networks, images):
 
 def test_a_pool_gives_back_what_it_was_given():
     exchange = jax.jit(color_cycle.exchange)
-    pool, seen, old, count = color_cycle.empty_pool(4, (1, 1, 3)), set(), 0, 200
+    pool, seen, old, count = (
+        color_cycle.empty_pool(4, jnp.zeros((1, 1, 3))),
+        set(),
+        0,
+        200,
+    )
     for i in range(count):
         image = jnp.full((1, 1, 1, 3), float(i))
         seen.add(i)
