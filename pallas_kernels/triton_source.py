@@ -226,7 +226,8 @@ def _literal(value: Any) -> str:
 
 
 def _converted(x: str, aval: Any, *, new_dtype: Any, **_: Any) -> str:
-    name = {"float32": "tl.float32", "int32": "tl.int32"}.get(new_dtype.name)
+    kinds = {"float32": "tl.float32", "int32": "tl.int32", "int64": "tl.int64"}
+    name = kinds.get(new_dtype.name)
     if name is None:
         raise NotImplementedError(f"numbers of type {new_dtype} in a basis")
     # The number of a function is one of Python's where Triton interprets.
