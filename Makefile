@@ -8,7 +8,9 @@ CORE := tests/test_model.py tests/nn tests/kan/test_networks.py tests/kan/test_g
 	tests/hopfield/test_layers.py tests/ntk/test_empirical.py \
 	tests/ntk/test_infinite_width.py tests/landscape/test_compilation.py \
 	tests/training/test_fitting.py tests/training/test_state.py
-# The newest jax needs Python 3.12; its GPU kernels are not among the core.
+# What kernels are lowered to, and how, changes with jax.
+KERNELS := tests/kernels/test_backends.py tests/kernels/test_triton.py
+# The newest jax needs Python 3.12.
 PYTHON_NEWEST ?= $(shell for p in $(HOME)/.pyenv/versions/3.13.*/bin/python \
 	$(HOME)/.pyenv/versions/3.12.*/bin/python python3.13 python3.12; do \
 	$$p -c "" 2>/dev/null && echo $$p && break; done)
@@ -25,10 +27,10 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(addprefix tests/,$(ROOM))
 
-# The short run of every paper, each with its budget of time and memory; one after the
-# other, since a busy core counts more processor time for the same work.
+# The short run of every paper, each with its budget of time and memory. A busy core counts
+# more processor time for the same work; the budget goes by a reference measured beside it.
 papers: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m paper tests/test_papers.py
+	$(BIN)/python -m pytest -n $(WORKERS) -m paper tests/test_papers.py
 
 # What the docs show: every paper at its default size, which takes minutes each.
 claims: $(VENV)/.installed-dev
@@ -45,7 +47,7 @@ test-newest:
 	@echo "no Python 3.12 or 3.13 found: the newest jax is not tested"
 else
 test-newest: $(NEWEST)/.installed-dev
-	$(NEWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE)
+	$(NEWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE) $(KERNELS)
 endif
 
 # Everything without the flags that make tests compile quickly; takes long, by hand.

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 NAMES = (
     "import_time",
     "kan_layer",
+    "kan_family",
     "kat",
     "kernels",
     "ensemble",
@@ -16,6 +17,7 @@ NAMES = (
     "landscape",
     "ntk",
     "network_kernels",
+    "representation",
     "hopfield",
     "spin_glasses",
     "symbolic",

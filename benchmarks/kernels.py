@@ -1,9 +1,10 @@
 """The fused kernels beside what they cannot do without, on whatever device there is.
 
-The expansion product beside the matrix product of its inner size with the expansion
-given; the grouped rational function beside GELU, beside autodiff of its definition and
-on a CUDA device beside FlashKAT, where ``--peer-python`` has PyTorch and ``--source``
-says where FlashKAT is.
+First their errors there against float64, on shapes that no tile divides. Then the
+expansion product beside the matrix product of its inner size with the expansion given;
+the grouped rational function beside GELU, beside autodiff of its definition and on a
+CUDA device beside FlashKAT, where ``--peer-python`` has PyTorch and ``--source`` says
+where FlashKAT is.
 ``--figure`` draws the products under the device's roofline, which is measured as well.
 """
 
@@ -17,6 +18,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import pallas_kernels
 from benchmarks import timing
@@ -54,6 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "benchmark": "kernels",
         "environment": timing.environment(),
         "device": {"platform": device.platform, "kind": device.device_kind},
+        "errors": _errors(options.dtypes),
         "limits": _limits(options),
         "peers": {},
         "failed": {},
@@ -76,6 +79,58 @@ def main(argv: Sequence[str] | None = None) -> None:
     timing.write_json(options.out, result)
     if options.figure:
         _figure(result).savefig(options.figure, dpi=110, bbox_inches="tight")
+
+
+def _errors(dtypes: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The largest error of values and gradients, as a share of the largest number."""
+    keys = jax.random.split(jax.random.key(0), 5)
+    basis = bases.BSpline(5)
+    x = jax.random.uniform(keys[0], (301, 97), minval=-1)
+    coef = jax.random.normal(keys[1], (basis.size, 97, 83))
+    z = jax.random.normal(keys[2], (301, 96))
+    a, b = jax.random.normal(keys[3], (8, 6)), jax.random.normal(keys[4], (8, 4))
+    cases = {
+        "expansion_dot": (
+            functools.partial(pallas_kernels.expansion_dot, basis=basis),
+            functools.partial(reference.expansion_dot, basis=basis),
+            (x, coef),
+        ),
+        "group_rational": (pallas_kernels.group_rational, _plain_rational, (z, a, b)),
+    }
+    errors: dict[str, dict[str, float]] = {}
+    for name, (ours, plain, operands) in cases.items():
+        errors[name] = {}
+        for kind in dtypes:
+            dtype, precision = TYPES[kind]
+            given = [v.astype(dtype) for v in operands]
+            with jax.default_matmul_precision(precision):
+                found = _value_and_gradients(ours, given)
+            with jax.enable_x64(True), jax.default_device(jax.devices("cpu")[0]):
+                doubled = [jnp.asarray(np.asarray(v, float)) for v in given]
+                exact = _value_and_gradients(plain, doubled)
+            errors[name][kind] = max(
+                float(
+                    np.abs(np.asarray(one, float) - other).max() / np.abs(other).max()
+                )
+                for one, other in zip(found, map(np.asarray, exact), strict=True)
+            )
+    return errors
+
+
+def _error(ours: jax.Array, exact: jax.Array) -> float:
+    off = np.abs(np.asarray(ours, float) - np.asarray(exact))
+    return float(off.max() / np.abs(exact).max())
+
+
+def _value_and_gradients(
+    f: Callable[..., jax.Array], operands: Sequence[jax.Array]
+) -> list[jax.Array]:
+    @jax.jit
+    def both(*operands: jax.Array) -> Any:
+        y, pull = jax.vjp(f, *operands)
+        return y, pull(jnp.ones_like(y))
+
+    return jax.tree.leaves(both(*operands))
 
 
 def _spline_cases(
@@ -220,7 +275,7 @@ def _splines(
     def plain(x: jax.Array, coef: jax.Array) -> jax.Array:
         return reference.expansion_dot(x, coef, basis)
 
-    others = [] if dtype == "float32" else ["mosaic"]
+    others = ["xla"] if dtype == "float32" else ["xla", "mosaic"]
     return {
         "matrix_product": _runs(jnp.matmul, left, right),
         "expansion_dot": _runs(ours, x, coef),
@@ -237,21 +292,23 @@ def _rationals(
     start = bases.Rational(GROUPS, start="gelu").init(keys[1])
     coef = start["numerator"], start["denominator"]
 
-    def plain(x: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
-        parts = x.reshape(*x.shape[:-1], GROUPS, x.shape[-1] // GROUPS)
-        p = sum(a[:, i, None] * parts**i for i in range(a.shape[1]))
-        terms = [b[:, j, None] * parts ** (j + 1) for j in range(b.shape[1])]
-        q = 1 + sum(jnp.abs(term) for term in terms)
-        return (p / q).reshape(x.shape).astype(x.dtype)
-
     ours = pallas_kernels.group_rational
-    others = ["triton", "mosaic"] if dtype == "float32" else ["triton"]
+    others = ["xla", "mosaic"] if dtype == "float32" else ["xla"]
     return {
         "gelu": _runs(jax.nn.gelu, x),
         "group_rational": _runs(ours, x, *coef),
-        "plain_autodiff": _runs(plain, x, *coef),
+        "plain_autodiff": _runs(_plain_rational, x, *coef),
         **_by_others("group_rational", ours, (x, *coef), others, failed),
     }
+
+
+def _plain_rational(x: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+    """The definition, by powers."""
+    parts = x.reshape(*x.shape[:-1], GROUPS, x.shape[-1] // GROUPS)
+    p = sum(a[:, i, None] * parts**i for i in range(a.shape[1]))
+    terms = [b[:, j, None] * parts ** (j + 1) for j in range(b.shape[1])]
+    q = 1 + sum(jnp.abs(term) for term in terms)
+    return (p / q).reshape(x.shape).astype(x.dtype)
 
 
 def _by_others(
@@ -303,13 +360,13 @@ def _runs(f: Callable[..., jax.Array], *operands: jax.Array) -> dict[str, Block]
         return y, pull(cotangent)
 
     return {
-        "forward": functools.partial(_block, forward, operands),
-        "backward": functools.partial(_block, backward, (cotangent, *operands)),
-        "forward_backward": functools.partial(_block, both, (cotangent, *operands)),
+        "forward": functools.partial(block_of, forward, operands),
+        "backward": functools.partial(block_of, backward, (cotangent, *operands)),
+        "forward_backward": functools.partial(block_of, both, (cotangent, *operands)),
     }
 
 
-def _block(
+def block_of(
     f: Callable[..., Any], operands: Sequence[Any], seconds: float
 ) -> list[float]:
     """Mean durations of launches that follow each other; on a CPU of single ones."""

@@ -1,5 +1,6 @@
 """Pages that come from the registry of papers: tables, gallery and navigation."""
 
+import html
 import importlib
 import pathlib
 import re
@@ -72,7 +73,42 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Fill in what a page asks for by its marks."""
     markdown = fill(markdown, "papers", tables())
     markdown = fill(markdown, "gallery", gallery())
-    return fill(markdown, "claims", measured())
+    return with_links(fill(markdown, "claims", measured()))
+
+
+CODE = re.compile(r"(?<!\[)`(kj\.)?(\w+(?:\.\w+)*)((?:\(.*?\))?)`(?!\])")
+
+
+def with_links(markdown: str) -> str:
+    """Lead names such as ``kj.kan.prune`` outside of blocks to the reference.
+
+    A bare name after one belongs to the same room. What has no entry stays as it is.
+    """
+    # Every other piece is a block of code.
+    pieces = markdown.split("```")
+    lines = [piece.split("\n") for piece in pieces[::2]]
+    pieces[::2] = ["\n".join(map(_with_links, piece)) for piece in lines]
+    return "```".join(pieces)
+
+
+def _with_links(line: str) -> str:
+    room = ""
+
+    def link(match: re.Match[str]) -> str:
+        nonlocal room
+        begin, name, arguments = match.groups("")
+        if begin:
+            room = name.rpartition(".")[0]
+        if not begin and not room:
+            return match[0]
+        identifier = name if begin else f"{room}.{name}"
+        code = html.escape(f"{begin}{name}{arguments}")
+        return (
+            f'<autoref identifier="kanjax.{identifier}" optional>'
+            f"<code>{code}</code></autoref>"
+        )
+
+    return CODE.sub(link, line)
 
 
 def on_post_build(config: Any) -> None:

@@ -24,6 +24,28 @@ def as_floating(x: ArrayLike) -> Array:
     return x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(float)
 
 
+def check_image_range(images: Array, name: str, *, slack: float = 0.0) -> None:
+    """Refuse images whose values are not on [0, 1], where they are known.
+
+    Args:
+        images: of any shape.
+        name: what the message calls them.
+        slack: how far beyond they may lie, as the outputs of networks do.
+
+    Raises:
+        ValueError: with the range that came.
+    """
+    if isinstance(images, jax.core.Tracer) or not images.size:
+        return
+    low, high = float(jnp.min(images)), float(jnp.max(images))
+    # So written that NaN is refused as well.
+    if not (low >= -slack and high <= 1 + slack):
+        raise ValueError(
+            f"{name} must lie on [0, 1]; they run from {low:.4g} to {high:.4g}. "
+            "Divide by 255 if they are bytes."
+        )
+
+
 def check_count(name: str, value: Any, least: int = 1) -> None:
     """Let only an integer pass that is large enough.
 

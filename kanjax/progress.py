@@ -32,9 +32,9 @@ def _bar() -> Iterator[Any]:
     import rich.progress
 
     columns = (
-        rich.progress.BarColumn(),
+        rich.progress.BarColumn(bar_width=12),
         rich.progress.TaskProgressColumn(),
-        rich.progress.TimeElapsedColumn(),
+        rich.progress.TimeRemainingColumn(),
         rich.progress.TextColumn("{task.description}"),
     )
     console = rich.console.Console(stderr=True)

@@ -1,5 +1,6 @@
 """Checks and linear algebra on pytrees of parameters."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -48,6 +49,48 @@ def check_same(a: Params, b: Params, name_a: str, name_b: str) -> None:
             f"{name_a} and {name_b} hold the same leaves in different containers: "
             f"{jax.tree.structure(a)} and {jax.tree.structure(b)}."
         )
+
+
+def short_repr(self: Any) -> str:
+    """Return one line on a NamedTuple: its fields, and of arrays only their shapes.
+
+    Args:
+        self: the NamedTuple, whose ``__repr__`` this may be.
+    """
+    fields = self._asdict().items()
+    said = ", ".join(f"{name}={_short(value)}" for name, value in fields)
+    return f"{type(self).__name__}({said})"
+
+
+_LONGEST = 60
+
+
+def _short(value: Any) -> str:
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        text = repr(value.tolist()) if value.size <= 8 else ""
+        shape = ", ".join(map(str, value.shape))
+        return text if 0 < len(text) <= _LONGEST else f"{value.dtype}[{shape}]"
+    # Models are dataclasses, and written as the call that made them.
+    described = dataclasses.is_dataclass(value)
+    text = repr(value) if described or _is_small(value) else ""
+    if 0 < len(text) <= _LONGEST:
+        return text
+    if described:
+        return f"<{type(value).__name__}>"
+    leaves = jax.tree.leaves(value)
+    if leaves and all(hasattr(leaf, "shape") for leaf in leaves):
+        numbers = sum(leaf.size for leaf in leaves)
+        return f"<{len(leaves)} arrays of {numbers:,} numbers>"
+    kind = type(value).__name__
+    return f"<{kind} of {len(value)}>" if hasattr(value, "__len__") else f"<{kind}>"
+
+
+def _is_small(value: Any) -> bool:
+    """Whether it is cheap to write, and holds no array."""
+    if isinstance(value, tuple | list | dict) and not hasattr(value, "_fields"):
+        values = value.values() if isinstance(value, dict) else value
+        return len(value) <= 16 and all(map(_is_small, values))
+    return not any(hasattr(leaf, "shape") for leaf in jax.tree.leaves(value))
 
 
 def concrete(*trees: Any) -> bool:

@@ -22,7 +22,7 @@ def record(model: Any, params: Params, x: Array) -> dict[str, Array]:
 
     Containers are walked through: ``Sequential``, ``Residual``, models side by side,
     and whatever has ``activations``, as MLPs (where a layer's values are those after
-    the activation) and Kolmogorov-Arnold networks.
+    the activation) and Kolmogorov-Arnold networks of every kind.
 
     Args:
         model: a model without a state; :func:`kanjax.nn.fold_batch_norm` gives one.

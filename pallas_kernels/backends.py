@@ -2,7 +2,7 @@
 
 import os
 
-BACKENDS = ("auto", "xla", "pallas", "triton", "mosaic", "interpret")
+BACKENDS = ("auto", "xla", "triton", "mosaic", "pallas", "interpret")
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 VARIABLE = "KANJAX_KERNELS"
 
@@ -22,6 +22,17 @@ def resolve(backend: str | None) -> str:
     return name
 
 
-def wants_kernels(backend: str, platform: str) -> bool:
-    """Whether a backend asks for a kernel where a program runs."""
-    return backend == "interpret" or (backend != "xla" and platform in ("cuda", "tpu"))
+def kernels(backend: str, platform: str) -> tuple[str, ...]:
+    """Return the kernels to ask in turn where a program runs; XLA serves after them.
+
+    "triton" is Triton through jax-triton; "mosaic" and "gpu" (through Triton as well)
+    are Pallas' for NVIDIA GPUs, "tpu" is Pallas' for TPUs, "interpret" emulates "gpu".
+    """
+    if backend == "interpret":
+        return ("interpret",)
+    if backend == "xla" or platform not in ("cuda", "tpu"):
+        return ()
+    if platform == "tpu":
+        return ("tpu",)
+    others = {"pallas": ("gpu",), "mosaic": ("mosaic", "triton")}
+    return others.get(backend, ("triton",))

@@ -14,7 +14,7 @@ computes it is chosen where the program is lowered.
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.extend
@@ -23,34 +23,8 @@ from jax import Array
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Float
 
-from pallas_kernels import backends, batch_axes, blocked, reference, varying_axes
-
-NDIM = {"x": 2, "s": 2, "c": 3, "t": 2}
-
-
-class Static(NamedTuple):
-    """What a call of the primitive is beside its operands.
-
-    The operands are those that ``roles`` names, then the leaves of the basis.
-    ``axes`` are batch axes, outermost first: for each, which operands have it.
-    """
-
-    out: str
-    roles: tuple[str, ...]
-    order: int
-    tree: Any
-    dtype: Any
-    backend: str
-    axes: tuple[tuple[bool, ...], ...] = ()
-
-    @property
-    def out_ndim(self) -> int:
-        """The result's number of axes, without batch axes."""
-        return NDIM[self.out]
-
-    def has(self, operand: int) -> tuple[bool, ...]:
-        """Which batch axes an operand has."""
-        return tuple(level[operand] for level in self.axes)
+from pallas_kernels import backends, batch_axes, varying_axes
+from pallas_kernels.expansion_paths import Static, compute, written_out
 
 
 def expansion_dot(
@@ -70,12 +44,14 @@ def expansion_dot(
         coef: the coefficients.
         basis: the functions phi, a :class:`pallas_kernels.Basis`; a
             :class:`pallas_kernels.Joined` puts several side by side.
-        backend: "xla", "pallas" (a kernel where the program runs on a GPU or TPU),
-            "mosaic" (the same but on NVIDIA's Hopper GPUs, where products of half
-            precision have other kernels, for Mosaic), "triton" (the same but for
-            rational functions on NVIDIA GPUs, which have kernels in Triton itself),
-            "interpret" (that kernel, emulated), or "auto", which takes what serves the
-            platform, shapes and types. None asks the variable ``KANJAX_KERNELS``.
+        backend: "auto" takes kernels where the program runs on an NVIDIA GPU (Triton
+            through jax-triton, if that is installed) or on a TPU, for shapes and types
+            that they serve, and XLA for everything else. "xla" takes XLA everywhere.
+            "triton" is "auto", but an error without jax-triton. "mosaic" and "pallas"
+            ask for Pallas' kernels on NVIDIA GPUs: through Mosaic on Hopper, for
+            products of half precision, and through Triton, which jax deprecates since
+            0.12. "interpret" emulates the latter. None asks the variable
+            ``KANJAX_KERNELS``.
 
     Returns:
         The outputs; products of half precision accumulate in float32.
@@ -83,6 +59,8 @@ def expansion_dot(
     Raises:
         ValueError: if coef has not the basis' size and x's number of inputs, or for an
             unknown backend.
+        ImportError: where the program is compiled for a GPU, for a backend "triton"
+            that is not installed.
     """
     chosen = backends.resolve(backend)
     x, coef = _floating(x, coef)
@@ -320,79 +298,11 @@ batching.primitive_batchers[expansion_p] = _batch
 # ---- lowering
 
 
-def _compute(*operands: Array, static: Static, platform: str) -> Array:
-    """Return the primitive by what serves it on a platform."""
-    interpret = static.backend == "interpret"
-
-    def product(*operands: Array) -> Array:
-        named, basis = _named(operands, static)
-        y = None
-        if backends.wants_kernels(static.backend, platform):
-            # Pallas takes long to import; most programs never need it.
-            from pallas_kernels import tiled
-
-            if tiled.serves(basis, named, interpret):
-                kernels = "tpu" if platform == "tpu" else "gpu"
-                if _wants_mosaic(static, platform) and tiled.mosaic_serves(named):
-                    kernels = "mosaic"
-                out = static.out
-                y = tiled.product(basis, static.order, out, named, kernels, interpret)
-        if y is None:
-            y = _by_xla(basis, named, static, platform, members, barrier)
-        return y.astype(static.dtype)
-
-    members = math.prod(batch_axes.sizes(static.axes, operands))
-    # Outside of vmap, under which the branch would compute and select.
-    barrier = blocked.opaque_true(operands[static.roles.index("x")], platform)
-    return batch_axes.map_over(product, static.axes)(*operands)
-
-
-def _wants_mosaic(static: Static, platform: str) -> bool:
-    """Whether a GPU's other kernels are asked for; they take no batch axes."""
-    return static.backend == "mosaic" and platform == "cuda" and not static.axes
-
-
-def _by_xla(
-    basis: Any,
-    named: dict[str, Any],
-    static: Static,
-    platform: str,
-    members: int,
-    barrier: Array | None,
-) -> Array:
-    x = named["x"]
-    inner = basis.size * x.shape[1] * members
-    blocks = blocked.number_of_blocks(len(x), inner, x.dtype.itemsize, platform)
-    product = {"t": blocked.forward, "c": blocked.coefficients, "s": blocked.scales}
-    is_large = len(x) * inner >= blocked.LEAST_APART
-    cut = blocked.Cut(blocks, barrier if is_large else None)
-    return product[static.out](basis, static.order, **named, cut=cut)
-
-
-def written_out(*operands: Array, static: Static) -> Array:
-    """Return the primitive by ordinary operations, the expansion stored."""
-
-    def product(*operands: Array) -> Array:
-        named, basis = _named(operands, static)
-        return reference.form(basis, static.order, static.out, **named).astype(
-            static.dtype
-        )
-
-    return batch_axes.map_over(product, static.axes)(*operands)
-
-
-def _named(operands: Sequence[Array], static: Static) -> tuple[dict[str, Any], Any]:
-    number = len(static.roles)
-    absent: dict[str, Any] = {} if static.out == "s" else {"s": None}
-    named = absent | dict(zip(static.roles, operands[:number], strict=True))
-    return named, jax.tree.unflatten(static.tree, operands[number:])
-
-
 for _platform in backends.PLATFORMS:
     mlir.register_lowering(
         expansion_p,
         mlir.lower_fun(
-            functools.partial(_compute, platform=_platform), multiple_results=False
+            functools.partial(compute, platform=_platform), multiple_results=False
         ),
         platform=_platform,
     )

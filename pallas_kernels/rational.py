@@ -9,7 +9,6 @@ Sources: Molina et al. (2020), arXiv 1907.06732; Yang and Wang (2025), arXiv 240
 """
 
 import functools
-import importlib
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -21,7 +20,13 @@ from jax import Array, lax
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Float
 
-from pallas_kernels import backends, batch_axes, rational_math, varying_axes
+from pallas_kernels import (
+    backends,
+    batch_axes,
+    rational_math,
+    triton_calls,
+    varying_axes,
+)
 
 FORMS = ("A", "B")
 BLOCK_BYTES = 2**18
@@ -211,51 +216,61 @@ batching.primitive_batchers[rational_p] = _batch
 
 
 def _compute(*operands: Array, static: Static, platform: str) -> list[Array]:
-    interpret = static.backend == "interpret"
+    for kernels in backends.kernels(static.backend, platform):
+        values = _by_kernels(kernels, operands, static)
+        if values is not None:
+            return _like(values, operands)
     members = math.prod(batch_axes.sizes(static.axes, operands))
 
     def unbatched(*operands: Array) -> list[Array]:
-        values = None
-        if _has_another_kernel(static, operands, platform):
-            module = importlib.import_module(
-                f"pallas_kernels.rational_{static.backend}"
-            )
-            values = module.compute(static.what, static.form, operands)
-        elif backends.wants_kernels(static.backend, platform):
-            # Pallas takes long to import; most programs never need it.
-            from pallas_kernels import rational_tiled
-
-            if rational_tiled.serves(operands, interpret):
-                values = rational_tiled.compute(
-                    static.what, static.form, operands, platform, interpret
-                )
-        if values is None:
-            values = _by_xla(operands, static, platform, members)
-        return [y.astype(o.dtype) for y, o in zip(values, operands, strict=False)]
+        return _like(_by_xla(operands, static, platform, members), operands)
 
     return batch_axes.map_over(unbatched, static.axes)(*operands)
 
 
-def _has_another_kernel(
-    static: Static, operands: Sequence[Array], platform: str
-) -> bool:
-    """Whether the other kernels for NVIDIA GPUs serve.
+def _like(values: Sequence[Array], operands: Sequence[Array]) -> list[Array]:
+    return [y.astype(o.dtype) for y, o in zip(values, operands, strict=False)]
 
-    They have no tangent, and Mosaic takes no batch axes.
+
+def _by_kernels(
+    kernels: str, operands: Sequence[Array], static: Static
+) -> Sequence[Array] | None:
+    """Return the primitive by these kernels, or None if they do not serve it."""
+    if not _serve(kernels, operands, static):
+        return None
+    # Triton and Pallas take long to import; most programs never need them.
+    if kernels == "triton":
+        members = math.prod(batch_axes.sizes(static.axes, operands))
+        if not triton_calls.serve(static.backend, members):
+            return None
+        from pallas_kernels import rational_triton
+
+        return rational_triton.compute(static.what, static.form, operands, static.axes)
+
+    def unbatched(*operands: Array) -> Sequence[Array]:
+        if kernels == "mosaic":
+            from pallas_kernels import rational_mosaic
+
+            return rational_mosaic.compute(static.what, static.form, operands)
+        from pallas_kernels import rational_tiled
+
+        return rational_tiled.compute(static.what, static.form, operands, kernels)
+
+    return batch_axes.map_over(unbatched, static.axes)(*operands)
+
+
+def _serve(kernels: str, operands: Sequence[Array], static: Static) -> bool:
+    """Whether kernels take operands of these types and shapes.
+
+    Those in Triton and for Mosaic on GPUs have no tangent, and the latter no batch axes
+    and one type.
     """
-    types = {
-        "triton": (jnp.float32, jnp.bfloat16, jnp.float16),
-        "mosaic": (jnp.float32,),
-    }
-    known = operands[0].dtype in types.get(static.backend, ())
-    batched = static.backend == "mosaic" and bool(static.axes)
-    return (
-        platform == "cuda"
-        and known
-        and not batched
-        and operands[0].size > 0
-        and static.what != "tangent"
-    )
+    singles = {"float32"} if kernels == "mosaic" else {"float32", "bfloat16", "float16"}
+    types = {o.dtype.name for o in operands}
+    has_task = static.what != "tangent" or kernels not in ("triton", "mosaic")
+    has_axes = not static.axes or kernels != "mosaic"
+    known = kernels == "interpret" or types <= singles
+    return known and has_task and has_axes and operands[0].size > 0
 
 
 def _by_xla(

@@ -12,9 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.experimental import pallas as pl
-from jax.experimental.pallas import mosaic_gpu as plgpu
 
-from pallas_kernels import rational_math, rational_tiled
+from pallas_kernels import mosaic_calls, rational_math, rational_tiled
 
 TILES = rational_tiled.Tiles(64, 128)
 HEIGHT = 8
@@ -76,14 +75,13 @@ def compute(
             for i in range(count):
                 ref[0, i] = totals.pop(0)
 
-    first, *sums = pl.pallas_call(
+    first, *sums = mosaic_calls.call(
         kernel,
         out_shape=outs,
         in_specs=in_specs,
         out_specs=out_specs,
         grid=grid,
         interpret=interpret,
-        compiler_params=plgpu.CompilerParams(),
     )(*padded, *(for_rows(coef) for coef in (a, b)))
     return (
         first[:rows, :channels],

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from jax import Array
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
-from jax.experimental.pallas import triton as plgpu
 
 from pallas_kernels import rational_math as math
 
@@ -28,26 +27,22 @@ GPU_TILES = Tiles(64, 64)
 TPU_TILES = Tiles(256, 128)
 
 
-def serves(operands: tuple[Array, ...], interpret: bool) -> bool:
-    """Whether the kernels take operands of these types and shapes."""
-    types = (jnp.float32, jnp.bfloat16, jnp.float16)
-    right = interpret or all(o.dtype in types for o in operands)
-    return right and operands[0].size > 0
-
-
 def compute(
     what: str,
     form: str,
     operands: tuple[Array, ...],
-    platform: str,
-    interpret: bool,
+    kernels: str,
     tiles: Tiles | None = None,
+    interpret: bool = False,
 ) -> tuple[Array, ...]:
     """Return what :mod:`pallas_kernels.rational` defines, by one kernel and a small
     sum.
+
+    ``kernels`` is "gpu", "tpu" or, to emulate those for GPUs, "interpret".
     """
+    interpret = interpret or kernels == "interpret"
     x, a, b = operands[:3]
-    (rows, channels), on_tpu = x.shape, platform == "tpu"
+    (rows, channels), on_tpu = x.shape, kernels == "tpu"
     wanted = tiles or (TPU_TILES if on_tpu else GPU_TILES)
     tiles = Tiles(*(min(t, _fit(n)) for t, n in zip(wanted, x.shape, strict=True)))
     grid = (-(-rows // tiles.rows), -(-channels // tiles.channels))
@@ -70,9 +65,14 @@ def compute(
         values = [_load(r, h, exact) for r, h in zip(ins, heights, strict=True)]
         _store(what, form, values, results)
 
-    params: Any = plgpu.CompilerParams(num_warps=4)
+    params: Any = None
     if on_tpu:
         params = pltpu.CompilerParams(dimension_semantics=("parallel", "parallel"))
+    elif not interpret:
+        # Not in every jax; what emulates it needs no such parameters.
+        from jax.experimental.pallas import triton
+
+        params = triton.CompilerParams(num_warps=4)
     outputs = pl.pallas_call(
         kernel,
         out_shape=outs,

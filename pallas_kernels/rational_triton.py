@@ -1,12 +1,14 @@
-"""The grouped rational function written in Triton itself, called through jax-triton.
+"""The grouped rational function written in Triton itself, for NVIDIA GPUs.
 
-It has the value and the fused backward pass of :mod:`pallas_kernels.rational_tiled`, so
-that what Pallas makes of a kernel can be held against what Triton makes of one. Needs
-an NVIDIA GPU and the extra ``kanjax[gpu]``.
+It has the value and the fused backward pass of :mod:`pallas_kernels.rational_tiled`.
+Needs the extra ``kanjax[gpu]``.
 """
 
 # Kernels are read by Triton's own compiler, whose types checkers do not know.
 # pyright: reportGeneralTypeIssues=false, reportOperatorIssue=false
+
+import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,44 +16,48 @@ import triton
 import triton.language as tl
 from jax import Array
 
-ROWS, CHANNELS, WARPS = 64, 64, 4
+from pallas_kernels import batch_axes, triton_calls
+
+ROWS, CHANNELS, WARPS = 32, 64, 4
+"""With 64 rows a thread of the backward pass keeps numbers in memory on sm_90."""
 
 
-def compute(what: str, form: str, operands: tuple[Array, ...]) -> tuple[Array, ...]:
+def compute(
+    what: str,
+    form: str,
+    operands: Sequence[Array],
+    axes: Sequence[batch_axes.Level] = (),
+) -> tuple[Array, ...]:
     """Return what :mod:`pallas_kernels.rational` defines, for "value" or
     "cotangent".
     """
-    try:
-        import jax_triton
-    except ImportError as error:
-        raise ImportError(
-            "backend='triton' needs jax-triton and a jax for NVIDIA GPUs: pip install "
-            f"'kanjax[gpu]' 'jax[cuda12]' ({error})."
-        ) from error
-
-    x, a, b = operands[:3]
-    (rows, channels), m, n = x.shape, len(a), len(b)
-    grid = (triton.cdiv(rows, ROWS), triton.cdiv(channels, CHANNELS))
-    exact = jnp.promote_types(x.dtype, jnp.float32)
-    shapes = [(rows, channels)]
+    lengths = batch_axes.sizes(axes, operands)
+    members = math.prod(lengths)
+    flat = batch_axes.flattened(axes, operands)
+    (rows, channels), (m, _), (n, _) = (o.shape[-2:] for o, _ in flat[:3])
+    grid = (triton.cdiv(rows, ROWS), triton.cdiv(channels, CHANNELS), members)
+    dtype = operands[0].dtype
+    outs = [jax.ShapeDtypeStruct((members, rows, channels), dtype)]
     if what == "cotangent":
-        shapes += [(grid[0], m, channels), (grid[0], n, channels)]
-    results = jax_triton.triton_call(
-        *operands,
-        rows,
-        channels,
-        kernel=value_kernel if what == "value" else cotangent_kernel,
-        out_shape=[jax.ShapeDtypeStruct(shape, exact) for shape in shapes],
+        for number in (m, n):
+            shape = (members, grid[0], number, channels)
+            outs.append(jax.ShapeDtypeStruct(shape, jnp.float32))
+    steps = [math.prod(o.shape[1:]) if has else 0 for o, has in flat]
+    first, *sums = triton_calls.call(
+        [*(o for o, _ in flat), *steps, rows],
+        value_kernel if what == "value" else cotangent_kernel,
+        outs,
         grid=grid,
-        num_warps=WARPS,
+        warps=WARPS,
+        channels=channels,
         M=m,
         N=n,
         FORM_A=form == "A",
         ROWS=ROWS,
         CHANNELS=CHANNELS,
     )
-    first, *sums = results
-    return (first, *(jnp.sum(partial, axis=0) for partial in sums))
+    values = (first, *(jnp.sum(partial, axis=1) for partial in sums))
+    return tuple(v.reshape(*lengths, *v.shape[1:]) for v in values)
 
 
 @triton.jit
@@ -59,16 +65,27 @@ def value_kernel(
     x_ref,
     a_ref,
     b_ref,
+    x_step,
+    a_step,
+    b_step,
     rows,
-    channels,
     y_ref,
+    channels: tl.constexpr,
     M: tl.constexpr,
     N: tl.constexpr,
     FORM_A: tl.constexpr,
     ROWS: tl.constexpr,
     CHANNELS: tl.constexpr,
 ):
-    """Return a tile of ``P(x) / Q(x)``; M and N are the numbers of rows of a and b."""
+    """Return a tile of ``P(x) / Q(x)``; M and N are the numbers of rows of a and b.
+
+    A member of an ensemble is so many steps from the next; 0 where members share.
+    """
+    member = tl.program_id(2).to(tl.int64)
+    x_ref += member * x_step
+    a_ref += member * a_step
+    b_ref += member * b_step
+    y_ref += member * rows * channels
     column, place, inside = tile(rows, channels, ROWS, CHANNELS)
     x = tl.load(x_ref + place, mask=inside, other=0.0).to(tl.float32)
     value, _, _, _ = pieces(x, a_ref, b_ref, column, channels, M, N, FORM_A)
@@ -81,11 +98,15 @@ def cotangent_kernel(
     a_ref,
     b_ref,
     g_ref,
+    x_step,
+    a_step,
+    b_step,
+    g_step,
     rows,
-    channels,
     gx_ref,
     ga_ref,
     gb_ref,
+    channels: tl.constexpr,
     M: tl.constexpr,
     N: tl.constexpr,
     FORM_A: tl.constexpr,
@@ -95,6 +116,14 @@ def cotangent_kernel(
     """Return the gradient in x, and the coefficients' summed over the rows of a
     tile.
     """
+    member = tl.program_id(2).to(tl.int64)
+    x_ref += member * x_step
+    a_ref += member * a_step
+    b_ref += member * b_step
+    g_ref += member * g_step
+    gx_ref += member * rows * channels
+    ga_ref += member * tl.num_programs(0) * M * channels
+    gb_ref += member * tl.num_programs(0) * N * channels
     column, place, inside = tile(rows, channels, ROWS, CHANNELS)
     x = tl.load(x_ref + place, mask=inside, other=0.0).to(tl.float32)
     # Zeros beyond the rows count nothing.
@@ -124,7 +153,7 @@ def cotangent_kernel(
 
 
 @triton.jit
-def tile(rows, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
+def tile(rows, channels: tl.constexpr, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
     """Return the columns of this program, the places of its numbers, and which there
     are.
     """
@@ -141,7 +170,7 @@ def pieces(
     a_ref,
     b_ref,
     column,
-    channels,
+    channels: tl.constexpr,
     M: tl.constexpr,
     N: tl.constexpr,
     FORM_A: tl.constexpr,

@@ -5,6 +5,7 @@ other, each a matrix product of a (rows x inputs) with an (inputs x outputs) til
 """
 
 import importlib
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -30,20 +31,19 @@ TILES = {
 }
 
 
-def serves(basis: Any, named: dict[str, Any], interpret: bool) -> bool:
-    """Whether the kernels take operands of these types and shapes."""
+def serves(basis: Any, named: dict[str, Any], kernels: str) -> bool:
+    """Whether kernels take operands of these types and shapes.
+
+    What emulates them takes all types, those for Mosaic on GPUs one of half precision.
+    """
     arrays = [a for a in named.values() if a is not None]
     types = {a.dtype for a in arrays}
-    right = interpret or all(t in HALF_OR_SINGLE for t in types)
+    known = HALVES if kernels == "mosaic" else HALF_OR_SINGLE
+    right = kernels == "interpret" or types <= set(map(jnp.dtype, known))
     leaves = jax.tree.leaves(basis)
     rank = all(leaf.ndim in (1, 2) for leaf in leaves)
-    return right and rank and all(a.size for a in arrays)
-
-
-def mosaic_serves(named: dict[str, Any]) -> bool:
-    """Whether the kernels for Mosaic on GPUs take them, too: operands of one half."""
-    types = {a.dtype for a in named.values() if a is not None}
-    return len(types) == 1 and types <= set(map(jnp.dtype, HALVES))
+    alike = kernels != "mosaic" or len(types) == 1
+    return right and rank and alike and all(math.prod(a.shape) for a in arrays)
 
 
 def product(

@@ -17,7 +17,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import mosaic_gpu as plgpu
 
 from pallas_kernels import basis as bases
-from pallas_kernels import mosaic_rewrite
+from pallas_kernels import mosaic_calls, rewrite
 
 PROGRAMS = 264
 """How many programs the coefficients' gradient is cut into, at least: two for each
@@ -221,7 +221,7 @@ def _function(parts: list[tuple[int, Any]], order: int, g: Array, x: Array) -> A
 
     def last() -> Array:
         function = bases.derivative(lambda v: member.function(g - first, v), order)
-        return mosaic_rewrite.rewritten(function, x)
+        return rewrite.rewritten(function, x, rewrite.MOSAIC_GPU)
 
     if not before:
         return last()
@@ -275,7 +275,7 @@ def _call(
         step(_Tile(named, here, at, steps), y, sums)
 
     semantics: Any = ["sequential"] * count + ["parallel"] * len(programs)
-    return pl.pallas_call(
+    return mosaic_calls.call(
         kernel,
         out_shape=jax.ShapeDtypeStruct(shape, _exact(present["x"][0].dtype)),
         in_specs=[*(spec(b) for _, b in present.values()), *map(leaf_spec, arrays)],
@@ -283,7 +283,7 @@ def _call(
         scratch_shapes=[total],
         grid=(*programs, *steps) if interpret else (*steps, *programs),
         interpret=interpret,
-        compiler_params=plgpu.CompilerParams(
+        params=plgpu.CompilerParams(
             dimension_semantics=semantics,
             max_concurrent_steps=STAGES,
             lowering_semantics=plgpu.LoweringSemantics.Warpgroup,
@@ -328,7 +328,7 @@ def _product(left: Any, right: Any, interpret: bool) -> Array:
         return jnp.dot(left[...], right[...].T, preferred_element_type=accumulator)
 
     def run(total: Any) -> Array:
-        plgpu.wgmma(total, left, plgpu.transpose_ref(right, (1, 0)))
+        plgpu.wgmma(total, left, mosaic_calls.transposed(right))
         plgpu.wgmma_wait(0)
         return total[...]
 

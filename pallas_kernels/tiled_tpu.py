@@ -16,6 +16,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from pallas_kernels import basis as bases
+from pallas_kernels import rewrite
 
 Cell = Callable[..., tuple[int | Array, ...]]
 
@@ -231,7 +232,8 @@ def _values(basis: Any, order: int, g: Array, refs: dict[str, Any]) -> Array:
     """One function's values on a tile, times the scales."""
     x = refs["x"][...]
     exact = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-    values = bases.derivative(lambda v: basis.function(g, v), order)(exact)
+    function = bases.derivative(lambda v: basis.function(g, v), order)
+    values = rewrite.rewritten(function, exact, rewrite.TPU)
     if "s" in refs:
         values = values * refs["s"][...].astype(values.dtype)
     return values

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import sys
 
 import jax
@@ -49,6 +50,16 @@ def test_a_transformer_block_beside_one_with_an_mlp(tmp_path):
         assert block[mode]["times_of_kanjax"]["kanjax_with_mlp"] > 0
 
 
+def test_convolutions_and_neighborhoods_beside_their_floors(tmp_path):
+    result = run("kan_family", tmp_path)
+    for mode in ("forward", "step"):
+        for name in ("kan", "selectable"):
+            ratios = result["convolution"][name][mode]["times_of_plain_convolution"]
+            assert ratios[name] > 0
+        held = result["attention"][mode]["temporary_mb"]
+        assert held["neighborhoods"] < held["masked_full"]
+
+
 def test_kernels_compare_with_what_they_cannot_do_without(tmp_path):
     (tmp_path / "pictures").mkdir()
     picture = tmp_path / "pictures" / "roof.png"
@@ -59,11 +70,29 @@ def test_kernels_compare_with_what_they_cannot_do_without(tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert result["device"]["platform"] == "cpu"
     assert all(limit > 0 for limit in result["limits"].values())
+    for name in ("expansion_dot", "group_rational"):
+        assert 0 < result["errors"][name]["float32"] < 1e-5
     for kind, first in (("splines", "matrix_product"), ("rationals", "gelu")):
         modes = [case["mode"] for case in result[kind]]
         assert modes == list(importlib.import_module("benchmarks.kernels").MODES[kind])
         for case in result[kind]:
             assert case["over_first"][first] == 1 and len(case["times"]) == 3
+
+
+def test_the_fastest_tiles_are_kept(tmp_path):
+    tiles = importlib.import_module("benchmarks.tiles")
+    with pytest.raises(SystemExit, match="on an NVIDIA GPU"):
+        tiles.main(["--out", str(tmp_path / "tiles.json")])
+
+    def duration(out, name, shape, candidate):
+        if out == "c":
+            return math.inf
+        rows, *_, stages = candidate
+        return abs(rows - 64) + stages + (candidate[1:4] != (32, 128, 4))
+
+    best = tiles.fastest(duration)
+    assert set(map(tuple, best.values())) == {(64, 32, 128, 4, 2)}
+    assert "t bfloat16 1024 64" in best and not any(k[0] == "c" for k in best)
 
 
 def test_ensemble_reports_both_kinds_of_batches(tmp_path):
@@ -101,6 +130,15 @@ def test_network_kernels_beside_their_floors(tmp_path):
     assert result["deep_limit"]["steps_60"]["min_ms"] > 0
     machine = result["kernel_machine"]
     assert machine["rmse"] > 0 and machine["exact_process"]["rmse"] > 0
+
+
+def test_per_sample_gradients_and_similarities_beside_their_floors(tmp_path):
+    result = run("representation", tmp_path)
+    of = result["per_sample"]
+    assert set(of["times"]) == {"in_blocks", "at_once", "fisher_in_blocks"}
+    assert of["in_blocks_over_at_once"] > 0 and of["fisher_over_per_sample"] > 0
+    assert of["temporary_mb"]["in_blocks"] <= of["temporary_mb"]["at_once"]
+    assert result["cka"]["times_of_kanjax"]["numpy_pair_by_pair"] > 0
 
 
 def test_hopfield_reports_layer_sweeps_and_large_memory(tmp_path):

@@ -140,15 +140,17 @@ def run_dir(tmp_path_factory):
     return root / "run"
 
 
-def test_predict_writes_mean_and_spread(run_dir, tmp_path):
+def test_predict_writes_mean_interval_and_spread(run_dir, tmp_path):
     frame(7).drop(columns="y").to_csv(tmp_path / "new.csv", index=False)
     result = call("predict", run_dir, tmp_path / "new.csv")
     assert result.exit_code == 0, result.output
     written = pd.read_csv(tmp_path / "new.predictions.csv")
     expected = study.load(run_dir).predict(frame(7))
-    assert list(written.columns) == ["y_mean", "y_std"]
+    assert list(written.columns) == ["y_mean", "y_lower", "y_upper", "y_spread"]
     np.testing.assert_allclose(written.y_mean, expected.mean[:, 0], rtol=1e-6)
-    np.testing.assert_allclose(written.y_std, expected.std[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(written.y_lower, expected.lower[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(written.y_upper, expected.upper[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(written.y_spread, expected.spread[:, 0], rtol=1e-6)
 
 
 def test_predict_refuses_what_it_cannot_read(run_dir, tmp_path):

@@ -176,6 +176,90 @@ def test_the_key_reaches_our_dropout_in_every_library(key):
     np.testing.assert_array_equal(interop.to_nnx(ours, ())(x), x)
 
 
+ARCHITECTURES = {
+    "selectable": (kan.SelectableKAN((2, 4, 1)), (5, 2)),
+    "activations": (kan.AFKAN((2, 4, 1)), (5, 2)),
+    "attention": (
+        kan.KANAttention(8, 2, kan.AttentionOperator(tokens=5, rank=2)),
+        (3, 5, 8),
+    ),
+    "colors": (kan.ColorMatcher(light=True), (1, 12, 12, 3)),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_goes_into_every_library(name, key):
+    ours, shape = ARCHITECTURES[name]
+    params, x = ours.init(key), jax.random.uniform(key, shape)
+    expected = jax.jit(ours.apply)(params, x)
+    linen = interop.to_linen(ours)
+    assert_close(jax.jit(linen.apply)({"params": {"model": params}}, x), expected)
+    assert_close(nnx.jit(interop.to_nnx(ours, params))(x), expected)
+    module = interop.to_equinox(ours, params)
+    assert_close(equinox.filter_jit(module)(x), expected)
+
+
+def test_medical_networks_go_into_every_library(key):
+    size = kan.medvit.Size((32, 128, 0, 0), (1, 1, 0, 0), 0.1)
+    ours = kan.medvit.medvit(size, 5, image_size=32, kernel=3)
+    x = jnp.zeros((2, 32, 32, 3))
+    linen = interop.to_linen(ours)
+
+    def run(key, x):
+        variables = linen.init(key, x)
+        params, state = (variables[n]["model"] for n in ("params", "batch_stats"))
+        y, after = linen.apply(variables, x, train=True, mutable="batch_stats")
+        module = interop.to_equinox(ours, params)
+        z, state = module(x, state=state, train=True)
+        net = interop.to_nnx(ours, params)
+        return y, after["batch_stats"]["model"], z, state, net(x, train=True), net.state
+
+    y, after, z, state, w, nnx_state = jax.eval_shape(run, key, x)
+    assert y.shape == z.shape == w.shape == (2, 5)
+    like = jax.eval_shape(ours.initial_state)
+    assert jax.tree.structure(after) == jax.tree.structure(like)
+    assert after == state == nnx_state == like
+
+
+def test_running_statistics_are_the_libraries_own(key):
+    ours = model.Sequential((nn.Dense(2, 4), nn.BatchNorm(4), nn.Dense(4, 1)))
+    x = jax.random.normal(key, (8, 2)) + 1
+    params, before = ours.init(key), ours.initial_state()
+    y, after = ours.apply(params, x, state=before, train=True)
+    at_rest, _ = ours.apply(params, x, state=after)
+    linen = interop.to_linen(ours)
+    variables = linen.init(key, x)
+    chex.assert_trees_all_equal(variables["batch_stats"]["model"], before)
+    variables = {**variables, "params": {"model": params}}
+    z, moved = linen.apply(variables, x, train=True, mutable="batch_stats")
+    assert_close((z, moved["batch_stats"]["model"]), (y, after))
+    assert_close(linen.apply({**variables, **moved}, x), at_rest)
+    net = interop.to_nnx(ours, params)
+    assert_close((net(x, train=True), net.state), (y, after))
+    assert_close(net(x), at_rest)
+    assert_close(interop.to_nnx(ours, params, after)(x), at_rest)
+    assert len(jax.tree.leaves(nnx.state(net, nnx.Param))) == len(
+        jax.tree.leaves(params)
+    )
+    module = interop.to_equinox(ours, params)
+    assert_close(module(x, state=before, train=True), (y, after))
+    for back in (
+        interop.from_flax_with_state(linen, {**variables, **moved}),
+        interop.from_flax_with_state(net),
+    ):
+        assert_close(back.apply(back.params, x, state=back.state)[0], at_rest)
+
+
+def test_a_memory_begins_anew_at_each_call(key):
+    ours = nn.LSTM(2, 3)
+    params, x = ours.init(key), jax.random.normal(key, (4, 5, 2))
+    expected = ours.apply(params, x)
+    assert interop.to_nnx(ours, params).state is None
+    assert_close(interop.to_nnx(ours, params)(x), expected)
+    linen = interop.to_linen(ours)
+    assert_close(linen.apply({"params": {"model": params}}, x), expected)
+
+
 class LinenNet(flax.linen.Module):
     @flax.linen.compact
     def __call__(self, x, train=False):

@@ -57,6 +57,27 @@ def test_values_are_those_of_the_layers_one_by_one(params, x):
         np.testing.assert_allclose(values[path], value, rtol=1e-6, err_msg=path)
 
 
+@pytest.mark.parametrize(
+    "net",
+    [
+        kan.SelectableKAN((3, 5, 2)),
+        kan.AFKAN((3, 5, 2)),
+        kan.AFKAN((3, 5, 2), reductions=("global_attn", "local_attn")),
+    ],
+)
+def test_networks_of_every_kind_have_their_layers_recorded(net, x):
+    params = net.init(jax.random.key(0))
+    values = taps.record(net, params, x)
+    assert {path: v.shape for path, v in values.items()} == {
+        "[0]": (6, 5),
+        "[1]": (6, 2),
+        "": (6, 2),
+    }
+    first = net.layers[0].apply(params[0], x)
+    np.testing.assert_allclose(values["[0]"], first, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(values[""], net.apply(params, x))
+
+
 def test_recording_under_jit_vmap_and_grad(params, x):
     members = jax.tree.map(lambda p: jnp.stack([p, 2 * p]), params)
     record = jax.jit(jax.vmap(lambda p: taps.record(NET, p, x)))

@@ -20,7 +20,7 @@ import kanjax as kj
 from kanjax import cli, papers
 from kanjax.papers import spread
 from kanjax.plotting import style
-from kanjax.representation import feature_merging, unit_pruning
+from kanjax.representation import feature_merging, unit_merging, unit_pruning
 
 PAPER = papers.Paper(
     slug="feature-complexity-ifm",
@@ -124,7 +124,7 @@ def _measure(
 
     def at(params: Any, key: Array, beta: Array) -> dict[str, Array]:
         merged, out = (
-            feature_merging.merge_masked(params, spec, beta=beta, rule=rule)
+            unit_merging.merge_masked(params, spec, beta=beta, rule=rule)
             for rule in ("sum_in", "sum_out")
         )
         width = jnp.sum(merged.counts["P1"] > 0)

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax.checks import as_floating
+from kanjax.checks import as_floating, check_image_range
 from kanjax.square_root import safe_sqrt
 
 
@@ -83,9 +83,13 @@ def srgb_to_lab(image: Array) -> Float[Array, "*batch 3"]:
     Source: IEC 61966-2-1 (sRGB).
 
     Args:
-        image: (..., 3), sRGB on [0, 1].
+        image: (..., 3), sRGB on [0, 1], or somewhat beyond.
+
+    Raises:
+        ValueError: for values that are no such colors, such as bytes.
     """
     x = as_floating(image)
+    check_image_range(x, "colors", slack=1.0)
     # A power of zero has no slope, even where the other case is taken.
     bright = ((jnp.maximum(x, 0.04045) + 0.055) / 1.055) ** 2.4
     linear = jnp.where(x > 0.04045, bright, x / 12.92)

@@ -10,14 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
-from kanjax.checks import as_floating
+from kanjax.checks import as_floating, check_image_range
 from kanjax.data import image_operations
 
 Image = Float[Array, "height width channels"]
@@ -74,13 +73,7 @@ def corrupt(
             "images must have shape (batch, height, width, channels); got "
             f"{images.shape}."
         )
-    if not isinstance(images, jax.core.Tracer) and images.size:
-        low, high = float(jnp.min(images)), float(jnp.max(images))
-        if not (low >= 0 and high <= 1):
-            raise ValueError(
-                f"images must lie on [0, 1]; they run from {low:.4g} to {high:.4g}. "
-                "Divide by 255 if they are bytes."
-            )
+    check_image_range(images, "images")
     keys = jax.random.split(key, len(images))
     change = CORRUPTIONS[name]
     return jax.vmap(lambda key, image: change(key, image, severity))(keys, images)

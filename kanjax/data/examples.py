@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from kanjax import pytrees
 from kanjax.data import splitting
 
 Task = Literal["regression", "classification"]
@@ -39,6 +40,8 @@ class Split(NamedTuple):
     validation: Examples
     test: Examples
     rows: splitting.Rows
+
+    __repr__ = pytrees.short_repr
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

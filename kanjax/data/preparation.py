@@ -1,12 +1,13 @@
 """From a table or a data set to scaled, split examples, in one call."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jax import Array
 
+from kanjax import pytrees
 from kanjax.data import columns as columns_
 from kanjax.data import (
     errors,
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MIN_ROWS = 20
+
+Divide = Callable[[Array, np.ndarray, Sequence[float]], splitting.Rows]
 
 
 class Prepared(NamedTuple):
@@ -47,6 +50,8 @@ class Prepared(NamedTuple):
     notes: tuple[str, ...]
     name: str
 
+    __repr__ = pytrees.short_repr
+
 
 def prepare(
     data: "pd.DataFrame | tables.Table | examples.Dataset",
@@ -60,6 +65,8 @@ def prepare(
     composition: str | None = None,
     numeric: Sequence[str] = (),
     categorical: Sequence[str] = (),
+    group: str | None = None,
+    time: str | None = None,
 ) -> Prepared:
     """Check, split and scale data; everything is fitted on the training rows.
 
@@ -70,7 +77,8 @@ def prepare(
             others know theirs.
         task: forces ``"regression"`` or ``"classification"``; inferred if not given
             (see :func:`kanjax.data.tables.infer_task`).
-        key: drives the split, which is stratified in classification.
+        key: drives the split, which is stratified in classification, unless a group or
+            a time says how to split.
         fractions: of training, validation and test rows.
         domain: where numeric features lie after scaling.
         max_categories: how many categories of a column get a feature.
@@ -79,8 +87,13 @@ def prepare(
         numeric: columns that are numbers, though they look like identifiers, which are
             dropped otherwise.
         categorical: columns that are categories, whatever they look like.
+        group: a column whose equal values stay in one part, such as a patient's rows;
+            it is no feature.
+        time: a column of numbers or dates: the first rows are trained on, the last
+            tested; it is no feature.
 
     Raises:
+        ValueError: if both a group and a time are named.
         DataError: one line on what is wrong with the data: a target column that is
             absent, text in regression or constant; fewer than 20 rows; duplicate
             columns; a column without values, with infinite ones, with numbers in most
@@ -88,14 +101,20 @@ def prepare(
             one member.
     """
     table = _as_table(data, target, task)
+    table, divide = _divided_by(table, group, time)
     feature_columns.check_kinds(table.frame, numeric, categorical)
     notations, table = _with_numbers(table, composition, categorical)
     frame, notes = _known_targets(table)
     _check_columns(frame, table.targets)
     task = _task(frame, table)
     classes = _classes(frame, table.targets) if task == "classification" else None
-    parts = splitting.split_rows(key, len(frame), labels=classes, fractions=fractions)
     kept = _kept(table)
+    if divide is None:
+        parts = splitting.split_rows(
+            key, len(frame), labels=classes, fractions=fractions
+        )
+    else:
+        parts = divide(key, kept, fractions)
     fitted = preprocessing.fit_preprocessor(
         table.frame,
         table.targets,
@@ -123,6 +142,60 @@ def prepare(
         tuple(dict.fromkeys((*notes, *fitted.notes, *said))),
         table.name,
     )
+
+
+def _divided_by(
+    table: tables.Table, group: str | None, time: str | None
+) -> tuple[tables.Table, Divide | None]:
+    """Return the table without the column that divides it, and how that does.
+
+    The latter takes a key, the rows that are kept and the fractions; it is None where
+    no column is named.
+    """
+    name = group if group is not None else time
+    if name is None:
+        return table, None
+    if group is not None and time is not None:
+        raise ValueError(
+            f"group {group!r} and time {time!r} divide the rows in two ways; give one."
+        )
+    series = columns_.column(table.frame, name)
+    if name in table.targets:
+        raise errors.DataError(
+            f"column {name!r} is the target, expected another one to divide the rows by"
+        )
+    absent = int(columns_.missing(series).sum())
+    if absent:
+        raise errors.DataError(
+            f"column {name!r} has {absent} missing values, expected one in each row to "
+            "divide these by; fill them or drop the rows"
+        )
+    rest = dataclasses.replace(table, frame=table.frame.drop(columns=[name]))
+    if group is None:
+        times = _times(series, name)
+        return rest, lambda key, rows, fractions: splitting.split_in_time(
+            key, times[rows], fractions=fractions
+        )
+    groups = series.astype(str).to_numpy()
+    return rest, lambda key, rows, fractions: splitting.split_groups(
+        key, groups[rows], fractions=fractions
+    )
+
+
+def _times(series: "pd.Series", name: str) -> np.ndarray:
+    """(rows,) numbers in the order of time."""
+    import pandas as pd
+
+    if pd.api.types.is_numeric_dtype(series):
+        return series.to_numpy(float)
+    try:
+        dates = pd.to_datetime(series, format="ISO8601")
+    except (ValueError, TypeError):
+        raise errors.DataError(
+            f"column {name!r} holds {str(series.iloc[0])!r}, expected numbers or dates "
+            "as 2026-11-29 to order the rows by"
+        ) from None
+    return dates.to_numpy("datetime64[ns]").astype(np.int64)
 
 
 def _with_numbers(

@@ -1,4 +1,4 @@
-"""Seeded splits of rows into training, validation and test, stratified by class."""
+"""Seeded splits of rows into training, validation and test: by class, group or time."""
 
 from collections.abc import Sequence
 
@@ -63,6 +63,90 @@ def split_rows(
         _counts(np.unique(classes, return_counts=True)[1], shares).ravel(),
     )
     train, validation, test = (order[assigned[order] == p] for p in range(3))
+    return train, validation, test
+
+
+def split_groups(
+    key: Array,
+    groups: np.ndarray,
+    *,
+    fractions: Sequence[float] = FRACTIONS,
+) -> Rows:
+    """Divide rows so that those of one group, such as a patient's, stay together.
+
+    Groups go at random, the large ones first, to the part that lacks most rows: so the
+    parts come as near to their shares as the groups' sizes allow.
+
+    Args:
+        key: a jax key; the same key gives the same split.
+        groups: (rows,) the group of each row.
+        fractions: as for :func:`split_rows`.
+
+    Raises:
+        ValueError: as for :func:`split_rows`.
+        DataError: when there are fewer groups than parts.
+    """
+    shares = _checked(fractions)
+    names, of_row, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    if names.size < np.count_nonzero(shares):
+        raise errors.DataError(
+            f"the rows are of {names.size} groups, expected at least "
+            f"{np.count_nonzero(shares)}, one for each of training, validation and test"
+        )
+    key_groups, key_rows = jax.random.split(key)
+    order = np.asarray(jax.random.permutation(key_groups, names.size))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    lacking = shares * len(of_row)
+    place = np.empty(names.size, int)
+    used = np.flatnonzero(shares)
+    empty = set(used.tolist())
+    for left, group in zip(range(names.size, 0, -1), order, strict=True):
+        # The last groups go to the parts that have none yet.
+        candidates = empty if len(empty) == left else used
+        chosen = max(candidates, key=lambda p: lacking[p])
+        place[group] = chosen
+        lacking[chosen] -= sizes[group]
+        empty.discard(chosen)
+    return _shuffled_parts(key_rows, place[of_row])
+
+
+def split_in_time(
+    key: Array,
+    times: np.ndarray,
+    *,
+    fractions: Sequence[float] = FRACTIONS,
+) -> Rows:
+    """Divide rows so that training comes first in time, then validation, then test.
+
+    Rows of one time stay together.
+
+    Args:
+        key: a jax key, of the order of the rows in their part.
+        times: (rows,) numbers or dates that can be sorted.
+        fractions: as for :func:`split_rows`.
+
+    Raises:
+        ValueError: as for :func:`split_rows`.
+        DataError: when a part is left empty, as when nearly all rows are of one time.
+    """
+    shares = _checked(fractions)
+    _, of_row, sizes = np.unique(times, return_inverse=True, return_counts=True)
+    # A time belongs where the middle one of its rows does.
+    middle = (np.cumsum(sizes) - sizes / 2) / len(of_row)
+    place = np.searchsorted(np.cumsum(shares)[:2], middle, side="right")[of_row]
+    for i, name in enumerate(("training", "validation", "test")):
+        if shares[i] > 0 and not np.any(place == i):
+            raise errors.DataError(
+                f"the rows are of {sizes.size} different times, which leave no {name} "
+                "rows; expected times that tell the rows apart"
+            )
+    return _shuffled_parts(key, place)
+
+
+def _shuffled_parts(key: Array, place: np.ndarray) -> Rows:
+    """Return the rows of each part in random order."""
+    order = np.asarray(jax.random.permutation(key, len(place)))
+    train, validation, test = (order[place[order] == p] for p in range(3))
     return train, validation, test
 
 

@@ -1,6 +1,7 @@
 """Readers of tables: CSV, TSV, Parquet and NPZ."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ class Table:
 
 
 def read_table(
-    path: files.PathLike,
+    source: "files.PathLike | pd.DataFrame",
     *,
     target: str | Sequence[str] | None = None,
     task: examples.Task | None = None,
@@ -50,7 +51,8 @@ def read_table(
     """Read a table and name its target.
 
     Args:
-        path: CSV, TSV (separators are recognised, gzip too), Parquet or NPZ.
+        source: CSV, TSV (separators are recognised, gzip too), Parquet or NPZ; or a
+            pandas ``DataFrame`` that was read already.
         target: the column to predict, or several to regress on; an NPZ file may leave
             it out and have an array ``y``.
         task: ``"regression"`` or ``"classification"``; inferred later if not given.
@@ -63,26 +65,31 @@ def read_table(
     """
     if task is not None:
         examples.check_task(task)
-    frame, notes = _read(files.existing(path), categorical=categorical)
+    if isinstance(source, str | os.PathLike):
+        path, shown = Path(source), repr(str(source))
+        frame, notes = _read(files.existing(path), categorical=categorical)
+    else:
+        path, shown = Path("DataFrame"), "the DataFrame"
+        frame, notes = source.rename(columns=str), ()
     absent = [name for name in ignore if name not in frame.columns]
     if absent:
         raise errors.DataError(
-            f"ignore names {errors.listing(absent)}, which {str(path)!r} has not; its "
+            f"ignore names {errors.listing(absent)}, which {shown} has not; its "
             f"columns are {errors.listing(frame.columns)}"
         )
     frame = frame.drop(columns=list(ignore))
-    if target is None and Path(path).suffix.lower() == ".npz":
+    if target is None and path.suffix.lower() == ".npz":
         candidates = [name for name in frame.columns if _stem(name) in ("y", "Y")]
         target = candidates or None
     if target is None:
         raise errors.DataError(
-            f"{str(path)!r} needs a target column; name one of "
+            f"{shown} needs a target column; name one of "
             f"{errors.listing(frame.columns)}"
         )
-    if Path(path).suffix.lower() == ".npz":
+    if path.suffix.lower() == ".npz":
         target = _npz_targets(frame, target)
     targets = target_columns(frame, target)
-    return Table(frame, targets, task, Path(path).stem, notes)
+    return Table(frame, targets, task, path.stem, notes)
 
 
 def read_frame(path: files.PathLike, *, text: bool = False) -> "pd.DataFrame":

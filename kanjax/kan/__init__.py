@@ -2,6 +2,7 @@
 
 from kanjax.kan import (
     attention_transformer,
+    color_cycle,
     color_generator,
     color_matching,
     medvit,
@@ -19,6 +20,7 @@ from kanjax.kan.attribution import (
     layer_edges,
 )
 from kanjax.kan.color_matching import ColorMatcher
+from kanjax.kan.compiler import compile
 from kanjax.kan.conv import KANConv, image_classifier, kan_conv
 from kanjax.kan.cost import (
     Cost,
@@ -72,8 +74,10 @@ __all__ = [
     "attention_operator_cost",
     "attention_transformer",
     "attribute",
+    "color_cycle",
     "color_generator",
     "color_matching",
+    "compile",
     "dense_cost",
     "diagram",
     "discover",

@@ -249,15 +249,18 @@ class AFKAN:
         self, params: tuple[Params, ...], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
         """Return the network's outputs for x (..., in)."""
+        return self.activations(params, x)[-1]
+
+    def activations(self, params: tuple[Params, ...], x: Array) -> tuple[Array, ...]:
+        """x, then what the reductions' values of each layer combine to."""
         x = checks.as_floating(x)
-
-        def run(reduction: str) -> Array:
-            y = x
-            for layer, p in zip(self.layers, params, strict=True):
-                y = layer.branch(p, y, reduction)
-            return y
-
-        return combine_outputs([run(name) for name in self.reductions], self.combine)
+        each = [x] * len(self.reductions)
+        values = [x]
+        for layer, p in zip(self.layers, params, strict=True):
+            pairs = zip(self.reductions, each, strict=True)
+            each = [layer.branch(p, y, reduction) for reduction, y in pairs]
+            values.append(combine_outputs(each, self.combine))
+        return tuple(values)
 
 
 @model.dataclass

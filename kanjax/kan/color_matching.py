@@ -16,7 +16,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import bases, model, nn, training
-from kanjax.checks import as_floating
+from kanjax.checks import as_floating, check_image_range
 from kanjax.data import color
 from kanjax.kan.color_generator import ColorGenerator
 from kanjax.nn import norm
@@ -216,6 +216,8 @@ class ColorMatcher:
             raise ValueError(
                 f"image must have shape (..., height, width, 3); got {image.shape}."
             )
+        # Splines are zero far out of their domain, and nothing would be said.
+        check_image_range(image, "colors", slack=1.0)
         height, width = image.shape[-3:-1]
         divisor = self.generator.divisor
         more = [

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from kanjax import bases, checks
+from kanjax import bases, checks, pytrees
 from kanjax.kan import attribution, layers, multiplication
 from kanjax.kan.networks import KAN, Params
 
@@ -33,6 +33,8 @@ class Pruned(NamedTuple):
     params: Params
     units: tuple[np.ndarray, ...]
     edges_left: int
+
+    __repr__ = pytrees.short_repr
 
 
 def prune(

@@ -221,7 +221,14 @@ class SelectableKAN:
         self, params: Sequence[Selected], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
         """Return the network's outputs for x (..., in)."""
-        return model.Sequential(self.layers).apply(params, checks.as_floating(x))
+        return self.activations(params, x)[-1]
+
+    def activations(self, params: Sequence[Selected], x: Array) -> tuple[Array, ...]:
+        """x, then each layer's outputs: the values of all units."""
+        values = [checks.as_floating(x)]
+        for layer, p in zip(self.layers, params, strict=True):
+            values.append(layer.apply(p, values[-1]))
+        return tuple(values)
 
 
 def selectable_conv(

@@ -15,9 +15,10 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import checks, training
+from kanjax import checks, pytrees, training
 from kanjax.kan import affine_fit, attribution, formula_search, multiplication
 from kanjax.kan.affine_fit import Fit
+from kanjax.kan.formula_tidying import tidy
 from kanjax.kan.freezing import Edge, freeze, frozen_edges
 from kanjax.kan.library import LIBRARY, Function, check_names
 from kanjax.kan.networks import KAN, Params
@@ -35,6 +36,7 @@ __all__ = [
     "freeze",
     "latex",
     "suggest",
+    "tidy",
 ]
 
 
@@ -48,11 +50,23 @@ class Symbolic(NamedTuple):
         model: the network; its learned edges are those that no function fits.
         params: its parameters, trained again.
         edges: what was found for every edge, with the fits to its own samples.
+        r2: how much of the targets' variance the network explains on the samples, of
+            the worst output.
     """
 
     model: KAN
     params: Params
     edges: list[Edge]
+    r2: float
+
+    __repr__ = pytrees.short_repr
+
+    @property
+    def exact(self) -> bool:
+        """Whether all is formulas, and their errors 0.1 % of the targets' deviation."""
+        layers = self.model.layers
+        is_formula = all(multiplication.learned(layer) is None for layer in layers)
+        return is_formula and self.r2 >= 1 - 1e-6
 
 
 def suggest(
@@ -253,7 +267,25 @@ def auto_symbolic(
     if together is None or loss is not training.regression:
         start = training.minimize(loss(frozen.apply), start, (x, targets), steps=steps)
     unfit = [Edge(*p, _best(f)) for p, f in ranked.items() if not adequate[p]]
-    return Symbolic(frozen, start, sorted(new + unfit, key=lambda edge: edge[:3]))
+    edges = sorted(new + unfit, key=lambda edge: edge[:3])
+    reached = jax.jit(frozen.apply)(start, x)
+    return Symbolic(frozen, start, edges, _worst_r2(targets, reached))
+
+
+def _worst_r2(y: Array, prediction: Array) -> float:
+    """Return the least R2 of the outputs; of a constant one, 1 where it is met."""
+    targets, values = np.asarray(y, float), np.asarray(prediction, float)
+    if targets.shape != values.shape:
+        # Another loss compares other things than values.
+        return float("nan")
+    missed = np.mean((targets - values) ** 2, axis=0)
+    variance = np.var(targets, axis=0)
+    size = np.mean(targets**2, axis=0)
+    still = variance <= (10 * np.finfo(np.float32).eps) ** 2 * size
+    met = np.where(missed <= variance, 1.0, -np.inf)
+    return float(
+        np.min(np.where(still, met, 1 - missed / np.where(still, 1, variance)))
+    )
 
 
 def _chosen_together(
@@ -313,7 +345,9 @@ def formula(
         names: the inputs' names; None for x1, x2, ...
         edges: fits from :func:`fit_edges`; None fits them here.
         minimum_r2: what every edge must reach.
-        digits: significant digits of the constants.
+        digits: significant digits of the constants. What changes the values at x by
+            less than the last but one of them is left out, and constants so near to
+            multiples of 1/2 or pi/2 are these: see ``formula_tidying.tidy``.
 
     Raises:
         ValueError: if an edge's best function fits worse than ``minimum_r2``; the
@@ -336,7 +370,8 @@ def formula(
             "train longer or lower minimum_r2."
         )
     names = names or [f"x{i + 1}" for i in range(model.widths[0])]
-    values: list[Any] = [sympy.Symbol(name) for name in names]
+    symbols = [sympy.Symbol(name) for name in names]
+    values: list[Any] = symbols
     for i, layer in enumerate(model.layers):
         sums = _constants(
             params[i].get("bias", np.zeros(multiplication.sums(layer))), digits
@@ -349,7 +384,8 @@ def formula(
             outer = LIBRARY[edge.fit.name].evaluate(sympy, inner)
             sums[edge.target] += c * outer + d
         values = _units_of(layer, params[i], sums, digits)
-    return values
+    tolerance = 10.0 ** (1 - digits)
+    return [tidy(sympy.S(v), x, symbols, tolerance=tolerance) for v in values]
 
 
 def latex(expressions: Sequence[Any]) -> list[str]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import model
+from kanjax import model, pytrees
 from kanjax.pinn import causal, losses, problems
 from kanjax.pinn.derivatives import Field
 from kanjax.pinn.optimization import Training, train
@@ -43,6 +43,8 @@ class Solution(NamedTuple):
     converged: bool
     reasons: tuple[str, ...]
     losses: Float[Array, " steps"]
+
+    __repr__ = pytrees.short_repr
 
 
 def solve(

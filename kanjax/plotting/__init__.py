@@ -31,6 +31,7 @@ from kanjax.plotting.memories import (
 from kanjax.plotting.networks import network
 from kanjax.plotting.pinn import descent, field_curves, field_maps
 from kanjax.plotting.predictions import calibration, confusion, parity, scores
+from kanjax.plotting.representation import similarity_matrix
 from kanjax.plotting.rooflines import roofline
 from kanjax.plotting.subspaces import intrinsic_dimension
 from kanjax.plotting.training import training_history
@@ -63,6 +64,7 @@ __all__ = [
     "recall_curves",
     "recalled_images",
     "scores",
+    "similarity_matrix",
     "spectra",
     "spectral_density",
     "training_animation",

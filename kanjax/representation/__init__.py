@@ -4,6 +4,7 @@ from kanjax.representation import (
     barlow_twins,
     boosting,
     canonical_correlations,
+    collapse_frames,
     equiangular,
     feature_merging,
     functional_equivalence,
@@ -18,6 +19,7 @@ from kanjax.representation import (
     unit_clusters,
     unit_information,
     unit_matching,
+    unit_merging,
     unit_pruning,
 )
 
@@ -25,6 +27,7 @@ __all__ = [
     "barlow_twins",
     "boosting",
     "canonical_correlations",
+    "collapse_frames",
     "equiangular",
     "feature_merging",
     "functional_equivalence",
@@ -39,5 +42,6 @@ __all__ = [
     "unit_clusters",
     "unit_information",
     "unit_matching",
+    "unit_merging",
     "unit_pruning",
 ]

@@ -242,11 +242,8 @@ def apply(
         x: (..., features).
         active: how many networks count, a number that may be traced; all if None.
     """
-    parts = _parts(boosted, checks.as_floating(x))
-    if active is not None:
-        shape = (-1, *(1,) * (parts.ndim - 1))
-        parts = jnp.where(jnp.arange(len(parts)).reshape(shape) < active, parts, 0)
-    return boosted.start + jnp.sum(parts, axis=0)
+    boosted = boosted if active is None else switch_off(boosted, active)
+    return boosted.start + jnp.sum(_parts(boosted, checks.as_floating(x)), axis=0)
 
 
 def staged(
@@ -259,6 +256,55 @@ def staged(
         x: (..., features).
     """
     return boosted.start + jnp.cumsum(_parts(boosted, checks.as_floating(x)), axis=0)
+
+
+def staged_losses(
+    value: Callable[[Float[Array, "n outputs"]], Array],
+    boosted: Boosted,
+    x: Float[Array, "n features"],
+) -> Float[Array, " steps+1"]:
+    """Return a loss before the first step and after each, without storing the values.
+
+    Args:
+        value: the sum's values (n, outputs) to a number.
+        boosted: of :func:`fit`.
+        x: (n, features).
+    """
+    x = checks.as_floating(x)
+
+    def step(f: Array, network: tuple[Array, ...]) -> tuple[Array, Array]:
+        return f + _network(x, *network), value(f)
+
+    start = jnp.broadcast_to(boosted.start, (len(x), len(boosted.start)))
+    f, losses = lax.scan(step, start, tuple(boosted[1:]))
+    return jnp.append(losses, value(f))
+
+
+def switch_off(boosted: Boosted, active: int | Array) -> Boosted:
+    """Return the same network with zeros for the outputs of those added last.
+
+    Args:
+        boosted: of :func:`fit`.
+        active: how many networks count, a number that may be traced.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> x = jnp.linspace(-2, 2, 50)[:, None]
+        >>> boosted = fit(squared(), x, x[:, 0] ** 2, key=jax.random.key(0), steps=4)
+        >>> value = lambda f: jnp.mean((f[:, 0] - x[:, 0] ** 2) ** 2)
+        >>> best = jnp.argmin(staged_losses(value, boosted, x))
+        >>> apply(switch_off(boosted, best), x).shape
+        (50, 1)
+    """
+    count = len(boosted.kernel)
+
+    def kept(leaf: Array) -> Array:
+        shape = (count, *(1,) * (leaf.ndim - 1))
+        return jnp.where(jnp.arange(count).reshape(shape) < active, leaf, 0)
+
+    return boosted._replace(
+        out_kernel=kept(boosted.out_kernel), out_bias=kept(boosted.out_bias)
+    )
 
 
 def merge(
@@ -310,10 +356,13 @@ def predict(loss: BoostingLoss, boosted: Boosted, x: Array) -> Int[Array, " n"]:
 
 
 def _parts(boosted: Boosted, x: Array) -> Float[Array, "steps *batch outputs"]:
-    def network(kernel: Array, bias: Array, out: Array, out_bias: Array) -> Array:
-        return jax.nn.sigmoid(x @ kernel + bias) @ out + out_bias
+    return jax.vmap(functools.partial(_network, x))(*boosted[1:])
 
-    return jax.vmap(network)(*boosted[1:])
+
+def _network(
+    x: Array, kernel: Array, bias: Array, out_kernel: Array, out_bias: Array
+) -> Array:
+    return jax.nn.sigmoid(x @ kernel + bias) @ out_kernel + out_bias
 
 
 def _initial(

@@ -38,7 +38,7 @@ def rescale_units(
         params: parameters that the spec fits.
         spec: which axes count which units.
         scale: for sets of units, the factors.
-        channel_axis: as for :func:`~kanjax.representation.feature_merging.merge_pair`.
+        channel_axis: as for :func:`~kanjax.representation.unit_merging.merge_pair`.
 
     Raises:
         ValueError: if the spec has no such name, or counts blocks with it,

@@ -18,26 +18,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from kanjax import checks, linalg
-from kanjax.representation import equiangular, samples
+from kanjax.representation import collapse_frames, samples
 from kanjax.representation.linear_optima import Optimum
-
-
-class Target(NamedTuple):
-    """The frame that weights and class means are held against.
-
-    Attributes:
-        weights: (classes, classes) products of the classifier's columns.
-        means: (classes, classes) products of class means.
-        outputs: (classes, classes) the classifier at the class means.
-        ratios: (classes,) of the classifier's columns to the class means.
-        centered: whether means are taken less the mean of all samples.
-    """
-
-    weights: Float[Array, "classes classes"]
-    means: Float[Array, "classes classes"]
-    outputs: Float[Array, "classes classes"]
-    ratios: Float[Array, " classes"]
-    centered: bool
 
 
 class ClassMoments(NamedTuple):
@@ -74,6 +56,24 @@ class Collapse(NamedTuple):
     nc2_means: Float[Array, ""]
     nc3: Float[Array, ""]
     duality: Float[Array, ""]
+    nc4: Float[Array, ""]
+    equinorm: Float[Array, ""]
+    equiangle: Float[Array, ""]
+
+
+class FeatureCollapse(NamedTuple):
+    """How far features alone are from collapse: 0 where it is complete.
+
+    Attributes:
+        nc1: as of :class:`Collapse`, like all of these.
+        nc2_means: distance from a simplex.
+        nc4: by the network's outputs, whatever made them of the features.
+        equinorm: of the class means.
+        equiangle: of the class means.
+    """
+
+    nc1: Float[Array, ""]
+    nc2_means: Float[Array, ""]
     nc4: Float[Array, ""]
     equinorm: Float[Array, ""]
     equiangle: Float[Array, ""]
@@ -118,97 +118,6 @@ class Recorder:
     def stack(self) -> Any:
         """Give all measures with a leading axis over the steps."""
         return jax.tree.map(lambda *v: np.stack(v), *self.measures)
-
-
-def orthogonal_frame(classes: int, width: int, *, key: Array) -> Array:
-    """Return random orthonormal rows, (classes, width).
-
-    Args:
-        classes: how many.
-        width: of each, at least as many.
-        key: for the rotation.
-
-    Raises:
-        ValueError: if the space is too small.
-    """
-    if not 1 <= classes <= width:
-        raise ValueError(
-            f"{classes} orthogonal vectors do not fit into width {width}; it must be "
-            "at least their number."
-        )
-    return jnp.linalg.qr(jax.random.normal(key, (width, classes)))[0].T
-
-
-def general_orthogonal_frame(
-    lengths: Float[Array, " classes"], width: int, *, key: Array
-) -> Float[Array, "classes width"]:
-    """Return random orthogonal rows of different lengths.
-
-    Args:
-        lengths: (classes,).
-        width: of each row, at least as many.
-        key: for the rotation.
-
-    Raises:
-        ValueError: if the space is too small.
-    """
-    lengths = jnp.asarray(lengths)
-    return lengths[:, None] * orthogonal_frame(len(lengths), width, key=key)
-
-
-def simplex_etf(classes: int, width: int, *, key: Array) -> Array:
-    """Return unit rows whose cosines are all ``-1 / (classes - 1)``, (classes, width).
-
-    Args:
-        classes: at least 2.
-        width: of each row, at least classes - 1.
-        key: for the rotation.
-
-    Raises:
-        ValueError: for fewer than 2 classes, or if the space is too small.
-    """
-    if classes < 2:
-        raise ValueError(f"classes is {classes}; a simplex has 2 corners or more.")
-    corners = equiangular.simplex_basis(classes)
-    return corners @ orthogonal_frame(corners.shape[1], width, key=key)
-
-
-def target(kind: Literal["etf", "orthogonal"] | Optimum, classes: int) -> Target:
-    """Return what features and classifier collapse to.
-
-    Args:
-        kind: "etf", a simplex of centered means, as of classes of equal size and a
-            bias or cross-entropy; "orthogonal", as of classes of equal size without a
-            bias under the squared error; or the optimum of
-            :func:`kanjax.representation.linear_optima.solve` without a bias.
-        classes: how many.
-
-    Raises:
-        ValueError: for an unknown kind, or an optimum of other classes.
-    """
-    ones = jnp.ones(classes)
-    if isinstance(kind, Optimum):
-        if kind.squares.shape != (classes,):
-            raise ValueError(
-                f"the optimum is of {kind.squares.shape[-1]} classes, not of {classes}."
-            )
-        live = kind.means > 0
-        ratios = kind.squares / jnp.where(live, kind.outputs, 1.0)
-        return Target(
-            jnp.diag(kind.squares),
-            jnp.diag(kind.means),
-            jnp.diag(kind.outputs),
-            jnp.where(live, ratios, 0.0),
-            False,
-        )
-    if kind not in ("etf", "orthogonal"):
-        raise ValueError(
-            f"kind is {kind!r}; it must be 'etf', 'orthogonal' or an optimum."
-        )
-    gram = jnp.eye(classes)
-    if kind == "etf":
-        gram = gram - 1 / classes
-    return Target(gram, gram, gram, ones, kind == "etf")
 
 
 def class_moments(
@@ -326,9 +235,7 @@ def nc4(
         bias: (classes,) of the classifier, or None.
     """
     logits = features @ weights + (0.0 if bias is None else bias)
-    # Squared distances less what a sample has in common with all classes.
-    distances = jnp.sum(means**2, axis=1) - 2 * samples.matmul(features, means.T)
-    return jnp.mean(jnp.argmax(logits, axis=1) != jnp.argmin(distances, axis=1))
+    return _disagreement(features, means, logits)
 
 
 def collapse(
@@ -348,7 +255,8 @@ def collapse(
         labels: (samples,) from 0 to classes - 1, each of which has samples.
         weights: (width, classes); of several linear layers their product.
         bias: (classes,) of the classifier, or None.
-        kind: the frame that it is held against, as for :func:`target`.
+        kind: the frame that it is held against, as for
+            :func:`kanjax.representation.collapse_frames.target`.
 
     Raises:
         ValueError: for labels that are no class, classes without samples, or shapes
@@ -356,8 +264,8 @@ def collapse(
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> from kanjax.representation import neural_collapse
-        >>> frame = neural_collapse.simplex_etf(3, 8, key=jax.random.key(0))
+        >>> from kanjax.representation import collapse_frames, neural_collapse
+        >>> frame = collapse_frames.simplex_etf(3, 8, key=jax.random.key(0))
         >>> labels = jnp.arange(12) % 3
         >>> result = neural_collapse.collapse(5 * frame[labels] + 1, labels, frame.T)
         >>> float(result.nc2_means) < 1e-6, float(result.duality) < 1e-6
@@ -370,15 +278,11 @@ def collapse(
             f"({features.shape[1]}, classes) for features of that width."
         )
     classes = weights.shape[1]
-    frame = target(kind, classes)
+    frame = collapse_frames.target(kind, classes)
     moments = class_moments(features, labels, classes)
     _check_present(moments.counts)
     centered = _centered_means(moments)
     means = centered if frame.centered else moments.means
-    lengths = jnp.linalg.norm(centered, axis=1)
-    cosines = samples.matmul(centered, centered.T) / (lengths[:, None] * lengths[None])
-    gaps = jnp.abs(cosines + 1 / (classes - 1))
-    pairs = jnp.triu_indices(classes, 1)
     return Collapse(
         nc1(moments),
         frame_distance(samples.matmul(weights.T, weights), frame.weights),
@@ -386,9 +290,62 @@ def collapse(
         frame_distance(samples.matmul(means, weights), frame.outputs),
         frame_distance(weights.T, frame.ratios[:, None] * means),
         nc4(features, moments.means, weights, bias),
-        jnp.std(lengths) / jnp.mean(lengths),
-        jnp.mean(gaps[pairs]),
+        *_unevenness(centered),
     )
+
+
+def feature_collapse(
+    features: ArrayLike,
+    labels: Int[Array, " samples"],
+    outputs: Float[Array, "samples classes"],
+) -> FeatureCollapse:
+    """Measure the collapse of features where the layer on them is not linear.
+
+    Works under jit, vmap and grad.
+
+    Args:
+        features: (samples, width) what enters the last layer, for all samples.
+        labels: (samples,) from 0 to classes - 1, each of which has samples.
+        outputs: (samples, classes), the network's logits.
+
+    Raises:
+        ValueError: for labels that are no class, fewer than two classes or some without
+            samples, or shapes that do not fit.
+    """
+    features = samples.as_rows(features, "features")
+    if jnp.ndim(outputs) != 2 or len(outputs) != len(features) or outputs.shape[1] < 2:
+        raise ValueError(
+            f"outputs have shape {jnp.shape(outputs)}; they must be ({len(features)}, "
+            "classes), of 2 classes or more."
+        )
+    classes = outputs.shape[1]
+    moments = class_moments(features, labels, classes)
+    _check_present(moments.counts)
+    centered = _centered_means(moments)
+    simplex = collapse_frames.target("etf", classes).means
+    return FeatureCollapse(
+        nc1(moments),
+        frame_distance(samples.matmul(centered, centered.T), simplex),
+        _disagreement(features, moments.means, outputs),
+        *_unevenness(centered),
+    )
+
+
+def _disagreement(features: Array, means: Array, logits: Array) -> Array:
+    """Give the share of samples whose class is not that of the nearest mean."""
+    # Squared distances less what a sample has in common with all classes.
+    distances = jnp.sum(means**2, axis=1) - 2 * samples.matmul(features, means.T)
+    return jnp.mean(jnp.argmax(logits, axis=1) != jnp.argmin(distances, axis=1))
+
+
+def _unevenness(centered: Float[Array, "classes width"]) -> tuple[Array, Array]:
+    """Give how far the class means are from equal lengths and from equal angles."""
+    classes = len(centered)
+    lengths = jnp.linalg.norm(centered, axis=1)
+    cosines = samples.matmul(centered, centered.T) / (lengths[:, None] * lengths[None])
+    gaps = jnp.abs(cosines + 1 / (classes - 1))
+    pairs = jnp.triu_indices(classes, 1)
+    return jnp.std(lengths) / jnp.mean(lengths), jnp.mean(gaps[pairs])
 
 
 def _inverse_square(values: Array) -> Array:

@@ -7,6 +7,7 @@ two units is their correlation or :mod:`mutual information
 biased upwards: hold scores against those of untrained networks or shuffled samples.
 """
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
@@ -251,6 +252,9 @@ def compare_networks(
 ) -> Convergence:
     """Compare a layer of every network with that of every other.
 
+    One program for networks of the same width, and one for each pair of widths; both
+    are compiled once.
+
     Args:
         values: (..., units) of each network on the same samples, such as one entry of
             :func:`kanjax.taps.record`.
@@ -261,13 +265,30 @@ def compare_networks(
     """
     if len(values) < 2:
         raise ValueError(f"values has {len(values)} networks; give at least 2.")
-    rows = []
-    for x in values:
-        row = []
-        for y in values:
-            summary = summarize(correlate(x, y), solver=solver)
-            cka = similarity.linear_cka(x, y, debiased=True)
-            row.append(jnp.stack([summary.mean_bipartite, summary.mean_semi, cka]))
-        rows.append(jnp.stack(row))
-    table = jnp.stack(rows)
-    return Convergence(table[..., 0], table[..., 1], table[..., 2])
+    layers = [samples.as_rows(v, f"values[{i}]") for i, v in enumerate(values)]
+    if len({layer.shape for layer in layers}) == 1:
+        return _compare_stack(jnp.stack(layers), solver=solver)
+    pairs = [_compare_pair(x, y, solver=solver) for x in layers for y in layers]
+    count = len(layers)
+    return jax.tree.map(lambda *v: jnp.stack(v).reshape(count, count), *pairs)
+
+
+@functools.partial(jax.jit, static_argnames="solver")
+def _compare_pair(
+    x: Float[Array, "samples p"],
+    y: Float[Array, "samples q"],
+    *,
+    solver: Literal["host", "device"],
+) -> Convergence:
+    summary = summarize(correlate(x, y), solver=solver)
+    cka = similarity.linear_cka(x, y, debiased=True)
+    return Convergence(summary.mean_bipartite, summary.mean_semi, cka)
+
+
+@functools.partial(jax.jit, static_argnames="solver")
+def _compare_stack(
+    layers: Float[Array, "nets samples units"], *, solver: Literal["host", "device"]
+) -> Convergence:
+    """Compare all pairs in one program, a network's with all others at once."""
+    compare = functools.partial(_compare_pair, solver=solver)
+    return jax.lax.map(lambda x: jax.vmap(compare, (None, 0))(x, layers), layers)

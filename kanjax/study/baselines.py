@@ -4,11 +4,9 @@ import functools
 import warnings
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from kanjax.data import Split
-from kanjax.study import evaluation
 from kanjax.study.attempts import attempted
 
 MOST_PROCESS_ROWS = 500
@@ -18,27 +16,26 @@ MOST_PROCESS_ROWS = 500
 def baselines(
     task: str,
     split: Split,
-    scale: np.ndarray,
     classes: int,
     *,
     seed: int,
     notes: list[str],
     with_processes: bool = False,
-) -> dict[str, dict[str, float]]:
-    """Test metrics of a linear model, boosted trees and a perceptron.
+) -> dict[str, np.ndarray]:
+    """Predictions of the test rows by a linear model, trees and a perceptron.
 
     They are fitted on the training and the validation rows together, since only the
     ensemble stops early by the latter. Nothing else is tuned. ``with_processes`` adds a
     Gaussian process, of up to ``MOST_PROCESS_ROWS`` rows.
 
     Returns:
-        The name of each method with its metrics, as ``evaluation.score`` names them.
-        A method that fails, as on a class of two rows, is left out, and ``notes`` get
-        why.
+        The name of each method with its outputs, as ``evaluation.measure`` takes
+        them. A method that fails, as on a class of two rows, is left out, and
+        ``notes`` get why.
     """
     x = np.concatenate([split.train.x, split.validation.x])
     y = np.concatenate([split.train.y, split.validation.y])
-    methods, scores = _methods(task, seed), {}
+    methods, predicted = _methods(task, seed), {}
     if with_processes and len(x) <= MOST_PROCESS_ROWS:
         methods["Gaussian process"] = _process(task, seed)
     elif with_processes:
@@ -55,10 +52,8 @@ def baselines(
             warnings.simplefilter("ignore")
             outputs = attempted(notes, name, fitted)
         if outputs is not None:
-            scores[name] = evaluation.measure(
-                task, jnp.asarray(outputs), jnp.asarray(split.test.y), scale
-            )
-    return scores
+            predicted[name] = outputs
+    return predicted
 
 
 def _methods(task: str, seed: int) -> dict[str, Any]:

@@ -24,14 +24,16 @@ def check(config: Config) -> Config:
         "members": 2,
         "resolution": 1,
         "steps": 1,
+        "batch_size": 0,
         "evaluate_every": 1,
         "patience": 1,
         "seed": 0,
     }
-    if config.batch_size is not None:
-        least["batch_size"] = 1
+    by_rows = ("steps", "batch_size", "evaluate_every")
     for name, minimum in least.items():
         value = getattr(config, name)
+        if value is None and name in by_rows:
+            continue
         if not isinstance(value, int) or value < minimum:
             raise StudyError(
                 f"{name} must be an integer of at least {minimum}; got {value!r}."
@@ -45,6 +47,12 @@ def check(config: Config) -> Config:
         raise StudyError(
             "hidden must be positive integers, the units of each hidden layer; got "
             f"{config.hidden!r}."
+        )
+    is_boosted = config.model == "boosted"
+    if is_boosted and config.hidden is not None and len(config.hidden) != 1:
+        raise StudyError(
+            "hidden must be the units of one layer for the model 'boosted', such as "
+            f"50; got {config.hidden!r}."
         )
     return config
 

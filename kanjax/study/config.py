@@ -22,17 +22,25 @@ class Config:
         ignore: columns of a table to leave out.
         numeric: columns that are numbers, though they look like identifiers.
         categorical: columns that are categories, whatever they look like.
+        group: a column whose equal values stay together in training, validation or
+            test rows.
+        time: a column of numbers or dates: the last rows are tested on.
         model: a name in ``kanjax.study.MODELS``.
-        hidden: the units of each hidden layer; None is one layer of max(8, outputs)
-            units, and () is a network without any.
+        hidden: the units of each hidden layer; None is one layer of 8, of 32 with
+            10,000 training rows or more, or of as many as there are outputs; () is a
+            network without any. A boosted network has one layer, of 100 units by
+            default.
         basis: a name in ``kanjax.bases.FAMILIES``; only a KAN has one.
         resolution: the basis' grid intervals, centres, degree or order.
         members: networks in the ensemble, at least 2.
         optimizer: an optax optimiser by name.
         learning_rate: its step size.
-        steps: the most updates that a member makes.
-        batch_size: examples a step; None takes all. More than there are means all.
-        evaluate_every: steps between evaluations on the validation rows.
+        steps: the most updates that a member makes; None is 2000, or 40 epochs where
+            these are more.
+        batch_size: examples a step; 0 takes all, as do more than there are. None is 64,
+            or 512 with 10,000 training rows or more.
+        evaluate_every: steps between evaluations on the validation rows; None is 25, or
+            as many as make 80 evaluations.
         patience: evaluations without improvement after which a member stops.
         seed: of the split, the initialisation and the order of the data.
     """
@@ -47,15 +55,17 @@ class Config:
     members: int = 8
     optimizer: str = "adam"
     learning_rate: float = 3e-3
-    steps: int = 2000
-    batch_size: int | None = 64
-    evaluate_every: int = 25
+    steps: int | None = None
+    batch_size: int | None = None
+    evaluate_every: int | None = None
     patience: int = 20
     seed: int = 0
     composition: str | None = None
     ignore: tuple[str, ...] = ()
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    group: str | None = None
+    time: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return a description of plain values, for JSON."""

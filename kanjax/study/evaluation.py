@@ -1,5 +1,6 @@
 """Predictions of an ensemble and how good they are, on rows it has not seen."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -7,11 +8,31 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from kanjax import training
 from kanjax.model import Model
 from kanjax.training import metrics
 
 LEVELS = tuple(i / 20 for i in range(1, 20))
+COVERAGE = 0.9
+RESAMPLES = 1000
+ENSEMBLE = "ensemble"
+HIGHER_IS_BETTER = ("R2", "accuracy", "macro F1")
 Curve = tuple[list[float], list[float]]
+
+
+class Calibration(NamedTuple):
+    """What makes an ensemble's predictions hold for ``COVERAGE`` of new rows.
+
+    Attributes:
+        radius: (outputs,) half the width of the intervals in regression, standardised
+            values, and infinite where there are too few validation rows; () otherwise.
+        threshold: the least probability of the classes in a set; 0 in regression.
+        temperature: what log probabilities are divided by; 1 in regression.
+    """
+
+    radius: tuple[float, ...] = ()
+    threshold: float = 0.0
+    temperature: float = 1.0
 
 
 class Prediction(NamedTuple):
@@ -55,15 +76,112 @@ def predict(model: Model, params: Any, x: Array, *, rows: int = 2048) -> Array:
     return jnp.moveaxis(outputs, 1, 0)
 
 
-def combine(task: str, outputs: Array) -> Prediction:
+def combine(task: str, outputs: Array, temperature: float = 1.0) -> Prediction:
     """Return the ensemble's prediction from its members' outputs, (members, n,
-    outputs).
+    outputs), with log probabilities divided by the temperature.
     """
     if task == "regression":
         return Prediction(jnp.mean(outputs, axis=0), jnp.std(outputs, axis=0, ddof=1))
     log_p = jax.nn.log_softmax(outputs, axis=-1)
     mean = jax.nn.logsumexp(log_p, axis=0) - jnp.log(len(log_p))
-    return Prediction(mean, jnp.std(jnp.exp(log_p), axis=0, ddof=1))
+    scaled = jax.nn.log_softmax(mean / temperature, axis=-1)
+    return Prediction(scaled, jnp.std(jnp.exp(log_p), axis=0, ddof=1))
+
+
+def calibrate(task: str, outputs: Array, y: Array) -> Calibration:
+    """Return what the validation rows say; arguments as in :func:`score`."""
+    output = combine(task, outputs).output
+    if task == "regression":
+        radius = training.conformal_quantile(jnp.abs(y - output), COVERAGE)
+        return Calibration(radius=tuple(map(float, radius)))
+    temperature = float(training.fit_temperature(output, y))
+    p = jnp.exp(combine(task, outputs, temperature).output)
+    wrong = 1 - jnp.take_along_axis(p, y[:, None], axis=-1)[:, 0]
+    quantile = float(training.conformal_quantile(wrong, COVERAGE))
+    return Calibration(threshold=max(0.0, 1 - quantile), temperature=temperature)
+
+
+def class_sets(p: Array, calibration: Calibration) -> Array:
+    """Return which classes may be the true one, (n, classes); the first is in it."""
+    return (p >= calibration.threshold) | (p == jnp.max(p, axis=-1, keepdims=True))
+
+
+def coverage(
+    task: str,
+    prediction: Prediction,
+    calibration: Calibration,
+    y: Array,
+    scale: np.ndarray,
+) -> dict[str, Any]:
+    """Return how often intervals or sets hold the targets, and how large they are."""
+    if task == "regression":
+        inside = jnp.abs(y - prediction.output) <= jnp.asarray(calibration.radius)
+        width = 2 * np.asarray(calibration.radius) * np.asarray(scale)
+        held: dict[str, Any] = {"measured": float(jnp.mean(inside))}
+        return {"asked": COVERAGE, **held, "width": width.tolist()}
+    sets = class_sets(jnp.exp(prediction.output), calibration)
+    inside = jnp.take_along_axis(sets, y[:, None], axis=-1)
+    return {
+        "asked": COVERAGE,
+        "measured": float(jnp.mean(inside)),
+        "classes": float(jnp.mean(jnp.sum(sets, axis=-1))),
+        "temperature": calibration.temperature,
+    }
+
+
+class Compared(NamedTuple):
+    """A score's interval of 90 % over resampled test rows, and how it stands.
+
+    Attributes:
+        low, high: in the score's units.
+        is_level: whether the best method is better in less than 95 % of the samples.
+    """
+
+    low: float
+    high: float
+    is_level: bool
+
+
+def compare(
+    task: str, outputs: dict[str, Array], y: Array, scale: np.ndarray, key: Array
+) -> dict[str, dict[str, Compared]]:
+    """Return every method's metrics as they vary over resampled test rows.
+
+    All methods are scored on the same samples, so that what they share cancels.
+
+    Args:
+        task: "regression" or "classification".
+        outputs: of each method, (n, outputs) as in :func:`measure`.
+        y: (n, outputs) standardised values, or (n,) classes.
+        scale: (outputs,), the target's units; not used in classification.
+        key: draws the samples.
+    """
+    unit, relative = _units(scale)
+    stacked = jnp.stack([jnp.asarray(values) for values in outputs.values()])
+
+    def of_rows(rows: Array) -> dict[str, Array]:
+        method = functools.partial(_measures, task, y=y[rows], scale=relative)
+        return jax.vmap(method)(stacked[:, rows])
+
+    def of_sample(key: Array) -> dict[str, Array]:
+        return of_rows(jax.random.randint(key, (len(y),), 0, len(y)))
+
+    keys = jax.random.split(key, RESAMPLES)
+    drawn = jax.jit(lambda keys: jax.lax.map(of_sample, keys, batch_size=16))(keys)
+    scored = of_rows(jnp.arange(len(y)))
+    compared: dict[str, dict[str, Compared]] = {name: {} for name in outputs}
+    for metric in drawn:
+        # A sample may lack what a metric needs, such as two values of the target.
+        samples = np.asarray(drawn[metric], float) * _in(metric, unit)
+        sign = 1.0 if metric in HIGHER_IS_BETTER else -1.0
+        best = int(np.argmax(sign * np.asarray(scored[metric])))
+        for i, name in enumerate(outputs):
+            low, high = np.nanquantile(samples[:, i], [0.05, 0.95])
+            ahead = sign * (samples[:, best] - samples[:, i]) > 0
+            compared[name][metric] = Compared(
+                float(low), float(high), bool(np.mean(ahead) < 0.95)
+            )
+    return compared
 
 
 def confusion(prediction: Prediction, y: Array) -> np.ndarray:
@@ -89,13 +207,15 @@ def measure(task: str, output: Array, y: Array, scale: np.ndarray) -> dict[str, 
     return {name: float(v) * _in(name, unit) for name, v in measures.items()}
 
 
-def score(task: str, outputs: Array, y: Array, scale: np.ndarray) -> Scores:
+def score(
+    task: str, outputs: Array, y: Array, scale: np.ndarray, temperature: float = 1.0
+) -> Scores:
     """Return the metrics of an ensemble; arguments as in :func:`measure`, outputs
     stacked.
     """
     unit, relative = _units(scale)
     members = jax.vmap(lambda member: _measures(task, member, y, relative))(outputs)
-    prediction = combine(task, outputs)
+    prediction = combine(task, outputs, temperature)
     if task == "regression":
         spread, curve = _regression_spread(outputs, y, relative)
     else:
@@ -152,7 +272,7 @@ def _regression_spread(
     observed = metrics.coverage(targets, mean, std, levels=LEVELS)
     spread = {
         "CRPS": metrics.crps_ensemble(targets, values),
-        "coverage of the 90% interval": observed[LEVELS.index(0.9)],
+        "coverage of its 90% interval": observed[LEVELS.index(0.9)],
         "spread / error": metrics.spread_error_ratio(targets, values),
     }
     return spread, (list(LEVELS), np.asarray(observed).tolist())

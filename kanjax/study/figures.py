@@ -42,7 +42,8 @@ def draw(
     study: store.Study, findings: "Findings", notes: list[str]
 ) -> Iterator[Picture]:
     """All pictures, in the report's order; what fails is noted and left out."""
-    for section in (_quality, _predictions, _functions, _kernels, _landscape):
+    sections = _quality, _predictions, _functions, _features, _kernels, _landscape
+    for section in sections:
         pictures = section(study, findings)
         what = f"figures of {section.__name__.strip('_')}"
         while picture := attempted(
@@ -167,6 +168,24 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
         plotting.edge_functions(grid, values, names, edge_scores),
         "Learned functions of the best member's first layer: for the inputs that "
         "matter most, the strongest edges into hidden units. Inputs are scaled.",
+    )
+
+
+def _features(study: store.Study, findings: "Findings") -> Iterator[Picture]:
+    if findings.features is None:
+        return
+    alike = findings.features.similarity
+    yield Picture(
+        "similarity",
+        "features",
+        plotting.similarity_matrix(
+            alike["initial"].cka,
+            alike["trained"].cka,
+            names=[str(i) for i in range(len(alike["trained"].cka))],
+        ),
+        "Linear CKA, debiased, of what enters the last layer of any two members on the "
+        "training rows: 1 if one is a rotation and scaling of the other, about 0 if "
+        "they have nothing in common.",
     )
 
 

@@ -10,7 +10,15 @@ import numpy as np
 from kanjax import data as data_
 from kanjax import kan, ntk, training, versions
 from kanjax.model import Model, count_parameters
-from kanjax.study import analysis, baselines, evaluation, store
+from kanjax.study import (
+    analysis,
+    baselines,
+    evaluation,
+    features,
+    hardest,
+    schedules,
+    store,
+)
 from kanjax.study.attempts import attempted
 from kanjax.study.config import Config
 from kanjax.training.losses import Loss
@@ -25,8 +33,13 @@ class Findings(NamedTuple):
     fit: training.Fit
     order: np.ndarray
     scores: evaluation.Scores
+    calibration: evaluation.Calibration
+    coverage: dict[str, Any]
     baselines: dict[str, dict[str, float]]
+    compared: dict[str, dict[str, evaluation.Compared]]
+    hardest: list[dict[str, Any]]
     inputs: analysis.Inputs | None
+    features: features.Features | None
     pruning: analysis.Pruning | None
     kernels: analysis.Kernels | None
     landscape: analysis.Landscape | None
@@ -55,23 +68,43 @@ def analyze(
 
     notes: list[str] = []
     tell("scoring", 0.5)
+    y = jnp.asarray(split.test.y)
+    calibration = evaluation.calibrate(
+        task,
+        evaluation.predict(model, fit.params, split.validation.x),
+        jnp.asarray(split.validation.y),
+    )
     outputs = evaluation.predict(model, fit.params, split.test.x)
-    scores = evaluation.score(task, outputs, jnp.asarray(split.test.y), scale)
+    scores = evaluation.score(task, outputs, y, scale, calibration.temperature)
+    covered = evaluation.coverage(task, scores.prediction, calibration, y, scale)
+    on_train = evaluation.predict(model, fit.params, split.train.x)
+    on_train = evaluation.combine(task, on_train, calibration.temperature)
+    wrong = hardest.hardest_rows(
+        prepared, {"test": scores.prediction, "train": on_train}
+    )
     tell("fitting scikit-learn's baselines", 0.55)
     others = baselines.baselines(
         task,
         split,
-        scale,
         classes,
         seed=config.seed,
         notes=notes,
         with_processes=config.model == "dkm",
     )
+    key_plane, key_samples = jax.random.split(key)
+    methods = {evaluation.ENSEMBLE: scores.prediction.output, **others}
+    compared = evaluation.compare(task, methods, y, scale, key_samples)
     tell("attributing the inputs", 0.62)
     inputs = attempted(
         notes,
         "attribution",
         lambda: analysis.attribute_inputs(model, fit.params, some_rows),
+    )
+    tell("comparing the members", 0.64)
+    inner = attempted(
+        notes,
+        "members' features",
+        lambda: features.compare(model, initial, fit.params, split.train),
     )
     pruning = None
     if isinstance(model, kan.KAN):
@@ -93,11 +126,27 @@ def analyze(
         notes,
         "loss landscape",
         lambda: analysis.losses_around(
-            model, fit.params, order, loss_of(task, model), split.train, key
+            model, fit.params, order, loss_of(task, model), split.train, key_plane
         ),
     )
     return Findings(
-        fit, order, scores, others, inputs, pruning, kernels, around, tuple(notes)
+        fit=fit,
+        order=order,
+        scores=scores,
+        calibration=calibration,
+        coverage=covered,
+        baselines={
+            name: evaluation.measure(task, jnp.asarray(values), y, scale)
+            for name, values in others.items()
+        },
+        compared=compared,
+        hardest=wrong,
+        inputs=inputs,
+        features=inner,
+        pruning=pruning,
+        kernels=kernels,
+        landscape=around,
+        notes=tuple(notes),
     )
 
 
@@ -109,7 +158,9 @@ def loss_of(task: str, model: Model) -> Loss:
     return make(model.apply)
 
 
-def metrics(prepared: data_.Prepared, findings: Findings) -> dict[str, Any]:
+def metrics(
+    config: Config, prepared: data_.Prepared, findings: Findings
+) -> dict[str, Any]:
     """Return the figures of the report as plain numbers."""
     member = jax.tree.map(lambda leaf: leaf[0], findings.fit.params)
     kernels, around = findings.kernels, findings.landscape
@@ -128,15 +179,28 @@ def metrics(prepared: data_.Prepared, findings: Findings) -> dict[str, Any]:
             "nominal": findings.scores.curve[0],
             "observed": findings.scores.curve[1],
         },
+        "intervals": findings.coverage,
         "baselines": findings.baselines,
+        "compared": {
+            method: {metric: score._asdict() for metric, score in scores.items()}
+            for method, scores in findings.compared.items()
+        },
+        "hardest": findings.hardest,
         "training": {
+            "schedule": schedules.schedule(
+                config, len(prepared.split.train.x)
+            )._asdict(),
             "steps": findings.fit.steps,
             "best_step": findings.fit.best_step,
             "stopped": findings.fit.stopped,
             "diverged": findings.fit.diverged,
             "order": findings.order,
         },
-        "notes": [*prepared.notes, *_divergence_notes(findings.fit), *findings.notes],
+        "notes": [
+            *prepared.notes,
+            *_training_notes(config, findings.fit),
+            *findings.notes,
+        ],
         "versions": versions.installed(),
     }
     if prepared.task == "classification":
@@ -145,6 +209,8 @@ def metrics(prepared: data_.Prepared, findings: Findings) -> dict[str, Any]:
     if findings.inputs is not None:
         shares = np.asarray(findings.inputs.attribution).T.tolist()
         values["attribution"] = dict(zip(prepared.feature_names, shares, strict=True))
+    if findings.features is not None:
+        values["features"] = features.metrics(findings.features)
     if findings.pruning is not None:
         values["pruning"] = _pruning_metrics(findings.pruning)
     if kernels is not None:
@@ -190,9 +256,18 @@ def _pruning_metrics(pruning: analysis.Pruning) -> dict[str, Any]:
     }
 
 
-def _divergence_notes(fit: training.Fit) -> list[str]:
-    return [
+def _training_notes(config: Config, fit: training.Fit) -> list[str]:
+    notes = [
         f"member {i} diverged at step {int(step)}; its last good parameters are used"
         for i, step in enumerate(fit.diverged)
         if step >= 0
     ]
+    improving = int(np.sum((fit.diverged < 0) & (fit.best_step == fit.steps)))
+    if improving:
+        more = "more --steps, or a larger --learning-rate,"
+        more = "more units by --hidden" if config.model == "boosted" else more
+        notes.append(
+            f"{improving} of {len(fit.steps)} members were best at their last step: "
+            f"{more} may help"
+        )
+    return notes

@@ -1,11 +1,12 @@
 """The main job: from data to an understood ensemble, in one call."""
 
+import dataclasses
 import os
 import pathlib
 import shutil
 import time
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -13,10 +14,13 @@ import numpy as np
 from kanjax import data as data_
 from kanjax import files, training
 from kanjax.model import Model
-from kanjax.study import findings, models, store
+from kanjax.study import boosted, findings, models, schedules, store
 from kanjax.study.attempts import attempted
 from kanjax.study.checks import check
 from kanjax.study.config import Config, StudyError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _TRAINING_SHARE = (0.05, 0.5)
 
@@ -24,6 +28,7 @@ _TRAINING_SHARE = (0.05, 0.5)
 def run(
     config: Config,
     *,
+    frame: "pd.DataFrame | None" = None,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -33,6 +38,8 @@ def run(
 
     Args:
         config: the settings.
+        frame: a table, in the place of the one that ``config.data`` names; the report
+            then calls it "DataFrame".
         out: the result folder; None keeps everything in memory.
         overwrite: whether a folder that is not empty is replaced.
         resume: go on from the checkpoint that an interrupted study left in ``out``.
@@ -52,6 +59,8 @@ def run(
     """
     tell = progress or (lambda what, share: None)
     started = time.perf_counter()
+    if frame is not None:
+        config = dataclasses.replace(config, data="DataFrame")
     check(config)
     root = None if out is None else pathlib.Path(out)
     _check_folder(root, config, overwrite, resume)
@@ -60,11 +69,9 @@ def run(
     key_split, key_init, key_fit, key_plane = jax.random.split(
         jax.random.key(config.seed), 4
     )
-    prepared = _prepare(config, key_split)
-    outputs = store.outputs_of(prepared)
-    model = models.build(config, int(prepared.split.train.x.shape[1]), outputs)
-    model = models.on_data(model, prepared)
-    initial = _initial_params(config, model, key_init)
+    prepared = _prepare(config, frame, key_split)
+    model = models.build(config, prepared)
+    initial = _initial_params(config, model, prepared, key_init)
     tell("compiling the training", _TRAINING_SHARE[0])
     _open_folder(root, config, overwrite and not resume)
 
@@ -72,9 +79,18 @@ def run(
     _refuse_divergence(fit, root)
     results = findings.analyze(config, model, initial, fit, prepared, key_plane, tell)
 
-    metrics = findings.metrics(prepared, results)
+    metrics = findings.metrics(config, prepared, results)
     metrics["seconds"] = {"total": time.perf_counter() - started}
-    study = store.Study(config, model, fit.params, initial, prepared, metrics, root)
+    study = store.Study(
+        config,
+        model,
+        fit.params,
+        initial,
+        prepared,
+        results.calibration,
+        metrics,
+        root,
+    )
     if root is not None:
         from kanjax.study import report
 
@@ -138,16 +154,19 @@ def _open_folder(root: pathlib.Path | None, config: Config, clear: bool) -> None
     files.write_json(root / "config.json", config.to_dict())
 
 
-def _prepare(config: Config, key: jax.Array) -> data_.Prepared:
+def _prepare(
+    config: Config, frame: "pd.DataFrame | None", key: jax.Array
+) -> data_.Prepared:
     path = pathlib.Path(config.data)
     is_file = path.suffix != "" and not config.data.startswith("feynman:")
-    if is_file or config.target is not None:
+    if frame is not None or is_file or config.target is not None:
         if config.target is None:
+            kind = "file" if frame is None else "table"
             raise StudyError(
-                f"{config.data} is a file; name its target column with --target."
+                f"{config.data} is a {kind}; name its target column with --target."
             )
         source: Any = data_.read_table(
-            path,
+            path if frame is None else frame,
             target=config.target,
             task=config.task,
             ignore=config.ignore,
@@ -167,11 +186,18 @@ def _prepare(config: Config, key: jax.Array) -> data_.Prepared:
         composition=config.composition,
         numeric=config.numeric,
         categorical=config.categorical,
+        group=config.group,
+        time=config.time,
     )
 
 
-def _initial_params(config: Config, model: Model, key: jax.Array) -> Any:
-    return jax.jit(jax.vmap(model.init))(jax.random.split(key, config.members))
+def _initial_params(
+    config: Config, model: Model, prepared: data_.Prepared, key: jax.Array
+) -> Any:
+    params = jax.jit(jax.vmap(model.init))(jax.random.split(key, config.members))
+    if config.model == "boosted":
+        return boosted.switched_off(params, prepared)
+    return params
 
 
 def _train(
@@ -184,16 +210,18 @@ def _train(
     resume: bool,
     tell: findings.Report,
 ) -> training.Fit:
+    if config.model == "boosted":
+        return boosted.train(config, prepared, key)
     train = prepared.split.train
     low, high = _TRAINING_SHARE
 
     def show(event: training.Progress) -> None:
         tell(
-            f"training: {event.training} of {event.members} members",
+            f"training: {training.describe(event)}",
             low + (high - low) * event.step / event.steps,
         )
 
-    batch = config.batch_size
+    plan = schedules.schedule(config, len(train.x))
     with warnings.catch_warnings():
         # Told by _refuse_divergence and in the report, not beside a progress bar.
         warnings.filterwarnings("ignore", category=RuntimeWarning)
@@ -206,12 +234,12 @@ def _train(
             train,
             optimizer=config.optimizer,
             learning_rate=config.learning_rate,
-            steps=config.steps,
-            batch_size=None if batch is None or batch >= len(train.x) else batch,
+            steps=plan.steps,
+            batch_size=plan.batch_size,
             key=key,
             validation=prepared.split.validation,
             patience=config.patience,
-            evaluate_every=config.evaluate_every,
+            evaluate_every=plan.evaluate_every,
             checkpoint=checkpoint,
             callback=show,
         )

@@ -4,11 +4,13 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from kanjax import bases, hopfield, kan, nn, ntk
-from kanjax import data as data_
+from kanjax.data import Prepared
 from kanjax.model import Model
+from kanjax.study import schedules
 from kanjax.study.config import Config
 
 MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
@@ -16,6 +18,7 @@ MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
     "skan": lambda widths, basis: kan.SelectableKAN(widths),
     "afkan": lambda widths, basis: kan.AFKAN(widths, norm=None, layer_norm=False),
     "mlp": lambda widths, basis: nn.MLP(widths),
+    "boosted": lambda widths, basis: nn.MLP(widths, jax.nn.sigmoid),
     "hopfield": lambda widths, basis: hopfield.lookup_network(widths),
     # Units of a layer are its width relative to the outputs'.
     "dkm": lambda widths, basis: ntk.DeepKernelMachine(
@@ -25,21 +28,19 @@ MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
 """Models by name, from their widths and a basis; a new model adds a line here."""
 
 
-def build(config: Config, inputs: int, outputs: int) -> Model:
-    """Return the model of a study of data with so many features and outputs."""
-    hidden = (max(8, outputs),) if config.hidden is None else config.hidden
-    widths = (inputs, *hidden, outputs)
-    return MODELS[config.model](widths, bases.family(config.basis, config.resolution))
-
-
-def on_data(model: Model, prepared: data_.Prepared) -> Model:
-    """Return the model with what it takes from the data: a kernel machine does."""
-    if not isinstance(model, ntk.DeepKernelMachine):
-        return model
-    likelihood = "gaussian" if prepared.task == "regression" else "categorical"
-    return dataclasses.replace(
-        model, inputs=prepared.split.train.x, likelihood=likelihood
-    )
+def build(config: Config, data: Prepared) -> Model:
+    """Return the model of a study of these data."""
+    rows, inputs = data.split.train.x.shape
+    outputs = len(data.target_names)
+    widths = (inputs, *schedules.hidden_units(config, rows, outputs), outputs)
+    basis = bases.family(config.basis, config.resolution)
+    model = MODELS[config.model](widths, basis)
+    if isinstance(model, ntk.DeepKernelMachine):
+        # A machine of kernels holds the rows that it predicts from.
+        likelihood = "gaussian" if data.task == "regression" else "categorical"
+        x = data.split.train.x
+        model = dataclasses.replace(model, inputs=x, likelihood=likelihood)
+    return model
 
 
 def domain(config: Config) -> tuple[float, float]:

@@ -20,21 +20,43 @@ Noted = tuple["pd.DataFrame", tuple[str, ...]]
 def prediction_table(study: Study, frame: "pd.DataFrame") -> Noted:
     """Return what a study predicts for rows, and notes on what was unusual about them.
 
-    Columns are the mean and the members' spread of each target, ``NAME_mean`` and
-    ``NAME_std``; in classification of each class's probability, behind "prediction".
+    Columns that are neither features nor targets of the study, such as identifiers,
+    come first, as they are.
+
+    In regression the columns are each target's ``NAME_mean``, the ends ``NAME_lower``
+    and ``NAME_upper`` of an interval that holds 90 % of new targets, and the members'
+    ``NAME_spread``. In classification they are the most probable class "prediction",
+    the "set" of classes, ``A|B``, that holds the true one for 90 % of new rows, and
+    mean and spread of each class's probability.
 
     Raises:
         DataError: if a column is absent or of another kind.
     """
     import pandas as pd
 
+    predicted, notes = _predicted(study, frame)
+    scaler = study.data.preprocessor
+    known = {column.name for column in scaler.columns} | {*scaler.targets}
+    labels = [c for c in frame if c not in known and c not in predicted]
+    rows = frame[labels].reset_index(drop=True)
+    return pd.concat([rows, predicted], axis=1), notes
+
+
+def _predicted(study: Study, frame: "pd.DataFrame") -> Noted:
+    import pandas as pd
+
     predictions = study.predict(frame)
     columns: dict[str, Any] = {}
-    if predictions.labels is not None:
+    if predictions.labels is not None and predictions.sets is not None:
         columns["prediction"] = predictions.labels
+        names = np.asarray(study.data.target_names)
+        columns["set"] = ["|".join(names[row]) for row in predictions.sets]
     for i, name in enumerate(study.data.target_names):
         columns[f"{name}_mean"] = predictions.mean[:, i]
-        columns[f"{name}_std"] = predictions.std[:, i]
+        if predictions.lower is not None and predictions.upper is not None:
+            columns[f"{name}_lower"] = predictions.lower[:, i]
+            columns[f"{name}_upper"] = predictions.upper[:, i]
+        columns[f"{name}_spread"] = predictions.spread[:, i]
     return pd.DataFrame(columns), predictions.notes
 
 
@@ -65,7 +87,7 @@ def cascade(first: Study, then: Study, frame: "pd.DataFrame", *, when: str) -> N
     if not len(chosen):
         remark = f"no row was put in class {when!r}, so that none went on"
         return first_table, (*notes, remark)
-    then_table, more = prediction_table(then, frame.iloc[chosen])
+    then_table, more = _predicted(then, frame.iloc[chosen])
     then_table = then_table.rename(
         columns=lambda name: f"then_{name}" if name in first_table else name
     )

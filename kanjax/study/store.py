@@ -1,6 +1,7 @@
 """The folder of a study: written whole, read back without running anything of it."""
 
 import json
+import math
 import os
 import pathlib
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kanjax import data as data_
-from kanjax import files, training
+from kanjax import files, pytrees, training
 from kanjax.model import Model
 from kanjax.study import evaluation, models
 from kanjax.study.checks import check
@@ -24,15 +25,25 @@ class Predictions(NamedTuple):
 
     Attributes:
         mean: (n, outputs) in regression; (n, classes) mean probabilities otherwise.
-        std: the members' spread, of the same shape.
+        spread: the members' standard deviation, of the same shape: what they disagree
+            on, which is not how wrong they are.
+        lower, upper: (n, outputs) ends of intervals that hold 90 % of new targets;
+            None in classification.
+        sets: (n, classes) whether a class is in the set that holds the true one for
+            90 % of new rows; None in regression.
         labels: (n,) the most probable classes' names; None in regression.
         notes: what was filled, clipped or unknown in these rows.
     """
 
     mean: np.ndarray
-    std: np.ndarray
+    spread: np.ndarray
+    lower: np.ndarray | None
+    upper: np.ndarray | None
+    sets: np.ndarray | None
     labels: np.ndarray | None
     notes: tuple[str, ...]
+
+    __repr__ = pytrees.short_repr
 
 
 class Study(NamedTuple):
@@ -44,6 +55,7 @@ class Study(NamedTuple):
         params: the members' parameters, with a leading member axis.
         initial_params: the same before training.
         data: the scaled and split data, with what scaled them.
+        calibration: what makes intervals and sets hold as often as they say.
         metrics: all figures of the report.
         directory: where it is stored, or None.
     """
@@ -53,8 +65,11 @@ class Study(NamedTuple):
     params: Any
     initial_params: Any
     data: data_.Prepared
+    calibration: evaluation.Calibration
     metrics: dict[str, Any]
     directory: pathlib.Path | None
+
+    __repr__ = pytrees.short_repr
 
     def member(self, index: int) -> Any:
         """Return the parameters of one member."""
@@ -73,17 +88,19 @@ class Study(NamedTuple):
         x = jnp.asarray(scaler.features(frame))
         outputs = evaluation.predict(self.model, self.params, x)
         notes = scaler.remarks(frame)
-        output, std = map(np.asarray, evaluation.combine(self.data.task, outputs))
+        calibration = self.calibration
+        predicted = evaluation.combine(self.data.task, outputs, calibration.temperature)
+        output, spread = map(np.asarray, predicted)
         if self.data.task == "regression":
             mean = scaler.inverse_target(output)
-            return Predictions(mean, std * np.asarray(scaler.std), None, notes)
+            spread = spread * np.asarray(scaler.std)
+            radius = np.asarray(calibration.radius) * np.asarray(scaler.std)
+            ends = mean - radius, mean + radius
+            return Predictions(mean, spread, *ends, None, None, notes)
+        p = np.exp(output)
+        sets = np.asarray(evaluation.class_sets(jnp.asarray(p), calibration))
         labels = scaler.inverse_target(output.argmax(-1))
-        return Predictions(np.exp(output), std, labels, notes)
-
-
-def outputs_of(data: data_.Prepared) -> int:
-    """Return the number of outputs that a model of these data has."""
-    return len(data.target_names)
+        return Predictions(p, spread, None, None, sets, labels, notes)
 
 
 def read_config(directory: pathlib.Path) -> Config:
@@ -112,6 +129,7 @@ def save(study: Study, directory: pathlib.Path) -> None:
         "target_names": study.data.target_names,
         "notes": study.data.notes,
         "name": study.data.name,
+        "calibration": study.calibration._asdict(),
         "preprocessor": study.data.preprocessor.to_dict(),
     }
     files.write_json(directory / "data.json", described)
@@ -135,9 +153,8 @@ def load(directory: str | os.PathLike[str]) -> Study:
     root = pathlib.Path(directory)
     config = read_config(root)
     metrics = _read_json(root / "metrics.json")
-    data = _load_data(root)
-    features = int(data.split.train.x.shape[1])
-    model = models.on_data(models.build(config, features, outputs_of(data)), data)
+    data, calibration = _load_data(root)
+    model = models.build(config, data)
     like = jax.eval_shape(
         jax.vmap(model.init), jax.random.split(jax.random.key(0), config.members)
     )
@@ -147,10 +164,20 @@ def load(directory: str | os.PathLike[str]) -> Study:
         {"params": like, "initial_params": like},
         metadata={"config": config.to_dict()},
     )
-    return Study(config, model, data=data, metrics=metrics, directory=root, **restored)
+    return Study(
+        config,
+        model,
+        data=data,
+        calibration=calibration,
+        metrics=metrics,
+        directory=root,
+        **restored,
+    )
 
 
-def _load_data(root: pathlib.Path) -> data_.Prepared:
+def _load_data(
+    root: pathlib.Path,
+) -> tuple[data_.Prepared, evaluation.Calibration]:
     described = _read_json(root / "data.json")
     path = root / "data.npz"
     try:
@@ -163,7 +190,7 @@ def _load_data(root: pathlib.Path) -> data_.Prepared:
                 for subset in PARTS
             }
             rows = tuple(arrays[f"{subset}_rows"] for subset in PARTS)
-        return data_.Prepared(
+        prepared = data_.Prepared(
             data_.Split(**parts, rows=rows),
             data_.Preprocessor.from_dict(described["preprocessor"]),
             described["task"],
@@ -172,7 +199,13 @@ def _load_data(root: pathlib.Path) -> data_.Prepared:
             tuple(described["notes"]),
             described["name"],
         )
-    except (OSError, KeyError, ValueError) as error:
+        fields = dict(described["calibration"])
+        # JSON has no infinity.
+        fields["radius"] = tuple(
+            math.inf if end is None else float(end) for end in fields["radius"]
+        )
+        return prepared, evaluation.Calibration(**fields)
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise StudyError(
             f"{path} is not a study's data ({error}); run the study again with "
             "--overwrite."

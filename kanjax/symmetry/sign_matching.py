@@ -199,7 +199,7 @@ def _reflected(layer: Any, path: str, axis: int) -> Flip:
         return Flip(axis, _reflection(layer.basis), 1.0)
     if path.endswith("['residual']"):
         return Flip(axis, None, _parity(layer.residual, "the residual branch"))
-    if hasattr(layer, "basis"):
+    if hasattr(layer, "basis") or not path.endswith("['kernel']"):
         raise ValueError(
             f"{layer!r} learns functions that no sign can be moved through. Use "
             "match_weights."

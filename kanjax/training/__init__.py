@@ -7,6 +7,7 @@ from kanjax.training.broyden import (
     scale_by_self_scaled_broyden,
     self_scaled_broyden,
 )
+from kanjax.training.calibration import conformal_quantile, fit_temperature
 from kanjax.training.cascades import Cascade, cascade, fit_cascade
 from kanjax.training.checkpoints import CheckpointError
 from kanjax.training.descent import descend
@@ -15,7 +16,7 @@ from kanjax.training.lbfgs import minimize
 from kanjax.training.losses import classification, on_batch, regression
 from kanjax.training.optimizers import OPTIMIZERS, optimizer
 from kanjax.training.options import Checkpoint, Options
-from kanjax.training.progress import Progress, bar
+from kanjax.training.progress import Progress, bar, describe
 from kanjax.training.results import Fit, History, Interrupted
 from kanjax.training.sharding import member_mesh
 
@@ -35,10 +36,13 @@ __all__ = [
     "change_loss",
     "checkpoints",
     "classification",
+    "conformal_quantile",
     "descend",
+    "describe",
     "fit",
     "fit_cascade",
     "fit_ensemble",
+    "fit_temperature",
     "member_mesh",
     "metrics",
     "minimize",

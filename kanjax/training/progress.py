@@ -33,39 +33,46 @@ class Progress(NamedTuple):
 
 
 def describe(event: Progress) -> str:
-    """One short line: mean losses and, in an ensemble, the members still training."""
+    """Return one short line: mean losses, and how many members still train.
+
+    Args:
+        event: of a fit; the members are told in an ensemble only.
+    """
     parts = []
     if np.isfinite(event.loss).any():
-        parts.append(f"loss {_mean(event.loss):.4g}")
+        parts.append(f"loss {_mean(event.loss):.3g}")
     if event.validation_loss is not None and np.isfinite(event.validation_loss).any():
-        parts.append(f"validation {_mean(event.validation_loss):.4g}")
+        parts.append(f"validation {_mean(event.validation_loss):.3g}")
     if event.members > 1:
-        parts.append(f"{event.training}/{event.members} members training")
+        parts.append(f"{event.training}/{event.members} members")
     return ", ".join(parts)
 
 
 @contextlib.contextmanager
-def bar(description: str = "training") -> Iterator[Callable[[Progress], None]]:
-    """Draw a rich progress bar on stderr; yield the function that moves
-    it.
+def bar() -> Iterator[Callable[[Progress], None]]:
+    """Draw a rich progress bar on stderr; yield the function that moves it.
+
+    Steps, remaining time and losses fit in 80 columns.
     """
     import rich.console
     import rich.progress
 
     columns = (
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.BarColumn(),
+        rich.progress.BarColumn(bar_width=12),
         rich.progress.MofNCompleteColumn(),
-        rich.progress.TimeElapsedColumn(),
-        rich.progress.TextColumn("{task.fields[info]}"),
+        rich.progress.TimeRemainingColumn(),
+        rich.progress.TextColumn("{task.description}"),
     )
     console = rich.console.Console(stderr=True)
     with rich.progress.Progress(*columns, console=console) as display:
-        task = display.add_task(description, total=None, info="")
+        task = display.add_task("training", total=None)
 
         def show(event: Progress) -> None:
             display.update(
-                task, completed=event.step, total=event.steps, info=describe(event)
+                task,
+                completed=event.step,
+                total=event.steps,
+                description=describe(event),
             )
 
         yield show

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from kanjax import pytrees
+
 Params = Any
 State = Any
 
@@ -25,6 +27,8 @@ class History(NamedTuple):
     validation_loss: np.ndarray
     validation_metrics: dict[str, np.ndarray]
     evaluated_at: np.ndarray
+
+    __repr__ = pytrees.short_repr
 
 
 class Fit(NamedTuple):
@@ -53,6 +57,8 @@ class Fit(NamedTuple):
     diverged: np.ndarray
     state: State | None = None
     final_state: State | None = None
+
+    __repr__ = pytrees.short_repr
 
     @property
     def members(self) -> int:

@@ -190,3 +190,36 @@ def test_a_large_table_needs_little_memory(key):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert ready.split.train.x.shape == (70_000, 22) and peak < 100e6
+
+
+def test_a_column_divides_the_rows(key):
+    rng = np.random.default_rng(0)
+    day = pd.date_range("2026-01-01", periods=60).strftime("%Y-%m-%d")
+    frame = pd.DataFrame(
+        {
+            "patient": np.repeat(np.arange(20), 3),
+            "day": rng.permutation(day),
+            "a": rng.normal(size=60),
+            "y": rng.normal(size=60),
+        }
+    )
+    frame.loc[5, "y"] = np.nan
+    made = kanjax.data.prepare(frame, target="y", key=key, group="patient")
+    seen = [set(frame.patient[rows]) for rows in made.split.rows]
+    assert not seen[0] & seen[2] and "patient" not in made.feature_names
+    plain = frame.drop(columns="patient")
+    made = kanjax.data.prepare(plain, target="y", key=key, time="day")
+    train, _, test = made.split.rows
+    assert max(frame.day[train]) < min(frame.day[test])
+    assert made.feature_names == ("a",)
+    both = {"group": "patient", "time": "day"}
+    with pytest.raises(ValueError, match="divide the rows in two ways"):
+        kanjax.data.prepare(frame, target="y", key=key, **both)
+    for column, words in (("y", "is the target"), ("b", "'b'")):
+        with pytest.raises(kanjax.data.DataError, match=words):
+            kanjax.data.prepare(frame, target="y", key=key, group=column)
+    frame.loc[0, "day"] = "later"
+    with pytest.raises(
+        kanjax.data.DataError, match="'later', expected numbers or dates"
+    ):
+        kanjax.data.prepare(frame, target="y", key=key, time="day")

@@ -99,3 +99,36 @@ def test_data_sets_check_their_shapes():
         make(x, y.astype(float), ("a", "b"), ("y",), "classification")
     with pytest.raises(ValueError, match="got 'ranking'"):
         make(x, y, ("a", "b"), ("y",), "ranking")
+
+
+def test_rows_of_a_group_stay_together(key):
+    groups = np.random.default_rng(0).integers(40, size=500)
+    parts = kanjax.data.split_groups(key, groups)
+    assert sorted(np.concatenate(parts)) == list(range(500))
+    names = [set(groups[part]) for part in parts]
+    assert not names[0] & names[1] and not names[0] & names[2]
+    assert not names[1] & names[2]
+    sizes = np.array([len(part) for part in parts]) / 500
+    np.testing.assert_allclose(sizes, (0.7, 0.15, 0.15), atol=0.03)
+    again = kanjax.data.split_groups(key, groups)
+    assert all(map(np.array_equal, parts, again))
+
+
+def test_every_part_gets_a_group(key):
+    """Also where one group has nearly all rows."""
+    groups = np.array(["a"] * 98 + ["b", "c"])
+    sizes = [len(part) for part in kanjax.data.split_groups(key, groups)]
+    assert sorted(sizes) == [1, 1, 98] and sizes[0] == 98
+    with pytest.raises(kanjax.data.DataError, match="2 groups, expected at least 3"):
+        kanjax.data.split_groups(key, groups[:99])
+
+
+def test_the_last_rows_are_tested_on(key):
+    times = np.random.default_rng(0).permutation(np.repeat(np.arange(50), 4))
+    train, validation, test = kanjax.data.split_in_time(key, times)
+    assert max(times[train]) < min(times[validation])
+    assert max(times[validation]) < min(times[test])
+    assert abs(len(train) - 140) <= 4 and abs(len(test) - 30) <= 4
+    assert not np.array_equal(train, np.sort(train))
+    with pytest.raises(kanjax.data.DataError, match="2 different times"):
+        kanjax.data.split_in_time(key, times > 40)

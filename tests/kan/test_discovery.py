@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sympy
 
 from kanjax import bases, kan
 from kanjax.kan import multiplication, symbolic
@@ -27,6 +28,21 @@ def test_a_sum_of_two_functions_is_found(unit, key):
     error = found.model.apply(found.params, x) - y
     assert float(jnp.sqrt(jnp.mean(error**2))) < 1e-3 * unit
     assert found.model.basis is None
+    assert found.exact and found.r2 > 1 - 1e-6
+    (expression,) = symbolic.formula(
+        found.model, found.params, x, names=["a", "b", "c"]
+    )
+    plain = symbolic.tidy(expression / unit, x, sympy.symbols("a b c"))
+    assert str(plain) == "exp(b) + sin(3*a)"
+
+
+def test_what_no_formula_fits_is_told(key):
+    """A product of two inputs is no sum of functions of each."""
+    x = jax.random.uniform(key, (100, 2), minval=-1)
+    net = kan.KAN((2, 1), bases.BSpline(3))
+    with pytest.warns(RuntimeWarning, match="no exact formula was found in 1 starts"):
+        found = kan.discover(net, key, x, x[:, :1] * x[:, 1:], starts=1, steps=20)
+    assert not found.exact and found.r2 < 0.5
 
 
 def test_bad_input(key):

@@ -1,17 +1,22 @@
-"""Run the rational function's Triton kernels by Triton's interpreter.
+"""Run the kernels in Triton by Triton's interpreter, under every transformation.
 
 A process of its own: whether Triton interprets is decided where it is first imported.
-Called as ``interpreted_triton.py OPERANDS.npz RESULTS.npz``; has both forms.
+Called as ``interpreted_triton.py RESULTS.npz``.
 """
 
 import os
 import sys
+from unittest import mock
 
 os.environ["TRITON_INTERPRET"] = "1"
 
+import jax  # noqa: E402
 import numpy as np  # noqa: E402
+import triton  # noqa: E402
+from triton.runtime import interpreter  # noqa: E402
 
-from pallas_kernels import rational_triton  # noqa: E402
+from pallas_kernels import backends, expansion_triton, triton_calls  # noqa: E402
+from tests.kernels.triton_cases import cases, halves, run  # noqa: E402
 
 
 class Tensor:
@@ -46,35 +51,59 @@ class Tensor:
     stride = size
 
 
-def main(operands, results):
-    stored = np.load(operands)
-    given = [stored[name] for name in "xabg"]
-    found = {
-        f"{form} {name}": value
-        for form in "AB"
-        for name, value in run(form, *given).items()
-    }
-    np.savez(results, **found)
+def dot(self, a, b, total, *_):
+    """Multiply two tiles; the interpreter takes the bits of bfloat16 as integers."""
+    left, right = (
+        (v.data.astype(np.uint32) << 16).view(np.float32)
+        if v.dtype.scalar == triton.language.bfloat16
+        else v.data
+        for v in (a, b)
+    )
+    value = np.matmul(left, right, dtype=total.data.dtype) + total.data
+    return interpreter.TensorHandle(value, total.dtype.scalar)
 
 
-def run(form, x, a, b, g):
-    (rows, channels), m, n = x.shape, len(a), len(b)
-    grid = -(-rows // rational_triton.ROWS), -(-channels // rational_triton.CHANNELS)
-    options = {
-        "M": m,
-        "N": n,
-        "FORM_A": form == "A",
-        "ROWS": rational_triton.ROWS,
-        "CHANNELS": rational_triton.CHANNELS,
-    }
-    shapes = x.shape, x.shape, (grid[0], m, channels), (grid[0], n, channels)
-    # What is not written shows.
-    y, *slopes = (Tensor(np.full(shape, np.nan, np.float32)) for shape in shapes)
-    given = [Tensor(v) for v in (x, a, b, g)]
-    rational_triton.value_kernel[grid](*given[:3], rows, channels, y, **options)
-    rational_triton.cotangent_kernel[grid](*given, rows, channels, *slopes, **options)
-    gx, ga, gb = (slope.array for slope in slopes)
-    return {"y": y.array, "gx": gx, "ga": ga.sum(axis=0), "gb": gb.sum(axis=0)}
+interpreter.InterpreterBuilder.create_dot = dot
+LAUNCHED = []
+
+
+def interpreted(operands, kernel, results, *, grid, warps, stages=2, **constants):
+    """As :func:`pallas_kernels.triton_calls.call`, on the host."""
+    whole = [isinstance(o, int) for o in operands]
+    arrays = [o for o, is_int in zip(operands, whole, strict=True) if not is_int]
+
+    def launch(*arrays):
+        LAUNCHED.append(kernel.__name__)
+        following = iter(arrays)
+        given = [
+            o if is_int else Tensor(np.asarray(next(following)))
+            for o, is_int in zip(operands, whole, strict=True)
+        ]
+        # What is not written shows.
+        outs = [Tensor(np.full(r.shape, np.nan, r.dtype)) for r in results]
+        kernel[grid](*given, *outs, **constants)
+        return [out.array for out in outs]
+
+    return jax.pure_callback(launch, results, *arrays)
+
+
+def main(path):
+    found, of = {}, cases()
+    always_triton = mock.patch.object(backends, "kernels", lambda *_: ("triton",))
+    serves = mock.patch.object(triton_calls, "serve", lambda *_: True)
+    call = mock.patch.object(triton_calls, "call", interpreted)
+    small = expansion_triton.Blocks(16, 16, 16)
+    blocks = mock.patch.dict(expansion_triton.BLOCKS, {"tensor cores": small})
+    with always_triton, serves, call, blocks:
+        for name, case in of.items():
+            LAUNCHED.clear()
+            for i, value in enumerate(run(*case, "float32")):
+                found[f"{name} {i}"] = np.asarray(value)
+            found[f"{name} launched"] = np.asarray(sorted(set(LAUNCHED)))
+        for name, case in halves().items():
+            for i, value in enumerate(run(*case, "bfloat16")):
+                found[f"{name} half {i}"] = np.asarray(value, "float32")
+    np.savez(path, **found)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 import pallas_kernels
 from kanjax import bases
-from pallas_kernels import blocked, mosaic_rewrite, reference, tiled
+from pallas_kernels import blocked, reference, rewrite, tiled
 from pallas_kernels.basis import derivative
 from tests.kernels import transformations
 
@@ -298,8 +298,6 @@ def test_gradients_inside_shard_map(key, x64):
 @pytest.mark.parametrize(
     "platform, backend, dtype, kernel",
     [
-        ("cuda", "auto", jnp.float32, "triton"),
-        ("cuda", "auto", jnp.bfloat16, "triton"),
         ("cuda", "mosaic", jnp.bfloat16, "mosaic_gpu"),
         ("tpu", "auto", jnp.float32, "tpu_cus"),
         ("tpu", "auto", jnp.bfloat16, "tpu_cus"),
@@ -332,18 +330,17 @@ def test_lowers_for_accelerators(shape, platform, backend, dtype, kernel):
 
 
 @pytest.mark.parametrize("name", BASES)
-@pytest.mark.parametrize("platform", ["cuda", "tpu"])
-def test_every_basis_lowers_for_accelerators(name, platform):
+def test_every_basis_lowers_for_tpus(name):
     basis = BASES[name]
     x = jnp.zeros((8, 3), jnp.float32)
     coef = jnp.zeros((basis.size, 3, 2), jnp.float32)
     text = (
         jax.jit(jax.grad(lambda x, c: jnp.sum(_product(x, c, basis) ** 2), (0, 1)))
         .trace(x, coef)
-        .lower(lowering_platforms=(platform,))
+        .lower(lowering_platforms=("tpu",))
         .as_text()
     )
-    assert "triton" in text or "tpu_custom_call" in text
+    assert "tpu_custom_call" in text
 
 
 # Arrays, loops, and operations for which Mosaic needs others in their place.
@@ -370,20 +367,6 @@ def test_bases_lower_for_mosaic_on_gpus(basis):
     assert len(re.findall(r"custom_call @\S*mosaic_gpu", text)) == 3
 
 
-@pytest.mark.parametrize("dtype, coef_axis", [("float32", None), ("bfloat16", 0)])
-def test_what_mosaic_does_not_take_goes_through_triton(dtype, coef_axis):
-    """Single precision, and members of an ensemble that share nothing."""
-    basis = bases.BSpline(2)
-    x, coef = jnp.zeros((2, 8, 3), dtype), jnp.zeros((2, basis.size, 3, 2), dtype)
-    product = functools.partial(
-        pallas_kernels.expansion_dot, basis=basis, backend="mosaic"
-    )
-    given = x, coef if coef_axis == 0 else coef[0]
-    traced = jax.jit(jax.vmap(product, (0, coef_axis))).trace(*given)
-    text = traced.lower(lowering_platforms=("cuda",)).as_text()
-    assert set(re.findall(r"custom_call @\S*(triton|mosaic)", text)) == {"triton"}
-
-
 def test_what_stands_in_for_operations_is_as_good(key):
     x = jax.random.uniform(key, (20, 3), minval=-1)
     parts = [BASES[name] for name in ("spline", "jacobi", "sech", "shannon")]
@@ -394,7 +377,10 @@ def test_what_stands_in_for_operations_is_as_good(key):
     @jax.jit
     def both(index):
         return [
-            (mosaic_rewrite.rewritten(slope(basis, index), x), slope(basis, index)(x))
+            (
+                rewrite.rewritten(slope(basis, index), x, rewrite.MOSAIC_GPU),
+                slope(basis, index)(x),
+            )
             for basis in parts
         ]
 

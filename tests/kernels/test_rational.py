@@ -121,7 +121,8 @@ def test_kernels_on_many_ragged_tiles(what, platform, key, x64):
     more = {"value": [], "tangent": [jnp.cos(v) for v in (x, a, b)]}
     given = [x, a, b, *more.get(what, [jnp.sin(x)])]
     tiles = rational_tiled.Tiles(16, 16 if platform == "cuda" else 128)
-    found = rational_tiled.compute(what, "A", tuple(given), platform, True, tiles)
+    kernels = "gpu" if platform == "cuda" else "tpu"
+    found = rational_tiled.compute(what, "A", tuple(given), kernels, tiles, True)
     for ours, theirs in zip(
         found,
         rational._plain(*given, static=rational.Static(what, "A", "xla")),
@@ -222,7 +223,9 @@ def test_inside_shard_map(key):
 )
 @pytest.mark.parametrize("form", ["A", "B"])
 @pytest.mark.parametrize("shape", [(64, 1000, 512), (8192, 768), (9, 16)])
-def test_lowers_for_accelerators(shape, platform, backend, dtype, kernel, form):
+def test_lowers_for_accelerators(
+    shape, platform, backend, dtype, kernel, form, nvidia_gpu
+):
     def loss(*v):
         y = pallas_kernels.group_rational(*v, form, backend=backend)
         return jnp.sum(y.astype(jnp.float32) ** 2)
@@ -240,7 +243,7 @@ def test_lowers_for_accelerators(shape, platform, backend, dtype, kernel, form):
     assert text.count(kernel) >= 2
 
 
-def test_members_of_an_ensemble_go_through_triton():
+def test_members_of_an_ensemble_go_through_triton(nvidia_gpu):
     """Mosaic takes no batch axes on GPUs."""
     given = jnp.zeros((2, 8, 16)), jnp.zeros((2, 1, 3)), jnp.zeros((2, 1, 2))
     f, _ = both("A", "mosaic")

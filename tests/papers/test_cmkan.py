@@ -381,3 +381,17 @@ def test_the_supervised_loss_is_its_formula(key):
 def test_bad_input(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+@pytest.mark.parametrize("bytes_", [np.uint8, np.float32])
+def test_bytes_are_no_colors(bytes_):
+    from kanjax.data import color
+
+    image = np.full((12, 12, 3), 200, bytes_)
+    net = kan.ColorMatcher(light=True)
+    params = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(net.init, jax.random.key(0))
+    )
+    for call in (color.srgb_to_lab, functools.partial(net.apply, params)):
+        with pytest.raises(ValueError, match="they run from 200 to 200. Divide by 255"):
+            call(image)

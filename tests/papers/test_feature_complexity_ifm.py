@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from kanjax import bases, kan, model, nn, symmetry
-from kanjax.representation import feature_merging, functional_equivalence, unit_pruning
+from kanjax.representation import (
+    feature_merging,
+    functional_equivalence,
+    unit_merging,
+    unit_pruning,
+)
 
 HAND = (
     {"kernel": jnp.array([[1.0, 1, 0], [0, 0.1, 1]]), "bias": jnp.zeros(3)},
@@ -100,7 +105,7 @@ def test_copies_merge_and_outputs_stay(networks, kind, rule):
     assert merging.widths == {"P1": 3, "P2": 4}
     np.testing.assert_allclose(small.apply(merging.params, x), y, atol=2e-5)
     assert sorted(len(m) for m in merging.members["P1"]) == [1, 2, 4]
-    masked = feature_merging.merge_masked(copied, spec, beta=1e-6, rule=rule)
+    masked = unit_merging.merge_masked(copied, spec, beta=1e-6, rule=rule)
     np.testing.assert_allclose(large.apply(masked.params, x), y, atol=2e-5)
     gap = functional_equivalence.functional_gap(
         functools.partial(large.apply, copied),
@@ -137,7 +142,7 @@ def test_sums_of_inputs_are_wrong_under_tanh(networks):
 
 
 def test_by_hand():
-    table = feature_merging.unit_distances(HAND, HAND_SPEC, "P1")
+    table = unit_merging.unit_distances(HAND, HAND_SPEC, "P1")
     expected = [[0, 0.02, 6], [0.02, 0, 6.22], [6, 6.22, 0]]
     np.testing.assert_allclose(table, expected, atol=1e-5)
     merging = feature_merging.merge_features(HAND, HAND_SPEC, beta=0.01, rule="sum_in")
@@ -167,7 +172,7 @@ def test_a_merge_moves_outputs_as_the_identity_says(x64):
     )
     net = nn.MLP((3, 2, 2))
     spec = symmetry.permutation_spec(net)
-    merged, counts = feature_merging.merge_pair(
+    merged, counts = unit_merging.merge_pair(
         params, spec, "P1", (0, 1), jnp.ones(2), rule="sum_in"
     )
     z = np.asarray(x) @ weights
@@ -268,7 +273,7 @@ def test_nested_merges_average_all_that_they_stand_for():
     params = jax.tree.map(jnp.asarray, HAND)
     counts = jnp.ones(3)
     for pair in ((0, 1), (0, 2)):
-        params, counts = feature_merging.merge_pair(
+        params, counts = unit_merging.merge_pair(
             params, HAND_SPEC, "P1", pair, counts, rule="sum_in"
         )
     np.testing.assert_allclose(params[1]["kernel"][0], [1.1 / 3], rtol=1e-6)
@@ -309,7 +314,7 @@ def test_a_residual_stream_is_merged_as_a_single_set_of_units():
         {"kernel": last["kernel"][same, :] * half[:, None], "bias": last["bias"]},
     )
     x = jax.random.normal(jax.random.key(8), (5, 3))
-    masked = feature_merging.merge_masked(copied, spec, beta=1e-6)
+    masked = unit_merging.merge_masked(copied, spec, beta=1e-6)
     assert masked.counts[name].tolist() == [2, 1, 1, 0]
     np.testing.assert_allclose(
         net.apply(masked.params, x), net.apply(copied, x), atol=1e-5

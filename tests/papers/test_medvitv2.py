@@ -1,13 +1,17 @@
 """MedViTV2's blocks, counted and held against plain forms: arXiv 2502.13693."""
 
+import importlib.util
+import json
 import math
+import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
-from kanjax import model, nn
+from kanjax import data, model, nn, training
 from kanjax.kan import medvit
 from kanjax.representation import grad_cam
 
@@ -246,3 +250,65 @@ def test_grad_cam_of_a_folded_network(network, start, images):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def example():
+    path = pathlib.Path(__file__).parents[2] / "examples" / "kan" / "medvitv2.py"
+    spec = importlib.util.spec_from_file_location("medvitv2_example", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def small_network(size, classes, *, channels, image_size, kernel):
+    """In the network's place, whose compilation takes minutes."""
+    del size, image_size, kernel
+    return model.Sequential(
+        (
+            nn.Conv(channels, 4, (3, 3), strides=2),
+            nn.BatchNorm(4),
+            nn.Activation(jax.nn.relu),
+            nn.GlobalPool(2),
+            nn.Dense(4, classes),
+        )
+    )
+
+
+@pytest.mark.parametrize("kind", ["folder", "medmnist"])
+def test_training_on_images_of_ones_own(tmp_path, monkeypatch, kind):
+    module = example()
+    monkeypatch.setattr(module.medvit, "medvit", small_network)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 60, (3, 14, 10, 12, 3)).astype(np.uint8)
+    pixels[1] += 120
+    pixels[2, ..., 0] += 150
+    source = tmp_path / "images"
+    if kind == "folder":
+        for name, images in zip(("dark", "light", "red"), pixels, strict=True):
+            (source / name).mkdir(parents=True)
+            for i, image in enumerate(images):
+                Image.fromarray(image).save(source / name / f"{i}.png")
+    else:
+        source = tmp_path / "set.npz"
+        parts = {}
+        for name, rows in (("train", slice(8)), ("val", slice(8, 11)), ("test", -3)):
+            rows = rows if isinstance(rows, slice) else slice(rows, None)
+            chosen = pixels[:, rows, :10, :10]
+            parts[f"{name}_images"] = chosen.reshape(-1, 10, 10, 3)
+            labels = np.repeat(np.arange(3), chosen.shape[1])
+            parts[f"{name}_labels"] = labels[:, None].astype(np.uint8)
+        np.savez(source, **parts)
+    options = {"image_size": 16, "steps": 150, "batch_size": 8, "step_size": 0.1}
+    fit = module.train_on_images(source, tmp_path / "run", **options)
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["accuracy"] > 0.9 and len(metrics["classes"]) == 3
+    shares = list(metrics["accuracy_of_classes"].values())
+    assert np.mean(shares) == pytest.approx(metrics["accuracy"], abs=0.2)
+    again = module.train_on_images(source, tmp_path / "run", **options, resume=True)
+    jax.tree.map(np.testing.assert_array_equal, again.params, fit.params)
+    with pytest.raises(training.CheckpointError):
+        other = options | {"batch_size": 4}
+        module.train_on_images(source, tmp_path / "run", **other, resume=True)
+    with pytest.raises(data.DataError, match="has no images|lacks|no file"):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        module.train_on_images(tmp_path / "empty", tmp_path / "run", **options)

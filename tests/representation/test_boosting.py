@@ -47,6 +47,18 @@ def test_gradients_flow_to_inputs():
     np.testing.assert_allclose(slope[:, 0], rise[:, 0] / 2e-2, rtol=0.05, atol=0.02)
 
 
+def test_losses_by_stage_and_networks_switched_off():
+    boosted = small(jax.random.key(5))
+    value = lambda f: jnp.mean((f[:, 0] - Y) ** 2)  # noqa: E731
+    losses = boosting.staged_losses(value, boosted, X)
+    assert losses.shape == (4,)
+    for active, loss in enumerate(losses):
+        alone = boosting.apply(boosted, X, active=active)
+        np.testing.assert_allclose(value(alone), loss, rtol=1e-5)
+        net, params = boosting.merge(boosting.switch_off(boosted, active))
+        np.testing.assert_allclose(net.apply(params, X), alone, rtol=1e-5, atol=1e-6)
+
+
 def test_bad_input():
     fit, key = boosting.fit, jax.random.key(0)
     for options, message in (

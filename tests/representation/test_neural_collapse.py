@@ -7,7 +7,7 @@ import pytest
 from sklearn.neighbors import NearestCentroid
 
 from kanjax import nn, taps, training
-from kanjax.representation import linear_optima, neural_collapse
+from kanjax.representation import collapse_frames, linear_optima, neural_collapse
 from kanjax.representation import unconstrained_features as free
 
 
@@ -73,27 +73,42 @@ def test_measures_are_those_of_numpy(batch, kind):
             )
 
 
+def test_features_alone_have_the_same_measures(batch):
+    features, labels, weights, bias = batch
+    full = neural_collapse.collapse(*batch)
+    alone = neural_collapse.feature_collapse(
+        features, labels, features @ weights + bias
+    )
+    for name, value in alone._asdict().items():
+        np.testing.assert_allclose(value, getattr(full, name), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"outputs have shape \(60,\)"):
+        neural_collapse.feature_collapse(features, labels, labels)
+    few = labels < 2
+    with pytest.raises(ValueError, match="no samples of class 2, 3, of 4"):
+        neural_collapse.feature_collapse(features[few], labels[few], features[few, :4])
+
+
 def test_an_optimum_is_a_target_with_its_lengths(batch):
     sizes = (24, 16, 12, 8)
     optimum = linear_optima.solve(sizes, 2, weight_decay=3e-3, feature_decay=3e-3)
-    target = neural_collapse.target(optimum, 4)
+    target = collapse_frames.target(optimum, 4)
     np.testing.assert_allclose(jnp.diagonal(target.weights), optimum.squares)
     # The classifier's row is the class mean, (squares + samples * decay) times.
     np.testing.assert_allclose(target.ratios, optimum.squares + 60 * 3e-3, rtol=1e-5)
 
 
 def test_frames(key):
-    simplex = neural_collapse.simplex_etf(5, 8, key=key)
+    simplex = collapse_frames.simplex_etf(5, 8, key=key)
     np.testing.assert_allclose(simplex @ simplex.T, 1.25 * np.eye(5) - 0.25, atol=1e-6)
-    tight = neural_collapse.simplex_etf(5, 4, key=key)
+    tight = collapse_frames.simplex_etf(5, 4, key=key)
     np.testing.assert_allclose(tight @ tight.T, simplex @ simplex.T, atol=1e-6)
     lengths = jnp.array([3.0, 2.0, 0.5])
-    frame = neural_collapse.general_orthogonal_frame(lengths, 6, key=key)
+    frame = collapse_frames.general_orthogonal_frame(lengths, 6, key=key)
     np.testing.assert_allclose(frame @ frame.T, np.diag(lengths**2), atol=1e-5)
 
 
 def test_collapsed_features_measure_zero_and_equal_ones_nothing(key):
-    frame = neural_collapse.simplex_etf(3, 6, key=key)
+    frame = collapse_frames.simplex_etf(3, 6, key=key)
     labels = jnp.arange(15) % 3
     features, bias = 2 * frame[labels] + 3, -3 * frame.sum(axis=1)
     result = neural_collapse.collapse(features, labels, frame.T, bias)
@@ -206,9 +221,9 @@ def test_bad_input_is_named(batch, key):
     with pytest.raises(
         ValueError, match="5 orthogonal vectors do not fit into width 4"
     ):
-        neural_collapse.orthogonal_frame(5, 4, key=key)
+        collapse_frames.orthogonal_frame(5, 4, key=key)
     with pytest.raises(ValueError, match="classes is 1"):
-        neural_collapse.simplex_etf(1, 4, key=key)
+        collapse_frames.simplex_etf(1, 4, key=key)
     decays = {"weight_decay": 1e-2, "feature_decay": 1e-2}
     with pytest.raises(ValueError, match=r"sizes are \(3, 2\); with a bias"):
         linear_optima.solve((3, 2), 1, **decays, bias=True)
@@ -220,7 +235,7 @@ def test_bad_input_is_named(batch, key):
         free.init((3, 2), (4, 0), key=key)
     optimum = linear_optima.solve((3, 2), 1, **decays)
     with pytest.raises(ValueError, match="the optimum is of 2 classes, not of 4"):
-        neural_collapse.target(optimum, 4)
+        collapse_frames.target(optimum, 4)
     params = free.init((3, 2), (4,), key=key)
     with pytest.raises(ValueError, match="kind is 'hinge'"):
         free.loss(params, free.class_labels((3, 2)), kind="hinge", **decays)

@@ -119,6 +119,35 @@ def test_scores_are_those_of_other_formulas_at_any_scale(features, name):
         np.testing.assert_allclose(small, expected, atol=2e-5)
 
 
+def test_scores_are_those_that_published_implementations_print():
+    """On the data of the demo that Kornblith et al. published with their paper.
+
+    CKA as the demo prints it (google-research, representation_similarity); canonical
+    correlations and directions as cca_core of google/svcca gives them on the same data.
+    Its pwcca weighs other directions: it leaves out their whitening.
+    """
+    rng = np.random.RandomState(1337)
+    x = rng.randn(100, 10)
+    y = rng.randn(100, 10) + x
+    cka = [similarity.linear_cka(x, y, debiased=d) for d in (False, True)]
+    np.testing.assert_allclose(cka, [0.55761, 0.51346], atol=6e-6)
+    minibatch = similarity.minibatch_cka([([x], [y])])
+    np.testing.assert_allclose(minibatch, [[0.51346]], atol=6e-6)
+
+    def kernel(v):
+        # Unlike ours, the demo's median counts each distance to itself.
+        table = distance.cdist(v, v, "sqeuclidean")
+        return jnp.asarray(np.exp(-table / (2 * 0.25 * np.median(table))))
+
+    np.testing.assert_allclose(similarity.cka(kernel(x), kernel(y)), 0.65483, atol=6e-6)
+    correlations = [0.8851112, 0.86196085, 0.83330185, 0.76440204, 0.74507578]
+    correlations += [0.72447428, 0.67903289, 0.66503897, 0.6093718, 0.54236993]
+    result = canonical.cca(x, y)
+    np.testing.assert_allclose(result.correlations, correlations, rtol=2e-6)
+    np.testing.assert_allclose(canonical.pwcca(x, y), 0.7346677196174, rtol=1e-5)
+    np.testing.assert_allclose(canonical.pwcca(x[:, :6], y), 0.748293014136, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", SCORES)
 def test_scores_under_vmap_and_grad(features, name):
     score = SCORES[name]

@@ -12,6 +12,7 @@ import pytest
 from kanjax import nn, taps
 from kanjax.representation import (
     samples,
+    similarity,
     sparse_prediction,
     unit_clusters,
     unit_information,
@@ -95,6 +96,23 @@ def test_networks_of_three_libraries_that_compute_the_same(key):
     result = unit_matching.compare_networks([ours, flax, other])
     for table in result:
         np.testing.assert_allclose(table, 1, atol=1e-4)
+
+
+def test_networks_of_different_widths_are_compared_pair_by_pair(layers):
+    x, y = layers
+    values = [x[0], y[0], x[1]]
+    together = unit_matching.compare_networks(values)
+    alike = unit_matching.compare_networks([x[0], x[1]])
+    for i, first in enumerate(values):
+        for j, second in enumerate(values):
+            summary = unit_matching.summarize(unit_matching.correlate(first, second))
+            cka = similarity.linear_cka(first, second, debiased=True)
+            expected = summary.mean_bipartite, summary.mean_semi, cka
+            entries = [table[i, j] for table in together]
+            np.testing.assert_allclose(entries, expected, rtol=1e-5, atol=1e-6)
+    corner = jnp.array([0, 2])
+    for table, small in zip(together, alike, strict=True):
+        np.testing.assert_allclose(table[jnp.ix_(corner, corner)], small, 1e-5, 1e-6)
 
 
 def test_alignments_under_jit_vmap_and_grad(layers):

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -41,3 +42,56 @@ def test_an_ensemble_predicts_by_its_mean_probability():
     assert found.ensemble["accuracy"] == 1
     counts = evaluation.confusion(found.prediction, jnp.array([1]))
     assert counts.tolist() == [[0, 0], [0, 1]]
+
+
+def test_intervals_and_sets_hold_what_they_say():
+    """Rows to calibrate on and new ones from one distribution, 400 of each."""
+    rng = np.random.default_rng(1)
+    y = jnp.asarray(rng.normal(size=(800, 2)), jnp.float32)
+    noise = jnp.asarray(rng.normal(size=(1, 800, 2)) * [0.5, 2.0], jnp.float32)
+    outputs = y + noise + jnp.zeros((3, 1, 1))
+    calibration = evaluation.calibrate("regression", outputs[:, :400], y[:400])
+    held = evaluation.coverage(
+        "regression",
+        evaluation.combine("regression", outputs[:, 400:]),
+        calibration,
+        y[400:],
+        np.array([10.0, 1.0]),
+    )
+    assert held["measured"] == pytest.approx(0.9, abs=0.04)
+    # The 0.9 quantile of |N(0, s)| is 1.645 s.
+    np.testing.assert_allclose(held["width"], [16.45, 6.58], rtol=0.15)
+
+    logits = jnp.asarray(rng.normal(size=(1, 800, 4)) * 2, jnp.float32)
+    p = np.asarray(jnp.exp(logits[0]) / jnp.sum(jnp.exp(logits[0]), -1, keepdims=True))
+    classes = jnp.asarray([rng.choice(4, p=row / row.sum()) for row in p.astype(float)])
+    sure = 3 * logits + jnp.zeros((3, 1, 1))
+    calibration = evaluation.calibrate("classification", sure[:, :400], classes[:400])
+    assert calibration.temperature == pytest.approx(3.0, rel=0.25)
+    predicted = evaluation.combine(
+        "classification", sure[:, 400:], calibration.temperature
+    )
+    held = evaluation.coverage(
+        "classification", predicted, calibration, classes[400:], np.ones(0)
+    )
+    assert held["measured"] == pytest.approx(0.9, abs=0.04)
+    assert 1 < held["classes"] < 4
+
+
+def test_resampled_scores_tell_what_rows_can_tell():
+    rng = np.random.default_rng(2)
+    y = jnp.asarray(rng.normal(size=(60, 1)), jnp.float32)
+    outputs = {
+        "good": y + jnp.asarray(0.3 * rng.normal(size=(60, 1)), jnp.float32),
+        "like it": y + jnp.asarray(0.31 * rng.normal(size=(60, 1)), jnp.float32),
+        "bad": y + jnp.asarray(2 * rng.normal(size=(60, 1)), jnp.float32),
+    }
+    compared = evaluation.compare(
+        "regression", outputs, y, np.array([7.0]), jax.random.key(0)
+    )
+    levels = {name: scores["RMSE"].is_level for name, scores in compared.items()}
+    assert levels == {"good": True, "like it": True, "bad": False}
+    error = 7.0 * np.asarray(outputs["bad"] - y)[:, 0]
+    samples = error[rng.integers(60, size=(4000, 60))]
+    ends = np.quantile(np.sqrt(np.mean(samples**2, axis=1)), [0.05, 0.95])
+    np.testing.assert_allclose(compared["bad"]["RMSE"][:2], ends, rtol=0.05)

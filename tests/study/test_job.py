@@ -104,6 +104,23 @@ def test_metrics_equal_scikit_learn(finished):
     assert member == pytest.approx(mae, rel=1e-4)
 
 
+def test_the_hardest_rows_are_those_of_the_largest_errors(finished):
+    _, _, done, _ = finished
+    table_ = table()
+    for part in ("test", "train"):
+        listed = [row for row in done.metrics["hardest"] if row["part"] == part]
+        rows = done.data.split.rows[("train", "validation", "test").index(part)]
+        predicted = done.predict(table_.iloc[rows]).mean[:, 0]
+        errors = (predicted - table_.y.to_numpy()[rows]) ** 2
+        order = np.argsort(-errors)[: len(listed)]
+        assert [row["row"] for row in listed] == rows[order].tolist()
+        for row, i in zip(listed, order, strict=True):
+            assert row["target"][0] == pytest.approx(table_.y[rows[i]], abs=1e-4)
+            assert row["prediction"][0] == pytest.approx(predicted[i], abs=1e-3)
+            loss = errors[i] / done.data.preprocessor.std[0] ** 2
+            assert row["loss"] == pytest.approx(loss, rel=1e-2)
+
+
 def test_load_gives_the_study_back(finished):
     root, config, done, _ = finished
     loaded = study.load(root / "run")
@@ -129,7 +146,7 @@ def test_predictions_are_in_the_target_units(finished):
     fresh = table(rows=30, seed=1).drop(columns="y")
     fresh.loc[0, "kind"] = "violet"
     found = study.load(root / "run").predict(fresh)
-    assert found.mean.shape == found.std.shape == (30, 1)
+    assert found.mean.shape == found.spread.shape == (30, 1)
     scaler = done.data.preprocessor
     outputs = np.stack(
         [
@@ -140,13 +157,16 @@ def test_predictions_are_in_the_target_units(finished):
         ]
     )
     np.testing.assert_allclose(found.mean, outputs.mean(0), rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(found.std, outputs.std(0, ddof=1), rtol=1e-3, atol=1e-4)
+    spread = outputs.std(0, ddof=1)
+    np.testing.assert_allclose(found.spread, spread, rtol=1e-3, atol=1e-4)
     assert any("of no category" in note for note in found.notes)
 
 
 def test_same_seed_same_study(finished):
+    """Of the file and of the table that was written to it."""
     _, config, done, _ = finished
-    again = study.run(config)
+    again = study.run(config, frame=table())
+    assert again.config.data == "DataFrame"
     for ours, theirs in zip(
         jax.tree.leaves(again.params), jax.tree.leaves(done.params), strict=True
     ):
@@ -176,6 +196,7 @@ def test_interrupted_study_resumes_to_the_same_result(finished, tmp_path):
     [
         {"data": "breast_cancer", "model": "mlp"},
         {"data": "wine", "model": "hopfield"},
+        {"data": "friedman", "model": "boosted", "hidden": (6,)},
         {"data": "wine", "basis": "rational", "hidden": (3,)},
         {"data": "feynman:sin(pi*x)+y^2", "basis": "fourier", "optimizer": "lbfgs"},
     ],
@@ -227,6 +248,9 @@ def check_figures(drawn, done, report):
     np.testing.assert_array_equal(
         drawn["barrier_matrix"][1], barriers["after_alignment"]
     )
+    tables = metrics["features"]["similarity"]
+    for drawing, state in zip(drawn["similarity_matrix"], tables, strict=False):
+        np.testing.assert_array_equal(drawing, tables[state]["cka"])
     if "pruning" in metrics:
         left = metrics["pruning"]["edges_left"]
         assert f" of {left} edges" in drawn["network"][-1].axes[0].get_xlabel()

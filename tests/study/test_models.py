@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from kanjax import bases, kan, study
-from kanjax.study import models
+from kanjax.study import models, schedules
 
 
 @pytest.mark.parametrize("name", bases.FAMILIES)
@@ -42,3 +42,26 @@ def test_a_kernel_machine_takes_its_examples_and_task_from_the_data():
     assert machine.outputs == 5 and machine.inputs.shape == (6, 3)
     net = models.build(study.Config(), 3, 5)
     assert models.on_data(net, prepared) is net
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "expected"),
+    [
+        (300, {}, (2000, 64, 25, 2000 * 64 / 300)),
+        (9_000, {}, (5625, 64, 70, 40)),
+        (70_000, {}, (5469, 512, 68, 40)),
+        (300, {"batch_size": 0}, (2000, None, 25, 2000)),
+        (50, {}, (2000, None, 25, 2000)),
+        (300, {"steps": 10, "evaluate_every": 3}, (10, 64, 3, 10 * 64 / 300)),
+    ],
+)
+def test_what_is_left_open_goes_by_rows(rows, settings, expected):
+    made = schedules.schedule(study.Config(**settings), rows)
+    assert made[:3] == expected[:3] and made.epochs == pytest.approx(expected[3], 1e-3)
+
+
+def test_networks_are_wider_with_many_rows():
+    assert schedules.hidden_units(study.Config(), 300, 3) == (8,)
+    assert schedules.hidden_units(study.Config(), 300, 12) == (12,)
+    assert schedules.hidden_units(study.Config(), 20_000, 1) == (32,)
+    assert schedules.hidden_units(study.Config(hidden=()), 20_000, 1) == ()

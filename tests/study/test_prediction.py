@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kanjax import cli, data, files, study
-from kanjax.study import models, store
+from kanjax.study import evaluation, models, store
 
 
 def rows(number, seed=0):
@@ -33,13 +33,22 @@ def folders(tmp_path_factory):
         config = dataclasses.replace(config, ignore=left_out)
         read = data.read_table(table, target=target, ignore=left_out)
         prepared = data.prepare(read, key=keys[0])
-        net = models.build(config, 2, store.outputs_of(prepared))
+        net = models.build(config, prepared)
         params = jax.vmap(net.init)(keys)
         out = root / target
         out.mkdir()
         files.write_json(out / "config.json", config.to_dict())
         store.save(
-            study.Study(config, net, params, params, prepared, {"task": "any"}, out),
+            study.Study(
+                config,
+                net,
+                params,
+                params,
+                prepared,
+                evaluation.Calibration(radius=(1.0,)),
+                {"task": "any"},
+                out,
+            ),
             out,
         )
     return root
@@ -63,6 +72,17 @@ def test_rows_of_one_class_go_on(folders, tmp_path):
     assert np.all(np.isnan(written.y_mean[~member]))
 
 
+def test_columns_that_are_not_known_come_along(folders):
+    values = study.load(folders / "y")
+    new = rows(30, seed=1).assign(sample=np.arange(30) + 100, y_mean="taken")
+    found, _ = study.prediction_table(values, new.set_index(new.a))
+    assert list(found) == ["kind", "sample", "y_mean", "y_lower", "y_upper", "y_spread"]
+    np.testing.assert_array_equal(found["sample"], new["sample"])
+    np.testing.assert_allclose(
+        found.y_upper - found.y_mean, values.data.preprocessor.std[0]
+    )
+
+
 def test_rows_without_a_target_are_not_trained_on(folders):
     values = study.load(folders / "y")
     kept = np.concatenate([np.asarray(part) for part in values.data.split.rows])
@@ -76,7 +96,10 @@ def test_no_row_in_the_class(folders):
     new = rows(30, seed=1)[["a", "b"]]
     out = new[classes.predict(new).labels == "out"]
     found, notes = study.cascade(classes, values, out, when="in")
-    assert list(found) == ["prediction", "in_mean", "in_std", "out_mean", "out_std"]
+    assert list(found) == [
+        *("prediction", "set", "in_mean", "in_spread", "out_mean", "out_spread")
+    ]
+    assert set(found["set"]) <= {"in", "out", "in|out"}
     assert "none went on" in notes[-1]
 
 

@@ -1,20 +1,12 @@
-"""Models to and from flax (linen and nnx) and equinox.
+"""Modules of flax and equinox as pure functions of their parameters."""
 
-``to_*`` makes a model of kanjax a module of another library, to be trained by that
-library's own loop. ``from_*`` makes another library's module a pair ``(apply,
-params)`` that every analysis of kanjax takes; :func:`from_flax_with_state` gives the
-batch statistics as well, for ``kj.training.fit(..., state=)``. The libraries are
-imported when a function needs them; ``pip install kanjax[interop]`` installs them.
-"""
-
-import functools
 import inspect
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 from jax import Array
 
-from kanjax import model as models
+from kanjax.interop import libraries
 
 Params = Any
 State = Any
@@ -62,62 +54,6 @@ class Stateful(NamedTuple):
     apply: ApplyWithState
     params: Params
     state: State
-
-
-def to_linen(model: models.Model) -> Any:
-    """Return a ``flax.linen.Module`` that computes what the model does.
-
-    Its variables are ``{"params": {"model": params}}`` with the model's own parameters
-    as they are, tuples included, so either side's parameters serve the other.
-    ``init`` draws them by ``model.init``. The model's arrays that are not trained are
-    constants of the module. The rng stream "dropout", if given, is the model's key.
-
-    Raises:
-        TypeError: if model has no init and apply.
-        ImportError: if flax is not installed.
-
-    Example:
-        >>> import jax, jax.numpy as jnp, kanjax as kj
-        >>> net = kj.interop.to_linen(kj.nn.MLP((2, 8, 1)))
-        >>> variables = net.init(jax.random.key(0), jnp.ones((5, 2)))
-        >>> net.apply(variables, jnp.ones((5, 2))).shape
-        (5, 1)
-    """
-    _check_model(model)
-    return _linen_class()(model)
-
-
-def to_nnx(model: models.Model, params: Params) -> Any:
-    """Return a ``flax.nnx.Module`` that computes what the model does.
-
-    Each leaf of params becomes an ``nnx.Param``; the model's arrays that are not
-    trained are plain arrays of the module, which ``wrt=nnx.Param`` leaves alone. Call
-    it as ``module(x)`` or ``module(x, key=key)``; ``module.params`` is the pytree that
-    the model takes, as training has left it.
-
-    Raises:
-        TypeError: if model has no init and apply.
-        ImportError: if flax is not installed.
-    """
-    _check_model(model)
-    return _nnx_class()(model, params)
-
-
-def to_equinox(model: models.Model, params: Params) -> Any:
-    """Return an ``equinox.Module`` that computes what the model does.
-
-    Its array leaves are those of params and nothing else, so that
-    ``equinox.filter(module, equinox.is_inexact_array)`` is what to train; the model,
-    with its arrays that are not trained, is static. Call it as ``module(x)`` or
-    ``module(x, key=key)``, on one example or on a batch; ``module.params`` is the
-    pytree that the model takes.
-
-    Raises:
-        TypeError: if model has no init and apply.
-        ImportError: if equinox is not installed.
-    """
-    _check_model(model)
-    return _equinox_class()(params, _Static(model))
 
 
 def from_flax(module: Any, variables: Any = None, **options: Any) -> Functional:
@@ -225,7 +161,7 @@ def from_equinox(module: Any, *, batched: bool = True) -> Functional:
         >>> apply(params, jnp.ones((5, 2))).shape
         (5, 1)
     """
-    eqx = _equinox()
+    eqx = libraries.equinox()
     if not isinstance(module, eqx.Module) or not callable(module):
         raise TypeError(
             f"module must be a callable equinox.Module; got {type(module).__name__}."
@@ -255,7 +191,7 @@ def _from_linen(module: Any, variables: Any, options: dict[str, Any]) -> Functio
 
 
 def _from_nnx(module: Any, options: dict[str, Any]) -> Functional:
-    _, nnx = _flax()
+    _, nnx = libraries.flax()
     # A state shares its variables with the module; only copies can be written to
     # without the module's later changes, or those of a call, reaching the next call.
     graph, *states = nnx.split(module, nnx.Param, ...)
@@ -313,7 +249,7 @@ def _stateful_from_linen(
 
 
 def _stateful_from_nnx(module: Any, options: dict[str, Any]) -> Stateful:
-    _, nnx = _flax()
+    _, nnx = libraries.flax()
     graph, *states = nnx.split(module, nnx.Param, nnx.RngState, ...)
     trained, streams, moving = _copy_variables(states)
 
@@ -354,7 +290,7 @@ def _check_state(state: Any) -> Any:
 
 def _is_linen(module: Any, variables: Any) -> bool:
     """Whether a flax module is linen, not nnx; its variables are where they should."""
-    linen, nnx = _flax()
+    linen, nnx = libraries.flax()
     if isinstance(module, linen.Module):
         if variables is None or "params" not in variables:
             raise ValueError(
@@ -378,112 +314,3 @@ def _without_params(variables: Any) -> dict[str, Any]:
 
 def _copy_variables(states: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf, states)
-
-
-class _Static:
-    """A model as an opaque value: not a pytree, equal and hashed as the model is."""
-
-    def __init__(self, model: models.Model) -> None:
-        self.model = model
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Static) and self.model == other.model
-
-    def __hash__(self) -> int:
-        return hash(self.model)
-
-    def __repr__(self) -> str:
-        return repr(self.model)
-
-
-@functools.cache
-def _linen_class() -> Any:
-    linen, _ = _flax()
-
-    class LinenModel(linen.Module):
-        """A model of kanjax as a linen module."""
-
-        model: Any
-
-        @linen.compact
-        def __call__(self, x: Any) -> Any:
-            params = self.param("model", self.model.init)
-            key = self.make_rng("dropout") if self.has_rng("dropout") else None
-            return self.model.apply(params, x, key=key)
-
-    return LinenModel
-
-
-@functools.cache
-def _nnx_class() -> Any:
-    _, nnx = _flax()
-
-    class NNXModel(nnx.Module):
-        """A model of kanjax as an nnx module."""
-
-        def __init__(self, model: models.Model, params: Params) -> None:
-            self.model = nnx.data(model)
-            self.variables = nnx.data(jax.tree.map(nnx.Param, params))
-
-        @property
-        def params(self) -> Params:
-            """The trained parameters as the model takes them."""
-            return jax.tree.map(
-                lambda variable: variable[...],
-                self.variables,
-                is_leaf=lambda node: isinstance(node, nnx.Variable),
-            )
-
-        def __call__(self, x: Any, *, key: Array | None = None) -> Any:
-            return self.model.apply(self.params, x, key=key)
-
-    return NNXModel
-
-
-@functools.cache
-def _equinox_class() -> Any:
-    eqx = _equinox()
-
-    class EquinoxModel(eqx.Module):
-        """A model of kanjax as an equinox module."""
-
-        params: Params
-        description: _Static = eqx.field(static=True)
-
-        @property
-        def model(self) -> models.Model:
-            """The model, which is not trained."""
-            return self.description.model
-
-        def __call__(self, x: Any, *, key: Array | None = None) -> Any:
-            return self.model.apply(self.params, x, key=key)
-
-    return EquinoxModel
-
-
-def _flax() -> tuple[Any, Any]:
-    try:
-        from flax import linen, nnx
-    except ImportError as error:
-        raise ImportError(
-            "this function of kanjax.interop needs flax: pip install kanjax[interop]"
-        ) from error
-    return linen, nnx
-
-
-def _equinox() -> Any:
-    try:
-        import equinox
-    except ImportError as error:
-        raise ImportError(
-            "this function of kanjax.interop needs equinox: pip install kanjax[interop]"
-        ) from error
-    return equinox
-
-
-def _check_model(model: Any) -> None:
-    if not isinstance(model, models.Model) or isinstance(model, type):
-        raise TypeError(
-            "model must be a model of kanjax, with init(key) and apply(params, x); got "
-            f"{model!r}."
-        )
