@@ -36,12 +36,10 @@ def test_a_kernel_machine_takes_its_examples_and_task_from_the_data():
     config = study.Config(model="dkm", hidden=(4, 2))
     x, task = jnp.ones((6, 3)), "classification"
     split = types.SimpleNamespace(train=types.SimpleNamespace(x=x))
-    prepared = types.SimpleNamespace(split=split, task=task)
-    machine = models.on_data(models.build(config, 3, 5), prepared)
+    data = types.SimpleNamespace(split=split, task=task, target_names="abcde")
+    machine = models.build(config, data)
     assert machine.likelihood == "categorical" and machine.nu == (4, 2)
     assert machine.outputs == 5 and machine.inputs.shape == (6, 3)
-    net = models.build(study.Config(), 3, 5)
-    assert models.on_data(net, prepared) is net
 
 
 @pytest.mark.parametrize(
