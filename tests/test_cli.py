@@ -74,6 +74,8 @@ def test_bad_tables(case, tmp_path):
         (["--learning-rate", "-1"], ["learning_rate must be positive"]),
         (["--data", "{table}", "--target", "y", "--ignore", "c"], ["'c'", "'a', 'b'"]),
         (["--ignore", "age"], ["ignore is for the columns of a file"]),
+        (["--group", "ages"], ["lacks the column 'ages'; did you mean 'age'?"]),
+        (["--group", "age", "--time", "age"], ["give one of them"]),
         (["--resume"], ["nothing to resume"]),
     ],
 )

@@ -38,6 +38,11 @@ def check(config: Config) -> Config:
             raise StudyError(
                 f"{name} must be an integer of at least {minimum}; got {value!r}."
             )
+    if config.group is not None and config.time is not None:
+        raise StudyError(
+            f"group {config.group!r} and time {config.time!r} divide the rows in two "
+            "ways; give one of them."
+        )
     rate = config.learning_rate
     if not isinstance(rate, int | float) or not rate > 0:
         raise StudyError(f"learning_rate must be positive; got {rate!r}.")
