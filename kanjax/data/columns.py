@@ -50,6 +50,10 @@ class NumericColumn:
         )
         out[:, 0] = domain[0] + (domain[1] - domain[0]) * shares
 
+    def in_units(self, features: np.ndarray, domain: tuple[float, float]) -> np.ndarray:
+        """Return the values that ``write`` scaled to these features, (rows, 1)."""
+        return _unscaled(features, domain, self.low, self.high)
+
 
 @dataclasses.dataclass(frozen=True)
 class CategoricalColumn:
@@ -73,6 +77,11 @@ class CategoricalColumn:
         seen = np.flatnonzero(index >= 0)
         out[:] = 0
         out[seen, index[seen]] = 1
+
+    def in_units(self, features: np.ndarray, domain: tuple[float, float]) -> np.ndarray:
+        """Return the features, which are 0 and 1 in any domain."""
+        del domain
+        return features
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +124,17 @@ class CompositionColumn:
         width = np.where(high > low, high - low, 1)
         shares = (np.clip(self.values(series), low, high) - low) / width
         out[:] = domain[0] + (domain[1] - domain[0]) * shares
+
+    def in_units(self, features: np.ndarray, domain: tuple[float, float]) -> np.ndarray:
+        """Return the values that ``write`` scaled to these features."""
+        return _unscaled(features, domain, np.array(self.low), np.array(self.high))
+
+
+def _unscaled(
+    features: np.ndarray, domain: tuple[float, float], low: Any, high: Any
+) -> np.ndarray:
+    shares = (np.asarray(features, float) - domain[0]) / (domain[1] - domain[0])
+    return low + shares * (high - low)
 
 
 DESCRIPTOR_NAMES = (

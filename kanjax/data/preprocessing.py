@@ -81,6 +81,28 @@ class Preprocessor:
             start = stop
         return out
 
+    def in_units(self, x: Any) -> np.ndarray:
+        """Return features in the units of their columns: what ``features`` scaled.
+
+        Args:
+            x: (rows, features); those of categories are 0 and 1 here as there.
+        """
+        x, parts, start = np.asarray(x, float), [], 0
+        for column in self.columns:
+            stop = start + len(column.feature_names)
+            parts.append(column.in_units(x[:, start:stop], self.domain))
+            start = stop
+        return np.concatenate(parts, axis=1)
+
+    @property
+    def of_categories(self) -> np.ndarray:
+        """(features,) whether a feature is 0 or 1, for a category."""
+        kinds = [
+            [isinstance(column, columns_.CategoricalColumn)] * len(column.feature_names)
+            for column in self.columns
+        ]
+        return np.array([kind for column in kinds for kind in column])
+
     def target(self, frame: "pd.DataFrame") -> np.ndarray:
         """Return the targets: (rows, outputs) standardised float32, or (rows,) int32
         classes.

@@ -29,6 +29,7 @@ def edge_functions(
     top: int = 3,
     inputs: int = 12,
     output_names: Sequence[str] | None = None,
+    xlabel: str = "input x as the network sees it",
     title: str | None = None,
 ) -> Figure:
     """Return the first layer's functions of one variable: a panel an input, best
@@ -47,6 +48,7 @@ def edge_functions(
         top: how many edges an input shows, at most 7.
         inputs: how many inputs get a panel.
         output_names: one an output, else numbers from 1.
+        xlabel: what x is.
         title: above all panels.
 
     Raises:
@@ -88,7 +90,7 @@ def edge_functions(
         axes.set_visible(False)
     for axes in panels[::columns]:
         axes.set_ylabel("φ(x)")
-    _finish(figure, top, bool(formulas), values, len(shown), title)
+    _finish(figure, top, bool(formulas), values, len(shown), xlabel, title)
     return figure
 
 
@@ -227,6 +229,7 @@ def _finish(
     has_fits: bool,
     values: np.ndarray,
     shown: int,
+    xlabel: str,
     title: str | None,
 ) -> None:
     handles = [
@@ -235,7 +238,7 @@ def _finish(
     ]
     if has_fits:
         handles.append(Line2D([], [], color="black", ls=":", lw=2.4, label="formula"))
-    notes = ["input x as the network sees it"]
+    notes = [xlabel]
     if shown < values.shape[1]:
         notes.append(f"({shown} of {values.shape[1]} inputs shown)")
     lost = style.not_finite(int(np.sum(~np.isfinite(values))))

@@ -160,14 +160,23 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
     )
     low, high = jnp.min(x, axis=0), jnp.max(x, axis=0)
     grid = low + jnp.linspace(0, 1, CURVE_POINTS)[:, None] * (high - low)
+    # There is nothing between a category and another.
+    grid = jnp.where(data.preprocessor.of_categories, jnp.round(grid), grid)
     values = kan.layer_edges(study.model.layers[0], best[0], grid)
     edge_scores = kan.attribute(study.model, best, x).edges[0]
     yield Picture(
         "functions",
         "functions",
-        plotting.edge_functions(grid, values, names, edge_scores),
+        plotting.edge_functions(
+            data.preprocessor.in_units(grid),
+            values,
+            names,
+            edge_scores,
+            xlabel="input in the units of its column",
+        ),
         "Learned functions of the best member's first layer: for the inputs that "
-        "matter most, the strongest edges into hidden units. Inputs are scaled.",
+        "matter most, the strongest edges into hidden units. Of a category two points "
+        "exist, without and with it.",
     )
 
 

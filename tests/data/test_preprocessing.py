@@ -75,6 +75,11 @@ def test_features_are_scikit_learns(frame, train):
         "flag=False",
         "flag=True",
     )
+    units = fitted.in_units(x)
+    known = median.transform(numeric)
+    np.testing.assert_allclose(units[train, :2], known[train], rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(units[:, 2:], x[:, 2:])
+    assert fitted.of_categories.tolist() == [False] * 2 + [True] * 5
 
 
 def test_target_is_scikit_learns(frame, train):
