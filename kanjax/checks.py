@@ -37,7 +37,9 @@ def check_image_range(images: Array, name: str, *, slack: float = 0.0) -> None:
     """
     if isinstance(images, jax.core.Tracer) or not images.size:
         return
-    low, high = float(jnp.min(images)), float(jnp.max(images))
+    # By NumPy: jax would trace the minimum of a known array, where a program is traced.
+    values = np.asarray(images)
+    low, high = float(values.min()), float(values.max())
     # So written that NaN is refused as well.
     if not (low >= -slack and high <= 1 + slack):
         raise ValueError(
