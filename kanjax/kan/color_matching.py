@@ -216,8 +216,6 @@ class ColorMatcher:
             raise ValueError(
                 f"image must have shape (..., height, width, 3); got {image.shape}."
             )
-        # Splines are zero far out of their domain, and nothing would be said.
-        check_image_range(image, "colors", slack=1.0)
         height, width = image.shape[-3:-1]
         divisor = self.generator.divisor
         more = [
@@ -340,7 +338,8 @@ def fine_tune(
         vmap over pairs.
 
     Raises:
-        ValueError: if the images differ in shape.
+        ValueError: if the images differ in shape, or the source's colors are not on
+            [0, 1], as bytes are not.
     """
     if jnp.shape(source) != jnp.shape(target):
         raise ValueError(
@@ -348,6 +347,8 @@ def fine_tune(
             "pair must fit pixel on pixel. For two different photographs make a target "
             "of the source by kanjax.data.color_transfer first."
         )
+    # Splines are zero far out of their domain, and nothing would be said.
+    check_image_range(jnp.asarray(source), "source", slack=1.0)
 
     def loss(params: Any, batch: tuple[Array, Array], key: Array) -> Array:
         images, targets = batch

@@ -392,6 +392,7 @@ def test_bytes_are_no_colors(bytes_):
     params = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape), jax.eval_shape(net.init, jax.random.key(0))
     )
-    for call in (color.srgb_to_lab, functools.partial(net.apply, params)):
+    tune = functools.partial(color_matching.fine_tune, net, params, target=image)
+    for call in (color.srgb_to_lab, tune):
         with pytest.raises(ValueError, match="they run from 200 to 200. Divide by 255"):
             call(image)
