@@ -565,3 +565,9 @@ for name, call in (
         raise AssertionError(name)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_what_is_not_installed_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "equinox", None)
+    with pytest.raises(ImportError, match="needs equinox: pip install"):
+        interop.from_equinox(nn.Dense(2, 1))

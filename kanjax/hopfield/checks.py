@@ -110,17 +110,6 @@ def check_load(value: Any) -> Array:
     return _check_range("load", value, "be at least 0", lambda v: v >= 0)
 
 
-def check_positive(name: str, value: Any) -> Array:
-    """Return the value as floating point, above 0 and finite.
-
-    Raises:
-        ValueError: if one is not.
-    """
-    return _check_range(
-        name, value, "be positive and finite", lambda v: (v > 0) & (v < np.inf)
-    )
-
-
 def check_point(scaled_beta: Any, load: Any, order: Any) -> tuple[Array, Array]:
     """Return beta and load of a model of products of ``order`` spins as floats.
 

@@ -15,6 +15,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Int
 
+from kanjax.checks import as_floating, check_positive
 from kanjax.hopfield import archetype_theory, checks, diluted_theory, mean_field
 from kanjax.hopfield.replica_breaking import critical_beta
 from kanjax.hopfield.self_consistency import over_plane
@@ -208,7 +209,8 @@ def _check_control(name: str, value: Any) -> Array:
     elif name == "entropy":
         array = checks.check_entropy(value)
     else:
-        array = checks.check_positive(name, value)
+        check_positive(name, value)
+        array = as_floating(value)
     known = np.asarray(array)
     if known.ndim > 1 or (known.ndim == 1 and len(known) < 2):
         raise ValueError(

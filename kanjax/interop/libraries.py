@@ -1,5 +1,6 @@
 """flax and equinox, imported when a function needs them."""
 
+import importlib
 from typing import Any
 
 
@@ -9,13 +10,7 @@ def flax() -> tuple[Any, Any]:
     Raises:
         ImportError: if flax is not installed, saying how to install it.
     """
-    try:
-        from flax import linen, nnx
-    except ImportError as error:
-        raise ImportError(
-            "this function of kanjax.interop needs flax: pip install kanjax[interop]"
-        ) from error
-    return linen, nnx
+    return _imported("flax.linen"), _imported("flax.nnx")
 
 
 def equinox() -> Any:
@@ -24,10 +19,15 @@ def equinox() -> Any:
     Raises:
         ImportError: if it is not installed, saying how to install it.
     """
+    return _imported("equinox")
+
+
+def _imported(name: str) -> Any:
     try:
-        import equinox
+        return importlib.import_module(name)
     except ImportError as error:
+        library = name.partition(".")[0]
         raise ImportError(
-            "this function of kanjax.interop needs equinox: pip install kanjax[interop]"
+            f"this function of kanjax.interop needs {library}: "
+            "pip install kanjax[interop]"
         ) from error
-    return equinox

@@ -269,23 +269,12 @@ def auto_symbolic(
     unfit = [Edge(*p, _best(f)) for p, f in ranked.items() if not adequate[p]]
     edges = sorted(new + unfit, key=lambda edge: edge[:3])
     reached = jax.jit(frozen.apply)(start, x)
-    return Symbolic(frozen, start, edges, _worst_r2(targets, reached))
-
-
-def _worst_r2(y: Array, prediction: Array) -> float:
-    """Return the least R2 of the outputs; of a constant one, 1 where it is met."""
-    targets, values = np.asarray(y, float), np.asarray(prediction, float)
-    if targets.shape != values.shape:
-        # Another loss compares other things than values.
-        return float("nan")
-    missed = np.mean((targets - values) ** 2, axis=0)
-    variance = np.var(targets, axis=0)
-    size = np.mean(targets**2, axis=0)
-    still = variance <= (10 * np.finfo(np.float32).eps) ** 2 * size
-    met = np.where(missed <= variance, 1.0, -np.inf)
-    return float(
-        np.min(np.where(still, met, 1 - missed / np.where(still, 1, variance)))
-    )
+    r2 = float("nan")
+    # Another loss than regression's may compare other things than values.
+    if reached.shape == targets.shape:
+        of_outputs = jax.vmap(training.metrics.r2_score, in_axes=-1)
+        r2 = float(jnp.min(of_outputs(targets, reached)))
+    return Symbolic(frozen, start, edges, r2)
 
 
 def _chosen_together(

@@ -102,7 +102,7 @@ def calibrate(task: str, outputs: Array, y: Array) -> Calibration:
 
 
 def class_sets(p: Array, calibration: Calibration) -> Array:
-    """Return which classes may be the true one, (n, classes); the first is in it."""
+    """Return which classes may be the true one, (n, classes), the likeliest always."""
     return (p >= calibration.threshold) | (p == jnp.max(p, axis=-1, keepdims=True))
 
 
@@ -171,13 +171,15 @@ def compare(
     scored = of_rows(jnp.arange(len(y)))
     compared: dict[str, dict[str, Compared]] = {name: {} for name in outputs}
     for metric in drawn:
-        # A sample may lack what a metric needs, such as two values of the target.
         samples = np.asarray(drawn[metric], float) * _in(metric, unit)
         sign = 1.0 if metric in HIGHER_IS_BETTER else -1.0
-        best = int(np.argmax(sign * np.asarray(scored[metric])))
+        # What is no number is worse than every number.
+        ranks = np.nan_to_num(sign * samples, nan=-np.inf)
+        of_all = np.nan_to_num(sign * np.asarray(scored[metric]), nan=-np.inf)
+        best = int(np.argmax(of_all))
         for i, name in enumerate(outputs):
-            low, high = np.nanquantile(samples[:, i], [0.05, 0.95])
-            ahead = sign * (samples[:, best] - samples[:, i]) > 0
+            low, high = np.quantile(samples[:, i], [0.05, 0.95])
+            ahead = ranks[:, best] > ranks[:, i]
             compared[name][metric] = Compared(
                 float(low), float(high), bool(np.mean(ahead) < 0.95)
             )

@@ -51,7 +51,7 @@ def conformal_quantile(
         raise ValueError(f"coverage must lie between 0 and 1; got {coverage!r}.")
     if scores.ndim == 0 or len(scores) == 0:
         raise ValueError("scores has no rows; give one score for each held-out row.")
-    # 9.999999 is 10 in single steps of rounding, not 11.
+    # A product of 18 but for rounding, such as 18.000000000000004, is not 19.
     rank = math.ceil((len(scores) + 1) * coverage - 1e-9)
     if rank > len(scores):
         return jnp.full(scores.shape[1:], jnp.inf, scores.dtype)

@@ -95,3 +95,13 @@ def test_resampled_scores_tell_what_rows_can_tell():
     samples = error[rng.integers(60, size=(4000, 60))]
     ends = np.quantile(np.sqrt(np.mean(samples**2, axis=1)), [0.05, 0.95])
     np.testing.assert_allclose(compared["bad"]["RMSE"][:2], ends, rtol=0.05)
+
+
+def test_what_is_no_number_is_never_level_with_the_best():
+    y = jnp.arange(20.0)[:, None]
+    outputs = {"lost": jnp.full_like(y, jnp.nan), "known": y + 1}
+    compared = evaluation.compare(
+        "regression", outputs, y, np.ones(1), jax.random.key(0)
+    )
+    assert compared["known"]["MAE"].is_level and not compared["lost"]["MAE"].is_level
+    assert np.isnan(compared["lost"]["MAE"].low) and compared["known"]["MAE"].low == 1
