@@ -125,6 +125,11 @@ def hidden_values(
     normalisation on the way; all other axes (examples, positions, tokens) are samples.
     Units that several layers read, as along a residual stream, have the samples of all.
 
+    Args:
+        model: a network of kanjax.
+        params: its parameters.
+        x: (examples, ...) its inputs.
+
     Raises:
         ValueError: if a layer does not say how its parameters belong to units.
     """

@@ -24,12 +24,23 @@ Probabilities = Float[Array, "batch classes"]
 
 
 def flip(key: Array, image: Image) -> Image:
-    """Return the image, or with probability 1/2 its mirror image from left to right."""
+    """Return the image, or with probability 1/2 its mirror image from left to right.
+
+    Args:
+        key: a random key.
+        image: (height, width, channels).
+    """
     return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
 
 
 def crop(key: Array, image: Image, *, padding: int = 4) -> Image:
-    """Return a window of the image's size, from the image with a margin of zeros."""
+    """Return a window of the image's size, from the image with a margin of zeros.
+
+    Args:
+        key: of the place.
+        image: (height, width, channels).
+        padding: width of the margin, in pixels.
+    """
     padded = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)))
     corner = jax.random.randint(key, (2,), 0, 2 * padding + 1)
     start = (corner[0], corner[1], jnp.zeros_like(corner[0]))
@@ -254,7 +265,13 @@ def rand_augment(
 def smooth(
     labels: Int[Array, " batch"], classes: int, *, amount: float = 0.1
 ) -> Probabilities:
-    """Classes as probabilities, of which ``amount`` is spread evenly over all."""
+    """Classes as probabilities, of which ``amount`` is spread evenly over all.
+
+    Args:
+        labels: (batch,) classes from 0.
+        classes: how many there are.
+        amount: the probability that is spread, 0 to 1.
+    """
     return (1 - amount) * jax.nn.one_hot(labels, classes) + amount / classes
 
 
@@ -264,6 +281,12 @@ def mixup(
     """Each example mixed with its counterpart in the reversed batch.
 
     ``x = t x_i + (1 - t) x_j`` and likewise y, with one t ~ Beta(alpha, alpha).
+
+    Args:
+        key: of t.
+        x: (batch, height, width, channels).
+        y: (batch, classes).
+        alpha: of the Beta distribution; small ones mix little.
     """
     t = jax.random.beta(key, alpha, alpha).astype(x.dtype)
     return t * x + (1 - t) * x[::-1], t * y + (1 - t) * y[::-1]
@@ -276,6 +299,12 @@ def cutmix(
 
     The rectangle is of the image's shape, with a share of ``1 - t`` of its area, t ~
     Beta(alpha, alpha), cut at the edges; y is mixed by the share that is left of it.
+
+    Args:
+        key: of t and of the place.
+        x: (batch, height, width, channels).
+        y: (batch, classes).
+        alpha: of the Beta distribution.
     """
     draw, place = jax.random.split(key)
     edge = jnp.sqrt(1 - jax.random.beta(draw, alpha, alpha))
@@ -293,7 +322,15 @@ def mix(
     mixup_alpha: float = 0.8,
     cutmix_alpha: float = 1.0,
 ) -> tuple[Images, Probabilities]:
-    """Either :func:`mixup` or :func:`cutmix`, each with probability 1/2."""
+    """Either :func:`mixup` or :func:`cutmix`, each with probability 1/2.
+
+    Args:
+        key: a random key.
+        x: (batch, height, width, channels).
+        y: (batch, classes).
+        mixup_alpha: the alpha of :func:`mixup`.
+        cutmix_alpha: that of :func:`cutmix`.
+    """
     choose, draw = jax.random.split(key)
     return jax.lax.cond(
         jax.random.bernoulli(choose),

@@ -172,6 +172,9 @@ def parse_composition(text: str) -> dict[str, float]:
 def parse_compositions(texts: Sequence[str]) -> Compositions:
     """Atomic fractions of many alloys; amounts that do not sum to one are scaled.
 
+    Args:
+        texts: formulas such as ``"Fe0.7Ni0.3"``.
+
     Raises:
         DataError: as :func:`parse_composition`, and when there is no alloy.
     """

@@ -133,6 +133,9 @@ def read_cifar(
 def read_medmnist(path: files.PathLike) -> examples.Split:
     """Read a MedMNIST file, with its own training, validation and test part.
 
+    Args:
+        path: of the ``.npz`` file.
+
     Returns:
         The three parts, x (n, height, width, channels) or, for a 3D set,
         (n, depth, height, width, 1); y (n,) int32 classes, or (n, labels) float32 of

@@ -29,6 +29,12 @@ def friedman(
     ``y = 10 sin(pi x0 x1) + 20 (x2 - 1/2)^2 + 10 x3 + 5 x4 + noise * normal``; the
     other features are irrelevant.
 
+    Args:
+        key: a random key.
+        rows: how many to draw.
+        features: how many columns, of which 5 matter.
+        noise: its standard deviation.
+
     Source: Friedman, Multivariate adaptive regression splines, 1991, eq. 61.
 
     Raises:

@@ -321,6 +321,9 @@ def hermite(degree: int) -> Polynomial:
     """Return the normalised Hermite polynomial, ``He_n(x) / sqrt(n!)``.
 
     At unit variances ``value = q12^n``; at others the dual is that of the polynomial.
+
+    Args:
+        degree: n, from 0.
     """
     series = np.polynomial.hermite_e.herme2poly([0] * degree + [1])
     scale = math.sqrt(math.factorial(degree))

@@ -148,7 +148,12 @@ def dual_by_polar_quadrature(
 
 
 def value_and_slope(function: Function, x: Array) -> tuple[Array, Array]:
-    """Return an elementwise function and its derivative."""
+    """Return an elementwise function and its derivative.
+
+    Args:
+        function: of a number.
+        x: (...) where to take both.
+    """
     return jax.jvp(function, (x,), (jnp.ones_like(x),))
 
 

@@ -154,7 +154,12 @@ def multitask_memory(
 
 
 def fill_blanks(key: Array, patterns: Any) -> Float[Array, "*batch spins"]:
-    """Make spins of diluted patterns (..., spins): blanks become -1 or +1 at random."""
+    """Make spins of diluted patterns (..., spins): blanks become -1 or +1 at random.
+
+    Args:
+        key: of the signs.
+        patterns: (..., spins) of -1, 0 and +1.
+    """
     patterns = _check_diluted("patterns", jnp.asarray(patterns))
     signs = jax.random.rademacher(key, patterns.shape, patterns.dtype)
     return jnp.where(patterns == 0, signs, patterns)

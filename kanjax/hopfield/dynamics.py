@@ -197,6 +197,10 @@ def glauber(
 def is_fixed_point(memory: Memory, state: Any) -> Bool[Array, "*chains"]:
     """Whether no spin of a state (..., spins) would turn; a field of 0 keeps it.
 
+    Args:
+        memory: what the state is of.
+        state: (..., spins) of -1 and +1.
+
     Raises:
         ValueError: for a state that does not fit or has other values.
     """

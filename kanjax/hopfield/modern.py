@@ -97,6 +97,13 @@ def update(
     It never raises the energy, from which it differs by ``s - grad E``. Arguments and
     what is raised are as for :func:`weights`.
 
+    Args:
+        state: (..., features).
+        patterns: (..., patterns, features).
+        beta: the inverse temperature.
+        mask: as for :func:`weights`.
+        alpha: as for :func:`weights`.
+
     Example:
         >>> import jax.numpy as jnp
         >>> patterns = jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
@@ -271,7 +278,14 @@ def jacobian_product(
 def prepare(
     state: Any, patterns: Any, beta: Any, mask: Any
 ) -> tuple[Array, Array, Array, Array | None]:
-    """Return the arguments of :func:`weights` as arrays of one type, checked."""
+    """Return the arguments of :func:`weights` as arrays of one type, checked.
+
+    Args:
+        state: (..., features).
+        patterns: (..., patterns, features).
+        beta: the inverse temperature, or one for each state.
+        mask: (..., patterns), True where a pattern is looked at; or None.
+    """
     state = as_floating(state)
     if state.ndim == 0:
         raise ValueError("state must have shape (..., features); got a scalar.")

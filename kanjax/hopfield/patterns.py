@@ -28,12 +28,23 @@ def overlaps(state: Array, patterns: Any) -> Float[Array, "*chains patterns"]:
 def random_patterns(
     key: Array, patterns: int, spins: int
 ) -> Float[Array, "patterns spins"]:
-    """Independent spins, -1 and +1 with equal probability."""
+    """Independent spins, -1 and +1 with equal probability.
+
+    Args:
+        key: a random key.
+        patterns: how many.
+        spins: of each.
+    """
     return jax.random.rademacher(key, (patterns, spins), jnp.result_type(float))
 
 
 def corrupt(key: Array, state: Array, fraction: float) -> Array:
     """Turn each spin with a probability.
+
+    Args:
+        key: of the spins that turn.
+        state: (..., spins).
+        fraction: the probability.
 
     Raises:
         ValueError: if the fraction is not in [0, 1].

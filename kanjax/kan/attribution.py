@@ -43,6 +43,11 @@ def edge_activations(
 
     This is the one place that makes an array of batch * in * out numbers; it is meant
     for pictures and fits of a few hundred samples.
+
+    Args:
+        model: the network.
+        params: its parameters.
+        x: (batch, in).
     """
     inputs = model.activations(params, x)
     return tuple(
@@ -54,7 +59,13 @@ def edge_activations(
 def layer_edges(
     layer: multiplication.Layer, params: Any, x: Float[Array, "batch in"]
 ) -> Float[Array, "batch in sums"]:
-    """Return the value of every edge of one layer at every sample."""
+    """Return the value of every edge of one layer at every sample.
+
+    Args:
+        layer: a layer of a network.
+        params: its parameters.
+        x: (batch, in) of the layer.
+    """
     x, inner = checks.as_floating(x), multiplication.learned(layer)
     if inner is None:
         values = jnp.zeros((*x.shape, multiplication.sums(layer)), x.dtype)

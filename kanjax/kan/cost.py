@@ -25,7 +25,13 @@ class Cost(NamedTuple):
 def dense_cost(
     in_features: int, out_features: int, *, activation_flops: float = SILU_FLOPS
 ) -> Cost:
-    """Return a dense layer and its activation."""
+    """Return a dense layer and its activation.
+
+    Args:
+        in_features: of the layer.
+        out_features: likewise.
+        activation_flops: of one activation.
+    """
     edges = in_features * out_features
     return Cost(edges + out_features, 2 * edges + activation_flops * out_features)
 
@@ -40,6 +46,13 @@ def spline_cost(
 ) -> Cost:
     """Return a layer of B-splines whose every edge evaluates its own, as in the first
     KANs.
+
+    Args:
+        in_features: of the layer.
+        out_features: likewise.
+        intervals: G, of the grid.
+        degree: K, of the splines.
+        activation_flops: of the activation beside each spline.
     """
     edges = in_features * out_features
     parameters = edges * (intervals + degree + 3) + out_features
@@ -54,7 +67,14 @@ def rational_cost(
     groups: int = 8,
     orders: tuple[int, int] = (5, 4),
 ) -> Cost:
-    """Return a group-rational layer that shares its numerator."""
+    """Return a group-rational layer that shares its numerator.
+
+    Args:
+        in_features: of the layer.
+        out_features: likewise.
+        groups: of inputs that share a function.
+        orders: (m, n), of numerator and denominator.
+    """
     m, n = orders
     edges = in_features * out_features
     parameters = edges + out_features + m + 1 + n * groups
@@ -62,13 +82,22 @@ def rational_cost(
 
 
 def spline_flops(intervals: int = 3, degree: int = 3) -> float:
-    """``9 K (G + 1.5 K) + 2 G - 2.5 K + 3``: one edge by the recursion of de Boor."""
+    """``9 K (G + 1.5 K) + 2 G - 2.5 K + 3``: one edge by the recursion of de Boor.
+
+    Args:
+        intervals: G, of the grid.
+        degree: K, of the splines.
+    """
     g, k = intervals, degree
     return 9 * k * (g + 1.5 * k) + 2 * g - 2.5 * k + 3
 
 
 def rational_flops(orders: tuple[int, int] = (5, 4)) -> int:
-    """``2 m + 2 n + 3``: one value by Horner's scheme."""
+    """``2 m + 2 n + 3``: one value by Horner's scheme.
+
+    Args:
+        orders: (m, n), of numerator and denominator.
+    """
     m, n = orders
     return 2 * m + 2 * n + 3
 

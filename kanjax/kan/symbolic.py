@@ -378,7 +378,11 @@ def formula(
 
 
 def latex(expressions: Sequence[Any]) -> list[str]:
-    """Formulas from :func:`formula` as LaTeX, without dollar signs."""
+    """Formulas from :func:`formula` as LaTeX, without dollar signs.
+
+    Args:
+        expressions: of sympy.
+    """
     import sympy
 
     return [sympy.latex(expression) for expression in expressions]

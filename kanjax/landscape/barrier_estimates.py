@@ -37,6 +37,13 @@ def barrier_curvature_integral(
     Only for losses that are twice differentiable on the segment. The kinks of a ReLU
     network carry curvature that no derivative sees, and the integral misses it.
 
+    Args:
+        loss: of parameters alone.
+        a: where the segment begins.
+        b: where it ends.
+        alpha: the place on it, 0 to 1.
+        points: intervals of the rule.
+
     Raises:
         ValueError: if a and b do not match, or points is less than 1.
     """
@@ -102,6 +109,13 @@ def barrier_from_base(
 
     ``-alpha (1 - alpha) / 2  D^T H(base) D``: positive only where D meets negative
     curvature at the base, the initialisation or the point where two runs branched.
+
+    Args:
+        loss: of parameters alone.
+        a: where the segment begins.
+        b: where it ends.
+        base: where the loss is expanded.
+        alpha: the place on the segment, 0 to 1.
 
     Raises:
         ValueError: if the three pytrees do not match.

@@ -97,7 +97,12 @@ def decompress(description: Description, init: Callable[[Array], Params]) -> Par
 
 
 def save_description(description: Description, path: str | os.PathLike[str]) -> None:
-    """Write a description to an ``.npz`` file, whole or not at all."""
+    """Write a description to an ``.npz`` file, whole or not at all.
+
+    Args:
+        description: what to write.
+        path: of the file.
+    """
     v = np.asarray(description.v)
     arrays: dict[str, np.ndarray] = {"v": v}
     if description.bits < 32:
@@ -123,6 +128,9 @@ def save_description(description: Description, path: str | os.PathLike[str]) -> 
 
 def load_description(path: str | os.PathLike[str]) -> Description:
     """Read a description that save_description wrote.
+
+    Args:
+        path: of the file.
 
     Raises:
         OSError: if the file cannot be opened.

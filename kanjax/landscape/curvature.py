@@ -50,6 +50,16 @@ def hessian_eigenpairs(
     params where they are simple, ``d value = v^T dH v`` with v held fixed. Vectors are
     directions for plane: ``pair = jax.tree.map(lambda v: v[0], found.vectors)``.
 
+    Args:
+        loss: of parameters alone.
+        params: where to take the Hessian.
+        k: how many pairs.
+        key: of the first vector.
+        which: the largest in magnitude, or the largest or smallest.
+        tolerance: of the residuals, relative to the largest value.
+        basis: how many vectors the iteration keeps.
+        max_restarts: how often it starts again from the best ones.
+
     Raises:
         TypeError: if a leaf of params is not of floating point.
         ValueError: if k does not fit the number of parameters.
@@ -91,6 +101,12 @@ def hessian_trace(
 ) -> linalg.Estimate:
     """Return the trace of the loss' Hessian by Hutchinson's estimator, with its
     error.
+
+    Args:
+        loss: of parameters alone.
+        params: where to take the Hessian.
+        key: of the probes.
+        probes: random vectors to average over.
     """
     checks.check_real(params, "params")
     product = linalg.hessian_product(loss, params)

@@ -142,6 +142,14 @@ def curve_line(
     """Return the loss along a curve, as line gives it along a segment; options as
     there.
 
+    Args:
+        loss: of parameters alone.
+        controls: control points, stacked on a leading axis.
+        points: where to evaluate, evenly spread.
+        kind: Bezier curve or chain of segments.
+        batch_size: as for line.
+        mesh: as for line.
+
     Raises:
         ValueError: if points is less than 2.
     """

@@ -91,7 +91,15 @@ def random_directions(
     filter_axis: FilterAxis = -1,
     ignore: Literal["biasbn"] | None = "biasbn",
 ) -> tuple[Params, Params]:
-    """Two independent directions for a plane; options as in random_direction."""
+    """Two independent directions for a plane; options as in random_direction.
+
+    Args:
+        key: of both.
+        params: whose shapes and norms they have.
+        normalize: as in random_direction.
+        filter_axis: likewise.
+        ignore: likewise.
+    """
     first, second = (
         random_direction(
             k, params, normalize=normalize, filter_axis=filter_axis, ignore=ignore

@@ -26,6 +26,9 @@ Layers = Mapping[str, Sequence[str]]
 def layer_leaves(params: Params) -> dict[str, tuple[str, ...]]:
     """Return the layers of a pytree: leaves whose paths agree in all but the last key.
 
+    Args:
+        params: any pytree.
+
     Example:
         >>> import jax.numpy as jnp
         >>> dense = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}

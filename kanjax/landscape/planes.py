@@ -106,6 +106,16 @@ def plane_through(
     across it. The rectangle holds all three with a margin, relative to their spread.
     ``marks`` are the coordinates of a, b and c; options are as in plane.
 
+    Args:
+        loss: of parameters alone.
+        a: the origin.
+        b: where x points to.
+        c: the third point.
+        points: of the grid, along both axes or each.
+        margin: around the three, relative to their spread.
+        batch_size: as in plane.
+        mesh: as in plane.
+
     Raises:
         ValueError: if the pytrees do not match, if the three points lie on one line
             (checked outside of transformations only; the losses are NaN inside), or

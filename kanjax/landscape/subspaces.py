@@ -203,6 +203,11 @@ def subspace(
 def place(space: Subspace, start: Params, v: Float[Array, " dimension"]) -> Params:
     """Return the parameters ``start + P v``, in the dtypes of start.
 
+    Args:
+        space: the subspace, with its P.
+        start: parameters, its origin.
+        v: (dimension,).
+
     Raises:
         ValueError: if v or start does not fit the subspace.
     """
@@ -230,6 +235,11 @@ def subspace_loss(
 
     It serves wherever a loss does, as in ``kanjax.training.fit``; apply functions
     likewise.
+
+    Args:
+        loss: of parameters, and of anything else.
+        start: parameters, the origin.
+        space: the subspace.
     """
 
     def restricted(v: Float[Array, " dimension"], *args: Any, **options: Any) -> Any:

@@ -163,6 +163,11 @@ def directional_derivatives(
 
     It costs about four evaluations of f and the memory of one. A function that has no
     forward mode (``jax.custom_vjp``) is taken by reverse mode twice.
+
+    Args:
+        f: a scalar function of parameters.
+        params: where to take them.
+        direction: a pytree like params.
     """
     checks.check_real(params, "params")
 

@@ -161,6 +161,10 @@ def density(
 def trace_of(function: Callable[[Array], Array], quadrature: Quadrature) -> Estimate:
     """``tr f(A)`` from a quadrature, f given elementwise.
 
+    Args:
+        function: of eigenvalues, elementwise.
+        quadrature: of the matrix A.
+
     Example: ``trace_of(jnp.square, q)`` is the squared Frobenius norm.
     """
     values = function(quadrature.nodes)

@@ -15,7 +15,11 @@ T = TypeVar("T")
 
 
 def child(*, default: Any = dataclasses.MISSING) -> Any:
-    """Mark a field of a model as data: an array, a sub-model, or a pytree of them."""
+    """Mark a field of a model as data: an array, a sub-model, or a pytree of them.
+
+    Args:
+        default: as for ``dataclasses.field``.
+    """
     return dataclasses.field(default=default, metadata={"child": True})
 
 
@@ -31,6 +35,9 @@ def dataclass(cls: type[T]) -> type[T]:
 
     ``__post_init__`` may check static fields only: jax rebuilds models with whatever
     it traces in the place of their children.
+
+    Args:
+        cls: annotated fields, and methods.
 
     Making a model raises ``TypeError`` if a static field gets an array.
     """

@@ -155,10 +155,19 @@ def step(model: Model, params: Params, state: State, x_t: Array) -> tuple[State,
 
 
 def count_parameters(params: Params) -> int:
-    """Return the number of trained scalars in a pytree of parameters."""
+    """Return the number of trained scalars in a pytree of parameters.
+
+    Args:
+        params: as ``init`` gives them.
+    """
     return sum(int(np.prod(jnp.shape(leaf))) for leaf in jax.tree.leaves(params))
 
 
 def split(key: Array | None, number: int) -> Sequence[Array | None]:
-    """Return a key for each of that many models, or none for any."""
+    """Return a key for each of that many models, or none for any.
+
+    Args:
+        key: a key, or None.
+        number: how many to return.
+    """
     return [None] * number if key is None else list(jax.random.split(key, number))

@@ -316,6 +316,12 @@ def time_to_learn(
     ``-log(1 - share) k / (learning_rate lambda_i)``, of eigenvalues descending: stop
     before the modes that only noise is in.
 
+    Args:
+        kernel: (n, n), of training examples.
+        outputs: k, of the network.
+        share: of the error, below 1.
+        learning_rate: of gradient flow on the mean squared error.
+
     Returns:
         (n,), infinite where the eigenvalue is round-off.
     """

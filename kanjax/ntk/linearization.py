@@ -43,6 +43,11 @@ def taylor_expand(apply: Apply, params: Params, degree: int) -> Apply:
     Each term is the derivative along the line from ``params_0`` to the parameters, by
     nested forward mode: no Jacobian is formed.
 
+    Args:
+        apply: ``apply(params, x)``.
+        params: ``params_0``, where to expand.
+        degree: of the polynomial, from 0.
+
     Raises:
         TypeError: if a leaf of params is not of real floating point.
         ValueError: if degree is negative.

@@ -164,7 +164,12 @@ def layer_views(params: Network) -> list[tuple[Array, Array]]:
 
 
 def per_layer(weight_decay: ArrayLike, m: int) -> Float[Array, " m"]:
-    """Return the decay of each of m layers."""
+    """Return the decay of each of m layers.
+
+    Args:
+        weight_decay: of all, or (m,).
+        m: how many layers.
+    """
     decays = checks.as_floating(weight_decay)
     if decays.shape not in ((), (m,)):
         raise ValueError(
@@ -175,7 +180,11 @@ def per_layer(weight_decay: ArrayLike, m: int) -> Float[Array, " m"]:
 
 
 def check_sizes(sizes: Sequence[int]) -> None:
-    """Let only two classes or more pass, each with samples."""
+    """Let only two classes or more pass, each with samples.
+
+    Args:
+        sizes: samples of each class.
+    """
     if len(sizes) < 2 or min(sizes) < 1:
         raise ValueError(
             f"sizes are {tuple(sizes)}; there must be 2 or more classes, each with 1 "
@@ -184,7 +193,11 @@ def check_sizes(sizes: Sequence[int]) -> None:
 
 
 def check_widths(widths: Sequence[int]) -> None:
-    """Let only layers pass that take something."""
+    """Let only layers pass that take something.
+
+    Args:
+        widths: of the layers.
+    """
     if not widths or min(widths) < 1:
         raise ValueError(
             f"widths are {tuple(widths)}; give what each layer takes, at least 1."

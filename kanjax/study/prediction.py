@@ -29,6 +29,10 @@ def prediction_table(study: Study, frame: "pd.DataFrame") -> Noted:
     the "set" of classes, ``A|B``, that holds the true one for 90 % of new rows, and
     mean and spread of each class's probability.
 
+    Args:
+        study: a finished one.
+        frame: rows, with the study's feature columns.
+
     Raises:
         DataError: if a column is absent or of another kind.
     """

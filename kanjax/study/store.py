@@ -146,6 +146,9 @@ def load(directory: str | os.PathLike[str]) -> Study:
 
     Nothing in the folder is executed or unpickled.
 
+    Args:
+        directory: of a finished study.
+
     Raises:
         StudyError: if the folder is not a finished study, or a file is damaged.
         CheckpointError: if the parameters are damaged or of another config.

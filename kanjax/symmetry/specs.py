@@ -162,14 +162,23 @@ def apply_permutation(
 
 
 def identity_permutation(spec: PermutationSpec) -> dict[str, Int[Array, " units"]]:
-    """Return the permutation that leaves everything in place."""
+    """Return the permutation that leaves everything in place.
+
+    Args:
+        spec: of the network.
+    """
     return {name: jnp.arange(size) for name, size in spec.sizes}
 
 
 def random_permutation(
     spec: PermutationSpec, key: Array
 ) -> dict[str, Int[Array, " units"]]:
-    """Return a uniformly random permutation for every name of the spec."""
+    """Return a uniformly random permutation for every name of the spec.
+
+    Args:
+        spec: of the network.
+        key: a random key.
+    """
     keys = jax.random.split(key, max(1, len(spec.sizes)))
     return {
         name: jax.random.permutation(k, size)

@@ -363,7 +363,11 @@ def _check_continuous(activation: Activation, of: Profile) -> None:
 
 
 def check_scales(scales: Scales) -> None:
-    """Raise ``ValueError`` for a variance or share that cannot be; traced it passes."""
+    """Raise ``ValueError`` for a variance or share that cannot be; traced it passes.
+
+    Args:
+        scales: of weights, biases and the residual branch.
+    """
     checks.check_positive("scales.weight", scales.weight)
     for name, value in (("bias", scales.bias), ("residual", scales.residual)):
         if not isinstance(value, jax.core.Tracer) and not 0 <= float(value) < math.inf:

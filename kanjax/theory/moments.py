@@ -200,6 +200,12 @@ def moments_of_profile_at(
 
 
 def value_and_slope(activation: Activation, x: Array) -> tuple[Array, Array]:
+    """Return an activation and its derivative in the type of ``x``.
+
+    Args:
+        activation: of a number.
+        x: (...) where to take both.
+    """
     value, slope = gaussian.value_and_slope(activation, x)
     return value.astype(x.dtype), slope.astype(x.dtype)
 

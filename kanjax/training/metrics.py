@@ -42,20 +42,34 @@ class Uncertainty(NamedTuple):
 
 
 def mse(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
-    """Return the mean squared error over all entries; shapes must be equal."""
+    """Return the mean squared error over all entries; shapes must be equal.
+
+    Args:
+        y: (...) true values.
+        prediction: of the same shape.
+    """
     return jnp.square(rmse(y, prediction))
 
 
 def rmse(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
     """Return the root of the mean squared error over all entries; shapes must be
     equal.
+
+    Args:
+        y: (...) true values.
+        prediction: of the same shape.
     """
     y, prediction = _same_shape(y, prediction)
     return _root_mean_square(prediction - y)
 
 
 def mae(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
-    """Return the mean absolute error over all entries; shapes must be equal."""
+    """Return the mean absolute error over all entries; shapes must be equal.
+
+    Args:
+        y: (...) true values.
+        prediction: of the same shape.
+    """
     y, prediction = _same_shape(y, prediction)
     return jnp.mean(jnp.abs(prediction - y))
 
@@ -85,7 +99,12 @@ def r2_score(y: ArrayLike, prediction: ArrayLike) -> Float[Array, ""]:
 def accuracy(
     labels: Int[Array, "..."], scores: Float[Array, "... classes"]
 ) -> Float[Array, ""]:
-    """Return the fraction of examples whose label has the highest score or logit."""
+    """Return the fraction of examples whose label has the highest score or logit.
+
+    Args:
+        labels: (...) classes.
+        scores: (..., classes) scores or logits.
+    """
     labels, scores = _labeled(labels, scores, two_logits)
     return jnp.mean(jnp.argmax(scores, axis=-1) == labels, dtype=scores.dtype)
 
@@ -96,6 +115,11 @@ def f1_score(
     """Return the F1 score of one class: ``2 hits / (members + predicted members)``.
 
     It is 0 where the class neither occurs nor is predicted.
+
+    Args:
+        labels: (...) classes.
+        scores: (..., classes) scores or logits.
+        positive: the class.
     """
     labels, scores = _labeled(labels, scores, two_logits)
     true = labels == positive
@@ -107,7 +131,12 @@ def f1_score(
 def macro_f1(
     labels: Int[Array, "..."], scores: Float[Array, "... classes"]
 ) -> Float[Array, ""]:
-    """Return the F1 score averaged over the classes that occur or are predicted."""
+    """Return the F1 score averaged over the classes that occur or are predicted.
+
+    Args:
+        labels: (...) classes.
+        scores: (..., classes) scores or logits.
+    """
     labels, scores = _labeled(labels, scores, two_logits)
     classes = jnp.arange(scores.shape[-1])
     true = jnp.ravel(labels)[:, None] == classes[None]
@@ -138,6 +167,10 @@ def brier_score(
 ) -> Float[Array, ""]:
     """Return the mean squared distance of the probabilities from the one-hot label, 0
     to 2.
+
+    Args:
+        labels: (...) classes.
+        probabilities: (..., classes).
     """
     labels, p = _labeled(labels, probabilities, _two_probabilities)
     target = jax.nn.one_hot(labels, p.shape[-1], dtype=p.dtype)
@@ -155,6 +188,11 @@ def expected_calibration_error(
     ``sum_b (n_b / n) |accuracy_b - confidence_b|`` (Guo et al., eq. 3), with bins
     ``((b - 1) / bins, b / bins]`` of the highest probability.
 
+    Args:
+        labels: (...) classes.
+        probabilities: (..., classes).
+        bins: of confidence.
+
     Raises:
         ValueError: if ``bins`` is below 1, or the shapes do not fit.
     """
@@ -171,7 +209,11 @@ def expected_calibration_error(
 def predictive_uncertainty(
     probabilities: Float[Array, "members ... classes"],
 ) -> Uncertainty:
-    """Entropy of the mean prediction, and the members' disagreement within it."""
+    """Entropy of the mean prediction, and the members' disagreement within it.
+
+    Args:
+        probabilities: (members, ..., classes).
+    """
     p = _two_probabilities(_real(probabilities))
     total = jnp.sum(jax.scipy.special.entr(jnp.mean(p, axis=0)), axis=-1)
     expected = jnp.mean(jnp.sum(jax.scipy.special.entr(p), axis=-1), axis=0)
@@ -214,6 +256,10 @@ def crps_ensemble(
 
     ``mean_i |p_i - y| - sum_ij |p_i - p_j| / (2 m (m - 1))``: unbiased in the number
     ``m`` of members, so that small and large ensembles compare.
+
+    Args:
+        y: (...) true values.
+        predictions: (members, ...) of one member each.
 
     Raises:
         ValueError: for fewer than 2 members.
@@ -264,6 +310,12 @@ def coverage_error(
 ) -> Float[Array, ""]:
     """Return the mean absolute difference of :func:`coverage` from its levels, 0 to
     1.
+
+    Args:
+        y: (...) true values.
+        mean: of the prediction, of the same shape.
+        std: its standard deviation, likewise.
+        levels: of the central intervals, between 0 and 1.
     """
     covered = coverage(y, mean, std, levels=levels)
     return jnp.mean(jnp.abs(covered - jnp.array(levels, covered.dtype)))
@@ -277,6 +329,10 @@ def spread_error_ratio(
 
     ``sqrt((m + 1) / m * mean variance) / rmse(mean)`` for ``m`` members, with the
     unbiased variance (Fortin et al.).
+
+    Args:
+        y: (...) true values.
+        predictions: (members, ...) of one member each.
 
     Raises:
         ValueError: for fewer than 2 members.
@@ -292,7 +348,11 @@ def spread_error_ratio(
 
 
 def two_logits(scores: Float[Array, "... classes"]) -> Float[Array, "... classes"]:
-    """Logits (..., 2) for one of them, (..., 1): softmax is then its sigmoid."""
+    """Logits (..., 2) for one of them, (..., 1): softmax is then its sigmoid.
+
+    Args:
+        scores: (..., 1) or (..., classes) logits.
+    """
     if scores.shape[-1:] != (1,):
         return scores
     return jnp.concatenate([jnp.zeros_like(scores), scores], axis=-1)

@@ -38,6 +38,10 @@ def member_mesh(devices: Sequence[Any] | None = None, *, batch: int = 1) -> Mesh
 def shard_members(tree: Any, mesh: Mesh) -> Any:
     """Spread the leading axis of every leaf over the mesh's members axis.
 
+    Args:
+        tree: a pytree of arrays.
+        mesh: of devices.
+
     Raises:
         ValueError: if the axis does not divide into the devices along it.
     """
@@ -47,6 +51,10 @@ def shard_members(tree: Any, mesh: Mesh) -> Any:
 def shard_batch(tree: Any, mesh: Mesh) -> Any:
     """Spread the leading axis of every leaf over the mesh's batch axis.
 
+    Args:
+        tree: a pytree of arrays.
+        mesh: of devices.
+
     Raises:
         ValueError: if the axis does not divide into the devices along it.
     """
@@ -54,7 +62,12 @@ def shard_batch(tree: Any, mesh: Mesh) -> Any:
 
 
 def replicate(tree: Any, mesh: Mesh) -> Any:
-    """Put a whole copy of every leaf on each device of the mesh."""
+    """Put a whole copy of every leaf on each device of the mesh.
+
+    Args:
+        tree: a pytree of arrays.
+        mesh: of devices.
+    """
     return place(tree, mesh)
 
 
@@ -62,6 +75,10 @@ def gather(tree: Any, mesh: Mesh) -> Any:
     """Bring every leaf to this process as a NumPy array, also from other processes.
 
     All processes of the mesh must call it together.
+
+    Args:
+        tree: a pytree of arrays.
+        mesh: it is spread over.
     """
     replicated = NamedSharding(mesh, PartitionSpec())
     return jax.tree.map(
@@ -79,7 +96,13 @@ def spec(mesh: Mesh, *axes: str | None) -> NamedSharding:
 
 
 def constrain(tree: Any, mesh: Mesh | None, *axes: str | None) -> Any:
-    """Inside jit: keep every leaf spread by its leading axes; without mesh, nothing."""
+    """Inside jit: keep every leaf spread by its leading axes; without mesh, nothing.
+
+    Args:
+        tree: a pytree of arrays.
+        mesh: of devices, or None.
+        *axes: the mesh's axis for each leading axis, or None.
+    """
     if mesh is None:
         return tree
     sharding = spec(mesh, *axes)
@@ -89,7 +112,13 @@ def constrain(tree: Any, mesh: Mesh | None, *axes: str | None) -> Any:
 
 
 def place(tree: Any, mesh: Mesh, axis: str | None = None) -> Any:
-    """Put every leaf on the mesh, its leading axis spread over one of the mesh's."""
+    """Put every leaf on the mesh, its leading axis spread over one of the mesh's.
+
+    Args:
+        tree: a pytree of arrays.
+        mesh: of devices.
+        axis: of the mesh; None copies every leaf to all devices.
+    """
     parts = mesh.shape.get(axis, 1) if axis else 1
     sharding = spec(mesh, axis) if axis else spec(mesh)
 
