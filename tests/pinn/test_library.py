@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.integrate
 
 from kanjax import nn, pinn
 from kanjax.pinn import library, samplers
@@ -70,6 +71,21 @@ def test_solved_references_grow_at_the_rate_of_the_equation(name, x64):
 
         wanted = jax.vmap(getattr(systems, name))(values)
         np.testing.assert_allclose(rates, wanted, rtol=2e-5, atol=2e-5)
+
+
+def test_a_kink_is_rounded_by_the_heat_kernel(x64):
+    for time, x in ((1e-5, 0.001), (1e-4, 0.0), (1e-4, 0.02)):
+
+        def spread(y, time=time, x=x):
+            kernel = np.exp(-((x - y) ** 2) / (4 * time)) / np.sqrt(4 * np.pi * time)
+            return (abs(y) - x) * kernel
+
+        known, _ = scipy.integrate.quad(
+            spread, x - 0.2, x + 0.2, points=[0, x], epsabs=1e-13
+        )
+        found = library._rounding(jnp.asarray(x), jnp.asarray(time))
+        np.testing.assert_allclose(found, known, rtol=1e-8, atol=1e-12)
+    assert float(library._rounding(jnp.asarray(0.5), jnp.asarray(0.0))) == 0
 
 
 def test_a_periodic_start_is_exact(x64):
