@@ -1,6 +1,14 @@
 """Systems of equations and independent solvers of them: what rooms above share."""
 
-from kanjax.systems import coupled, odes, pdes, random_fields, spectral, stencils
+from kanjax.systems import (
+    cavity,
+    coupled,
+    odes,
+    pdes,
+    random_fields,
+    spectral,
+    stencils,
+)
 from kanjax.systems.coupled import Coupled, ginzburg_landau, gray_scott, schroedinger
 from kanjax.systems.odes import lorenz, pendulum
 from kanjax.systems.pdes import (
@@ -26,6 +34,7 @@ __all__ = [
     "allen_cahn",
     "burgers",
     "cahn_hilliard",
+    "cavity",
     "chaotic_kuramoto_sivashinsky",
     "cole_hopf",
     "coupled",

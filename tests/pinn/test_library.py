@@ -9,7 +9,7 @@ import pytest
 import scipy.integrate
 
 from kanjax import nn, pinn
-from kanjax.pinn import library, samplers
+from kanjax.pinn import flows, library, samplers
 
 CASES = {
     "poisson": (library.poisson(), 1e-11),
@@ -119,3 +119,42 @@ def test_unknown_coefficients_of_burgers_are_found(x64):
     found = solution.params.coefficients
     assert abs(float(found["advection"]) - 1) < 1e-3
     assert abs(float(found["viscosity"]) / 0.1 - 1) < 1e-3
+
+
+def test_the_reference_of_darcy_converges(x64):
+    z = samplers.uniform(flows.darcy().domain, 50, key=jax.random.key(0))
+    coarse, fine = (flows.darcy(cells=n).reference(z) for n in (48, 96))
+    size = np.linalg.norm(fine)
+    assert np.linalg.norm(coarse - fine) < 2e-6 * size
+    # Its own residual, with u differentiated by differences.
+    problem, step = flows.darcy(cells=96), 0.02
+    center = jnp.array([0.4, 0.55])
+    k = jnp.arange(-2, 3) * step
+
+    def u(z):
+        # The polynomial through the values of the reference around the center.
+        s = (z - center)[:, None] / step - jnp.arange(-2, 3)
+        i = np.arange(5)
+        weights = [
+            jnp.stack(
+                [jnp.prod(row[i != j]) / np.prod(j - i[i != j], dtype=float) for j in i]
+            )
+            for row in s
+        ]
+        return weights[0] @ around @ weights[1]
+
+    grid = jnp.stack(jnp.meshgrid(k, k, indexing="ij"), axis=-1) + center
+    around = problem.reference(grid.reshape(-1, 2)).reshape(5, 5)
+    medium = abs(float(problem.residual(lambda z: 0.0 * z[0], center)))
+    assert abs(float(problem.residual(u, center))) < 1e-3 * medium
+
+
+def test_the_reference_of_the_cavity_satisfies_its_conditions(x64):
+    problem = flows.lid_driven_cavity(cells=16)
+    z = samplers.uniform(problem.domain.boundary, 40, key=jax.random.key(0))
+    known = lambda z: problem.reference(z[None])[0]  # noqa: E731
+    walls = jax.vmap(lambda z: problem.conditions["walls"].residual(known, z))(z)
+    # The lid falls within 0.02 of its ends, less than a cell.
+    assert np.max(np.abs(walls[np.abs(z[:, 0] - 0.5) < 0.4])) < 2e-3
+    corner = problem.conditions["pressure"].residual(known, jnp.zeros(2))
+    np.testing.assert_allclose(corner, 0, atol=1e-12)
