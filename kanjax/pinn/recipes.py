@@ -1,5 +1,6 @@
 """Networks and numbers of steps by which problems of the library were solved."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -35,7 +36,8 @@ class Recipe(NamedTuple):
     @property
     def about(self) -> str:
         """The equation, in a line."""
-        return (self.problem.__doc__ or "").partition("\n")[0].replace("``", "")
+        function = getattr(self.problem, "func", self.problem)
+        return (function.__doc__ or "").partition("\n")[0].replace("``", "")
 
 
 class Relay(NamedTuple):
@@ -71,6 +73,12 @@ def _waves(inputs: int, features: int, *widths: int) -> model.Sequential:
     """Put trained waves before a network."""
     embedding = nn.FourierFeatures(inputs, features, 3.0)
     return model.Sequential((embedding, _tanh(features, *widths)))
+
+
+def _vortices(*widths: int) -> model.Sequential:
+    """Put two periods of 2 pi before a network of time, for a flow in the plane."""
+    embedding = nn.PeriodicEmbedding((None, 2 * math.pi, 2 * math.pi))
+    return model.Sequential((embedding, _tanh(embedding.features, *widths, 3)))
 
 
 def _broyden(resample_every: int, **options: Any) -> dict[str, Any]:
@@ -118,6 +126,22 @@ RECIPES: dict[str, Recipe] = {
         ("u", "v", "p"),
         options=_broyden(500),
     ),
+    "l_shape": Recipe(library.l_shape, _tanh(2, 20, 20, 1), 300, 900, PLANE),
+    "l_shape_feature": Recipe(
+        functools.partial(library.l_shape, feature=True),
+        _tanh(2, 12, 12, 2),
+        150,
+        400,
+        PLANE,
+    ),
+    "taylor_green": Recipe(
+        flows.taylor_green,
+        _vortices(20, 20),
+        150,
+        500,
+        ("t", "x", "y"),
+        ("u", "v", "p"),
+    ),
     "darcy": Recipe(flows.darcy, _tanh(2, 20, 20, 1), 300, 900, PLANE, ("pressure",)),
     "schroedinger": Recipe(
         waves.schroedinger,
@@ -158,6 +182,19 @@ def _polynomials(duration: float, degree: int) -> kan.KANLayer:
 def _lorenz() -> windows.Windows:
     """Lorenz' system with s = 10, r = 28, b = 8/3 from (1, 1, 1), until t = 20."""
     return windows.ordinary_windows(systems.lorenz, (1.0, 1.0, 1.0), 0.2)
+
+
+def _cut(
+    problem: Callable[[], Problem], nodes: int, count: int
+) -> Callable[[], windows.Windows]:
+    """Cut a problem on [-1, 1], periodic, until t = 1, in windows."""
+
+    def cut() -> windows.Windows:
+        grid = systems.Grid(nodes, 2.0, -1.0)
+        return windows.periodic_windows(problem(), grid, 1 / count)
+
+    cut.__doc__ = problem.__doc__
+    return cut
 
 
 def _advection(speed: float, count: int) -> Callable[[], windows.Windows]:

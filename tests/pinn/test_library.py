@@ -105,6 +105,39 @@ def test_the_singular_solution_vanishes_at_the_corner_and_on_its_edges(x64):
     np.testing.assert_allclose(exact(middle), 0.5 ** (2 / 3))
 
 
+def test_inverse_problems_hold_at_the_truth(x64):
+    heat = library.inverse_heat(0.3, rows=20)
+    rows = heat.conditions["data"].place
+    decay = np.exp(-0.3 * np.pi**2 * rows[:, 0])
+    np.testing.assert_allclose(rows[:, 2], decay * np.sin(np.pi * rows[:, 1]))
+    u = lambda z: heat.reference(z[None])[0]  # noqa: E731
+    z = rows[0, :2]
+    for value, wanted in ((0.3, 0.0), (0.4, 0.1 * np.pi**2 * rows[0, 2])):
+        r = heat.residual(u, z, {"diffusivity": jnp.asarray(value)})
+        np.testing.assert_allclose(r, wanted, atol=1e-10)
+
+    lorenz = library.inverse_lorenz(0.2, rows=5)
+    assert lorenz.conditions["data"].place.shape == (5, 4)
+    truth = {"sigma": 10.0, "rho": 28.0, "beta": 8 / 3}
+    state = lorenz.conditions["data"].place[2, 1:]
+    rates = jnp.stack([10 * (state[1] - state[0]), *jnp.zeros(2)])
+    r = lorenz.residual(lambda z: state + (z[0] - 0.1) * rates, jnp.array([0.1]), truth)
+    np.testing.assert_allclose(r[0], 0, atol=1e-12)
+    wanted = (
+        state[0] * (28 - state[2]) - state[1],
+        state[0] * state[1] - 8 / 3 * state[2],
+    )
+    np.testing.assert_allclose(-r[1:], wanted, rtol=1e-12)
+
+
+def test_the_singular_function_is_a_feature(x64):
+    problem = library.l_shape(feature=True)
+    u = problem.constrain(lambda z: jnp.stack([z[0] * z[1], jnp.ones(())]))
+    z = samplers.uniform(problem.domain, 5, key=jax.random.key(0))
+    found = jax.vmap(u)(z)
+    np.testing.assert_allclose(found, z[:, 0] * z[:, 1] + problem.reference(z))
+
+
 def test_unknown_coefficients_of_burgers_are_found(x64):
     problem = library.inverse_burgers(0.1, rows=200)
     z = problem.conditions["data"].place
