@@ -75,6 +75,12 @@ def _waves(inputs: int, features: int, *widths: int) -> model.Sequential:
     return model.Sequential((embedding, _tanh(features, *widths)))
 
 
+def _periodic(period: float, harmonics: int, *widths: int) -> model.Sequential:
+    """Put a period of the second coordinate before a network."""
+    embedding = nn.PeriodicEmbedding((None, period), harmonics)
+    return model.Sequential((embedding, _tanh(embedding.features, *widths)))
+
+
 def _vortices(*widths: int) -> model.Sequential:
     """Put two periods of 2 pi before a network of time, for a flow in the plane."""
     embedding = nn.PeriodicEmbedding((None, 2 * math.pi, 2 * math.pi))
@@ -126,6 +132,14 @@ RECIPES: dict[str, Recipe] = {
         ("u", "v", "p"),
         options=_broyden(500),
     ),
+    "korteweg_de_vries": Recipe(
+        waves.korteweg_de_vries,
+        _periodic(2.0, 4, 20, 20, 20, 1),
+        5000,
+        1500,
+        LINE,
+        options=_broyden(500, adaptive=1.0),
+    ),
     "l_shape": Recipe(library.l_shape, _tanh(2, 20, 20, 1), 300, 900, PLANE),
     "l_shape_feature": Recipe(
         functools.partial(library.l_shape, feature=True),
@@ -165,12 +179,6 @@ RECIPES: dict[str, Recipe] = {
     ),
 }
 """Recipes by the name of the problem."""
-
-
-def _periodic(period: float, harmonics: int, *widths: int) -> model.Sequential:
-    """Put a period of the second coordinate before a network."""
-    embedding = nn.PeriodicEmbedding((None, period), harmonics)
-    return model.Sequential((embedding, _tanh(embedding.features, *widths)))
 
 
 def _polynomials(duration: float, degree: int) -> kan.KANLayer:

@@ -164,7 +164,9 @@ def solve_windows(
         True
     """
     first, keys = jax.random.split(key)
-    params = problems.initialize(windows.problem(windows.start), net, key=first)
+    # In today's precision, which need not be that of the problem's making.
+    begin = jax.tree.map(lambda v: jnp.asarray(v, float), windows.start)
+    params = problems.initialize(windows.problem(begin), net, key=first)
 
     def fit(carry: Any, key: Array) -> Any:
         start, params = carry
@@ -176,9 +178,7 @@ def solve_windows(
         kept = (start, trained.params, trained.losses)
         return (windows.end(u), trained.params), kept
 
-    _, (starts, trained, losses) = causal.march(
-        fit, (windows.start, params), count, key=keys
-    )
+    _, (starts, trained, losses) = causal.march(fit, (begin, params), count, key=keys)
     solution = functools.partial(_evaluate, windows, net, starts, trained)
     return Relay(solution, starts, trained, losses)
 
