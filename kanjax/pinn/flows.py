@@ -133,7 +133,8 @@ def lid_driven_cavity(reynolds: float = 100.0, *, cells: int = 64) -> Problem:
     def reference(z: Array) -> Array:
         (u, v), p = on_grid()
         # The pressure is known inside, and goes on by its polynomials to the walls.
-        low, high = (1 / cells,) * 2, (1 - 1 / cells,) * 2
+        h = 1 / cells
+        low, high = (h, h), (1 - h, 1 - h)
         at = functools.partial(systems.stencils.interpolate, nodes=4)
         inside = at(p, z, lower=low, upper=high)
         corner = at(p, jnp.zeros((1, 2), z.dtype), lower=low, upper=high)

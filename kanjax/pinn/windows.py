@@ -78,7 +78,8 @@ def periodic_windows(
     Raises:
         ValueError: if the problem has no such ``constrain``, or no time.
     """
-    if problem.constrain is None or not isinstance(problem.domain, domains.TimeSpace):
+    domain = problem.domain
+    if problem.constrain is None or not isinstance(domain, domains.TimeSpace):
         raise ValueError(
             "windows need a problem on TimeSpace with its initial values built in: "
             "constrain=constraints.initial(u0)."
@@ -92,7 +93,7 @@ def periodic_windows(
     def window(values: Array) -> problems.Problem:
         return dataclasses.replace(
             problem,
-            domain=domains.TimeSpace(0.0, duration, problem.domain.space),
+            domain=domains.TimeSpace(0.0, duration, domain.space),
             constrain=constraints.initial(
                 lambda x: spectral.evaluate(grid, values, x)[..., 0]
             ),

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kanjax.systems import stencils
+
 FIRST, FACTOR, ITERATIONS, COARSE = 100.0, 2.0, 20, 64
 TOLERANCE = 1e-9
 
@@ -96,7 +98,7 @@ class _Operators(NamedTuple):
 
 
 def _operators(cells: int) -> _Operators:
-    import scipy.sparse as sp
+    sp = stencils.scipy_sparse()
 
     n = cells + 1
     inner = sp.eye_array(n, format="csr")[1:-1]
@@ -115,7 +117,7 @@ def _operators(cells: int) -> _Operators:
         cells,
         spread,
         (curvature * cells**2).tocsr(),
-        tuple((s * (cells / 2)).tocsr() for s in slopes),  # type: ignore[arg-type]
+        (slopes[0] * (cells / 2), slopes[1] * (cells / 2)),
         (laplacian * cells**2).tocsr(),
     )
 
@@ -123,8 +125,7 @@ def _operators(cells: int) -> _Operators:
 def _newton(
     grid: _Operators, psi: np.ndarray, moved: np.ndarray, reynolds: float
 ) -> np.ndarray:
-    import scipy.sparse as sp
-    import scipy.sparse.linalg
+    sp = stencils.scipy_sparse()
 
     dx, dy = grid.slopes
     for _ in range(ITERATIONS):
@@ -138,7 +139,7 @@ def _newton(
             + (sp.diags_array(u) @ dx + sp.diags_array(v) @ dy) @ grid.curvature
             - grid.laplacian @ grid.curvature / reynolds
         )
-        step = scipy.sparse.linalg.spsolve(sp.csc_array(matrix), -residual)
+        step = sp.linalg.spsolve(sp.csc_array(matrix), -residual)
         psi = psi + step
         if np.max(np.abs(step)) < TOLERANCE:
             return psi
@@ -155,8 +156,7 @@ def _flow(
     lid: np.ndarray,
     reynolds: float,
 ) -> Flow:
-    import scipy.sparse as sp
-    import scipy.sparse.linalg
+    sp = stencils.scipy_sparse()
 
     n = grid.cells - 1
     dx, dy = grid.slopes
@@ -183,9 +183,7 @@ def _flow(
             (forces[1, :, 1:] + forces[1, :, :-1]).ravel() / 2,
         ]
     )
-    pressure = scipy.sparse.linalg.spsolve(
-        sp.csc_array(matrix.T @ matrix), matrix.T @ wanted
-    )
+    pressure = sp.linalg.spsolve(sp.csc_array(matrix.T @ matrix), matrix.T @ wanted)
     return Flow(
         stream.reshape(n + 2, n + 2),
         velocity,

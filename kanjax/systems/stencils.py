@@ -6,6 +6,7 @@ Math. Comp. 51, 699.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -116,14 +117,14 @@ def solve_elliptic(
     Raises:
         ValueError: for fewer than two cells, or a coefficient that is not positive.
     """
-    import scipy.sparse
-    import scipy.sparse.linalg
-
+    sparse = scipy_sparse()
     if cells < 2:
         raise ValueError(f"cells must be at least 2; got {cells}.")
     inside, middles = np.arange(1, cells) / cells, (np.arange(cells) + 0.5) / cells
 
-    def at(function: Callable[[Array], Array], x: np.ndarray, y: np.ndarray) -> Array:
+    def at(
+        function: Callable[[Array], Array], x: np.ndarray, y: np.ndarray
+    ) -> np.ndarray:
         z = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
         with jax.ensure_compile_time_eval():
             return np.asarray(function(jnp.asarray(z)), float).reshape(len(x), len(y))
@@ -134,15 +135,24 @@ def solve_elliptic(
     n = cells - 1
     # Differences of neighbors, a value beyond the edge being 0; their transpose is
     # minus the divergence.
-    steps = cells * scipy.sparse.diags_array(
+    steps = cells * sparse.diags_array(
         [np.ones(n), -np.ones(n)], offsets=[0, -1], shape=(cells, n)
     )
-    eye = scipy.sparse.eye_array(n)
+    eye = sparse.eye_array(n)
     parts = [
-        (scipy.sparse.kron(steps, eye), across),
-        (scipy.sparse.kron(eye, steps), along),
+        (sparse.kron(steps, eye), across),
+        (sparse.kron(eye, steps), along),
     ]
-    matrix = sum(d.T @ scipy.sparse.diags_array(a.ravel()) @ d for d, a in parts)
+    matrix = sum(d.T @ sparse.diags_array(a.ravel()) @ d for d, a in parts)
     right = at(source, inside, inside).ravel()
-    u = scipy.sparse.linalg.spsolve(scipy.sparse.csc_array(matrix), right)
+    u = sparse.linalg.spsolve(sparse.csc_array(matrix), right)
     return jnp.asarray(np.pad(u.reshape(n, n), 1))
+
+
+def scipy_sparse() -> Any:
+    """Import scipy's sparse matrices when they are first needed."""
+    # Without a type: its stubs take products of sparse arrays for dense ones.
+    import scipy.sparse
+    import scipy.sparse.linalg
+
+    return scipy.sparse
