@@ -132,6 +132,14 @@ RECIPES: dict[str, Recipe] = {
         ("u", "v", "p"),
         options=_broyden(500),
     ),
+    "allen_cahn": Recipe(
+        library.allen_cahn,
+        _periodic(2.0, 3, 20, 20, 20, 1),
+        9000,
+        2000,
+        LINE,
+        options=_broyden(500, adaptive=1.0),
+    ),
     "korteweg_de_vries": Recipe(
         waves.korteweg_de_vries,
         _periodic(2.0, 4, 20, 20, 20, 1),
