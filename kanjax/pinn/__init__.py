@@ -17,6 +17,7 @@ from kanjax.pinn import (
     losses,
     natural_gradient,
     optimization,
+    patterns,
     problems,
     recipes,
     samplers,
@@ -24,6 +25,7 @@ from kanjax.pinn import (
     solving,
     transport,
     waves,
+    windows,
 )
 from kanjax.pinn.causal import anneal, causal_loss, causal_weights, march
 from kanjax.pinn.derivatives import (
@@ -87,6 +89,7 @@ __all__ = [
     "observations",
     "optimization",
     "partial",
+    "patterns",
     "periodic",
     "problems",
     "recipes",
@@ -98,4 +101,5 @@ __all__ = [
     "train",
     "transport",
     "waves",
+    "windows",
 ]

@@ -1,12 +1,14 @@
 """Networks and numbers of steps by which problems of the library were solved."""
 
+import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from kanjax import model, nn
-from kanjax.pinn import flows, library, waves
+from kanjax import bases, kan, model, nn, systems
+from kanjax.pinn import flows, library, waves, windows
 from kanjax.pinn.problems import Problem
 
 
@@ -34,7 +36,33 @@ class Recipe(NamedTuple):
     @property
     def about(self) -> str:
         """The equation, in a line."""
-        return (self.problem.__doc__ or "").partition("\n")[0].replace("``", "")
+        function = getattr(self.problem, "func", self.problem)
+        return (function.__doc__ or "").partition("\n")[0].replace("``", "")
+
+
+class Relay(NamedTuple):
+    """How to solve an equation in windows of time.
+
+    Attributes:
+        windows: a function that makes them.
+        net: the network, one with parameters of its own for each window.
+        count: of windows.
+        steps: of :func:`kanjax.pinn.windows.solve_windows` in each.
+        points: inside of each.
+        options: others of :func:`kanjax.pinn.train`.
+    """
+
+    windows: Callable[[], windows.Windows]
+    net: model.Model
+    count: int
+    steps: int
+    points: int
+    options: Mapping[str, Any] = {}
+
+    @property
+    def about(self) -> str:
+        """The equation, in a line."""
+        return (self.windows.__doc__ or "").partition("\n")[0].replace("``", "")
 
 
 def _tanh(*widths: int) -> nn.MLP:
@@ -45,6 +73,18 @@ def _waves(inputs: int, features: int, *widths: int) -> model.Sequential:
     """Put trained waves before a network."""
     embedding = nn.FourierFeatures(inputs, features, 3.0)
     return model.Sequential((embedding, _tanh(features, *widths)))
+
+
+def _periodic(period: float, harmonics: int, *widths: int) -> model.Sequential:
+    """Put a period of the second coordinate before a network."""
+    embedding = nn.PeriodicEmbedding((None, period), harmonics)
+    return model.Sequential((embedding, _tanh(embedding.features, *widths)))
+
+
+def _vortices(*widths: int) -> model.Sequential:
+    """Put two periods of 2 pi before a network of time, for a flow in the plane."""
+    embedding = nn.PeriodicEmbedding((None, 2 * math.pi, 2 * math.pi))
+    return model.Sequential((embedding, _tanh(embedding.features, *widths, 3)))
 
 
 def _broyden(resample_every: int, **options: Any) -> dict[str, Any]:
@@ -92,6 +132,48 @@ RECIPES: dict[str, Recipe] = {
         ("u", "v", "p"),
         options=_broyden(500),
     ),
+    "allen_cahn": Recipe(
+        library.allen_cahn,
+        _periodic(2.0, 3, 20, 20, 20, 1),
+        9000,
+        2000,
+        LINE,
+        options=_broyden(500, adaptive=1.0),
+    ),
+    "korteweg_de_vries": Recipe(
+        waves.korteweg_de_vries,
+        _periodic(2.0, 4, 20, 20, 20, 1),
+        5000,
+        1500,
+        LINE,
+        options=_broyden(500, adaptive=1.0),
+    ),
+    "l_shape": Recipe(library.l_shape, _tanh(2, 20, 20, 1), 300, 900, PLANE),
+    "l_shape_feature": Recipe(
+        functools.partial(library.l_shape, feature=True),
+        _tanh(2, 12, 12, 2),
+        150,
+        400,
+        PLANE,
+    ),
+    "taylor_green": Recipe(
+        flows.taylor_green,
+        _vortices(20, 20),
+        150,
+        500,
+        ("t", "x", "y"),
+        ("u", "v", "p"),
+    ),
+    "darcy": Recipe(flows.darcy, _tanh(2, 20, 20, 1), 300, 900, PLANE, ("pressure",)),
+    "schroedinger": Recipe(
+        waves.schroedinger,
+        _tanh(2, 20, 20, 20, 2),
+        6000,
+        2000,
+        LINE,
+        ("real", "imaginary"),
+        _broyden(500),
+    ),
     "pendulum": Recipe(
         library.pendulum,
         _tanh(1, 20, 20, 2),
@@ -105,3 +187,51 @@ RECIPES: dict[str, Recipe] = {
     ),
 }
 """Recipes by the name of the problem."""
+
+
+def _polynomials(duration: float, degree: int) -> kan.KANLayer:
+    """Make polynomials of time: a layer whose best coefficients are soon found."""
+    basis = bases.Chebyshev(degree, domain=(0.0, duration), squash=None)
+    return kan.KANLayer(1, 3, basis=basis, residual=None)
+
+
+def _lorenz() -> windows.Windows:
+    """Lorenz' system with s = 10, r = 28, b = 8/3 from (1, 1, 1), until t = 20."""
+    return windows.ordinary_windows(systems.lorenz, (1.0, 1.0, 1.0), 0.2)
+
+
+def _cut(
+    problem: Callable[[], Problem], nodes: int, count: int
+) -> Callable[[], windows.Windows]:
+    """Cut a problem on [-1, 1], periodic, until t = 1, in windows."""
+
+    def cut() -> windows.Windows:
+        grid = systems.Grid(nodes, 2.0, -1.0)
+        return windows.periodic_windows(problem(), grid, 1 / count)
+
+    cut.__doc__ = problem.__doc__
+    return cut
+
+
+def _advection(speed: float, count: int) -> Callable[[], windows.Windows]:
+    def cut() -> windows.Windows:
+        grid = systems.Grid(16, 2 * math.pi)
+        problem = library.advection(speed)
+        return windows.periodic_windows(problem, grid, 1 / count)
+
+    cut.__doc__ = f"u_t + {speed:.0f} u_x = 0 on a period, from sin(x), until t = 1."
+    return cut
+
+
+RELAYS: dict[str, Relay] = {
+    "lorenz_20": Relay(
+        _lorenz, _polynomials(0.2, 24), 100, 30, 48, {"resample_every": 30}
+    ),
+    "advection_30": Relay(
+        _advection(30.0, 20), _periodic(2 * math.pi, 1, 16, 16, 1), 20, 100, 300
+    ),
+    "advection_50": Relay(
+        _advection(50.0, 32), _periodic(2 * math.pi, 1, 16, 16, 1), 32, 100, 300
+    ),
+}
+"""Recipes in windows of time, by name."""

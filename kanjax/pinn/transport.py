@@ -122,7 +122,7 @@ def burgers(
         return jnp.sin(x) + offset
 
     linear, flux = (0.0, 0.0, viscosity), (0.0, 0.0, -0.5)
-    equation = systems.Semilinear(linear, flux, True, 0.0, 2 * math.pi, wave)
+    equation = systems.Semilinear(linear, flux, 1, 0.0, 2 * math.pi, wave)
     reference = library.spectral_reference(
         equation, points=256, steps=1000, duration=duration
     )
@@ -151,7 +151,7 @@ def reaction_diffusion(rate: float = 5.0, viscosity: float = 0.0) -> Transport:
         return u * grown / (1 - u + u * grown)
 
     linear, nonlinear = (rate, 0.0, viscosity), (0.0, 0.0, -rate)
-    equation = systems.Semilinear(linear, nonlinear, False, 0.0, 2 * math.pi, bump)
+    equation = systems.Semilinear(linear, nonlinear, 0, 0.0, 2 * math.pi, bump)
     spectral = library.spectral_reference(equation, points=256, steps=1000)
     return Transport(
         lambda u: 0.0,

@@ -81,6 +81,34 @@ def kuramoto_sivashinsky(
     return _periodic(equation, residual, points=64, steps=4000)
 
 
+def chaotic_kuramoto_sivashinsky(duration: float = 0.5) -> Problem:
+    """``u_t + a u u_x + b u_xx + c u_xxxx = 0`` until chaos, periodic on [0, 2 pi].
+
+    With a = 100/16, b = 100/16^2, c = 100/16^4 from ``cos(x) (1 + sin(x))``; Wang,
+    Sankaran, Perdikaris (2022), arXiv 2203.07404. It wants windows of time, see
+    :mod:`kanjax.pinn.windows`.
+
+    Args:
+        duration: until when; at most 1, up to which the reference has digits.
+    """
+    equation = systems.chaotic_kuramoto_sivashinsky()
+    _, _, b, _, c = equation.linear
+
+    def residual(u: Field, z: Array) -> Array:
+        u_t, u_x = gradient(u)(z)
+        linear = b * partial(u, 1, 2)(z) + c * partial(u, 1, 4)(z)
+        return u_t + 100 / 16 * u(z) * u_x - linear
+
+    return Problem(
+        domains.TimeSpace(0.0, duration, domains.interval(0, 2 * math.pi)),
+        residual,
+        constrain=constraints.initial(lambda x: equation.initial(x[0])),
+        reference=spectral_reference(
+            equation, points=256, steps=4000, duration=duration, save_every=4
+        ),
+    )
+
+
 def schroedinger() -> Problem:
     """``i h_t + h_xx / 2 + |h|^2 h = 0`` from ``2 sech(x)``, until t = pi / 2.
 

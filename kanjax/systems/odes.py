@@ -22,9 +22,9 @@ def pendulum(state: Float[Array, " 2"]) -> Float[Array, " 2"]:
 def lorenz(
     state: Float[Array, " 3"],
     *,
-    sigma: float = 10.0,
-    rho: float = 28.0,
-    beta: float = 8 / 3,
+    sigma: float | Array = 10.0,
+    rho: float | Array = 28.0,
+    beta: float | Array = 8 / 3,
 ) -> Float[Array, " 3"]:
     """Return the rates of Lorenz' (1963) convection model.
 

@@ -20,19 +20,19 @@ from kanjax.systems import spectral
 
 @model.dataclass
 class Semilinear:
-    """``u_t = sum_j linear[j] d^j u / dx^j + sum_j nonlinear[j] u^j`` or a flux of it.
+    """``u_t = sum_j linear[j] d^j u / dx^j + d^flux / dx^flux sum_j nonlinear[j] u^j``.
 
     Args:
         linear: the coefficient of each derivative, from the function itself upward.
         nonlinear: the coefficient of each power of u, from the constant upward.
-        flux: whether the nonlinear term is differentiated by x: ``+ (sum ...)_x``.
+        flux: how often the nonlinear term is differentiated by x: 0, 1 or 2.
         start: the first point of the period.
         length: the period.
         initial: the initial values as a function of x.
 
     Example:
         >>> import jax, jax.numpy as jnp
-        >>> heat = Semilinear((0, 0, 0.1), (), False, 0.0, 2 * jnp.pi, jnp.sin)
+        >>> heat = Semilinear((0, 0, 0.1), (), 0, 0.0, 2 * jnp.pi, jnp.sin)
         >>> solution = heat.solve(points=16, steps=4, duration=1.0)
         >>> bool(abs(jnp.max(solution.values[-1]) - jnp.exp(-0.1)) < 1e-6)
         True
@@ -40,7 +40,7 @@ class Semilinear:
 
     linear: tuple[float, ...]
     nonlinear: tuple[float, ...]
-    flux: bool
+    flux: int
     start: float
     length: float
     initial: Callable[[Array], Array]
@@ -68,7 +68,7 @@ class Semilinear:
             ValueError: for an odd grid, or steps that save_every does not divide.
         """
         grid = self.grid(points)
-        outer = grid.multipliers() if self.flux else 1
+        outer = grid.multipliers(self.flux) if self.flux else 1
 
         def nonlinearity(modes: Array) -> Array:
             u = jnp.fft.irfft(modes, n=points)
@@ -95,31 +95,14 @@ class Semilinear:
     ) -> Float[Array, " places"]:
         """Evaluate a solution at any points (t, x).
 
-        By the trigonometric interpolant in space and cubic Hermite ones in time.
+        As :func:`kanjax.systems.spectral.interpolate` does.
 
         Args:
             solution: of :meth:`solve`.
             z: places (t, x), (places, 2).
         """
         grid = self.grid(solution.values.shape[-1])
-        step = solution.times[1] - solution.times[0]
-        last = solution.times.shape[0] - 2
-        i = jnp.clip(jnp.floor(z[:, 0] / step).astype(int), 0, last)
-        s = z[:, 0] / step - i
-
-        def at(table: Array, index: Array, x: Array) -> Array:
-            return spectral.evaluate(grid, table[index], x[None])[0]
-
-        def value(i: Array, s: Array, x: Array) -> Array:
-            u, v = (at(solution.values, j, x) for j in (i, i + 1))
-            p, q = (step * at(solution.rates, j, x) for j in (i, i + 1))
-            left = (1 + 2 * s) * u + s * p
-            right = (3 - 2 * s) * v - (1 - s) * q
-            return (1 - s) ** 2 * left + s**2 * right
-
-        return jax.lax.map(
-            lambda row: value(*row), (i, s, z[:, 1]), batch_size=min(256, len(z))
-        )
+        return spectral.interpolate(grid, solution, z)
 
 
 def allen_cahn(diffusion: float = 1e-4, reaction: float = 5.0) -> Semilinear:
@@ -135,7 +118,7 @@ def allen_cahn(diffusion: float = 1e-4, reaction: float = 5.0) -> Semilinear:
     return Semilinear(
         (reaction, 0.0, diffusion),
         (0.0, 0.0, 0.0, -reaction),
-        False,
+        0,
         -1.0,
         2.0,
         _quadratic_cosine,
@@ -151,7 +134,7 @@ def burgers(viscosity: float = 0.01 / math.pi) -> Semilinear:
         viscosity: nu.
     """
     return Semilinear(
-        (0.0, 0.0, viscosity), (0.0, 0.0, -0.5), True, -1.0, 2.0, _minus_sine
+        (0.0, 0.0, viscosity), (0.0, 0.0, -0.5), 1, -1.0, 2.0, _minus_sine
     )
 
 
@@ -169,7 +152,7 @@ def korteweg_de_vries(
     return Semilinear(
         (0.0, 0.0, 0.0, -dispersion),
         (0.0, 0.0, -nonlinearity / 2),
-        True,
+        1,
         -1.0,
         2.0,
         _cosine,
@@ -189,10 +172,46 @@ def kuramoto_sivashinsky(
     return Semilinear(
         (0.0, 0.0, -diffusion, 0.0, -hyperdiffusion),
         (0.0, 0.0, -nonlinearity / 2),
-        True,
+        1,
         -1.0,
         2.0,
         _minus_sine,
+    )
+
+
+def chaotic_kuramoto_sivashinsky() -> Semilinear:
+    """Kuramoto-Sivashinsky's equation on [0, 2 pi) from ``cos(x) (1 + sin(x))``.
+
+    With coefficients 100/16, 100/16^2 and 100/16^4, where it turns chaotic near t =
+    0.4: Wang, Sankaran, Perdikaris (2022), arXiv 2203.07404, section 4.3.
+    """
+    return Semilinear(
+        (0.0, 0.0, -100 / 16**2, 0.0, -100 / 16**4),
+        (0.0, 0.0, -100 / 32),
+        1,
+        0.0,
+        2 * math.pi,
+        _two_slopes,
+    )
+
+
+def cahn_hilliard(mobility: float = 0.01, width: float = 0.01) -> Semilinear:
+    """``u_t = m (u^3 - u - w^2 u_xx)_xx`` on [-1, 1) from ``-cos(2 pi x)``.
+
+    Wight, Zhao (2020), "Solving Allen-Cahn and Cahn-Hilliard equations using the
+    adaptive physics informed neural networks", arXiv 2007.04542.
+
+    Args:
+        mobility: m.
+        width: w, of the fronts between the phases.
+    """
+    return Semilinear(
+        (0.0, 0.0, -mobility, 0.0, -mobility * width**2),
+        (0.0, 0.0, 0.0, mobility),
+        2,
+        -1.0,
+        2.0,
+        _minus_two_waves,
     )
 
 
@@ -244,6 +263,14 @@ def _minus_sine(x: Array) -> Array:
 
 def _cosine(x: Array) -> Array:
     return jnp.cos(jnp.pi * x)
+
+
+def _two_slopes(x: Array) -> Array:
+    return jnp.cos(x) * (1 + jnp.sin(x))
+
+
+def _minus_two_waves(x: Array) -> Array:
+    return -jnp.cos(2 * jnp.pi * x)
 
 
 def _quadratic_cosine(x: Array) -> Array:

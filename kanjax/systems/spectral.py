@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Inexact
 
 from kanjax import model
 
@@ -72,15 +72,18 @@ class Grid:
 
 
 def evaluate(
-    grid: Grid, values: Float[Array, "*batch points"], x: Float[Array, " places"]
-) -> Float[Array, "*batch places"]:
+    grid: Grid, values: Inexact[Array, "*batch points"], x: Float[Array, " places"]
+) -> Inexact[Array, "*batch places"]:
     """Evaluate the trigonometric interpolant of a function anywhere.
 
     Args:
         grid: where the function is known.
-        values: the function at the nodes, (..., points).
+        values: the function at the nodes, real or complex, (..., points).
         x: places, (places,).
     """
+    if jnp.iscomplexobj(values):
+        real, imaginary = (evaluate(grid, v, x) for v in (values.real, values.imag))
+        return real + 1j * imaginary
     coefficients = jnp.fft.rfft(values) / grid.points
     # Real modes stand for themselves and for their conjugates.
     twice = jnp.full(grid.points // 2 + 1, 2.0).at[jnp.array([0, -1])].set(1)
@@ -133,33 +136,34 @@ class Evolution(NamedTuple):
 
     Attributes:
         times: (times,), the first is the start.
-        values: (times, points).
-        rates: the time derivatives, (times, points).
+        values: (times, points), of a system (times, components, points).
+        rates: the time derivatives, shaped as values.
     """
 
     times: Float[Array, " times"]
-    values: Float[Array, "times points"]
-    rates: Float[Array, "times points"]
+    values: Inexact[Array, "times *components points"]
+    rates: Inexact[Array, "times *components points"]
 
 
 def etdrk4(
     symbol: Array,
     nonlinearity: Callable[[Complex[Array, " modes"]], Complex[Array, " modes"]],
-    start: Float[Array, " points"],
+    start: Inexact[Array, "*components points"],
     *,
     duration: float,
     steps: int,
     save_every: int = 1,
 ) -> Evolution:
-    """Integrate ``v_t = L v + N(v)`` for the modes of a real periodic function.
+    """Integrate ``v_t = L v + N(v)`` for the modes of periodic functions.
 
     Exponential time differencing with fourth-order Runge-Kutta steps: the linear term
     exactly, so its stiffness costs nothing (equations 26 to 29 of the paper).
 
     Args:
-        symbol: the linear term L of each mode of ``jnp.fft.rfft``, (modes,).
+        symbol: the linear term L of each mode of ``jnp.fft.rfft``, of ``jnp.fft.fft``
+            for a complex start, (modes,) or (components, modes).
         nonlinearity: N, from modes to modes.
-        start: the function at time 0, (points,).
+        start: the function at time 0, (points,) or (components, points).
         duration: the time to integrate.
         steps: the number of steps.
         save_every: every how many steps to keep the solution; divides steps.
@@ -172,7 +176,6 @@ def etdrk4(
             "steps must be a positive multiple of save_every; got "
             f"{steps} and {save_every}."
         )
-    points = start.shape[-1]
     c = coefficients(symbol, duration / steps)
 
     def step(v: Array, _: None) -> tuple[Array, None]:
@@ -189,10 +192,44 @@ def etdrk4(
         after, _ = jax.lax.scan(step, v, None, length=save_every)
         return after, after
 
-    v = jnp.fft.rfft(start)
+    v = jnp.fft.fft(start) if jnp.iscomplexobj(start) else jnp.fft.rfft(start)
     _, later = jax.lax.scan(block, v, None, length=steps // save_every)
     modes = jnp.concatenate([v[None], later])
     rates = symbol * modes + jax.vmap(nonlinearity)(modes)
     times = jnp.linspace(0, duration, steps // save_every + 1)
-    real = [jnp.fft.irfft(m, n=points) for m in (modes, rates)]
+    if jnp.iscomplexobj(start):
+        return Evolution(times, jnp.fft.ifft(modes), jnp.fft.ifft(rates))
+    real = [jnp.fft.irfft(m, n=start.shape[-1]) for m in (modes, rates)]
     return Evolution(times, real[0], real[1])
+
+
+def interpolate(
+    grid: Grid, solution: Evolution, z: Float[Array, "places 2"]
+) -> Inexact[Array, "places *components"]:
+    """Evaluate a solution at any points (t, x).
+
+    By the trigonometric interpolant in space and cubic Hermite ones in time.
+
+    Args:
+        grid: of the solution.
+        solution: of :func:`etdrk4`.
+        z: places (t, x), (places, 2).
+    """
+    step = solution.times[1] - solution.times[0]
+    last = solution.times.shape[0] - 2
+    i = jnp.clip(jnp.floor(z[:, 0] / step).astype(int), 0, last)
+    s = z[:, 0] / step - i
+
+    def at(table: Array, index: Array, x: Array) -> Array:
+        return evaluate(grid, table[index], x[None])[..., 0]
+
+    def value(i: Array, s: Array, x: Array) -> Array:
+        u, v = (at(solution.values, j, x) for j in (i, i + 1))
+        p, q = (step * at(solution.rates, j, x) for j in (i, i + 1))
+        left = (1 + 2 * s) * u + s * p
+        right = (3 - 2 * s) * v - (1 - s) * q
+        return (1 - s) ** 2 * left + s**2 * right
+
+    return jax.lax.map(
+        lambda row: value(*row), (i, s, z[:, 1]), batch_size=min(256, len(z))
+    )

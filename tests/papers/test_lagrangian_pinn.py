@@ -104,7 +104,7 @@ def test_widths_in_both_frames(x64):
 def test_the_closed_form_is_the_spectral_solution(x64):
     equation = transport.convection_diffusion(SPEED, 0.01)
     spectral = systems.Semilinear(
-        (0.0, -SPEED, 0.01), (), False, 0.0, 2 * np.pi, jnp.sin
+        (0.0, -SPEED, 0.01), (), 0, 0.0, 2 * np.pi, jnp.sin
     ).solve(points=256, steps=10, duration=1.0)
     grid = jnp.stack(jnp.meshgrid(spectral.times, LABELS, indexing="ij"), axis=-1)
     found = equation.reference(grid.reshape(-1, 2)).reshape(spectral.values.shape)

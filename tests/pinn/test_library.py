@@ -6,9 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.integrate
 
 from kanjax import nn, pinn
-from kanjax.pinn import library, samplers
+from kanjax.pinn import flows, library, samplers
+from kanjax.systems import stencils
 
 CASES = {
     "poisson": (library.poisson(), 1e-11),
@@ -72,6 +74,21 @@ def test_solved_references_grow_at_the_rate_of_the_equation(name, x64):
         np.testing.assert_allclose(rates, wanted, rtol=2e-5, atol=2e-5)
 
 
+def test_a_kink_is_rounded_by_the_heat_kernel(x64):
+    for time, x in ((1e-5, 0.001), (1e-4, 0.0), (1e-4, 0.02)):
+
+        def spread(y, time=time, x=x):
+            kernel = np.exp(-((x - y) ** 2) / (4 * time)) / np.sqrt(4 * np.pi * time)
+            return (abs(y) - x) * kernel
+
+        known, _ = scipy.integrate.quad(
+            spread, x - 0.2, x + 0.2, points=[0, x], epsabs=1e-13
+        )
+        found = library._rounding(jnp.asarray(x), jnp.asarray(time))
+        np.testing.assert_allclose(found, known, rtol=1e-8, atol=1e-12)
+    assert float(library._rounding(jnp.asarray(0.5), jnp.asarray(0.0))) == 0
+
+
 def test_a_periodic_start_is_exact(x64):
     problem = library.advection(3.0)
     z = jnp.array([[0.0, 0.4], [0.5, 2 * math.pi]])
@@ -89,6 +106,39 @@ def test_the_singular_solution_vanishes_at_the_corner_and_on_its_edges(x64):
     np.testing.assert_allclose(exact(middle), 0.5 ** (2 / 3))
 
 
+def test_inverse_problems_hold_at_the_truth(x64):
+    heat = library.inverse_heat(0.3, rows=20)
+    rows = heat.conditions["data"].place
+    decay = np.exp(-0.3 * np.pi**2 * rows[:, 0])
+    np.testing.assert_allclose(rows[:, 2], decay * np.sin(np.pi * rows[:, 1]))
+    u = lambda z: heat.reference(z[None])[0]  # noqa: E731
+    z = rows[0, :2]
+    for value, wanted in ((0.3, 0.0), (0.4, 0.1 * np.pi**2 * rows[0, 2])):
+        r = heat.residual(u, z, {"diffusivity": jnp.asarray(value)})
+        np.testing.assert_allclose(r, wanted, atol=1e-10)
+
+    lorenz = library.inverse_lorenz(0.2, rows=5)
+    assert lorenz.conditions["data"].place.shape == (5, 4)
+    truth = {"sigma": 10.0, "rho": 28.0, "beta": 8 / 3}
+    state = lorenz.conditions["data"].place[2, 1:]
+    rates = jnp.stack([10 * (state[1] - state[0]), *jnp.zeros(2)])
+    r = lorenz.residual(lambda z: state + (z[0] - 0.1) * rates, jnp.array([0.1]), truth)
+    np.testing.assert_allclose(r[0], 0, atol=1e-12)
+    wanted = (
+        state[0] * (28 - state[2]) - state[1],
+        state[0] * state[1] - 8 / 3 * state[2],
+    )
+    np.testing.assert_allclose(-r[1:], wanted, rtol=1e-12)
+
+
+def test_the_singular_function_is_a_feature(x64):
+    problem = library.l_shape(feature=True)
+    u = problem.constrain(lambda z: jnp.stack([z[0] * z[1], jnp.ones(())]))
+    z = samplers.uniform(problem.domain, 5, key=jax.random.key(0))
+    found = jax.vmap(u)(z)
+    np.testing.assert_allclose(found, z[:, 0] * z[:, 1] + problem.reference(z))
+
+
 def test_unknown_coefficients_of_burgers_are_found(x64):
     problem = library.inverse_burgers(0.1, rows=200)
     z = problem.conditions["data"].place
@@ -103,3 +153,34 @@ def test_unknown_coefficients_of_burgers_are_found(x64):
     found = solution.params.coefficients
     assert abs(float(found["advection"]) - 1) < 1e-3
     assert abs(float(found["viscosity"]) / 0.1 - 1) < 1e-3
+
+
+def test_the_reference_of_darcy_converges(x64):
+    z = samplers.uniform(flows.darcy().domain, 50, key=jax.random.key(0))
+    coarse, fine = (flows.darcy(cells=n).reference(z) for n in (48, 96))
+    size = np.linalg.norm(fine)
+    assert np.linalg.norm(coarse - fine) < 2e-6 * size
+    # Its residual, with u differentiated by differences of the reference.
+    problem, h = flows.darcy(cells=96), 0.02
+    center, k = jnp.array([0.4, 0.55]), jnp.arange(-2, 3) * h
+    cross = jnp.concatenate([center + k[:, None] * e for e in jnp.eye(2)])
+    around = problem.reference(cross).reshape(2, 5)
+    first, second = (stencils.weights(range(-2, 3), n) / h**n for n in (1, 2))
+
+    def u(y):
+        s = y - center
+        return s @ (around @ first) + s**2 @ (around @ second) / 2
+
+    source = float(problem.residual(lambda z: 0.0 * z[0], center))
+    assert abs(float(problem.residual(u, center))) < 1e-3 * source
+
+
+def test_the_reference_of_the_cavity_satisfies_its_conditions(x64):
+    problem = flows.lid_driven_cavity(cells=16)
+    z = samplers.uniform(problem.domain.boundary, 40, key=jax.random.key(0))
+    known = lambda z: problem.reference(z[None])[0]  # noqa: E731
+    walls = jax.vmap(lambda z: problem.conditions["walls"].residual(known, z))(z)
+    # The lid falls within 0.02 of its ends, less than a cell.
+    assert np.max(np.abs(walls[np.abs(z[:, 0] - 0.5) < 0.4])) < 2e-3
+    corner = problem.conditions["pressure"].residual(known, jnp.zeros(2))
+    np.testing.assert_allclose(corner, 0, atol=1e-12)

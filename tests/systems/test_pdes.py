@@ -16,6 +16,7 @@ CASES = {
     "burgers": (systems.burgers(), (1024, 2000), (2048, 4000), 2e-9),
     "kdv": (systems.korteweg_de_vries(), (256, 8000), (512, 16000), 5e-8),
     "ks": (systems.kuramoto_sivashinsky(), (64, 4000), (128, 8000), 1e-8),
+    "ch": (systems.cahn_hilliard(), (512, 2000), (1024, 4000), 1e-8),
     "ac": (systems.allen_cahn(), (512, 1000), (1024, 2000), 2e-6),
 }
 
@@ -38,6 +39,20 @@ def test_two_resolutions_agree(name, x64):
     stride = fine.values.shape[1] // coarse.values.shape[1]
     difference = fine.values[-1, ::stride] - coarse.values[-1]
     assert np.max(np.abs(difference)) < tolerance
+
+
+def test_chaos_converges_until_its_digits_are_lost(x64):
+    equation = systems.chaotic_kuramoto_sivashinsky()
+    a, b = (
+        jax.jit(lambda n=n: equation.solve(points=n, steps=16 * n, duration=0.5))()
+        for n in (256, 512)
+    )
+    assert np.max(np.abs(a.values[-1] - b.values[-1, ::2])) < 1e-6
+
+
+def test_phases_keep_their_mass(x64):
+    values = solved("ch", 0).values
+    np.testing.assert_allclose(jnp.mean(values, axis=1), 0, atol=1e-12)
 
 
 def test_allen_cahn_has_known_values(x64):
@@ -79,7 +94,7 @@ def test_kdv_carries_a_soliton(x64):
         jnp.stack([jnp.zeros_like(x), x], 1), speed, nonlinearity=a, dispersion=b
     )
     equation = systems.Semilinear(
-        (0.0, 0.0, 0.0, -b), (0.0, 0.0, -a / 2), True, -30.0, 60.0, wave
+        (0.0, 0.0, 0.0, -b), (0.0, 0.0, -a / 2), 1, -30.0, 60.0, wave
     )
     found = equation.solve(points=256, steps=1000, duration=3.0, save_every=1000)
     x = equation.grid(256).nodes
@@ -110,7 +125,7 @@ def test_kuramoto_sivashinsky_against_scipy(x64):
 
 
 def test_interpolation_reaches_between_times(x64):
-    heat = pdes.Semilinear((0.0, 0.0, 0.5), (), False, 0.0, 2 * np.pi, jnp.sin)
+    heat = pdes.Semilinear((0.0, 0.0, 0.5), (), 0, 0.0, 2 * np.pi, jnp.sin)
     found = heat.solve(points=16, steps=20, duration=1.0)
     z = jnp.array([[0.0, 0.3], [0.123, 1.0], [0.501, -2.0], [1.0, 9.0]])
     exact = np.exp(-0.5 * z[:, 0]) * np.sin(z[:, 1])
