@@ -22,7 +22,9 @@ from kanjax.pinn import (
     samplers,
     shapes,
     solving,
+    stages,
     transport,
+    verdicts,
     waves,
 )
 from kanjax.pinn.causal import anneal, causal_loss, causal_weights, march
@@ -48,12 +50,13 @@ from kanjax.pinn.problems import (
     residuals,
 )
 from kanjax.pinn.shapes import Disk, LShape
-from kanjax.pinn.solving import Solution, solve
+from kanjax.pinn.solving import Ensemble, Solution, solve, solve_ensemble
 
 __all__ = [
     "Box",
     "Condition",
     "Disk",
+    "Ensemble",
     "LShape",
     "Parameters",
     "Problem",
@@ -94,8 +97,11 @@ __all__ = [
     "samplers",
     "shapes",
     "solve",
+    "solve_ensemble",
     "solving",
+    "stages",
     "train",
     "transport",
+    "verdicts",
     "waves",
 ]
