@@ -29,6 +29,7 @@ class Solution(NamedTuple):
         converged: whether all checks passed.
         reasons: what each check found.
         losses: the loss before each step, (steps,); NaN after a divergence.
+        smallest_weights: the smallest causal weight at each step, (steps,); likewise.
     """
 
     field: Field
@@ -40,6 +41,7 @@ class Solution(NamedTuple):
     converged: bool
     reasons: tuple[str, ...]
     losses: Float[Array, " steps"]
+    smallest_weights: Float[Array, " steps"]
 
     __repr__ = pytrees.short_repr
 
@@ -251,6 +253,7 @@ def _solution(examiner: verdicts.Examiner, run: Run) -> Solution:
         v.converged,
         v.reasons,
         jnp.asarray(run.losses),
+        jnp.asarray(run.smallest),
     )
 
 

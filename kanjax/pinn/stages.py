@@ -30,6 +30,7 @@ class Run(NamedTuple):
         carry: parameters and what the optimizer knows.
         good: whether every loss so far was finite; else carry is from before.
         losses: before each step, (steps,); NaN where not trained.
+        smallest: the smallest causal weight at each step, (steps,); likewise.
     """
 
     first: problems.Parameters
@@ -37,6 +38,7 @@ class Run(NamedTuple):
     carry: Any
     good: Bool[Array, ""]
     losses: Float[np.ndarray, "... steps"]
+    smallest: Float[np.ndarray, "... steps"]
 
     @property
     def params(self) -> problems.Parameters:
@@ -155,20 +157,21 @@ class Stages:
     def _start(self, params: problems.Parameters) -> Run:
         params = jax.tree.map(jnp.asarray, params)
         lead = () if self.members is None else (self.members,)
-        losses = np.full((*lead, self.steps), np.nan)
+        empty = np.full((*lead, self.steps), np.nan)
         start = self._rounds[0][0].start
-        return Run(params, params, start(params), jnp.ones(lead, bool), losses)
+        return Run(params, params, start(params), jnp.ones(lead, bool), empty, empty)
 
     def _advance(self, run: Run, done: int) -> Run:
         program, key, epsilon = self._rounds[done]
-        carry, good, values = program.advance(run.carry, run.good, key, epsilon)
-        losses, first_step = run.losses.copy(), done * self.every
-        losses[..., first_step : first_step + self.every] = values
+        carry, good, log = program.advance(run.carry, run.good, key, epsilon)
+        losses, smallest = run.losses.copy(), run.smallest.copy()
+        steps = slice(done * self.every, (done + 1) * self.every)
+        losses[..., steps], smallest[..., steps] = log
         coarse = run.coarse
         if done + 1 == self._coarse_rounds:
             coarse = carry[0]
             carry = self._rounds[-1][0].start(coarse)
-        return Run(run.first, coarse, carry, good, losses)
+        return Run(run.first, coarse, carry, good, losses, smallest)
 
     def _between(self, checkpoint: training.Checkpoint | None) -> int:
         """Return the rounds between checkpoints."""
@@ -244,13 +247,14 @@ class _Program:
 
     def single(self, carry: Any, good: Array, key: Array, epsilon: Array) -> Any:
         """Take a round, unless something in it is not finite."""
-        after, (losses, *_) = self._rounds.advance(carry, (key, epsilon))
+        after, (losses, _, smallest) = self._rounds.advance(carry, (key, epsilon))
         finite = jnp.all(jnp.isfinite(losses))
         for leaf in jax.tree.leaves(after[0]):
             finite &= jnp.all(jnp.isfinite(leaf))
         good = good & finite
         kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), after, carry)
-        return kept, good, jnp.where(good, losses, jnp.nan)
+        log = (jnp.where(good, values, jnp.nan) for values in (losses, smallest))
+        return kept, good, tuple(log)
 
 
 @functools.partial(jax.jit, static_argnames="program")
