@@ -42,21 +42,28 @@ def number(value: float | None) -> str:
 
 
 def store_figure(
-    folder: pathlib.Path, name: str, caption: str, figure: Any, *, wide: bool = False
+    folder: pathlib.Path,
+    name: str,
+    caption: str,
+    figure: Any,
+    *,
+    kinds: tuple[str, ...] = ("png", "svg"),
+    wide: bool = False,
 ) -> dict[str, Any]:
-    """Write a figure as PNG and SVG, and return what ``pictures`` of a template shows.
+    """Write a figure, and return what ``pictures`` of a template shows.
 
     Args:
         folder: where to write.
         name: of the files.
         caption: under the figure.
         figure: of matplotlib.
+        kinds: of files, "png" first.
         wide: whether it takes the page's width.
     """
-    png = _rendered(figure, "png")
-    (folder / f"{name}.png").write_bytes(png)
-    (folder / f"{name}.svg").write_bytes(_rendered(figure, "svg"))
-    return embed(name, caption, png, "png", wide=wide)
+    files = [_rendered(figure, kind) for kind in kinds]
+    for kind, data in zip(kinds, files, strict=True):
+        (folder / f"{name}.{kind}").write_bytes(data)
+    return embed(name, caption, files[0], kinds[0], wide=wide)
 
 
 def embed(

@@ -31,7 +31,10 @@ def write(
     pictures = []
     for name, caption, figure in _figures(recipe, arrays, metrics):
         wide = len(figure.axes) > 3
-        pictures.append(pages.store_figure(out, name, caption, figure, wide=wide))
+        # Maps of thousands of cells are of no use as vectors.
+        pictures.append(
+            pages.store_figure(out, name, caption, figure, kinds=("png",), wide=wide)
+        )
     if animation := _animate(out / ANIMATION, recipe, arrays):
         data = (out / ANIMATION).read_bytes()
         pictures.insert(1, pages.embed("animation", animation, data, "gif"))
