@@ -108,7 +108,12 @@ def test_a_divergence_ends_with_the_last_good_parameters(x64):
 
 def test_progress_is_told_and_an_optimizer_of_optax_trains(x64):
     events = []
-    solution = solve(method=optax.adam(3e-2), steps=300, callback=events.append)
+    solution = solve(
+        method=training.soap(3e-2),
+        pseudo_time={"residual": 1.0},
+        steps=300,
+        callback=events.append,
+    )
     assert [event.step for event in events] == list(range(5, 401, 5))
     assert events[0].loss == solution.losses[4]
     assert "loss" in training.describe(events[0])
