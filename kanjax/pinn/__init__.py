@@ -6,7 +6,9 @@ field and a verdict on it.
 
 from kanjax.pinn import (
     balancing,
+    balls,
     causal,
+    combinations,
     constraints,
     curriculum,
     derivatives,
@@ -17,6 +19,7 @@ from kanjax.pinn import (
     losses,
     natural_gradient,
     optimization,
+    polygons,
     problems,
     recipes,
     samplers,
@@ -27,7 +30,9 @@ from kanjax.pinn import (
     verdicts,
     waves,
 )
+from kanjax.pinn.balls import Ball, Sphere
 from kanjax.pinn.causal import anneal, causal_loss, causal_weights, march
+from kanjax.pinn.combinations import Cut, Union, difference, intersection
 from kanjax.pinn.derivatives import (
     curl,
     divergence,
@@ -38,6 +43,7 @@ from kanjax.pinn.derivatives import (
 )
 from kanjax.pinn.domains import Box, TimeSpace, interval
 from kanjax.pinn.optimization import Training, train
+from kanjax.pinn.polygons import Polygon, Segment
 from kanjax.pinn.problems import (
     Condition,
     Parameters,
@@ -53,25 +59,34 @@ from kanjax.pinn.shapes import Disk, LShape
 from kanjax.pinn.solving import Ensemble, Solution, solve, solve_ensemble
 
 __all__ = [
+    "Ball",
     "Box",
     "Condition",
+    "Cut",
     "Disk",
     "Ensemble",
     "LShape",
     "Parameters",
+    "Polygon",
     "Problem",
+    "Segment",
     "Solution",
+    "Sphere",
     "TimeSpace",
     "Training",
+    "Union",
     "anneal",
     "balancing",
+    "balls",
     "causal",
     "causal_loss",
     "causal_weights",
+    "combinations",
     "constraints",
     "curl",
     "curriculum",
     "derivatives",
+    "difference",
     "dirichlet",
     "divergence",
     "domains",
@@ -80,6 +95,7 @@ __all__ = [
     "gradient",
     "hessian_diagonal",
     "initialize",
+    "intersection",
     "interval",
     "lagrangian",
     "laplacian",
@@ -91,6 +107,7 @@ __all__ = [
     "optimization",
     "partial",
     "periodic",
+    "polygons",
     "problems",
     "recipes",
     "residuals",
