@@ -43,6 +43,12 @@ def test_networks_solve_differential_equations(tmp_path):
     assert 0 < row["error"] < 1
 
 
+def test_derivatives_beside_nested_ones(tmp_path):
+    (row,) = run("derivatives", tmp_path, "--only", "burgers")["rows"]
+    assert set(row["times"]) == {"kanjax", "nested_reverse", "nested_forward"}
+    assert row["times_of_kanjax"]["min_ms"] > 0
+
+
 def test_a_transformer_block_beside_one_with_an_mlp(tmp_path):
     block = run("kat", tmp_path)["block"]
     for mode in ("forward", "step"):

@@ -42,6 +42,7 @@ FLOORS = (
         "kanjax.claims",
         "kanjax.cli",
         "kanjax.interruption",
+        "kanjax.pages",
         "kanjax.papers",
         "kanjax.progress",
         "kanjax.solutions",

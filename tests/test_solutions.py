@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from kanjax import cli, nn, pinn, solutions
+from kanjax import cli, nn, pinn, training
 from kanjax.pinn import recipes
+from kanjax.plotting import movies
+from kanjax.solutions import grids, job
 
 
 def call(*arguments):
@@ -29,11 +31,22 @@ def small(monkeypatch):
             reference=lambda z: jnp.exp(-z[:, 0]),
         )
 
+    def growth():
+        """``u_t = u`` from ``1 + x``."""
+        return pinn.Problem(
+            pinn.TimeSpace(0.0, 1.0, pinn.interval(0, 1)),
+            lambda u, z: pinn.partial(u, 0)(z) - u(z),
+            constrain=pinn.constraints.initial(lambda x: 1 + x[0]),
+            reference=lambda z: jnp.exp(z[:, 0]) * (1 + z[:, 1]),
+        )
+
     net = nn.MLP((1, 6, 1), jnp.tanh, kernel_scale=1.0)
+    causal = {"resample_every": 5, "epsilons": (0.1,)}
     plane = nn.MLP((2, 8, 1), jnp.tanh, kernel_scale=1.0)
     options = {"resample_every": 5}
     table = {
         "decay": recipes.Recipe(decay, net, 20, 20, ("t",), options=options),
+        "growth": recipes.Recipe(growth, plane, 10, 20, ("t", "x"), options=causal),
         "poisson": recipes.Recipe(
             pinn.library.poisson, plane, 5, 20, ("x", "y"), options=options
         ),
@@ -62,10 +75,12 @@ def test_recipes_fit_their_problems(name):
 def test_a_good_solution_is_stored_and_trusted(small, tmp_path):
     result = call("decay", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("decay: converged\n")
+    assert "decay: converged\n" in result.stdout
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    figures = {f"{n}.png" for n in ("solution", "error", "residual", "training")}
-    assert names == {"solution.npz", "metrics.json"} | figures
+    drawn = ("solution", "error", "residual", "training")
+    figures = {f"{name}.png" for name in drawn}
+    texts = {"config.json", "metrics.json", "report.html"}
+    assert names == {"solution.npz", "checkpoint"} | texts | figures
     stored = np.load(tmp_path / "run" / "solution.npz")
     t = stored["coordinate_t"]
     np.testing.assert_allclose(stored["values"], np.exp(-t)[None], atol=1e-4)
@@ -87,12 +102,80 @@ def test_a_bad_verdict_is_said_and_is_no_failure(small, tmp_path):
     assert "poisson: NOT converged: do not trust this solution" in result.stdout
     assert "not converged: " in result.stdout
     stored = np.load(tmp_path / "run" / "solution.npz")
-    assert stored["values"].shape == (1, solutions.SIDE, solutions.SIDE)
+    assert stored["values"].shape == (1, grids.SIDE, grids.SIDE)
     x, y = (stored[f"coordinate_{c}"] for c in "xy")
     wanted = np.sin(np.pi * x)[:, None] * np.sin(np.pi * y)
     np.testing.assert_allclose(stored["reference"][0], wanted, atol=1e-12)
     again = call("poisson", "--out", tmp_path / "run")
     assert again.exit_code == 2 and "--overwrite" in again.stderr
+    options = ("--points", 10, "--overwrite")
+    assert call("poisson", "--out", tmp_path / "run", *options).exit_code == 0
+    seed = json.loads((tmp_path / "run" / "config.json").read_text())["seed"]
+    assert seed == 0
+
+
+def check_progress(told):
+    shares = [share for _, share in told]
+    assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
+    lines = [what for what, _ in told if what.startswith("training: ")]
+    assert lines[0].startswith("training: step 5/15, loss ")
+    # Beside a bar of 12, a percentage and a time.
+    assert max(map(len, lines)) < 80 - 12 - 5 - 8 - 3
+
+
+def check_report(folder):
+    """All that it says and shows stands in the page."""
+    page = (folder / "report.html").read_text()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert all(reason in page for reason in metrics["reasons"])
+    names = ("solution", "error", "spread", "residual", "training", "causal_weights")
+    assert {path.stem for path in folder.glob("*.png")} == set(names)
+    # Time and space: an animation.
+    assert (folder / "animation.gif").exists() and "data:image/gif" in page
+    assert page.count('src="data:image/png') == len(names)
+    assert 'src="' not in page.replace('src="data:', "")
+
+
+def stored(folder):
+    """Fields and metrics, but for the time it took."""
+    arrays = dict(np.load(folder / "solution.npz"))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics.pop("seconds_with_compilation")
+    return arrays, metrics
+
+
+def test_an_interrupted_command_goes_on_bit_for_bit(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(movies, "FRAMES", 2)
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    told = []
+    config = job.Config("growth", seed=3, members=2)
+    job.solve(config, straight, progress=lambda *event: told.append(event))
+    check_progress(told)
+    check_report(straight)
+    save = training.checkpoints.save
+
+    def interrupt(*arguments, **rest):
+        save(*arguments, **rest)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.checkpoints, "save", interrupt)
+        result = call("growth", "--seed", 3, "--members", 2, "--out", broken)
+    assert result.exit_code == 130
+    assert f"go on with: kanjax pinn --out {broken} --resume" in result.stderr
+    assert not (broken / "metrics.json").exists()
+    # The name and all settings are the folder's.
+    wrong = call("growth", "--seed", 4, "--out", broken, "--resume")
+    assert wrong.exit_code == 2 and "of another config" in wrong.stderr
+    result = call("--out", broken, "--resume")
+    assert result.exit_code == 0, result.output
+    assert "members converged" in result.stdout
+    (arrays, metrics), (wanted, expected) = stored(broken), stored(straight)
+    assert metrics == expected and arrays.keys() == wanted.keys()
+    for name, values in arrays.items():
+        np.testing.assert_array_equal(values, wanted[name], err_msg=name)
+    assert arrays["spread"].shape == arrays["values"].shape
+    assert arrays["losses"].shape == (2, 15)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +186,7 @@ def test_a_bad_verdict_is_said_and_is_no_failure(small, tmp_path):
         (["heat", "--out", "{file}"], "is a file"),
         (["heat", "--out", "{full}"], "not empty"),
         (["heat", "--out", "{full}", "--overwrite"], "is not a solution"),
+        (["heat", "--out", "{full}", "--resume"], "nothing to resume in"),
     ],
 )
 def test_bad_input(arguments, words, tmp_path):

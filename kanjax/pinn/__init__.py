@@ -6,7 +6,9 @@ field and a verdict on it.
 
 from kanjax.pinn import (
     balancing,
+    balls,
     causal,
+    combinations,
     constraints,
     curriculum,
     derivatives,
@@ -18,19 +20,26 @@ from kanjax.pinn import (
     natural_gradient,
     optimization,
     patterns,
+    polygons,
     problems,
     recipes,
     samplers,
     shapes,
     solving,
+    stages,
+    taylor,
     transport,
+    verdicts,
     waves,
     windows,
 )
+from kanjax.pinn.balls import Ball, Sphere
 from kanjax.pinn.causal import anneal, causal_loss, causal_weights, march
+from kanjax.pinn.combinations import Cut, Union, difference, intersection
 from kanjax.pinn.derivatives import (
     curl,
     divergence,
+    expansion,
     gradient,
     hessian_diagonal,
     laplacian,
@@ -38,6 +47,7 @@ from kanjax.pinn.derivatives import (
 )
 from kanjax.pinn.domains import Box, TimeSpace, interval
 from kanjax.pinn.optimization import Training, train
+from kanjax.pinn.polygons import Polygon, Segment
 from kanjax.pinn.problems import (
     Condition,
     Parameters,
@@ -50,35 +60,47 @@ from kanjax.pinn.problems import (
     residuals,
 )
 from kanjax.pinn.shapes import Disk, LShape
-from kanjax.pinn.solving import Solution, solve
+from kanjax.pinn.solving import Ensemble, Solution, solve, solve_ensemble
 
 __all__ = [
+    "Ball",
     "Box",
     "Condition",
+    "Cut",
     "Disk",
+    "Ensemble",
     "LShape",
     "Parameters",
+    "Polygon",
     "Problem",
+    "Segment",
     "Solution",
+    "Sphere",
     "TimeSpace",
     "Training",
+    "Union",
     "anneal",
     "balancing",
+    "balls",
     "causal",
     "causal_loss",
     "causal_weights",
+    "combinations",
     "constraints",
     "curl",
     "curriculum",
     "derivatives",
+    "difference",
     "dirichlet",
     "divergence",
     "domains",
+    "expansion",
     "field",
     "flows",
     "gradient",
     "hessian_diagonal",
     "initialize",
+    "intersection",
     "interval",
     "lagrangian",
     "laplacian",
@@ -91,15 +113,20 @@ __all__ = [
     "partial",
     "patterns",
     "periodic",
+    "polygons",
     "problems",
     "recipes",
     "residuals",
     "samplers",
     "shapes",
     "solve",
+    "solve_ensemble",
     "solving",
+    "stages",
+    "taylor",
     "train",
     "transport",
+    "verdicts",
     "waves",
     "windows",
 ]

@@ -17,6 +17,9 @@ from jaxtyping import Float
 
 from kanjax import model
 
+Bounds = tuple[tuple[float, ...], tuple[float, ...]]
+"""The least and the largest coordinates of a domain."""
+
 
 @runtime_checkable
 class Domain(Protocol):
@@ -47,6 +50,11 @@ class Domain(Protocol):
 
     def factor(self, z: Float[Array, " d"]) -> Float[Array, ""]:
         """Return a smooth function that is positive inside and 0 on the boundary."""
+        ...
+
+    @property
+    def bounds(self) -> "Bounds":
+        """The least and the largest value of each coordinate."""
         ...
 
     @property
@@ -146,6 +154,11 @@ class Box:
         )
 
     @property
+    def bounds(self) -> Bounds:
+        """Its lower and its upper corner."""
+        return self.lower, self.upper
+
+    @property
     def boundary(self) -> "Pieces":
         """All faces."""
         varies = [i for i, w in enumerate(self.widths) if w > 0]
@@ -227,6 +240,15 @@ class Pieces:
         )
 
     @property
+    def bounds(self) -> Bounds:
+        """Around all pieces."""
+        lowers, uppers = zip(*(p.bounds for p in self.pieces), strict=True)
+        return (
+            tuple(map(min, zip(*lowers, strict=True))),
+            tuple(map(max, zip(*uppers, strict=True))),
+        )
+
+    @property
     def boundary(self) -> "Domain":
         """Not known in general: pieces may share parts of theirs."""
         raise ValueError("the boundary of pieces is not known; name its parts by hand.")
@@ -298,6 +320,12 @@ class TimeSpace:
     def factor(self, z: Float[Array, " d"]) -> Float[Array, ""]:
         """Return that of space: 0 on the walls at all times."""
         return self.space.factor(z[1:])
+
+    @property
+    def bounds(self) -> Bounds:
+        """Those of space, after start and end."""
+        lower, upper = self.space.bounds
+        return (self.start, *lower), (self.end, *upper)
 
     @property
     def initial(self) -> "TimeSpace":

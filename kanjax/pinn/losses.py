@@ -14,6 +14,7 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
+from kanjax import model
 from kanjax.pinn import problems
 
 Params = Any
@@ -129,6 +130,68 @@ def euclidean(
         ((weights or {}).get(k, 1.0) * norm for k, norm in norms.items()),
         start=jnp.zeros(()),
     )
+
+
+def pseudo_time(
+    problem: problems.Problem,
+    net: model.Model,
+    previous: problems.Parameters,
+    steps: Mapping[str, float],
+) -> problems.Residuals:
+    """Return residuals of an implicit step in pseudo-time: ``r + (u - u_prev) / tau``.
+
+    An equation ``r = 0`` is solved as the rest of ``du/ds = -r``, step after step; with
+    the parameters of the last optimizer step as ``previous`` the term costs a
+    evaluation of u, and steers training away from the trivial solutions in which it
+    gets stuck else. Where ``du/ds = +r`` is the stable direction, as for ``r = lap u +
+    f``, tau is negative. Chiu et al. (2026), "Scale-PINN: learning efficient
+    physics-informed neural networks through sequential correction"; Wang et al. (2026),
+    "When PINNs go wrong", arXiv 2604.23528.
+
+    Args:
+        problem: the problem.
+        net: its model.
+        previous: parameters of u_prev; not differentiated.
+        steps: tau by the equation's name. A residual of k entries moves the first k
+            outputs, such as a momentum the velocity; equations that are not named stay
+            as they are.
+
+    Raises:
+        ValueError: for a name that is no equation, a tau of 0, or a residual with more
+            entries than u.
+    """
+    residuals = problems.residuals(problem, net)
+    unknown = [k for k in steps if k not in residuals or k in problem.conditions]
+    if unknown:
+        names = [k for k in residuals if k not in problem.conditions]
+        raise ValueError(
+            f"pseudo_time names equations, here {names}; got {unknown[0]!r}."
+        )
+    if any(tau == 0 for tau in steps.values()):
+        raise ValueError(f"steps of pseudo-time must not be 0; got {dict(steps)}.")
+    previous = jax.lax.stop_gradient(previous)
+
+    def stepped(r: Callable[..., Array], tau: float) -> Callable[..., Array]:
+        def total(params: problems.Parameters, z: Array) -> Array:
+            u, before = (
+                jnp.ravel(problems.field(problem, net, p)(z))
+                for p in (params, previous)
+            )
+            value = r(params, z)
+            change = u - before
+            if jnp.iscomplexobj(change):
+                half = value.size // 2
+                change = jnp.concatenate([change.real[:half], change.imag[:half]])
+            if value.size > change.size:
+                raise ValueError(
+                    f"pseudo_time moves an output for each of {value.size} residuals; "
+                    f"u has {change.size}. Name another equation."
+                )
+            return value + change[: value.size] / tau
+
+        return total
+
+    return residuals | {k: stepped(residuals[k], tau) for k, tau in steps.items()}
 
 
 def jacobian(

@@ -1,6 +1,6 @@
-"""Train a network on a problem by natural gradient or quasi-Newton steps."""
+"""Train a network on a problem by natural gradient, quasi-Newton or optax steps."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from kanjax import model, training
 from kanjax.pinn import causal, losses, natural_gradient, problems, samplers
 
-Method = Literal["natural_gradient", "broyden"]
+Method = Literal["natural_gradient", "broyden"] | optax.GradientTransformation
 METHODS = ("natural_gradient", "broyden")
 CANDIDATES = 8
 
@@ -23,7 +23,7 @@ class Training(NamedTuple):
     Attributes:
         params: after the last step.
         losses: the weighted loss before each step, (steps,).
-        lengths: of each step; 0 where none was better, (steps,).
+        lengths: of each step; 0 where none was better, (steps,). 1 for optax steps.
         smallest: the smallest causal weight at each step, 1 without, (steps,).
     """
 
@@ -33,6 +33,20 @@ class Training(NamedTuple):
     smallest: Float[Array, " steps"]
 
 
+class Rounds(NamedTuple):
+    """Training cut into rounds, each on points of its own; see :func:`rounds`.
+
+    Attributes:
+        start: ``start(params)`` gives what the first round takes, a pair of parameters
+            and what the optimizer knows.
+        advance: ``advance(carry, (key, epsilon))`` gives what the next round takes, and
+            losses, lengths and smallest causal weights, each (resample_every,).
+    """
+
+    start: Callable[[problems.Parameters], Any]
+    advance: Callable[[Any, tuple[Array, Array]], tuple[Any, tuple[Array, ...]]]
+
+
 def train(
     problem: problems.Problem,
     net: model.Model,
@@ -40,24 +54,16 @@ def train(
     *,
     key: Array,
     steps: int = 300,
-    points: int = 1000,
-    condition_points: int | None = None,
-    sampler: samplers.Sampler = samplers.sobol,
     resample_every: int = 25,
-    weights: Mapping[str, Any] | None = None,
     epsilons: tuple[float, ...] = (),
-    chunks: int = 10,
-    adaptive: float | None = None,
-    method: Method = "natural_gradient",
-    form: natural_gradient.Form = "parameters",
-    momentum: float = 0.0,
-    damping: float = 1e-3,
+    **options: Any,
 ) -> Training:
     """Train on points that are drawn again and again.
 
-    By natural gradient steps, or by more and cheaper quasi-Newton steps
+    By natural gradient steps; by more and cheaper quasi-Newton steps
     (:func:`kanjax.training.self_scaled_broyden`), which need points that stay for some
-    hundred steps. Pure: jit it, and vmap it over params and keys for an ensemble.
+    hundred steps; or by an optimizer of optax. Pure: jit it, and vmap it over params
+    and keys for an ensemble.
 
     Args:
         problem: the problem.
@@ -65,47 +71,117 @@ def train(
         params: of :func:`kanjax.pinn.initialize`.
         key: of the points.
         steps: how many; a multiple of resample_every.
-        points: inside of the domain.
-        condition_points: of each condition; an eighth of points by default.
-        sampler: of :mod:`kanjax.pinn.samplers`.
         resample_every: after how many steps to draw points anew.
-        weights: of the terms of the loss, by name; 1 where absent.
         epsilons: of causal weights in the first coordinate, one after the other, each
             for an equal number of draws; none by default.
-        chunks: of points sorted by time that share a causal weight; divides points.
-        adaptive: if not None, more points are drawn where the residual is large, by
-            :func:`kanjax.pinn.samplers.residual_adaptive` with this constant, out of
-            eight times as many.
-        method: "natural_gradient" or "broyden"; causal weights of the second stay as
-            long as the points.
-        form: of natural gradient steps, see :func:`kanjax.pinn.natural_gradient.step`.
-        momentum: likewise.
-        damping: likewise, to start with.
+        options: of :func:`rounds`: points, sampler, weights, method and others.
 
     Raises:
         ValueError: if problem and model do not fit, resample_every does not divide
             steps, or the method is unknown.
     """
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {METHODS}; got {method!r}.")
+    start, advance = rounds(
+        problem,
+        net,
+        resample_every=resample_every,
+        is_causal=bool(epsilons),
+        **options,
+    )
+    keys, schedule = plan(key, steps, resample_every, epsilons)
+    (params, _), log = jax.lax.scan(advance, start(params), (keys, schedule))
+    return Training(params, *(values.ravel() for values in log))
+
+
+def plan(
+    key: Array, steps: int, resample_every: int, epsilons: tuple[float, ...] = ()
+) -> tuple[Array, Float[Array, " rounds"]]:
+    """Return the key and the causal epsilon of each round.
+
+    Args:
+        key: split among rounds.
+        steps: in all.
+        resample_every: steps of a round; divides steps.
+        epsilons: in order, each for as many rounds; 0 where there is none.
+
+    Raises:
+        ValueError: if resample_every does not divide steps.
+    """
     if steps < 1 or resample_every < 1 or steps % resample_every:
         raise ValueError(
             "steps must be a positive multiple of resample_every; got "
             f"{steps} and {resample_every}."
         )
-    residuals = problems.residuals(problem, net)
-    equations = [name for name in residuals if name not in problem.conditions]
-    rounds = steps // resample_every
-    plan = epsilons or (0.0,)
-    schedule = jnp.asarray(
-        [plan[i * len(plan) // rounds] for i in range(rounds)], float
-    )
+    count, values = steps // resample_every, epsilons or (0.0,)
+    schedule = [values[i * len(values) // count] for i in range(count)]
+    return jax.random.split(key, count), jnp.asarray(schedule, float)
+
+
+def rounds(
+    problem: problems.Problem,
+    net: model.Model,
+    *,
+    points: int = 1000,
+    condition_points: int | None = None,
+    sampler: samplers.Sampler = samplers.sobol,
+    resample_every: int = 25,
+    weights: Mapping[str, Any] | None = None,
+    is_causal: bool = False,
+    chunks: int = 10,
+    adaptive: float | None = None,
+    pseudo_time: Mapping[str, float] | None = None,
+    method: Method = "natural_gradient",
+    form: natural_gradient.Form = "parameters",
+    momentum: float = 0.0,
+    damping: float = 1e-3,
+) -> Rounds:
+    """Return how training starts and how a round of steps goes on, for loops of one's
+    own.
+
+    Args:
+        problem: the problem.
+        net: a model from its coordinates to its outputs.
+        points: inside of the domain.
+        condition_points: of each condition; an eighth of points by default.
+        sampler: of :mod:`kanjax.pinn.samplers`.
+        resample_every: steps of a round, after which points are drawn anew.
+        weights: of the terms of the loss, by name; 1 where absent.
+        is_causal: whether the epsilon of a round weighs points by earlier residuals, in
+            the order of the first coordinate.
+        chunks: of points sorted by time that share a causal weight; divides points.
+        adaptive: if not None, more points are drawn where the residual is large, by
+            :func:`kanjax.pinn.samplers.residual_adaptive` with this constant, out of
+            eight times as many.
+        pseudo_time: steps tau of pseudo-time by equation, see
+            :func:`kanjax.pinn.losses.pseudo_time`; from the last step of an optax
+            method, from the start of the round of others.
+        method: "natural_gradient", "broyden", or an optimizer of optax, such as
+            ``kanjax.training.soap(3e-3)``. Causal weights of "broyden" stay as long as
+            the points.
+        form: of natural gradient steps, see :func:`kanjax.pinn.natural_gradient.step`.
+        momentum: likewise.
+        damping: likewise, to start with.
+
+    Raises:
+        ValueError: if problem and model do not fit, or the method is unknown.
+    """
+    is_optax = isinstance(method, optax.GradientTransformation)
+    if not is_optax and method not in METHODS:
+        raise ValueError(
+            f"method must be one of {METHODS} or an optimizer of optax; got {method!r}."
+        )
+    plain = problems.residuals(problem, net)
+    equations = [name for name in plain if name not in problem.conditions]
+
+    def residuals_from(previous: problems.Parameters) -> problems.Residuals:
+        if pseudo_time is None:
+            return plain
+        return losses.pseudo_time(problem, net, previous, pseudo_time)
 
     def weigh(params: Any, drawn: Any, epsilon: Array) -> tuple[dict[str, Any], Array]:
         weighted: dict[str, Any] = dict(weights or {})
-        if not epsilons:
+        if not is_causal:
             return weighted, jnp.ones(())
-        inner = {name: residuals[name] for name in equations}
+        inner = {name: plain[name] for name in equations}
         values = losses.evaluate(inner, params, drawn)
         squares = sum(
             weighted.get(k, 1.0) * jnp.sum(r**2, axis=1) for k, r in values.items()
@@ -123,7 +199,7 @@ def train(
         )
         if adaptive is None:
             return drawn
-        inner = {name: residuals[name] for name in equations}
+        inner = {name: plain[name] for name in equations}
         values = losses.evaluate(inner, params, drawn).values()
         sizes = jnp.linalg.norm(jnp.concatenate(list(values), axis=1), axis=1)
         chosen = samplers.residual_adaptive(
@@ -132,6 +208,8 @@ def train(
         return drawn | {problems.INTERIOR: chosen}
 
     def natural_gradient_steps(carry: Any, drawn: Any, epsilon: Array) -> Any:
+        residuals = residuals_from(carry[0])
+
         def one_step(carry: Any, _: None) -> Any:
             params, state = carry
             weighted, smallest = weigh(params, drawn, epsilon)
@@ -147,9 +225,10 @@ def train(
 
         return jax.lax.scan(one_step, carry, None, length=resample_every)
 
-    optimizer = training.self_scaled_broyden()
+    broyden = training.self_scaled_broyden()
 
     def broyden_steps(carry: Any, drawn: Any, epsilon: Array) -> Any:
+        residuals = residuals_from(carry[0])
         weighted, smallest = weigh(carry[0], drawn, epsilon)
 
         def loss(params: Any) -> Array:
@@ -158,7 +237,7 @@ def train(
         def one_step(carry: Any, _: None) -> Any:
             params, state = carry
             value, grad = optax.value_and_grad_from_state(loss)(params, state=state)
-            updated: Any = optimizer.update(
+            updated: Any = broyden.update(
                 grad, state, params, value=value, grad=grad, value_fn=loss
             )
             moves, state = updated
@@ -176,16 +255,35 @@ def train(
         start = (carry[0], training.change_loss(carry[1]))
         return jax.lax.scan(one_step, start, None, length=resample_every)
 
-    def round_of_steps(carry: Any, each: Any) -> Any:
+    def optax_steps(carry: Any, drawn: Any, epsilon: Array) -> Any:
+        def one_step(carry: Any, _: None) -> Any:
+            params, state = carry
+            residuals = residuals_from(jax.lax.stop_gradient(params))
+            weighted, smallest = weigh(params, drawn, epsilon)
+            value, slope = jax.value_and_grad(
+                lambda p: losses.loss(residuals, p, drawn, weighted)
+            )(params)
+            moves, state = method.update(slope, state, params)
+            params = optax.apply_updates(params, moves)
+            return (params, state), (value, jnp.ones_like(value), smallest)
+
+        return jax.lax.scan(one_step, carry, None, length=resample_every)
+
+    def start(params: problems.Parameters) -> Any:
+        if is_optax:
+            return params, method.init(params)
+        if method == "broyden":
+            return params, broyden.init(params)
+        return params, natural_gradient.initial_state(params, damping=damping)
+
+    take = natural_gradient_steps
+    if is_optax:
+        take = optax_steps
+    elif method == "broyden":
+        take = broyden_steps
+
+    def advance(carry: Any, each: tuple[Array, Array]) -> Any:
         key, epsilon = each
-        take = broyden_steps if method == "broyden" else natural_gradient_steps
         return take(carry, draw(carry[0], key), epsilon)
 
-    if method == "broyden":
-        start = (params, optimizer.init(params))
-    else:
-        start = (params, natural_gradient.initial_state(params, damping=damping))
-    (params, _), log = jax.lax.scan(
-        round_of_steps, start, (jax.random.split(key, rounds), schedule)
-    )
-    return Training(params, *(values.ravel() for values in log))
+    return Rounds(start, advance)

@@ -56,6 +56,13 @@ class Disk:
         return 1 - jnp.sum(offset**2)
 
     @property
+    def bounds(self) -> domains.Bounds:
+        """The square around it."""
+        x, y = self.center
+        r = self.radius
+        return (x - r, y - r), (x + r, y + r)
+
+    @property
     def boundary(self) -> "Circle":
         """The circle around it."""
         return Circle(self.center, self.radius)
@@ -102,6 +109,13 @@ class Circle:
     def factor(self, z: Float[Array, " 2"]) -> Float[Array, ""]:
         """Return 1: a circle has no boundary."""
         return jnp.ones((), z.dtype)
+
+    @property
+    def bounds(self) -> domains.Bounds:
+        """The square around it."""
+        x, y = self.center
+        r = self.radius
+        return (x - r, y - r), (x + r, y + r)
 
     @property
     def boundary(self) -> domains.Domain:
@@ -153,6 +167,11 @@ class LShape:
         length = jnp.sqrt(a**2 + b**2)
         square = domains.Box((-1.0, -1.0), (1.0, 1.0)).factor(z)
         return square * (a + b + length)
+
+    @property
+    def bounds(self) -> domains.Bounds:
+        """The square's."""
+        return (-1.0, -1.0), (1.0, 1.0)
 
     @property
     def boundary(self) -> domains.Pieces:

@@ -1,21 +1,18 @@
 """Train a network on a problem, and judge what came of it."""
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import model, pytrees
-from kanjax.pinn import causal, losses, problems
+from kanjax import model, pytrees, training
+from kanjax.pinn import problems, verdicts
 from kanjax.pinn.derivatives import Field
-from kanjax.pinn.optimization import Training, train
-
-CHECK_POINTS = 2000
-CAUSAL_BOUND = 0.99
+from kanjax.pinn.stages import Run, Stages
 
 
 class Solution(NamedTuple):
@@ -31,7 +28,8 @@ class Solution(NamedTuple):
         smallest_weight: the smallest causal weight on fresh points; 1 without.
         converged: whether all checks passed.
         reasons: what each check found.
-        losses: the loss before each step, (steps,).
+        losses: the loss before each step, (steps,); NaN after a divergence.
+        smallest_weights: the smallest causal weight at each step, (steps,); likewise.
     """
 
     field: Field
@@ -43,6 +41,34 @@ class Solution(NamedTuple):
     converged: bool
     reasons: tuple[str, ...]
     losses: Float[Array, " steps"]
+    smallest_weights: Float[Array, " steps"]
+
+    __repr__ = pytrees.short_repr
+
+
+class Ensemble(NamedTuple):
+    """The result of :func:`solve_ensemble`.
+
+    Attributes:
+        field: the members' mean, a function of one point.
+        spread: their standard deviation at a point: what they disagree on, which is a
+            hint at the error and no bound of it.
+        params: of all members, with a leading member axis.
+        members: what :func:`solve` gives, of each.
+        disagreement: the spread relative to the mean (L2) over the domain.
+        error: the mean's relative L2 distance to the reference, None without one.
+        converged: whether every member has, and they agree.
+        reasons: what each check found.
+    """
+
+    field: Field
+    spread: Field
+    params: problems.Parameters
+    members: tuple[Solution, ...]
+    disagreement: float
+    error: float | None
+    converged: bool
+    reasons: tuple[str, ...]
 
     __repr__ = pytrees.short_repr
 
@@ -57,6 +83,8 @@ def solve(
     params: problems.Parameters | None = None,
     tolerance: float = 1e-3,
     precision: Literal["double", "single"] = "double",
+    checkpoint: training.Checkpoint | None = None,
+    callback: Callable[[training.Progress], None] | None = None,
     **options: Any,
 ) -> Solution:
     """Solve a problem by a network, and say whether the solution is to be trusted.
@@ -65,7 +93,9 @@ def solve(
     has four checks: residuals fell below tolerance times what they were at first; twice
     the points changed the solution by less than tolerance; the smallest causal weight
     exceeds 0.99 (if there are any); and the solution is as close to its reference (if
-    there is one). One program is compiled for each problem and model.
+    there is one). A loss that is not finite ends the training with the last good
+    parameters, and the verdict says so. One program is compiled for each problem and
+    model, whatever the steps.
 
     Args:
         problem: the problem.
@@ -78,10 +108,15 @@ def solve(
         tolerance: of the checks.
         precision: "double" asks for ``jax.enable_x64``, without which the method
             stops at errors near 1e-3; "single" does without.
+        checkpoint: where to store the training, and whether to go on from there, bit
+            for bit; also on Ctrl-C.
+        callback: called after each round of steps, e.g. by
+            :func:`kanjax.training.bar`.
         options: of :func:`train`.
 
     Raises:
         ValueError: if double precision is not on, or as in :func:`train`.
+        CheckpointError: if the checkpoint is of another training.
         FloatingPointError: if a residual or the reference is not finite.
 
     Example:
@@ -105,135 +140,122 @@ def solve(
         >>> solution.converged, solution.error < 1e-4
         (True, True)
     """
+    _check_precision(precision)
+    stages = Stages(problem, net, key, steps, points, options)
+    if params is None:
+        params = problems.initialize(problem, net, key=stages.keys[0])
+    run = stages.train(params, checkpoint=checkpoint, callback=callback)
+    examiner = verdicts.Examiner(problem, net, stages.keys[3], tolerance, options)
+    return _solution(examiner, run)
+
+
+def solve_ensemble(
+    problem: problems.Problem,
+    net: model.Model,
+    *,
+    key: Array,
+    members: int = 8,
+    steps: int = 300,
+    points: int = 1000,
+    tolerance: float = 1e-3,
+    precision: Literal["double", "single"] = "double",
+    checkpoint: training.Checkpoint | None = None,
+    callback: Callable[[training.Progress], None] | None = None,
+    **options: Any,
+) -> Ensemble:
+    """Solve a problem by several networks at once; their spread is an uncertainty.
+
+    The members start from parameters of their own and train on points of their own, in
+    one program that maps over them.
+
+    Args:
+        problem: the problem.
+        net: a model from its coordinates to its outputs.
+        key: split among members.
+        members: how many, at least 2.
+        steps: as in :func:`solve`.
+        points: of each member, as there.
+        tolerance: of each member's checks, and of their disagreement.
+        precision: as in :func:`solve`.
+        checkpoint: likewise.
+        callback: likewise; losses are (members,).
+        options: of :func:`train`.
+
+    Raises:
+        ValueError: for fewer than two members, or as in :func:`solve`.
+        CheckpointError: likewise.
+        FloatingPointError: likewise.
+    """
+    _check_precision(precision)
+    if not isinstance(members, int) or members < 2:
+        raise ValueError(
+            f"members must be an integer of at least 2, for a spread; got {members!r}. "
+            "Of a single network use solve."
+        )
+    stages = Stages(problem, net, key, steps, points, options, members=members)
+    first = jax.vmap(lambda k: problems.initialize(problem, net, key=k))(stages.keys[0])
+    run = stages.train(first, checkpoint=checkpoint, callback=callback)
+    examiner = verdicts.Examiner(problem, net, stages.keys[3][0], tolerance, options)
+    solutions = tuple(_solution(examiner, _member(run, i)) for i in range(members))
+
+    def values(z: Array) -> Array:
+        return jax.vmap(lambda p: problems.field(problem, net, p)(z))(run.params)
+
+    def mean(z: Array) -> Array:
+        return jnp.mean(values(z), axis=0)
+
+    def spread(z: Array) -> Array:
+        return jnp.std(values(z), axis=0)
+
+    u = jax.jit(jax.vmap(mean))(examiner.inside)
+    disagreement = verdicts.distance(u + jax.vmap(spread)(examiner.inside), u)
+    good = sum(s.converged for s in solutions)
+    checks = [
+        (f"{good} of {members} members converged", good == members),
+        (f"members disagree by {disagreement:.1e}", disagreement <= tolerance),
+    ]
+    error = examiner.error(u)
+    if error is not None:
+        text = f"the relative error of their mean against the reference is {error:.1e}"
+        checks.append((text, error <= tolerance))
+    return Ensemble(
+        mean,
+        spread,
+        run.params,
+        solutions,
+        disagreement,
+        error,
+        *verdicts.summarize(checks),
+    )
+
+
+def _check_precision(precision: str) -> None:
     if precision == "double" and not jax.config.read("jax_enable_x64"):
         raise ValueError(
             "natural gradient steps need double precision: call solve inside of `with "
             "jax.enable_x64(True):`, or pass precision='single' and expect errors "
             "near 1e-3."
         )
-    keys = jax.random.split(key, 4)
-    first = problems.initialize(problem, net, key=keys[0]) if params is None else params
-    every = options.get("resample_every", 25)
-    more = max(1, round(steps / 3 / every)) * every
-    frozen = _Options(options)
-    coarse = _train(problem, net, first, keys[1], steps, points, frozen)
-    epsilons = options.get("epsilons", ())
-    finer = _Options({**options, "epsilons": epsilons[-1:]})
-    fine = _train(problem, net, coarse.params, keys[2], more, 2 * points, finer)
-    return _judge(problem, net, (first, coarse, fine), keys[3], tolerance, options)
 
 
-class _Options:
-    """Keyword arguments that a compiled program is kept for."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.values = dict(values)
-        weights = tuple(sorted((self.values.get("weights") or {}).items()))
-        self.known = tuple(sorted((self.values | {"weights": weights}).items()))
-
-    def __hash__(self) -> int:
-        return hash(self.known)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Options) and self.known == other.known
-
-
-@functools.partial(
-    jax.jit, static_argnames=("problem", "net", "steps", "points", "options")
-)
-def _train(
-    problem: problems.Problem,
-    net: model.Model,
-    params: problems.Parameters,
-    key: Array,
-    steps: int,
-    points: int,
-    options: _Options,
-) -> Training:
-    return train(
-        problem, net, params, key=key, steps=steps, points=points, **options.values
-    )
-
-
-@functools.partial(jax.jit, static_argnames=("problem", "net", "epsilon", "chunks"))
-def _measure(
-    problem: problems.Problem,
-    net: model.Model,
-    params: problems.Parameters,
-    points: Any,
-    epsilon: float,
-    chunks: int,
-) -> tuple[dict[str, Array], Array, Array]:
-    """Mean squares of residuals, values inside, and the smallest causal weight."""
-    residuals = problems.residuals(problem, net)
-    values = losses.evaluate(residuals, params, points)
-    squares = {k: jnp.sum(r**2, axis=1) for k, r in values.items()}
-    inside = points[problems.INTERIOR]
-    total = sum(v for k, v in squares.items() if k not in problem.conditions)
-    means = causal.chunk_losses(inside[:, 0], jnp.asarray(total), chunks)
-    smallest = jnp.min(causal.causal_weights(means, epsilon))
-    u = jax.vmap(problems.field(problem, net, params))(inside)
-    return {k: jnp.mean(v) for k, v in squares.items()}, u, smallest
-
-
-def _judge(
-    problem: problems.Problem,
-    net: model.Model,
-    stages: tuple[problems.Parameters, Training, Training],
-    key: Array,
-    tolerance: float,
-    options: Mapping[str, Any],
-) -> Solution:
-    first, coarse, fine = stages
-    fresh = problems.sample(problem, CHECK_POINTS, key=key)
-    epsilons = options.get("epsilons", ())
-    epsilon = float(epsilons[-1]) if epsilons else 0.0
-    measure: Callable[..., Any] = functools.partial(
-        _measure, problem, net, points=fresh, epsilon=epsilon, chunks=20
-    )
-    before, _, _ = measure(params=first)
-    _, rough, _ = measure(params=coarse.params)
-    after, u, smallest = measure(params=fine.params)
-    # A compiled program sorts the names.
-    sizes = {k: float(after[k]) ** 0.5 for k in problems.residuals(problem, net)}
-    change = _distance(u, rough)
-    checks = []
-    for name, size in sizes.items():
-        scale = max(1e-300, float(before[name]) ** 0.5)
-        text = f"{name} fell to {size:.1e}, {size / scale:.1e} of its first value"
-        checks.append((text, size <= tolerance * scale))
-    text = f"doubling the points changed the solution by {change:.1e}"
-    checks.append((text, change <= tolerance))
-    if epsilons:
-        text = f"the smallest causal weight is {float(smallest):.3f}"
-        checks.append((text, float(smallest) > CAUSAL_BOUND))
-    error = None
-    if problem.reference is not None:
-        known = problem.reference(fresh[problems.INTERIOR])
-        if not bool(jnp.all(jnp.isfinite(known))):
-            raise FloatingPointError("the problem's reference is not finite.")
-        error = _distance(u, jnp.reshape(known, u.shape))
-        text = f"the relative error against the reference is {error:.1e}"
-        checks.append((text, error <= tolerance))
-    if not all(jnp.isfinite(jnp.asarray(list(sizes.values())))):
-        raise FloatingPointError(
-            f"residuals are not finite: {sizes}; look for divisions by zero or roots "
-            "of negative numbers in the problem at its first parameters."
-        )
+def _solution(examiner: verdicts.Examiner, run: Run) -> Solution:
+    diverged = None
+    if not bool(run.good):
+        diverged = int(np.argmax(np.isnan(run.losses)))
+    v = examiner.judge(run.first, run.coarse, run.params, diverged)
     return Solution(
-        problems.field(problem, net, fine.params),
-        fine.params,
-        sizes,
-        change,
-        error,
-        float(smallest),
-        all(passed for _, passed in checks),
-        tuple(t if passed else f"not converged: {t}" for t, passed in checks),
-        jnp.concatenate([coarse.losses, fine.losses]),
+        problems.field(examiner.problem, examiner.net, run.params),
+        run.params,
+        v.residuals,
+        v.change,
+        v.error,
+        v.smallest_weight,
+        v.converged,
+        v.reasons,
+        jnp.asarray(run.losses),
+        jnp.asarray(run.smallest),
     )
 
 
-def _distance(u: Array, known: Array) -> float:
-    """Return the relative L2 distance; absolute where what is known vanishes."""
-    size = float(jnp.linalg.norm(jnp.ravel(known)))
-    return float(jnp.linalg.norm(jnp.ravel(u - known))) / (size or 1.0)
+def _member(run: Run, index: int) -> Run:
+    return jax.tree.map(lambda leaf: leaf[index], run)

@@ -28,6 +28,7 @@ from kanjax.plotting.memories import (
     recall_curves,
     recalled_images,
 )
+from kanjax.plotting.movies import field_animation
 from kanjax.plotting.networks import network
 from kanjax.plotting.pinn import descent, field_curves, field_maps
 from kanjax.plotting.predictions import calibration, confusion, parity, scores
@@ -47,6 +48,7 @@ __all__ = [
     "confusion",
     "descent",
     "edge_functions",
+    "field_animation",
     "field_curves",
     "field_maps",
     "intrinsic_dimension",

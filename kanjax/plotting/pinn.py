@@ -66,7 +66,7 @@ def field_maps(
             np.ma.masked_invalid(shown).T,
             shading="nearest",
             rasterized=True,
-            **_scale(shown[finite], log),
+            **scale(shown[finite], log),
         )
         figure.colorbar(picture, ax=axes, pad=0.03)
     panels[0].set_ylabel(style.escape(ylabel))
@@ -150,16 +150,17 @@ def descent(
     title: str | None = None,
     axes: Axes | None = None,
 ) -> Figure:
-    """Return a loss by step on a logarithmic axis, and where stages begin.
+    """Return losses by step on a logarithmic axis, and where stages begin.
 
     Args:
-        losses: (steps,); the loss before each step.
+        losses: (steps,) or (members, steps); the loss before each step.
         stages: names of stages with their first step.
         ylabel: beside the axes.
         title: above the axes.
         axes: where to draw; a new figure if None.
     """
-    values = style.array(losses, "losses", 1)
+    rows = np.atleast_2d(np.asarray(losses))
+    values = style.array(rows, "losses", 2)
     positive = np.isfinite(values) & (values > 0)
     figure, axes = style.on_axes(axes)
     axes.set(xlabel="step", ylabel=style.escape(ylabel))
@@ -168,7 +169,12 @@ def descent(
     if not positive.any():
         style.say_empty(axes, "no positive values")
         return figure
-    axes.plot(np.where(positive, values, np.nan), color=style.BLUE, linewidth=1.0)
+    axes.plot(
+        np.where(positive, values, np.nan).T,
+        color=style.BLUE,
+        linewidth=1.0,
+        alpha=1.0 if len(values) == 1 else 0.6,
+    )
     axes.set_yscale("log")
     for name, step in (stages or {}).items():
         axes.axvline(
@@ -184,8 +190,13 @@ def descent(
     return figure
 
 
-def _scale(values: np.ndarray, log: bool) -> dict[str, Any]:
-    """Return the colors and their range."""
+def scale(values: np.ndarray, log: bool = False) -> dict[str, Any]:
+    """Return the colors and their range, for values that are finite.
+
+    Args:
+        values: of all that is drawn in these colors.
+        log: as in :func:`field_maps`.
+    """
     largest = float(np.max(np.abs(values)))
     if log:
         if not largest > 0:

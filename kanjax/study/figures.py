@@ -1,7 +1,6 @@
 """The pictures of a study's report, each with the sentence that goes under it."""
 
 import functools
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kanjax import kan, ntk, plotting
+from kanjax.pages import number
 from kanjax.study import store
 from kanjax.study.attempts import attempted
 
@@ -27,15 +27,6 @@ class Picture(NamedTuple):
     section: str
     figure: "Figure"
     caption: str
-
-
-def number(value: float | None) -> str:
-    """Return a number with three significant digits, for a reader."""
-    if value is None or not math.isfinite(value):
-        return "not finite"
-    if value != 0 and not 1e-3 <= abs(value) < 1e5:
-        return f"{value:.1e}"
-    return f"{value:#.3g}".rstrip(".") if abs(value) < 999.5 else f"{value:,.0f}"
 
 
 def draw(

@@ -1,12 +1,10 @@
 """The report of a study: one HTML file that needs nothing beside it."""
 
-import base64
-import io
 import math
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from kanjax import files
+from kanjax import files, pages
 from kanjax.study import figures, store, summary
 from kanjax.study.evaluation import ENSEMBLE, HIGHER_IS_BETTER
 
@@ -14,7 +12,6 @@ if TYPE_CHECKING:
     from kanjax.study.findings import Findings
 
 LONGEST_FORMULA = 1500
-PIXELS_PER_INCH = 130
 WIDE = ("functions", "barriers", "similarity")
 COLLAPSE = {
     "nc1": "NC1: spread within classes over that between them",
@@ -35,16 +32,14 @@ def write(study: store.Study, findings: "Findings", root: pathlib.Path) -> pathl
     folder.mkdir(exist_ok=True)
     sections: dict[str, list[dict[str, Any]]] = {}
     for picture in figures.draw(study, findings, study.metrics["notes"]):
-        png = _rendered(picture.figure, "png")
-        (folder / f"{picture.name}.png").write_bytes(png)
-        (folder / f"{picture.name}.svg").write_bytes(_rendered(picture.figure, "svg"))
         sections.setdefault(picture.section, []).append(
-            {
-                "name": picture.name,
-                "caption": picture.caption,
-                "wide": picture.name in WIDE,
-                "source": "data:image/png;base64," + base64.b64encode(png).decode(),
-            }
+            pages.store_figure(
+                folder,
+                picture.name,
+                picture.caption,
+                picture.figure,
+                wide=picture.name in WIDE,
+            )
         )
     path = root / "report.html"
     files.write_text(path, render(study, sections))
@@ -53,16 +48,7 @@ def write(study: store.Study, findings: "Findings", root: pathlib.Path) -> pathl
 
 def render(study: store.Study, sections: dict[str, list[dict[str, Any]]]) -> str:
     """Return the report's HTML from the study's metrics and its encoded pictures."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("kanjax.study", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["number"] = figures.number
+    environment = pages.environment("kanjax.study")
     environment.filters["mean"] = _mean
     environment.filters["spread"] = _spread
     environment.filters["cell"] = _cell
@@ -162,9 +148,3 @@ def _cell(values: list[Any]) -> str:
     return ", ".join(
         figures.number(v) if isinstance(v, float) else str(v) for v in values
     )
-
-
-def _rendered(figure: Any, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=PIXELS_PER_INCH, bbox_inches="tight")
-    return buffer.getvalue()

@@ -18,6 +18,7 @@ from kanjax.training.optimizers import OPTIMIZERS, optimizer
 from kanjax.training.options import Checkpoint, Options
 from kanjax.training.progress import Progress, bar, describe
 from kanjax.training.results import Fit, History, Interrupted
+from kanjax.training.shampoo import SoapState, scale_by_soap, soap
 from kanjax.training.sharding import member_mesh
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Interrupted",
     "Options",
     "Progress",
+    "SoapState",
     "bar",
     "cascade",
     "change_loss",
@@ -50,6 +52,8 @@ __all__ = [
     "optimizer",
     "regression",
     "scale_by_self_scaled_broyden",
+    "scale_by_soap",
     "self_scaled_broyden",
     "sharding",
+    "soap",
 ]

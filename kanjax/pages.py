@@ -1,0 +1,88 @@
+"""Reports: one HTML file that needs nothing beside it."""
+
+import base64
+import io
+import math
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import jinja2
+
+PIXELS_PER_INCH = 130
+
+
+def environment(package: str) -> "jinja2.Environment":
+    """Return where a report's template finds itself and what all reports share.
+
+    Args:
+        package: with ``report.html.jinja`` in it.
+    """
+    import jinja2
+
+    loaders = [jinja2.PackageLoader(name, ".") for name in (package, "kanjax")]
+    made = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(loaders),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    made.filters["number"] = number
+    return made
+
+
+def number(value: float | None) -> str:
+    """Return a number with three significant digits, for a reader."""
+    if value is None or not math.isfinite(value):
+        return "not finite"
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.1e}"
+    return f"{value:#.3g}".rstrip(".") if abs(value) < 999.5 else f"{value:,.0f}"
+
+
+def store_figure(
+    folder: pathlib.Path,
+    name: str,
+    caption: str,
+    figure: Any,
+    *,
+    kinds: tuple[str, ...] = ("png", "svg"),
+    wide: bool = False,
+) -> dict[str, Any]:
+    """Write a figure, and return what ``pictures`` of a template shows.
+
+    Args:
+        folder: where to write.
+        name: of the files.
+        caption: under the figure.
+        figure: of matplotlib.
+        kinds: of files, "png" first.
+        wide: whether it takes the page's width.
+    """
+    files = [_rendered(figure, kind) for kind in kinds]
+    for kind, data in zip(kinds, files, strict=True):
+        (folder / f"{name}.{kind}").write_bytes(data)
+    return embed(name, caption, files[0], kinds[0], wide=wide)
+
+
+def embed(
+    name: str, caption: str, data: bytes, kind: str, *, wide: bool = False
+) -> dict[str, Any]:
+    """Return a picture as ``pictures`` of a template shows it.
+
+    Args:
+        name: of the picture.
+        caption: under it.
+        data: the bytes of its file.
+        kind: "png" or "gif".
+        wide: whether it takes the page's width.
+    """
+    source = f"data:image/{kind};base64," + base64.b64encode(data).decode()
+    return {"name": name, "caption": caption, "wide": wide, "source": source}
+
+
+def _rendered(figure: Any, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=PIXELS_PER_INCH, bbox_inches="tight")
+    return buffer.getvalue()

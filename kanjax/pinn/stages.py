@@ -1,0 +1,277 @@
+"""The host's side of training: round after round, with checkpoints and progress.
+
+Two stages, the second on twice as many points. Every round is one call of one program,
+so that a training that is gone on from a checkpoint is the same bit for bit.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float
+
+from kanjax import model, training
+from kanjax.pinn import optimization, problems
+
+Watcher = Callable[[training.Progress], Any]
+CHECKPOINTS = 10
+
+
+class Run(NamedTuple):
+    """How far a training has come; of an ensemble all with a leading member axis.
+
+    Attributes:
+        first: parameters at the start.
+        coarse: parameters at the end of the first stage; the first ones before.
+        carry: parameters and what the optimizer knows.
+        good: whether every loss so far was finite; else carry is from before.
+        losses: before each step, (steps,); NaN where not trained.
+        smallest: the smallest causal weight at each step, (steps,); likewise.
+    """
+
+    first: problems.Parameters
+    coarse: problems.Parameters
+    carry: Any
+    good: Bool[Array, ""]
+    losses: Float[np.ndarray, "... steps"]
+    smallest: Float[np.ndarray, "... steps"]
+
+    @property
+    def params(self) -> problems.Parameters:
+        """The last good parameters."""
+        return self.carry[0]
+
+
+class Stages:
+    """A training in two stages, to be run.
+
+    Args:
+        problem: the problem.
+        net: its model.
+        key: of all that is random; ``keys`` are of the parameters, of the points of
+            both stages and of the verdict.
+        steps: of the first stage; the second has a third as many.
+        points: of the first stage.
+        options: of :func:`kanjax.pinn.train`.
+        members: of an ensemble, in whose ``keys`` they are a last axis.
+
+    Raises:
+        ValueError: as in :func:`kanjax.pinn.train`.
+    """
+
+    def __init__(
+        self,
+        problem: problems.Problem,
+        net: model.Model,
+        key: Array,
+        steps: int,
+        points: int,
+        options: Mapping[str, Any],
+        *,
+        members: int | None = None,
+    ) -> None:
+        rest = dict(options)
+        self.every = rest.pop("resample_every", 25)
+        epsilons = tuple(rest.pop("epsilons", ()))
+        self.members = members
+        rest |= {"resample_every": self.every, "is_causal": bool(epsilons)}
+        self._identity = {
+            "steps": steps,
+            "points": points,
+            "members": members,
+            "key": np.asarray(jax.random.key_data(key)).tolist(),
+            "options": {k: _described(v) for k, v in sorted(options.items())},
+        }
+        if members is None:
+            self.keys = jax.random.split(key, 4)
+        else:
+            split = jax.vmap(lambda k: jax.random.split(k, 4), out_axes=1)
+            self.keys = split(jax.random.split(key, members))
+        optimization.plan(key, steps, self.every)
+        more = max(1, round(steps / 3 / self.every)) * self.every
+        self.steps = steps + more
+        coarse = (steps, points, epsilons)
+        fine = (more, 2 * points, epsilons[-1:])
+        self._rounds: list[tuple[_Program, Array, Array]] = []
+        for stage_keys, (length, count, causal) in zip(
+            self.keys[1:3], (coarse, fine), strict=True
+        ):
+            program = _Program(problem, net, count, rest, members is not None)
+            for_keys = functools.partial(
+                optimization.plan,
+                steps=length,
+                resample_every=self.every,
+                epsilons=causal,
+            )
+            if members is None:
+                keys, schedule = for_keys(stage_keys)
+            else:
+                keys, schedule = jax.vmap(for_keys, out_axes=(1, None))(stage_keys)
+            self._rounds += [
+                (program, k, e) for k, e in zip(keys, schedule, strict=True)
+            ]
+        self._coarse_rounds = steps // self.every
+
+    def train(
+        self,
+        params: problems.Parameters,
+        *,
+        checkpoint: training.Checkpoint | None = None,
+        callback: Watcher | None = None,
+    ) -> Run:
+        """Train from parameters on, or from the checkpoint.
+
+        Args:
+            params: to start from; of an ensemble with a leading member axis.
+            checkpoint: where to store the training, and whether to go on from there.
+            callback: called after each round.
+
+        Raises:
+            CheckpointError: if the checkpoint is of another training.
+        """
+        run, done = self._start(params), 0
+        if checkpoint is not None:
+            run, done = self._restored(checkpoint, run)
+        saved = done
+        between = self._between(checkpoint)
+        try:
+            while done < len(self._rounds) and bool(jnp.any(run.good)):
+                run, done = self._advance(run, done), done + 1
+                if done - saved >= between and done < len(self._rounds):
+                    self._save(checkpoint, run, done)
+                    saved = done
+                if callback is not None:
+                    callback(self._progress(run, done))
+        except KeyboardInterrupt:
+            if done > saved:
+                self._save(checkpoint, run, done)
+            raise
+        if done > saved:
+            self._save(checkpoint, run, done)
+        return run
+
+    def _start(self, params: problems.Parameters) -> Run:
+        params = jax.tree.map(jnp.asarray, params)
+        lead = () if self.members is None else (self.members,)
+        empty = np.full((*lead, self.steps), np.nan)
+        start = self._rounds[0][0].start
+        return Run(params, params, start(params), jnp.ones(lead, bool), empty, empty)
+
+    def _advance(self, run: Run, done: int) -> Run:
+        program, key, epsilon = self._rounds[done]
+        carry, good, log = program.advance(run.carry, run.good, key, epsilon)
+        losses, smallest = run.losses.copy(), run.smallest.copy()
+        steps = slice(done * self.every, (done + 1) * self.every)
+        losses[..., steps], smallest[..., steps] = log
+        coarse = run.coarse
+        if done + 1 == self._coarse_rounds:
+            coarse = carry[0]
+            carry = self._rounds[-1][0].start(coarse)
+        return Run(run.first, coarse, carry, good, losses, smallest)
+
+    def _between(self, checkpoint: training.Checkpoint | None) -> int:
+        """Return the rounds between checkpoints."""
+        if checkpoint is None:
+            return len(self._rounds) + 1
+        every = checkpoint.every or self.steps / CHECKPOINTS
+        return max(1, round(every / self.every))
+
+    def _metadata(self, checkpoint: training.Checkpoint) -> dict[str, Any]:
+        return {"config": checkpoint.config or {}, "training": self._identity}
+
+    def _save(
+        self, checkpoint: training.Checkpoint | None, run: Run, done: int
+    ) -> None:
+        if checkpoint is None:
+            return
+        metadata = self._metadata(checkpoint) | {"rounds": done}
+        training.checkpoints.save(checkpoint.path, run, metadata=metadata)
+
+    def _restored(self, checkpoint: training.Checkpoint, run: Run) -> tuple[Run, int]:
+        path = checkpoint.path
+        if not checkpoint.resume or not training.checkpoints.exists(path):
+            return run, 0
+        restored = training.checkpoints.restore(
+            path, run, metadata=self._metadata(checkpoint)
+        )
+        return restored, int(training.checkpoints.metadata(path)["rounds"])
+
+    def _progress(self, run: Run, done: int) -> training.Progress:
+        return training.Progress(
+            step=done * self.every,
+            steps=self.steps,
+            loss=run.losses[..., done * self.every - 1],
+            validation_loss=None,
+            training=int(jnp.sum(run.good)),
+            members=self.members or 1,
+            params=run.params,
+        )
+
+
+class _Program:
+    """What a round's compiled program is kept for; equal if that is."""
+
+    def __init__(
+        self,
+        problem: problems.Problem,
+        net: model.Model,
+        points: int,
+        options: Mapping[str, Any],
+        maps: bool,
+    ) -> None:
+        self.problem, self.net, self.maps = problem, net, maps
+        self.options = dict(options) | {"points": points}
+        frozen = {
+            k: tuple(sorted(v.items())) if isinstance(v, Mapping) else v
+            for k, v in self.options.items()
+        }
+        self.known = (problem, net, maps, tuple(sorted(frozen.items())))
+        self._rounds = optimization.rounds(problem, net, **self.options)
+
+    def __hash__(self) -> int:
+        return hash(self.known)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Program) and self.known == other.known
+
+    def start(self, params: problems.Parameters) -> Any:
+        of = self._rounds.start
+        return jax.vmap(of)(params) if self.maps else of(params)
+
+    def advance(self, carry: Any, good: Array, key: Array, epsilon: Array) -> Any:
+        return _advance(self, carry, good, key, epsilon)
+
+    def single(self, carry: Any, good: Array, key: Array, epsilon: Array) -> Any:
+        """Take a round, unless something in it is not finite."""
+        after, (losses, _, smallest) = self._rounds.advance(carry, (key, epsilon))
+        finite = jnp.all(jnp.isfinite(losses))
+        for leaf in jax.tree.leaves(after[0]):
+            finite &= jnp.all(jnp.isfinite(leaf))
+        good = good & finite
+        kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), after, carry)
+        log = (jnp.where(good, values, jnp.nan) for values in (losses, smallest))
+        return kept, good, tuple(log)
+
+
+@functools.partial(jax.jit, static_argnames="program")
+def _advance(
+    program: _Program, carry: Any, good: Array, key: Array, epsilon: Array
+) -> Any:
+    if program.maps:
+        return jax.vmap(program.single, (0, 0, 0, None))(carry, good, key, epsilon)
+    return program.single(carry, good, key, epsilon)
+
+
+def _described(value: Any) -> Any:
+    """Return an option as JSON: a function by its name."""
+    if isinstance(value, Mapping):
+        return {k: _described(v) for k, v in value.items()}
+    if isinstance(value, (tuple, list)) and not hasattr(value, "update"):
+        return [_described(v) for v in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return getattr(value, "__name__", type(value).__name__)
