@@ -98,7 +98,7 @@ def test_a_bad_verdict_is_said_and_is_no_failure(small, tmp_path):
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["nothing"], "there is no problem 'nothing'; there are burgers"),
+        (["nothing"], "there is no problem 'nothing'; there are allen_cahn"),
         ([], "give a problem of `kanjax pinn --list`"),
         (["heat", "--out", "{file}"], "is a file"),
         (["heat", "--out", "{full}"], "not empty"),
