@@ -247,8 +247,9 @@ def allen_cahn(diffusion: float = 1e-4, reaction: float = 5.0) -> Problem:
 
     It is for networks on a :class:`kanjax.nn.PeriodicEmbedding` with periods ``(None,
     2.0)``. The slope of the initial values jumps at the ends of the period. No
-    collocation point sees that, and a smooth network added to them keeps the jump, an
-    error of 4e-4: here they spread and decay as the linear equation there has it.
+    collocation point sees that, and a smooth network added to them keeps the jump: the
+    error stayed at 4e-4. Here they spread and decay as the linear equation there has
+    it.
 
     Args:
         diffusion: d.
