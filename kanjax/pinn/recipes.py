@@ -113,6 +113,7 @@ RECIPES: dict[str, Recipe] = {
         LINE,
         options=_broyden(500, adaptive=1.0),
     ),
+    "inverse_heat": Recipe(library.inverse_heat, _tanh(2, 12, 12, 1), 150, 400, LINE),
     "wave": Recipe(
         waves.wave, _waves(2, 20, 20, 20, 1), 3000, 1500, LINE, options=_broyden(200)
     ),
