@@ -161,7 +161,9 @@ def inverse_burgers(
 def inverse_heat(
     diffusivity: float = 0.25, rows: int = 200, *, seed: int = 0
 ) -> Problem:
-    """``u_t = d u_xx`` with unknown d, from values of :func:`heat`'s solution.
+    """``u_t = d u_xx`` with unknown d, from values of u.
+
+    Of the solution of :func:`heat`.
 
     Args:
         diffusivity: of the solution that is observed.
