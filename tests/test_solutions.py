@@ -181,7 +181,7 @@ def test_an_interrupted_command_goes_on_bit_for_bit(small, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["nothing"], "there is no problem 'nothing'; there are burgers"),
+        (["nothing"], "there is no problem 'nothing'; there are allen_cahn"),
         ([], "give a problem of `kanjax pinn --list`"),
         (["heat", "--out", "{file}"], "is a file"),
         (["heat", "--out", "{full}"], "not empty"),

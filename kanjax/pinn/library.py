@@ -161,7 +161,9 @@ def inverse_burgers(
 def inverse_heat(
     diffusivity: float = 0.25, rows: int = 200, *, seed: int = 0
 ) -> Problem:
-    """``u_t = d u_xx`` with unknown d, from values of :func:`heat`'s solution.
+    """``u_t = d u_xx`` with unknown d, from values of u.
+
+    Of the solution of :func:`heat`.
 
     Args:
         diffusivity: of the solution that is observed.
@@ -247,8 +249,9 @@ def allen_cahn(diffusion: float = 1e-4, reaction: float = 5.0) -> Problem:
 
     It is for networks on a :class:`kanjax.nn.PeriodicEmbedding` with periods ``(None,
     2.0)``. The slope of the initial values jumps at the ends of the period. No
-    collocation point sees that, and a smooth network added to them keeps the jump, an
-    error of 4e-4: here they spread and decay as the linear equation there has it.
+    collocation point sees that, and a smooth network added to them keeps the jump: the
+    error stayed at 4e-4. Here they spread and decay as the linear equation there has
+    it.
 
     Args:
         diffusion: d.

@@ -1,6 +1,5 @@
 """Networks and numbers of steps by which problems of the library were solved."""
 
-import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -36,8 +35,7 @@ class Recipe(NamedTuple):
     @property
     def about(self) -> str:
         """The equation, in a line."""
-        function = getattr(self.problem, "func", self.problem)
-        return (function.__doc__ or "").partition("\n")[0].replace("``", "")
+        return (self.problem.__doc__ or "").partition("\n")[0].replace("``", "")
 
 
 class Relay(NamedTuple):
@@ -58,11 +56,6 @@ class Relay(NamedTuple):
     steps: int
     points: int
     options: Mapping[str, Any] = {}
-
-    @property
-    def about(self) -> str:
-        """The equation, in a line."""
-        return (self.windows.__doc__ or "").partition("\n")[0].replace("``", "")
 
 
 def _tanh(*widths: int) -> nn.MLP:
@@ -120,6 +113,7 @@ RECIPES: dict[str, Recipe] = {
         LINE,
         options=_broyden(500, adaptive=1.0),
     ),
+    "inverse_heat": Recipe(library.inverse_heat, _tanh(2, 12, 12, 1), 150, 400, LINE),
     "wave": Recipe(
         waves.wave, _waves(2, 20, 20, 20, 1), 3000, 1500, LINE, options=_broyden(200)
     ),
@@ -147,14 +141,6 @@ RECIPES: dict[str, Recipe] = {
         1500,
         LINE,
         options=_broyden(500, adaptive=1.0),
-    ),
-    "l_shape": Recipe(library.l_shape, _tanh(2, 20, 20, 1), 300, 900, PLANE),
-    "l_shape_feature": Recipe(
-        functools.partial(library.l_shape, feature=True),
-        _tanh(2, 12, 12, 2),
-        150,
-        400,
-        PLANE,
     ),
     "taylor_green": Recipe(
         flows.taylor_green,
@@ -200,26 +186,12 @@ def _lorenz() -> windows.Windows:
     return windows.ordinary_windows(systems.lorenz, (1.0, 1.0, 1.0), 0.2)
 
 
-def _cut(
-    problem: Callable[[], Problem], nodes: int, count: int
-) -> Callable[[], windows.Windows]:
-    """Cut a problem on [-1, 1], periodic, until t = 1, in windows."""
-
-    def cut() -> windows.Windows:
-        grid = systems.Grid(nodes, 2.0, -1.0)
-        return windows.periodic_windows(problem(), grid, 1 / count)
-
-    cut.__doc__ = problem.__doc__
-    return cut
-
-
 def _advection(speed: float, count: int) -> Callable[[], windows.Windows]:
     def cut() -> windows.Windows:
         grid = systems.Grid(16, 2 * math.pi)
         problem = library.advection(speed)
         return windows.periodic_windows(problem, grid, 1 / count)
 
-    cut.__doc__ = f"u_t + {speed:.0f} u_x = 0 on a period, from sin(x), until t = 1."
     return cut
 
 
