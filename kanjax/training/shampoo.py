@@ -69,7 +69,7 @@ def scale_by_soap(
             for axis, turned in enumerate(rotates(leaf))
         )
 
-    def init(params: Any) -> SoapState:
+    def init(params: Any) -> Any:
         leaves = jax.tree.leaves(params)
         zeros = jax.tree.map(jnp.zeros_like, params)
         factors = [squares_of(jnp.zeros_like(leaf)) for leaf in leaves]
