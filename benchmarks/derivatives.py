@@ -54,7 +54,8 @@ def _row(name: str, quick: bool) -> dict[str, Any]:
 
         compiled = jax.jit(jax.grad(loss)).lower(params).compile()
         steps[candidate] = lambda run=compiled: jax.block_until_ready(run(params))
-        work[candidate] = round(compiled.cost_analysis()["flops"] / 1e9, 3)
+        cost: Any = compiled.cost_analysis()
+        work[candidate] = round(cost["flops"] / 1e9, 3)
         steps[candidate]()
     seconds = 0.0 if quick else SECONDS
     times = timing.interleave(
@@ -108,7 +109,8 @@ def _burgers_nested(mode: Any) -> Callable[..., Any]:
 
 def _laplacian_nested(mode: Any) -> Callable[..., Any]:
     def residual(u: Any, z: jax.Array) -> jax.Array:
-        return sum(_nested(u, axis, 2, mode)(z) for axis in range(len(z)))
+        each = [_nested(u, axis, 2, mode)(z) for axis in range(len(z))]
+        return jnp.sum(jnp.stack(each))
 
     return residual
 

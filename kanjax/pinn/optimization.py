@@ -73,7 +73,8 @@ def train(
         steps: how many; a multiple of resample_every.
         resample_every: after how many steps to draw points anew.
         epsilons: of causal weights in the first coordinate, one after the other, each
-            for an equal number of draws; none by default.
+            for an equal number of draws; none by default. The method is patented, see
+            :mod:`kanjax.pinn.causal`.
         options: of :func:`rounds`: points, sampler, weights, method and others.
 
     Raises:
@@ -164,7 +165,8 @@ def rounds(
     Raises:
         ValueError: if problem and model do not fit, or the method is unknown.
     """
-    is_optax = isinstance(method, optax.GradientTransformation)
+    optimizer: Any = method
+    is_optax = not isinstance(method, str)
     if not is_optax and method not in METHODS:
         raise ValueError(
             f"method must be one of {METHODS} or an optimizer of optax; got {method!r}."
@@ -263,7 +265,7 @@ def rounds(
             value, slope = jax.value_and_grad(
                 lambda p: losses.loss(residuals, p, drawn, weighted)
             )(params)
-            moves, state = method.update(slope, state, params)
+            moves, state = optimizer.update(slope, state, params)
             params = optax.apply_updates(params, moves)
             return (params, state), (value, jnp.ones_like(value), smallest)
 
@@ -271,7 +273,7 @@ def rounds(
 
     def start(params: problems.Parameters) -> Any:
         if is_optax:
-            return params, method.init(params)
+            return params, optimizer.init(params)
         if method == "broyden":
             return params, broyden.init(params)
         return params, natural_gradient.initial_state(params, damping=damping)

@@ -1,16 +1,18 @@
 """What a problem is: a domain, residuals, named conditions, and what is known of u."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.flatten_util
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import model
+from kanjax import model, pytrees
 from kanjax.pinn import domains, samplers
 from kanjax.pinn.constraints import Constraint
 from kanjax.pinn.derivatives import Field, partial
@@ -20,13 +22,16 @@ Residual = Callable[..., Any]
 coefficients ``r(u, z, coefficients)``."""
 
 INTERIOR = "residual"
+CLOSE = 1e-5
+"""What may lie outside of the domain, as a share of its extent: rounding."""
 
 
 class Condition(NamedTuple):
     """What a field has to satisfy besides the equation.
 
     Attributes:
-        place: the part of the domain where it holds, or rows of data (rows, columns).
+        place: the part of the domain where it holds, or rows of data (rows, columns)
+            that start with a point of it.
         residual: ``r(u, z)``, 0 where the condition holds; of rows, z is a row.
     """
 
@@ -198,7 +203,7 @@ def residuals(problem: Problem, net: model.Model) -> Residuals:
     Raises:
         ValueError: if the model does not take points of the domain or has another
             number of outputs, if a residual is not of one point, or if an initial
-            condition is missing.
+            condition is missing, or if data lie outside of the domain.
     """
     names = check(problem, net)
 
@@ -241,6 +246,7 @@ def check(problem: Problem, net: model.Model) -> tuple[str | None, ...]:
             f"model gives shape {shape} at a point. Change the model's widths."
         )
     _check_initial(problem)
+    _check_data(problem)
 
     def at_point(params: Parameters, z: Array) -> Any:
         extra = (params.coefficients,) if problem.coefficients else ()
@@ -289,6 +295,26 @@ def sample(
         else:
             drawn[name] = sampler(c.place, few, key=k)
     return drawn
+
+
+@functools.lru_cache(maxsize=64)
+def _check_data(problem: Problem) -> None:
+    size = problem.domain.coordinates
+    for name, c in problem.conditions.items():
+        if not isinstance(c.place, jax.Array) or not pytrees.concrete(c.place):
+            continue
+        # The check may be called while a program is traced.
+        with jax.ensure_compile_time_eval():
+            z = c.place[:, :size]
+            distances = np.asarray(jax.vmap(problem.domain.distance)(z))
+        lower, upper = problem.domain.bounds
+        extent = max(b - a for a, b in zip(lower, upper, strict=True))
+        row = int(np.argmax(distances))
+        if distances[row] > CLOSE * extent:
+            raise ValueError(
+                f"{name!r} has a point outside of the domain, row {row}: "
+                f"{np.asarray(z[row]).tolist()}. Drop it, or enlarge the domain."
+            )
 
 
 def _check_initial(problem: Problem) -> None:

@@ -224,7 +224,7 @@ class _Program:
         maps: bool,
     ) -> None:
         self.problem, self.net, self.maps = problem, net, maps
-        self.options = dict(options) | {"points": points}
+        self.options: dict[str, Any] = dict(options) | {"points": points}
         frozen = {
             k: tuple(sorted(v.items())) if isinstance(v, Mapping) else v
             for k, v in self.options.items()

@@ -129,7 +129,8 @@ def _apply(equation: Any, operands: Sequence[Any], like: Any) -> list[Any]:
     if name in BILINEAR:
         return [_product(bind, *operands)]
     if name in SMOOTH:
-        return [_compose(bind, operands[0])]
+        slopes = _slopes_of_tanh if name == "tanh" else None
+        return [_compose(bind, operands[0], slopes)]
     if name == "div":
         inverse = operands[1]
         if _is_stack(inverse):
@@ -182,11 +183,11 @@ def _product(function: Callable[..., Array], a: Any, b: Any) -> Any:
     return a._replace(stack=jnp.concatenate(stack))
 
 
-def _compose(function: Callable[[Array], Array], a: Any) -> Any:
+def _compose(function: Callable[[Array], Array], a: Any, slopes: Any = None) -> Any:
     """Faa di Bruno's rule for an elementwise function."""
     x = a.stack
     order = len(x) - 1 if isinstance(a, Curve) else 2
-    d = _slopes(function, x[0], order)
+    d = slopes(x[0], order) if slopes else _slopes(function, x[0], order)
     if isinstance(a, Curve):
         terms = [d[0]]
         if order >= 1:
@@ -217,6 +218,14 @@ def _slopes(function: Callable[[Array], Array], x: Array, order: int) -> list[Ar
     return [f(x) for f in functions]
 
 
+def _slopes_of_tanh(x: Array, order: int) -> list[Array]:
+    """Polynomials in tanh, so that it is computed once."""
+    t = jnp.tanh(x)
+    d = 1 - t**2
+    slopes = [t, d, -2 * t * d, (6 * t**2 - 2) * d, (16 - 24 * t**2) * t * d]
+    return slopes[: order + 1]
+
+
 def _differentiate(
     function: Callable[[list[Any]], list[Any]], operands: Sequence[Any], like: Any
 ) -> list[Any]:
@@ -235,12 +244,8 @@ def _differentiate(
 
         def curve(t: Array) -> list[Array]:
             powers = [t**k / math.factorial(k) for k in range(order + 1)]
-            return outputs(
-                [
-                    sum(p * entry for p, entry in zip(powers, s, strict=True))
-                    for s in stacks
-                ]
-            )
+            weigh = functools.partial(jnp.tensordot, jnp.stack(powers), axes=1)
+            return outputs([weigh(s) for s in stacks])
 
         results = [curve]
         for _ in range(order):

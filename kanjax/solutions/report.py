@@ -132,7 +132,7 @@ def _outputs(recipe: recipes.Recipe, values: np.ndarray) -> list[str]:
     """Return the names of the values, two of each complex output."""
     if len(values) == len(recipe.outputs):
         return list(recipe.outputs)
-    return [f"{part} {name}" for name in recipe.outputs for part in ("Re", "Im")]
+    return [f"{prefix} {name}" for name in recipe.outputs for prefix in ("Re", "Im")]
 
 
 def _named(names: Any, values: Any) -> dict[str, Any]:

@@ -101,6 +101,16 @@ def test_observations_are_all_taken(key):
             lambda: pinn.observations(jnp.zeros((1, 2)), jnp.array([jnp.nan])),
             "observations must be finite",
         ),
+        (
+            lambda: problem(
+                conditions={
+                    "data": pinn.observations(
+                        jnp.array([[0.5, 0.5], [0.5, 9.0]]), jnp.zeros(2)
+                    )
+                }
+            ),
+            r"'data' has a point outside of the domain, row 1: \[0.5, 9.0\]",
+        ),
     ],
 )
 def test_bad_input(build, words):
