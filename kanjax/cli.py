@@ -21,6 +21,14 @@ app = typer.Typer(
 
 BAD_INPUT = 2
 
+NO_SETTINGS = ("out", "overwrite", "resume", "no_cache")
+"""Options of ``kanjax study`` that say where and how, and not what is computed."""
+
+NoCache = Annotated[
+    bool,
+    typer.Option("--no-cache", help="Neither read nor keep compiled programs."),
+]
+
 
 def _print_version(asked: bool) -> None:
     if asked:
@@ -153,12 +161,13 @@ def study(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the study in the folder.")
     ] = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Train an ensemble on a table, analyse it and write a report."""
     settings = {
         name: value
         for name, value in locals().items()
-        if name not in ("out", "overwrite", "resume") and value is not None
+        if name not in NO_SETTINGS and value is not None
     }
     go_on = f"go on with: kanjax study --out {out} --resume"
     with (
@@ -168,6 +177,7 @@ def study(
         from kanjax import study as study_
 
         config = _config(settings, out, resume)
+        _use_cache(no_cache)
         with progress.stages() as show:
 
             def tell(what: str, share: float) -> None:
@@ -199,6 +209,7 @@ def predict(
     when: Annotated[
         str | None, typer.Option(help="The class whose rows go on to it.")
     ] = None,
+    no_cache: NoCache = False,
 ) -> None:
     """Predict the rows of a table as CSV: mean, interval or set of classes, spread.
 
@@ -219,6 +230,7 @@ def predict(
             raise study_.StudyError(f"{path} is a folder; name a file for predictions.")
         if reason := files.why_not_writable(path):
             raise study_.StudyError(f"{path} cannot be written: {reason}.")
+        _use_cache(no_cache)
         first, rows = study_.load(run_dir), data_.read_frame(table, text=True)
         if then is None or when is None:
             predictions, notes = study_.prediction_table(first, rows)
@@ -446,6 +458,14 @@ def _config(settings: dict[str, Any], out: pathlib.Path, resume: bool) -> Any:
                 f"hidden must be integers with commas, such as 10,8; got {hidden!r}."
             ) from None
     return Config.from_dict(fields)
+
+
+def _use_cache(no_cache: bool) -> None:
+    if no_cache:
+        return
+    from kanjax import compilation_cache
+
+    compilation_cache.use()
 
 
 def _summarize(finished: Any, out: pathlib.Path) -> None:

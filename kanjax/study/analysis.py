@@ -121,8 +121,8 @@ def prune_member(
     return Pruning(
         pruned,
         edges,
-        scores(model.apply(params, test.x)),
-        scores(pruned.model.apply(pruned.params, test.x)),
+        scores(jax.jit(model.apply)(params, test.x)),
+        scores(jax.jit(pruned.model.apply)(pruned.params, test.x)),
         fits,
         formula,
         formula_scores,
@@ -152,16 +152,18 @@ def kernels(
     def of_members(params: Any) -> Array:
         return jax.lax.map(lambda p: ntk.empirical(model.apply, p, x), params)
 
+    @jax.jit
+    def aligned(kernels: Array) -> Array:
+        return jax.vmap(lambda kernel: ntk.alignment(kernel, targets))(kernels)
+
     both = {"initial": of_members(initial), "trained": of_members(trained)}
     return Kernels(
         both["initial"],
         both["trained"],
+        # Not compiled as one: eigenvalues of a batch may hang there.
         {name: jax.vmap(ntk.spectrum)(k) for name, k in both.items()},
-        {
-            name: jax.vmap(lambda kernel: ntk.alignment(kernel, targets))(k)
-            for name, k in both.items()
-        },
-        jax.vmap(ntk.drift)(both["initial"], both["trained"]),
+        {name: aligned(k) for name, k in both.items()},
+        jax.jit(jax.vmap(ntk.drift))(both["initial"], both["trained"]),
     )
 
 
@@ -194,15 +196,21 @@ def losses_around(
     def member(i: int) -> Any:
         return jax.tree.map(lambda leaf: leaf[i], params)
 
-    best = member(int(order[0]))
-    directions = landscape.random_directions(key, best)
-    around = landscape.plane(on_batch, best, *directions, extent=1.0, points=points)
     chosen = tuple(int(i) for i in order[:3])
-    through = None
-    if len(chosen) == 3:
-        through = landscape.plane_through(
-            on_batch, *(member(i) for i in chosen), points=points
+
+    @jax.jit
+    def planes(
+        key: Array, *members: Any
+    ) -> tuple[landscape.Plane, landscape.Plane | None]:
+        directions = landscape.random_directions(key, members[0])
+        around = landscape.plane(
+            on_batch, members[0], *directions, extent=1.0, points=points
         )
+        if len(members) < 3:
+            return around, None
+        return around, landscape.plane_through(on_batch, *members, points=points)
+
+    around, through = planes(key, *map(member, chosen))
     return Landscape(
         around,
         through,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kanjax.data import Split
+from kanjax.study import schedules
 from kanjax.study.attempts import attempted
 
 MOST_PROCESS_ROWS = 500
@@ -33,6 +34,8 @@ def baselines(
         them. A method that fails, as on a class of two rows, is left out, and
         ``notes`` get why.
     """
+    import threadpoolctl
+
     x = np.concatenate([split.train.x, split.validation.x])
     y = np.concatenate([split.train.y, split.validation.y])
     methods, predicted = _methods(task, seed), {}
@@ -43,11 +46,13 @@ def baselines(
             f"no Gaussian process of scikit-learn beside, for {len(x)} rows: it takes "
             f"at most {MOST_PROCESS_ROWS}"
         )
+    # Of few rows, threads that wait for each other cost more than all the work.
+    threads = 1 if len(x) < schedules.MANY_ROWS else None
     for name, method in methods.items():
         fitted = functools.partial(
             _fitted_outputs, task, method, x, y, split.test.x, classes
         )
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), threadpoolctl.threadpool_limits(threads):
             # A perceptron that has not converged is scored as it is.
             warnings.simplefilter("ignore")
             outputs = attempted(notes, name, fitted)
