@@ -22,6 +22,7 @@ NAMES = (
     "spin_glasses",
     "symbolic",
     "pinn",
+    "tables",
 )
 WITH_PEERS = ("kan_layer", "kat", "kernels", "landscape", "hopfield", "symbolic")
 OWNERS = {"hopfield_layers": "hopfield", "kat_rational": "kat", "flashkat": "kernels"}

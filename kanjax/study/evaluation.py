@@ -16,6 +16,9 @@ LEVELS = tuple(i / 20 for i in range(1, 20))
 COVERAGE = 0.9
 RESAMPLES = 1000
 ENSEMBLE = "ensemble"
+METRICS = ("R2", "RMSE", "MAE", "accuracy", "macro F1", "log loss")
+"""All scores, the one that is asked for first in front of the others of its task."""
+
 HIGHER_IS_BETTER = ("R2", "accuracy", "macro F1")
 Curve = tuple[list[float], list[float]]
 
@@ -224,7 +227,8 @@ def measure(task: str, output: Array, y: Array, scale: np.ndarray) -> dict[str, 
     """
     unit, relative = _units(scale)
     measures = _measures(task, output, y, relative)
-    return {name: float(v) * _in(name, unit) for name, v in measures.items()}
+    # A compiled function gives them back in the order of the alphabet.
+    return {n: float(measures[n]) * _in(n, unit) for n in METRICS if n in measures}
 
 
 def score(
@@ -243,8 +247,9 @@ def score(
     return Scores(
         prediction,
         {
-            name: (np.asarray(values, float) * _in(name, unit)).tolist()
-            for name, values in members.items()
+            name: (np.asarray(members[name], float) * _in(name, unit)).tolist()
+            for name in METRICS
+            if name in members
         },
         measure(task, prediction.output, y, scale),
         {name: float(value) * _in(name, unit) for name, value in spread.items()},
