@@ -110,7 +110,9 @@ def analyze(
         pruning = attempted(
             notes,
             "pruning",
-            lambda: analysis.prune_member(net, best, task, some_rows, test, scale),
+            lambda: analysis.prune_member(
+                net, best, task, some_rows, split.validation, test, scale
+            ),
         )
     tell("computing tangent kernels", 0.7)
     kernels = attempted(
