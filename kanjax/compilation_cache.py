@@ -5,6 +5,7 @@ never turns the cache on: a command does.
 """
 
 import hashlib
+import importlib.metadata
 import os
 import pathlib
 import platform
@@ -28,8 +29,9 @@ def use() -> pathlib.Path | None:
     Returns:
         The folder; None if there is none or it cannot be written, and nothing is kept.
     """
-    if jax.config.jax_compilation_cache_dir is not None:
-        return pathlib.Path(jax.config.jax_compilation_cache_dir)
+    theirs = jax.config.values["jax_compilation_cache_dir"]
+    if theirs is not None:
+        return pathlib.Path(theirs)
     root = os.environ.get(VARIABLE, platformdirs.user_cache_dir("kanjax"))
     if not root:
         return None
@@ -49,7 +51,8 @@ def use() -> pathlib.Path | None:
 def _setting() -> str:
     """Return a name for all that compiled code depends on beside the program."""
     flags = os.environ.get("XLA_FLAGS", "")
-    parts = jax.__version__, jax.lib.__version__, flags, _processor()
+    jaxlib = importlib.metadata.version("jaxlib")
+    parts = jax.__version__, jaxlib, flags, _processor()
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return f"jax-{jax.__version__}-{platform.machine()}-{digest[:12]}"
 

@@ -142,13 +142,13 @@ def prepare(
     )
     fitted = dataclasses.replace(fitted, notations=notations)
     x, y = fitted.features(frame), fitted.target(frame)
-    train, validation, test = (examples.examples(x[p], y[p], task) for p in parts)
+    split = (examples.examples(x[p], y[p], task) for p in parts)
     rows = (kept[parts[0]], kept[parts[1]], kept[parts[2]])
     held_out = np.concatenate(parts[1:])
     remarks = fitted.remarks(frame.iloc[held_out]) if held_out.size else ()
     said = (f"validation and test rows: {remark}" for remark in remarks)
     return Prepared(
-        examples.Split(train, validation, test, rows),
+        examples.Split(*split, rows=rows),
         fitted,
         task,
         fitted.feature_names,

@@ -152,7 +152,7 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
         "network",
         "functions",
         plotting.network(
-            kan.diagram(pruned.model, pruned.params, x),
+            kan.diagram(pruned.model, pruned.params, data.split.train.x[:2000]),
             names=names,
             output_names=data.target_names,
         ),

@@ -202,7 +202,7 @@ def _drawn(
 ) -> list[list[dict[str, Any]]]:
     """Return the trials by shape; the first of the first is the config's own."""
     rows, outputs = len(prepared.split.train.x), len(prepared.target_names)
-    own = {
+    base = {
         "hidden": schedules.hidden_units(config, rows, outputs),
         **{n: getattr(config, n) for n in ("basis", "resolution", *NUMBERS)},
     }
@@ -216,15 +216,15 @@ def _drawn(
     sizes = [len(part) for part in np.array_split(np.arange(config.search), count)]
     groups = []
     for i, size in enumerate(sizes):
-        shape = {name: own[name] for name in SHAPE}
+        shape = {name: base[name] for name in SHAPE}
         if i > 0:
             width = max(int(rng.choice(WIDTHS)), outputs)
-            shape["hidden"] = (width,) * max(1, len(own["hidden"]))
+            shape["hidden"] = (width,) * max(1, len(base["hidden"]))
         if i > 0 and config.model == "kan":
             shape["basis"] = str(rng.choice(families))
             shape["resolution"] = int(rng.choice(RESOLUTIONS))
         groups.append([{**shape, **_numbers(rng)} for _ in range(size)])
-    groups[0][0] = own
+    groups[0][0] = base
     return groups
 
 
