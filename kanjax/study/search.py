@@ -213,7 +213,7 @@ def _drawn(
         if bases.family(name, config.resolution).domain == domain
     ]
     count = max(1, config.search // PER_SHAPE)
-    sizes = [len(part) for part in np.array_split(np.arange(config.search), count)]
+    sizes = [len(chunk) for chunk in np.array_split(np.arange(config.search), count)]
     groups = []
     for i, size in enumerate(sizes):
         shape = {name: base[name] for name in SHAPE}
