@@ -23,6 +23,7 @@ NAMES = (
     "symbolic",
     "pinn",
     "derivatives",
+    "tables",
 )
 WITH_PEERS = ("kan_layer", "kat", "kernels", "landscape", "hopfield", "symbolic")
 OWNERS = {"hopfield_layers": "hopfield", "kat_rational": "kat", "flashkat": "kernels"}

@@ -152,7 +152,7 @@ def check_real(params: Any, name: str) -> None:
         if not isinstance(leaf, float | complex) and not hasattr(leaf, "dtype"):
             raise TypeError(
                 f"{name} at {where} is {leaf!r}, not an array. Keep the trained arrays "
-                "apart from the rest, as equinox.partition does."
+                "apart from the rest, as kj.interop.from_equinox does."
             )
         dtype = jnp.result_type(leaf)
         if jnp.issubdtype(dtype, jnp.complexfloating):
@@ -165,6 +165,29 @@ def check_real(params: Any, name: str) -> None:
             raise TypeError(
                 f"{name} at {where} has dtype {dtype}; parameters must be "
                 "floating-point. Close over whatever is not trained."
+            )
+
+
+def check_function(function: Any, name: str) -> None:
+    """Refuse a network of another library in the place of ``apply(params, x)``.
+
+    Args:
+        function: what came.
+        name: what the message calls it.
+
+    Raises:
+        TypeError: for a module of flax or equinox, with what takes it apart.
+    """
+    kind = type(function)
+    # Functions that equinox has wrapped are its modules, too.
+    is_wrapped = kind.__module__.startswith("equinox._")
+    for base in kind.__mro__:
+        library = base.__module__.partition(".")[0]
+        if library in ("flax", "equinox") and not is_wrapped:
+            raise TypeError(
+                f"{name} is the {library} network {kind.__name__}, which holds its "
+                f"parameters; take it apart first: apply, params = "
+                f"kj.interop.from_{library}(network)."
             )
 
 

@@ -1,14 +1,21 @@
 """What a long command shows while it runs."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
+
+Report = Callable[[str, float], None]
+"""Called with what is being done and the share of the work that is behind, 0 to 1."""
 
 
 @contextmanager
-def stages() -> Iterator[Any]:
-    """Show the stages: a bar on a terminal, else a line for each."""
+def stages(stream: TextIO | None = None) -> Iterator[Any]:
+    """Show the stages: a bar on a terminal, else a line for each.
+
+    Args:
+        stream: where the lines go; to standard output by default.
+    """
     if sys.stderr.isatty():
         with _bar() as show:
             yield show
@@ -19,7 +26,7 @@ def stages() -> Iterator[Any]:
         nonlocal shown
         stage = what.partition(":")[0]
         if stage != shown:
-            print(f"{share:4.0%} {stage}", flush=True)
+            print(f"{share:4.0%} {stage}", file=stream, flush=True)
         shown = stage
 
     yield say

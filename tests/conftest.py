@@ -7,6 +7,8 @@ from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
+# Commands that tests call keep no compiled programs.
+os.environ["KANJAX_CACHE_DIR"] = ""
 # Optimizing takes longer than what it saves, in processes that tests start as well;
 # `make test-optimized` compiles as users do.
 OPTIMIZED = bool(os.environ.get("KANJAX_TEST_OPTIMIZED"))

@@ -76,6 +76,8 @@ def test_bad_tables(case, tmp_path):
         (["--ignore", "age"], ["ignore is for the columns of a file"]),
         (["--group", "ages"], ["lacks the column 'ages'; did you mean 'age'?"]),
         (["--group", "age", "--time", "age"], ["give one of them"]),
+        (["--test", "t.csv"], ["test is for a table of one's own"]),
+        (["--test", "t.csv", "--group", "age"], ["give one of them"]),
         (["--resume"], ["nothing to resume"]),
     ],
 )
@@ -95,7 +97,7 @@ def test_the_options_are_the_settings_and_their_defaults():
     command = typer.main.get_command(cli.app).commands["study"]
     options = {option.name: option for option in command.params}
     defaults = study.Config().to_dict()
-    assert set(options) == {*defaults, "out", "overwrite", "resume"}
+    assert set(options) == {*defaults, *cli.NO_SETTINGS}
     for name, default in defaults.items():
         if default not in (None, ()):
             assert options[name].show_default == str(default), name
@@ -153,6 +155,13 @@ def test_predict_writes_mean_interval_and_spread(run_dir, tmp_path):
     np.testing.assert_allclose(written.y_lower, expected.lower[:, 0], rtol=1e-6)
     np.testing.assert_allclose(written.y_upper, expected.upper[:, 0], rtol=1e-6)
     np.testing.assert_allclose(written.y_spread, expected.spread[:, 0], rtol=1e-6)
+    printed = call("predict", run_dir, tmp_path / "new.csv", "--json")
+    told = pd.DataFrame(json.loads(printed.stdout))
+    np.testing.assert_allclose(told.y_mean, written.y_mean, rtol=1e-6)
+    # Of six validation rows no interval comes, and JSON has no infinity.
+    assert np.isinf(written.y_upper).all() and told.y_upper.isna().all()
+    both = ("--json", "--out", tmp_path / "p.csv")
+    refused(call("predict", run_dir, tmp_path / "new.csv", *both), "give one")
 
 
 def test_predict_refuses_what_it_cannot_read(run_dir, tmp_path):
@@ -182,16 +191,25 @@ def test_columns_that_the_user_knows_better(tmp_path):
     """Row numbers kept, and categories that look like numbers with a gap."""
     table = frame().assign(run=range(40), depth=["12", "30", "<5", "12"] * 10)
     table.to_csv(tmp_path / "t.csv", index=False)
+    table[:10].to_csv(tmp_path / "held_out.csv", index=False)
     given = ("study", "--data", tmp_path / "t.csv", "--target", "y")
     refused(call(*given, "--out", tmp_path / "run"), "10 of 40", "'<5'")
     result = call(
         *given,
         *("--out", tmp_path / "run", "--categorical", "depth", "--numeric", "run"),
-        *("--model", "mlp", *SMALL),
+        *("--model", "mlp", *SMALL, "--test", tmp_path / "held_out.csv", "--json"),
+        *("--search", 2),
     )
     assert result.exit_code == 0, result.output
-    names = study.load(tmp_path / "run").data.feature_names
+    done = study.load(tmp_path / "run")
+    names = done.data.feature_names
     assert names == ("a", "b", "run", "depth=12", "depth=30", "depth=<5")
+    np.testing.assert_array_equal(done.data.split.rows[2], range(40, 50))
+    told = json.loads(result.stdout)
+    assert told["test"] == done.metrics["test"] and told["rows"]["test"] == 10
+    assert len(told["search"]["trials"]) == 2
+    assert done.config.learning_rate == told["search"]["chosen"]["learning_rate"]
+    assert told["folder"] == str(tmp_path / "run") and told["config"]["model"] == "mlp"
 
 
 def test_damaged_and_foreign_checkpoints_are_refused(run_dir, tmp_path):

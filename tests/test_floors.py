@@ -41,6 +41,7 @@ FLOORS = (
         "kanjax.__main__",
         "kanjax.claims",
         "kanjax.cli",
+        "kanjax.compilation_cache",
         "kanjax.interruption",
         "kanjax.pages",
         "kanjax.papers",

@@ -571,3 +571,25 @@ def test_what_is_not_installed_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "equinox", None)
     with pytest.raises(ImportError, match="needs equinox: pip install"):
         interop.from_equinox(nn.Dense(2, 1))
+
+
+def test_a_network_in_the_place_of_a_function_is_refused():
+    x = jnp.ones((4, 3))
+    other = {
+        "flax": nnx.Linear(3, 2, rngs=nnx.Rngs(0)),
+        "equinox": equinox.nn.MLP(3, 2, 4, 1, key=jax.random.key(0)),
+    }
+    for library, net in other.items():
+        with pytest.raises(TypeError, match=f"kj.interop.from_{library}"):
+            ntk.empirical(net, x)
+        with pytest.raises(TypeError, match=f"kj.interop.from_{library}"):
+            ntk.empirical(net, net, x)
+    with pytest.raises(TypeError, match="kj.interop.from_equinox"):
+        landscape.plane(lambda p: 0.0, *[other["equinox"]] * 3)
+    apply, params = interop.from_equinox(equinox.nn.Linear(3, 2, key=jax.random.key(0)))
+    wrapped = equinox.filter_jit(apply)
+    np.testing.assert_allclose(
+        ntk.empirical(wrapped, params, x), ntk.empirical(apply, params, x), rtol=1e-6
+    )
+    with pytest.raises(TypeError, match="x1 is missing"):
+        ntk.empirical(apply, params)

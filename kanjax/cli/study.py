@@ -8,6 +8,18 @@ import typer
 from kanjax import interruption, progress
 from kanjax.cli.application import errors
 
+NO_SETTINGS = ("out", "overwrite", "resume", "as_json", "no_cache")
+"""Options of ``kanjax study`` that say where and how, and not what is computed."""
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as JSON, and the rest to stderr."),
+]
+NoCache = Annotated[
+    bool,
+    typer.Option("--no-cache", help="Neither read nor keep compiled programs."),
+]
+
 
 def study(
     data: Annotated[
@@ -50,6 +62,10 @@ def study(
         str | None,
         typer.Option(help="Column of dates or numbers; the last rows are tested on."),
     ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(help="A table with the same columns: the rows to test on."),
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -87,6 +103,21 @@ def study(
     learning_rate: Annotated[
         float | None, typer.Option(help="Its step size.", show_default="0.003")
     ] = None,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(help="Of the weights, times the step size.", show_default="0.0"),
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(help="Of the weights at initialization.", show_default="1.0"),
+    ] = None,
+    search: Annotated[
+        int | None,
+        typer.Option(
+            help="Settings to try before, by validation; 16 are a good number.",
+            show_default="0",
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -121,12 +152,14 @@ def study(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the study in the folder.")
     ] = False,
+    as_json: Json = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Train an ensemble on a table, analyse it and write a report."""
     settings = {
         name: value
         for name, value in locals().items()
-        if name not in ("out", "overwrite", "resume") and value is not None
+        if name not in NO_SETTINGS and value is not None
     }
     go_on = f"go on with: kanjax study --out {out} --resume"
     with (
@@ -136,7 +169,8 @@ def study(
         from kanjax import study as study_
 
         config = _config(settings, out, resume)
-        with progress.stages() as show:
+        _use_cache(no_cache)
+        with progress.stages(sys.stderr if as_json else None) as show:
 
             def tell(what: str, share: float) -> None:
                 if share == 1:
@@ -149,7 +183,10 @@ def study(
             finished = study_.run(
                 config, out=out, overwrite=overwrite, resume=resume, progress=tell
             )
-        _summarize(finished, out)
+        if as_json:
+            _print_json(finished, out)
+        else:
+            _summarize(finished, out)
 
 
 def predict(
@@ -166,6 +203,8 @@ def predict(
     when: Annotated[
         str | None, typer.Option(help="The class whose rows go on to it.")
     ] = None,
+    as_json: Json = False,
+    no_cache: NoCache = False,
 ) -> None:
     """Predict the rows of a table as CSV: mean, interval or set of classes, spread.
 
@@ -182,10 +221,13 @@ def predict(
         if (then is None) != (when is None):
             raise study_.StudyError("--then and --when belong together; give both.")
         path = out or table.with_suffix(".predictions.csv")
+        if as_json and out is not None:
+            raise study_.StudyError("--json prints what --out writes; give one.")
         if path.is_dir():
             raise study_.StudyError(f"{path} is a folder; name a file for predictions.")
-        if reason := files.why_not_writable(path):
+        if not as_json and (reason := files.why_not_writable(path)):
             raise study_.StudyError(f"{path} cannot be written: {reason}.")
+        _use_cache(no_cache)
         first, rows = study_.load(run_dir), data_.read_frame(table, text=True)
         if then is None or when is None:
             predictions, notes = study_.prediction_table(first, rows)
@@ -193,10 +235,13 @@ def predict(
             predictions, notes = study_.cascade(
                 first, study_.load(then), rows, when=when
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(path, predictions.to_csv(index=False))
         for note in notes:
             typer.echo(f"note: {note}", err=True)
+        if as_json:
+            typer.echo(predictions.to_json(orient="records", indent=2))
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(path, predictions.to_csv(index=False))
         typer.echo(f"{len(predictions)} predictions written to {path}")
 
 
@@ -219,6 +264,25 @@ def _config(settings: dict[str, Any], out: pathlib.Path, resume: bool) -> Any:
                 f"hidden must be integers with commas, such as 10,8; got {hidden!r}."
             ) from None
     return Config.from_dict(fields)
+
+
+def _print_json(finished: Any, out: pathlib.Path) -> None:
+    """Print what metrics.json holds, with the folder and the settings."""
+    import json
+
+    from kanjax import files
+
+    where = {"folder": str(out), "config": finished.config.to_dict()}
+    told = files.to_json({**where, **finished.metrics})
+    typer.echo(json.dumps(told, indent=2, allow_nan=False))
+
+
+def _use_cache(no_cache: bool) -> None:
+    if no_cache:
+        return
+    from kanjax import compilation_cache
+
+    compilation_cache.use()
 
 
 def _summarize(finished: Any, out: pathlib.Path) -> None:

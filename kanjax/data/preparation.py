@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 MIN_ROWS = 20
 
-Divide = Callable[[Array, np.ndarray, Sequence[float]], splitting.Rows]
+Divide = Callable[
+    [Array, np.ndarray, np.ndarray | None, Sequence[float]], splitting.Rows
+]
+"""From a key, the rows that are kept, their classes and fractions to three parts."""
 
 
 class Prepared(NamedTuple):
@@ -67,6 +70,7 @@ def prepare(
     categorical: Sequence[str] = (),
     group: str | None = None,
     time: str | None = None,
+    test: "pd.DataFrame | None" = None,
 ) -> Prepared:
     """Check, split and scale data; everything is fitted on the training rows.
 
@@ -91,9 +95,12 @@ def prepare(
             it is no feature.
         time: a column of numbers or dates: the first rows are trained on, the last
             tested; it is no feature.
+        test: a table with the columns of ``data`` whose rows are tested on; the others
+            are training and validation rows. They are counted on from those of
+            ``data``.
 
     Raises:
-        ValueError: if both a group and a time are named.
+        ValueError: if more than one of group, time and test are given.
         DataError: one line on what is wrong with the data: a target column that is
             absent, text in regression or constant; fewer than 20 rows; duplicate
             columns; a column without values, with infinite ones, with numbers in most
@@ -101,7 +108,14 @@ def prepare(
             one member.
     """
     table = _as_table(data, target, task)
-    table, divide = _divided_by(table, group, time)
+    if test is not None:
+        if group is not None or time is not None:
+            raise ValueError(
+                "test says what is tested on, and so do group and time; give one."
+            )
+        table, divide = _tested_on(table, test)
+    else:
+        table, divide = _divided_by(table, group, time)
     feature_columns.check_kinds(table.frame, numeric, categorical)
     notations, table = _with_numbers(table, composition, categorical)
     frame, notes = _known_targets(table)
@@ -114,7 +128,7 @@ def prepare(
             key, len(frame), labels=classes, fractions=fractions
         )
     else:
-        parts = divide(key, kept, fractions)
+        parts = divide(key, kept, classes, fractions)
     fitted = preprocessing.fit_preprocessor(
         table.frame,
         table.targets,
@@ -128,13 +142,13 @@ def prepare(
     )
     fitted = dataclasses.replace(fitted, notations=notations)
     x, y = fitted.features(frame), fitted.target(frame)
-    train, validation, test = (examples.examples(x[p], y[p], task) for p in parts)
+    split = (examples.examples(x[p], y[p], task) for p in parts)
     rows = (kept[parts[0]], kept[parts[1]], kept[parts[2]])
     held_out = np.concatenate(parts[1:])
     remarks = fitted.remarks(frame.iloc[held_out]) if held_out.size else ()
     said = (f"validation and test rows: {remark}" for remark in remarks)
     return Prepared(
-        examples.Split(train, validation, test, rows),
+        examples.Split(*split, rows=rows),
         fitted,
         task,
         fitted.feature_names,
@@ -149,8 +163,7 @@ def _divided_by(
 ) -> tuple[tables.Table, Divide | None]:
     """Return the table without the column that divides it, and how that does.
 
-    The latter takes a key, the rows that are kept and the fractions; it is None where
-    no column is named.
+    The latter is None where no column is named.
     """
     name = group if group is not None else time
     if name is None:
@@ -173,13 +186,51 @@ def _divided_by(
     rest = dataclasses.replace(table, frame=table.frame.drop(columns=[name]))
     if group is None:
         times = _times(series, name)
-        return rest, lambda key, rows, fractions: splitting.split_in_time(
+        return rest, lambda key, rows, classes, fractions: splitting.split_in_time(
             key, times[rows], fractions=fractions
         )
     groups = series.astype(str).to_numpy()
-    return rest, lambda key, rows, fractions: splitting.split_groups(
+    return rest, lambda key, rows, classes, fractions: splitting.split_groups(
         key, groups[rows], fractions=fractions
     )
+
+
+def _tested_on(
+    table: tables.Table, test: "pd.DataFrame"
+) -> tuple[tables.Table, Divide]:
+    """Return the table with the test rows below, and what divides it so."""
+    import pandas as pd
+
+    columns = list(table.frame.columns)
+    absent = [name for name in columns if name not in test.columns]
+    if absent:
+        raise errors.DataError(
+            f"the test rows lack the columns {errors.listing(absent)} of {table.name!r}"
+        )
+    first = len(table.frame)
+    frame = pd.concat([table.frame, test[columns]], ignore_index=True)
+
+    def divide(
+        key: Array,
+        rows: np.ndarray,
+        classes: np.ndarray | None,
+        fractions: Sequence[float],
+    ) -> splitting.Rows:
+        known, last = np.flatnonzero(rows < first), np.flatnonzero(rows >= first)
+        if not len(last):
+            raise errors.DataError("no test row has a target, expected at least one")
+        share = fractions[1] / (fractions[0] + fractions[1])
+        train, validation, _ = splitting.split_rows(
+            key,
+            len(known),
+            labels=None if classes is None else classes[known],
+            fractions=(1 - share, share, 0.0),
+        )
+        return known[train], known[validation], last
+
+    note = f"tested on {len(test)} rows of a table of their own"
+    notes = (*table.notes, note)
+    return dataclasses.replace(table, frame=frame, notes=notes), divide
 
 
 def _times(series: "pd.Series", name: str) -> np.ndarray:

@@ -74,11 +74,7 @@ def diagram(model: KAN, params: Sequence[Any], x: Float[Array, "batch in"]) -> D
         )
     layers, few = model.layers, x[:SAMPLES]
     scores, inputs, curves = jax.device_get(
-        (
-            attribute(model, params, x).edges,
-            model.activations(params, few)[:-1],
-            edge_activations(model, params, few),
-        )
+        (attribute(model, params, x).edges, *_curves(model, params, few))
     )
     return Diagram(
         widths=model.widths,
@@ -96,3 +92,10 @@ def diagram(model: KAN, params: Sequence[Any], x: Float[Array, "batch in"]) -> D
         inputs=inputs,
         curves=curves,
     )
+
+
+@jax.jit
+def _curves(model: KAN, params: Sequence[Any], x: Array) -> tuple[Any, Any]:
+    """Return for each layer what its edges take and what they give."""
+    inputs = model.activations(params, x)[:-1]
+    return inputs, edge_activations(model, params, x)

@@ -18,6 +18,17 @@ from kanjax.kan import layers, multiplication
 
 Params = tuple[dict[str, Array], ...]
 
+_WORDS_OF_PYKAN = {
+    "grid": "basis=kj.bases.BSpline({})",
+    "k": "basis=kj.bases.BSpline(5, degree={})",
+    "width": "widths, as in KAN((2, 5, 1))",
+    "grid_range": "basis=kj.bases.BSpline(5, domain=(-1, 1))",
+    "base_fun": "residual=jax.nn.silu",
+    "mult_arity": "arity={}",
+    "seed": "in the key of init: params = net.init(jax.random.key({}))",
+    "device": "a matter of jax",
+}
+
 
 @model.dataclass
 class KAN:
@@ -58,6 +69,17 @@ class KAN:
     arity: int = 2
     affine: bool = False
     formulas: tuple[tuple[multiplication.FormulaEdge, ...], ...] | None = None
+
+    def __new__(cls, *args: Any, **options: Any) -> "KAN":
+        # Without a docstring, so that the reference does not list it.
+        for word, meant in _WORDS_OF_PYKAN.items():
+            if word in options:
+                value = options[word]
+                raise TypeError(
+                    f"KAN has no argument {word!r}; what pykan writes {word}={value!r} "
+                    f"is {meant.format(value)} here."
+                )
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or any(

@@ -35,7 +35,7 @@ _ENTRY_COST = 60.0
 def empirical(
     apply: Apply,
     params: Params,
-    x1: Any,
+    x1: Any = None,
     x2: Any = None,
     *,
     outputs: Literal["trace", "full", "diagonal"] = "trace",
@@ -53,7 +53,7 @@ def empirical(
             on its own example alone (no batch normalisation over the batch): the
             kernel is taken of ``apply(params, x[i:i+1])``.
         params: any pytree of floating-point arrays.
-        x1: (n1, ...), or a pytree with such leaves.
+        x1: (n1, ...), or a pytree with such leaves; must be given.
         x2: (n2, ...), x1 itself if None (the kernel is then computed for one half and
             exactly symmetric), or a pytree with such leaves.
         outputs: what to return,
@@ -87,7 +87,8 @@ def empirical(
     works under jit, grad (in params and x), and vmap over ensembles of params.
 
     Raises:
-        TypeError: if a leaf of params is not a floating-point array.
+        TypeError: if a leaf of params is not a floating-point array, if apply is a
+            network of another library, or without x1.
         ValueError: if apply does not return (examples, outputs), for an unknown outputs
             or method, if batch_size is not positive, or if the kernel itself is
             larger than the memory.
@@ -99,6 +100,9 @@ def empirical(
         >>> empirical(linear, jnp.ones((2, 3)), x).tolist()
         [[5.0, 2.0], [2.0, 1.0]]
     """
+    checks.check_function(apply, "apply")
+    if x1 is None:
+        raise TypeError("x1 is missing; give apply, params and x1, in this order.")
     check_choice("outputs", outputs, OUTPUTS)
     check_choice("method", method, METHODS)
     checks.check_real(params, "params")

@@ -1,5 +1,6 @@
 """What the trained parameters tell: functions, kernels and the loss around them."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -11,12 +12,17 @@ from kanjax import kan, landscape, ntk, symmetry, training
 from kanjax.data import Examples
 from kanjax.kan import symbolic
 from kanjax.model import Model
-from kanjax.study import evaluation
+from kanjax.study import evaluation, models
 
 KERNEL_ROWS = 200
 LOSS_ROWS = 512
 MOST_EDGES = 200
 MINIMUM_R2 = 0.99
+THRESHOLDS = (3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
+"""Scores at which edges go, units at a third of it, from the most to the fewest."""
+
+WORSE = 1.02
+"""How much larger the validation loss may be for it."""
 
 
 class Inputs(NamedTuple):
@@ -99,16 +105,64 @@ def attribute_inputs(model: Model, params: Any, x: Array) -> Inputs:
     return Inputs(jax.jit(jax.vmap(share))(params))
 
 
+def edge_threshold(
+    model: kan.KAN, params: Any, task: str, train: Array, validation: Examples
+) -> float:
+    """Return the largest of ``THRESHOLDS`` that the validation loss lets pass; else 0.
+
+    Args:
+        model: the network.
+        params: its parameters.
+        task: "regression" or "classification".
+        train: (rows, in), on which edges are scored.
+        validation: the rows that judge.
+    """
+    scores = kan.attribute(model, params, train)
+
+    @jax.jit
+    def loss(threshold: Array) -> Array:
+        alive = [node > threshold / 3 for node in scores.nodes[1:-1]]
+        alive = [jnp.ones(model.widths[0], bool), *alive]
+        alive.append(jnp.ones(model.widths[-1], bool))
+        masks = tuple(
+            jnp.where((edge > threshold) & rows[:, None] & columns, 1.0, 0.0)
+            for edge, rows, columns in zip(
+                scores.edges, alive[:-1], alive[1:], strict=True
+            )
+        )
+        masked = dataclasses.replace(model, masks=masks)
+        return models.loss_maker(task)(masked.apply)(params, validation, None)[0]
+
+    most = WORSE * float(loss(jnp.asarray(-1.0)))
+    for threshold in THRESHOLDS:
+        if float(loss(jnp.asarray(threshold))) <= most:
+            return threshold
+    return 0.0
+
+
 def prune_member(
-    model: kan.KAN, params: Any, task: str, train: Array, test: Examples, scale: Any
+    model: kan.KAN,
+    params: Any,
+    task: str,
+    train: Array,
+    validation: Examples,
+    test: Examples,
+    scale: Any,
 ) -> Pruning:
-    """Prune one member and look for a formula of what is left."""
+    """Prune one member and look for a formula of what is left.
+
+    So much goes as the validation loss lets pass, since what is pruned is shown as what
+    the ensemble has learned.
+    """
 
     def scores(outputs: Array) -> dict[str, float]:
         return evaluation.measure(task, outputs, jnp.asarray(test.y), scale)
 
     edges = sum(a * b for a, b in zip(model.widths, model.widths[1:], strict=False))
-    pruned = kan.prune(model, params, train)
+    threshold = edge_threshold(model, params, task, train, validation)
+    pruned = kan.prune(
+        model, params, train, node_threshold=threshold / 3, edge_threshold=threshold
+    )
     fits: list[symbolic.Edge] = []
     formula, formula_scores = None, None
     if 0 < pruned.edges_left <= MOST_EDGES:
@@ -121,8 +175,8 @@ def prune_member(
     return Pruning(
         pruned,
         edges,
-        scores(model.apply(params, test.x)),
-        scores(pruned.model.apply(pruned.params, test.x)),
+        scores(jax.jit(model.apply)(params, test.x)),
+        scores(jax.jit(pruned.model.apply)(pruned.params, test.x)),
         fits,
         formula,
         formula_scores,
@@ -152,16 +206,18 @@ def kernels(
     def of_members(params: Any) -> Array:
         return jax.lax.map(lambda p: ntk.empirical(model.apply, p, x), params)
 
+    @jax.jit
+    def aligned(kernels: Array) -> Array:
+        return jax.vmap(lambda kernel: ntk.alignment(kernel, targets))(kernels)
+
     both = {"initial": of_members(initial), "trained": of_members(trained)}
     return Kernels(
         both["initial"],
         both["trained"],
+        # Not compiled as one: eigenvalues of a batch may hang there.
         {name: jax.vmap(ntk.spectrum)(k) for name, k in both.items()},
-        {
-            name: jax.vmap(lambda kernel: ntk.alignment(kernel, targets))(k)
-            for name, k in both.items()
-        },
-        jax.vmap(ntk.drift)(both["initial"], both["trained"]),
+        {name: aligned(k) for name, k in both.items()},
+        jax.jit(jax.vmap(ntk.drift))(both["initial"], both["trained"]),
     )
 
 
@@ -194,15 +250,21 @@ def losses_around(
     def member(i: int) -> Any:
         return jax.tree.map(lambda leaf: leaf[i], params)
 
-    best = member(int(order[0]))
-    directions = landscape.random_directions(key, best)
-    around = landscape.plane(on_batch, best, *directions, extent=1.0, points=points)
     chosen = tuple(int(i) for i in order[:3])
-    through = None
-    if len(chosen) == 3:
-        through = landscape.plane_through(
-            on_batch, *(member(i) for i in chosen), points=points
+
+    @jax.jit
+    def planes(
+        key: Array, *members: Any
+    ) -> tuple[landscape.Plane, landscape.Plane | None]:
+        directions = landscape.random_directions(key, members[0])
+        around = landscape.plane(
+            on_batch, members[0], *directions, extent=1.0, points=points
         )
+        if len(members) < 3:
+            return around, None
+        return around, landscape.plane_through(on_batch, *members, points=points)
+
+    around, through = planes(key, *map(member, chosen))
     return Landscape(
         around,
         through,

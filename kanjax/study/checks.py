@@ -28,6 +28,7 @@ def check(config: Config) -> Config:
         "evaluate_every": 1,
         "patience": 1,
         "seed": 0,
+        "search": 0,
     }
     by_rows = ("steps", "batch_size", "evaluate_every")
     for name, minimum in least.items():
@@ -43,9 +44,29 @@ def check(config: Config) -> Config:
             f"group {config.group!r} and time {config.time!r} divide the rows in two "
             "ways; give one of them."
         )
+    if config.test is not None and (config.group or config.time):
+        raise StudyError(
+            f"test {config.test!r} says what is tested on, and so does "
+            f"{config.group or config.time!r}; give one of them."
+        )
     rate = config.learning_rate
     if not isinstance(rate, int | float) or not rate > 0:
         raise StudyError(f"learning_rate must be positive; got {rate!r}.")
+    if not config.weight_decay >= 0 or not config.scale > 0:
+        raise StudyError(
+            "weight_decay must be at least 0 and scale positive; got "
+            f"{config.weight_decay!r} and {config.scale!r}."
+        )
+    is_other = config.model in ("boosted", "dkm")
+    if is_other and (config.search or config.weight_decay or config.scale != 1):
+        raise StudyError(
+            "search, weight_decay and scale are for networks that a step size trains; "
+            f"got the model {config.model!r}."
+        )
+    if config.optimizer == "lbfgs" and (config.search or config.weight_decay):
+        raise StudyError(
+            "search and weight_decay are for optimizers with a step size; got 'lbfgs'."
+        )
     if config.hidden is not None and any(
         not isinstance(width, int) or width < 1 for width in config.hidden
     ):

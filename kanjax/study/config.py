@@ -25,6 +25,7 @@ class Config:
         group: a column whose equal values stay together in training, validation or
             test rows.
         time: a column of numbers or dates: the last rows are tested on.
+        test: the path of a table with the same columns whose rows are tested on.
         model: a name in ``kanjax.study.MODELS``.
         hidden: the units of each hidden layer; None is one layer of 8, of 32 with
             10,000 training rows or more, or of as many as there are outputs; () is a
@@ -35,6 +36,11 @@ class Config:
         members: networks in the ensemble, at least 2.
         optimizer: an optax optimiser by name.
         learning_rate: its step size.
+        weight_decay: what share of the weights goes at each step, times the step size.
+        scale: what the drawn weights are multiplied by before training.
+        search: how many settings are tried before, by their validation loss; 0 trains
+            with these. Tried are units, basis, resolution, learning_rate, weight_decay
+            and scale.
         steps: the most updates that a member makes; None is 2000, or 40 epochs where
             these are more.
         batch_size: examples a step; 0 takes all, as do more than there are. None is 64,
@@ -55,6 +61,9 @@ class Config:
     members: int = 8
     optimizer: str = "adam"
     learning_rate: float = 3e-3
+    weight_decay: float = 0.0
+    scale: float = 1.0
+    search: int = 0
     steps: int | None = None
     batch_size: int | None = None
     evaluate_every: int | None = None
@@ -66,6 +75,7 @@ class Config:
     categorical: tuple[str, ...] = ()
     group: str | None = None
     time: str | None = None
+    test: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return a description of plain values, for JSON."""

@@ -16,6 +16,9 @@ LEVELS = tuple(i / 20 for i in range(1, 20))
 COVERAGE = 0.9
 RESAMPLES = 1000
 ENSEMBLE = "ensemble"
+METRICS = ("R2", "RMSE", "MAE", "accuracy", "macro F1", "log loss")
+"""All scores, the one that is asked for first in front of the others of its task."""
+
 HIGHER_IS_BETTER = ("R2", "accuracy", "macro F1")
 Curve = tuple[list[float], list[float]]
 
@@ -76,6 +79,7 @@ def predict(model: Model, params: Any, x: Array, *, rows: int = 2048) -> Array:
     return jnp.moveaxis(outputs, 1, 0)
 
 
+@functools.partial(jax.jit, static_argnames="task")
 def combine(task: str, outputs: Array, temperature: float = 1.0) -> Prediction:
     """Return the ensemble's prediction from its members' outputs, (members, n,
     outputs), with log probabilities divided by the temperature.
@@ -90,15 +94,26 @@ def combine(task: str, outputs: Array, temperature: float = 1.0) -> Prediction:
 
 def calibrate(task: str, outputs: Array, y: Array) -> Calibration:
     """Return what the validation rows say; arguments as in :func:`score`."""
-    output = combine(task, outputs).output
     if task == "regression":
-        radius = training.conformal_quantile(jnp.abs(y - output), COVERAGE)
-        return Calibration(radius=tuple(map(float, radius)))
-    temperature = float(training.fit_temperature(output, y))
-    p = jnp.exp(combine(task, outputs, temperature).output)
-    wrong = 1 - jnp.take_along_axis(p, y[:, None], axis=-1)[:, 0]
-    quantile = float(training.conformal_quantile(wrong, COVERAGE))
+        return Calibration(radius=tuple(map(float, _radius(outputs, y))))
+    temperature, quantile = map(float, _temperature(outputs, y))
     return Calibration(threshold=max(0.0, 1 - quantile), temperature=temperature)
+
+
+@jax.jit
+def _radius(outputs: Array, y: Array) -> Array:
+    off = jnp.abs(y - combine("regression", outputs).output)
+    return training.conformal_quantile(off, COVERAGE)
+
+
+@jax.jit
+def _temperature(outputs: Array, y: Array) -> tuple[Array, Array]:
+    """Return the temperature, and with it the quantile of what is missed."""
+    output = combine("classification", outputs).output
+    temperature = training.fit_temperature(output, y)
+    p = jnp.exp(combine("classification", outputs, temperature).output)
+    wrong = 1 - jnp.take_along_axis(p, y[:, None], axis=-1)[:, 0]
+    return temperature, training.conformal_quantile(wrong, COVERAGE)
 
 
 def class_sets(p: Array, calibration: Calibration) -> Array:
@@ -157,18 +172,8 @@ def compare(
         key: draws the samples.
     """
     unit, relative = _units(scale)
-    stacked = jnp.stack([jnp.asarray(values) for values in outputs.values()])
-
-    def of_rows(rows: Array) -> dict[str, Array]:
-        method = functools.partial(_measures, task, y=y[rows], scale=relative)
-        return jax.vmap(method)(stacked[:, rows])
-
-    def of_sample(key: Array) -> dict[str, Array]:
-        return of_rows(jax.random.randint(key, (len(y),), 0, len(y)))
-
-    keys = jax.random.split(key, RESAMPLES)
-    drawn = jax.jit(lambda keys: jax.lax.map(of_sample, keys, batch_size=16))(keys)
-    scored = of_rows(jnp.arange(len(y)))
+    stacked = np.stack([np.asarray(values) for values in outputs.values()])
+    drawn, scored = _resampled(task, stacked, y, relative, key)
     compared: dict[str, dict[str, Compared]] = {name: {} for name in outputs}
     for metric in drawn:
         samples = np.asarray(drawn[metric], float) * _in(metric, unit)
@@ -184,6 +189,22 @@ def compare(
                 float(low), float(high), bool(np.mean(ahead) < 0.95)
             )
     return compared
+
+
+@functools.partial(jax.jit, static_argnames="task")
+def _resampled(
+    task: str, outputs: Array, y: Array, scale: Array, key: Array
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Return the metrics, (samples, methods), and those of the rows as they are."""
+
+    def of_rows(rows: Array) -> dict[str, Array]:
+        return jax.vmap(lambda o: _measures(task, o, y[rows], scale))(outputs[:, rows])
+
+    def of_sample(key: Array) -> dict[str, Array]:
+        return of_rows(jax.random.randint(key, (len(y),), 0, len(y)))
+
+    keys = jax.random.split(key, RESAMPLES)
+    return jax.lax.map(of_sample, keys, batch_size=16), of_rows(jnp.arange(len(y)))
 
 
 def confusion(prediction: Prediction, y: Array) -> np.ndarray:
@@ -206,7 +227,8 @@ def measure(task: str, output: Array, y: Array, scale: np.ndarray) -> dict[str, 
     """
     unit, relative = _units(scale)
     measures = _measures(task, output, y, relative)
-    return {name: float(v) * _in(name, unit) for name, v in measures.items()}
+    # A compiled function gives them back in the order of the alphabet.
+    return {n: float(measures[n]) * _in(n, unit) for n in METRICS if n in measures}
 
 
 def score(
@@ -216,7 +238,7 @@ def score(
     stacked.
     """
     unit, relative = _units(scale)
-    members = jax.vmap(lambda member: _measures(task, member, y, relative))(outputs)
+    members = _member_measures(task, outputs, y, relative)
     prediction = combine(task, outputs, temperature)
     if task == "regression":
         spread, curve = _regression_spread(outputs, y, relative)
@@ -225,8 +247,9 @@ def score(
     return Scores(
         prediction,
         {
-            name: (np.asarray(values, float) * _in(name, unit)).tolist()
-            for name, values in members.items()
+            name: (np.asarray(members[name], float) * _in(name, unit)).tolist()
+            for name in METRICS
+            if name in members
         },
         measure(task, prediction.output, y, scale),
         {name: float(value) * _in(name, unit) for name, value in spread.items()},
@@ -248,8 +271,16 @@ def _in(name: str, unit: float) -> float:
     return unit if name in ("RMSE", "MAE", "CRPS") else 1.0
 
 
+@functools.partial(jax.jit, static_argnames="task")
+def _member_measures(
+    task: str, outputs: Array, y: Array, scale: Array
+) -> dict[str, Array]:
+    return jax.vmap(lambda member: _measures(task, member, y, scale))(outputs)
+
+
+@functools.partial(jax.jit, static_argnames="task")
 def _measures(
-    task: str, output: Array, y: Array, scale: np.ndarray
+    task: str, output: Array, y: Array, scale: np.ndarray | Array
 ) -> dict[str, Array]:
     if task == "regression":
         targets, prediction = y * jnp.asarray(scale), output * jnp.asarray(scale)
@@ -269,6 +300,14 @@ def _measures(
 def _regression_spread(
     outputs: Array, y: Array, scale: np.ndarray
 ) -> tuple[dict[str, Array], Curve]:
+    spread, observed = _values_spread(outputs, y, jnp.asarray(scale))
+    return spread, (list(LEVELS), np.asarray(observed).tolist())
+
+
+@jax.jit
+def _values_spread(
+    outputs: Array, y: Array, scale: Array
+) -> tuple[dict[str, Array], Array]:
     values, targets = outputs * jnp.asarray(scale), y * jnp.asarray(scale)
     mean, std = jnp.mean(values, axis=0), jnp.std(values, axis=0, ddof=1)
     observed = metrics.coverage(targets, mean, std, levels=LEVELS)
@@ -277,12 +316,20 @@ def _regression_spread(
         "coverage of its 90% interval": observed[LEVELS.index(0.9)],
         "spread / error": metrics.spread_error_ratio(targets, values),
     }
-    return spread, (list(LEVELS), np.asarray(observed).tolist())
+    return spread, observed
 
 
 def _classification_spread(
     outputs: Array, prediction: Prediction, y: Array
 ) -> tuple[dict[str, Array], Curve]:
+    spread, confidence, hit = _classes_spread(outputs, prediction, y)
+    return spread, _reliability(np.asarray(confidence), np.asarray(hit))
+
+
+@jax.jit
+def _classes_spread(
+    outputs: Array, prediction: Prediction, y: Array
+) -> tuple[dict[str, Array], Array, Array]:
     uncertainty = metrics.predictive_uncertainty(jax.nn.softmax(outputs, axis=-1))
     mean = jnp.exp(prediction.output)
     wrong = jnp.argmax(prediction.output, axis=-1) != y
@@ -293,7 +340,7 @@ def _classification_spread(
         "disagreement where right (nats)": _mean(disagreement, ~wrong),
         "disagreement where wrong (nats)": _mean(disagreement, wrong),
     }
-    return spread, _reliability(np.asarray(mean.max(axis=1)), np.asarray(~wrong))
+    return spread, mean.max(axis=1), ~wrong
 
 
 def _reliability(confidence: np.ndarray, hit: np.ndarray) -> Curve:

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from kanjax import kan, ntk, plotting
@@ -137,23 +137,24 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
     if findings.pruning is None or not isinstance(study.model, kan.KAN):
         return
     best = study.member(int(findings.order[0]))
-    x = data.split.train.x[:2000]
+    x = np.asarray(data.split.train.x[:2000])
     pruned = findings.pruning.pruned
     yield Picture(
         "network",
         "functions",
         plotting.network(
-            kan.diagram(pruned.model, pruned.params, x),
+            kan.diagram(pruned.model, pruned.params, data.split.train.x[:2000]),
             names=names,
             output_names=data.target_names,
         ),
         "The best member after pruning; the darker an edge, the more it matters.",
     )
-    low, high = jnp.min(x, axis=0), jnp.max(x, axis=0)
-    grid = low + jnp.linspace(0, 1, CURVE_POINTS)[:, None] * (high - low)
+    low, high = np.min(x, axis=0), np.max(x, axis=0)
+    grid = low + np.linspace(0, 1, CURVE_POINTS)[:, None] * (high - low)
     # There is nothing between a category and another.
-    grid = jnp.where(data.preprocessor.of_categories, jnp.round(grid), grid)
-    values = kan.layer_edges(study.model.layers[0], best[0], grid)
+    grid = np.where(data.preprocessor.of_categories, np.round(grid), grid)
+    grid = grid.astype(np.float32)
+    values = jax.jit(kan.layer_edges)(study.model.layers[0], best[0], grid)
     edge_scores = kan.attribute(study.model, best, x).edges[0]
     yield Picture(
         "functions",

@@ -1,6 +1,5 @@
 """What is found out about a trained ensemble, and the numbers of it."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kanjax import data as data_
-from kanjax import kan, ntk, training, versions
+from kanjax import kan, progress, training, versions
 from kanjax.model import Model, count_parameters
 from kanjax.study import (
     analysis,
@@ -16,15 +15,12 @@ from kanjax.study import (
     evaluation,
     features,
     hardest,
+    models,
     schedules,
     store,
 )
 from kanjax.study.attempts import attempted
 from kanjax.study.config import Config
-from kanjax.training.losses import Loss
-
-Report = Callable[[str, float], None]
-"""Called with what is being done and the share of the work that is behind, 0 to 1."""
 
 
 class Findings(NamedTuple):
@@ -44,6 +40,7 @@ class Findings(NamedTuple):
     kernels: analysis.Kernels | None
     landscape: analysis.Landscape | None
     notes: tuple[str, ...]
+    search: dict[str, Any] | None = None
 
 
 def analyze(
@@ -53,7 +50,7 @@ def analyze(
     fit: training.Fit,
     prepared: data_.Prepared,
     key: jax.Array,
-    tell: Report,
+    tell: progress.Report,
 ) -> Findings:
     """Everything that is found out about a trained ensemble.
 
@@ -113,7 +110,9 @@ def analyze(
         pruning = attempted(
             notes,
             "pruning",
-            lambda: analysis.prune_member(net, best, task, some_rows, test, scale),
+            lambda: analysis.prune_member(
+                net, best, task, some_rows, split.validation, test, scale
+            ),
         )
     tell("computing tangent kernels", 0.7)
     kernels = attempted(
@@ -126,7 +125,12 @@ def analyze(
         notes,
         "loss landscape",
         lambda: analysis.losses_around(
-            model, fit.params, order, loss_of(task, model), split.train, key_plane
+            model,
+            fit.params,
+            order,
+            models.loss_of(task, model),
+            split.train,
+            key_plane,
         ),
     )
     return Findings(
@@ -148,14 +152,6 @@ def analyze(
         landscape=around,
         notes=tuple(notes),
     )
-
-
-def loss_of(task: str, model: Model) -> Loss:
-    """Return the loss that members are trained with."""
-    if isinstance(model, ntk.DeepKernelMachine):
-        return model.loss
-    make = training.regression if task == "regression" else training.classification
-    return make(model.apply)
 
 
 def metrics(
@@ -209,6 +205,8 @@ def metrics(
     if findings.inputs is not None:
         shares = np.asarray(findings.inputs.attribution).T.tolist()
         values["attribution"] = dict(zip(prepared.feature_names, shares, strict=True))
+    if findings.search is not None:
+        values["search"] = findings.search
     if findings.features is not None:
         values["features"] = features.metrics(findings.features)
     if findings.pruning is not None:

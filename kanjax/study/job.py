@@ -5,24 +5,20 @@ import os
 import pathlib
 import shutil
 import time
-import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
 
-from kanjax import data as data_
 from kanjax import files, training
-from kanjax.model import Model
-from kanjax.study import boosted, findings, models, schedules, store
+from kanjax import progress as progress_
+from kanjax.study import ensembles, findings, models, search, store
 from kanjax.study.attempts import attempted
 from kanjax.study.checks import check
 from kanjax.study.config import Config, StudyError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_TRAINING_SHARE = (0.05, 0.5)
 
 
 def run(
@@ -32,7 +28,7 @@ def run(
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     resume: bool = False,
-    progress: findings.Report | None = None,
+    progress: progress_.Report | None = None,
 ) -> store.Study:
     """Train an ensemble on a data set and find out what it has learned.
 
@@ -69,15 +65,36 @@ def run(
     key_split, key_init, key_fit, key_plane = jax.random.split(
         jax.random.key(config.seed), 4
     )
-    prepared = _prepare(config, frame, key_split)
+    prepared = ensembles.prepare(config, frame, key_split)
+    tried = None
+    if config.search:
+        _open_folder(root, config, overwrite and not resume)
+        tried = search.find(
+            config,
+            prepared,
+            jax.random.fold_in(key_init, 1),
+            root=root,
+            resume=resume,
+            tell=tell,
+        )
+        config = search.settled(config, tried)
     model = models.build(config, prepared)
-    initial = _initial_params(config, model, prepared, key_init)
-    tell("compiling the training", _TRAINING_SHARE[0])
-    _open_folder(root, config, overwrite and not resume)
+    initial = ensembles.initial_params(config, model, prepared, key_init)
+    tell("compiling the training", ensembles.TRAINING_SHARE[0])
+    if tried is None:
+        _open_folder(root, config, overwrite and not resume)
 
-    fit = _train(config, model, initial, prepared, key_fit, root, resume, tell)
+    checkpoint = None
+    if root is not None:
+        checkpoint = training.Checkpoint(
+            root / "checkpoint" / "training", config=config.to_dict(), resume=resume
+        )
+    fit = ensembles.fit(
+        config, model, initial, prepared, key_fit, checkpoint=checkpoint, tell=tell
+    )
     _refuse_divergence(fit, root)
     results = findings.analyze(config, model, initial, fit, prepared, key_plane, tell)
+    results = results._replace(search=tried)
 
     metrics = findings.metrics(config, prepared, results)
     metrics["seconds"] = {"total": time.perf_counter() - started}
@@ -152,97 +169,6 @@ def _open_folder(root: pathlib.Path | None, config: Config, clear: bool) -> None
                 path.unlink()
     root.mkdir(parents=True, exist_ok=True)
     files.write_json(root / "config.json", config.to_dict())
-
-
-def _prepare(
-    config: Config, frame: "pd.DataFrame | None", key: jax.Array
-) -> data_.Prepared:
-    path = pathlib.Path(config.data)
-    is_file = path.suffix != "" and not config.data.startswith("feynman:")
-    if frame is not None or is_file or config.target is not None:
-        if config.target is None:
-            kind = "file" if frame is None else "table"
-            raise StudyError(
-                f"{config.data} is a {kind}; name its target column with --target."
-            )
-        source: Any = data_.read_table(
-            path if frame is None else frame,
-            target=config.target,
-            task=config.task,
-            ignore=config.ignore,
-            categorical=config.categorical,
-        )
-    elif config.ignore:
-        raise StudyError(
-            f"ignore is for the columns of a file; {config.data!r} is a bundled set."
-        )
-    else:
-        source = data_.load(config.data)
-    return data_.prepare(
-        source,
-        task=config.task,
-        key=key,
-        domain=models.domain(config),
-        composition=config.composition,
-        numeric=config.numeric,
-        categorical=config.categorical,
-        group=config.group,
-        time=config.time,
-    )
-
-
-def _initial_params(
-    config: Config, model: Model, prepared: data_.Prepared, key: jax.Array
-) -> Any:
-    params = jax.jit(jax.vmap(model.init))(jax.random.split(key, config.members))
-    if config.model == "boosted":
-        return boosted.switched_off(params, prepared)
-    return params
-
-
-def _train(
-    config: Config,
-    model: Model,
-    initial: Any,
-    prepared: data_.Prepared,
-    key: jax.Array,
-    root: pathlib.Path | None,
-    resume: bool,
-    tell: findings.Report,
-) -> training.Fit:
-    if config.model == "boosted":
-        return boosted.train(config, prepared, key)
-    train = prepared.split.train
-    low, high = _TRAINING_SHARE
-
-    def show(event: training.Progress) -> None:
-        tell(
-            f"training: {training.describe(event)}",
-            low + (high - low) * event.step / event.steps,
-        )
-
-    plan = schedules.schedule(config, len(train.x))
-    with warnings.catch_warnings():
-        # Told by _refuse_divergence and in the report, not beside a progress bar.
-        warnings.filterwarnings("ignore", category=RuntimeWarning)
-        checkpoint = root and training.Checkpoint(
-            root / "checkpoint" / "training", config=config.to_dict(), resume=resume
-        )
-        return training.fit_ensemble(
-            findings.loss_of(prepared.task, model),
-            initial,
-            train,
-            optimizer=config.optimizer,
-            learning_rate=config.learning_rate,
-            steps=plan.steps,
-            batch_size=plan.batch_size,
-            key=key,
-            validation=prepared.split.validation,
-            patience=config.patience,
-            evaluate_every=plan.evaluate_every,
-            checkpoint=checkpoint,
-            callback=show,
-        )
 
 
 def _refuse_divergence(fit: training.Fit, root: pathlib.Path | None) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kanjax import bases, hopfield, kan, nn, ntk
+from kanjax import bases, hopfield, kan, nn, ntk, training
 from kanjax.data import Prepared
 from kanjax.model import Model
 from kanjax.study import schedules
 from kanjax.study.config import Config
+from kanjax.training.losses import Loss
 
 MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
     "kan": lambda widths, basis: kan.KAN(widths, basis),
@@ -48,3 +49,15 @@ def domain(config: Config) -> tuple[float, float]:
     if config.model != "kan":
         return (-1.0, 1.0)
     return bases.family(config.basis, config.resolution).domain
+
+
+def loss_of(task: str, model: Model) -> Loss:
+    """Return the loss that members are trained with."""
+    if isinstance(model, ntk.DeepKernelMachine):
+        return model.loss
+    return loss_maker(task)(model.apply)
+
+
+def loss_maker(task: str) -> Callable[[Any], Loss]:
+    """Return what makes the task's loss of ``apply(params, x)``."""
+    return training.regression if task == "regression" else training.classification

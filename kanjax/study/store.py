@@ -13,7 +13,7 @@ import numpy as np
 from kanjax import data as data_
 from kanjax import files, pytrees, training
 from kanjax.model import Model
-from kanjax.study import evaluation, models
+from kanjax.study import evaluation, models, search
 from kanjax.study.checks import check
 from kanjax.study.config import Config, StudyError
 
@@ -156,6 +156,8 @@ def load(directory: str | os.PathLike[str]) -> Study:
     root = pathlib.Path(directory)
     config = read_config(root)
     metrics = _read_json(root / "metrics.json")
+    if config.search:
+        config = search.settled(config, metrics["search"])
     data, calibration = _load_data(root)
     model = models.build(config, data)
     like = jax.eval_shape(

@@ -223,3 +223,28 @@ def test_a_column_divides_the_rows(key):
         kanjax.data.DataError, match="'later', expected numbers or dates"
     ):
         kanjax.data.prepare(frame, target="y", key=key, time="day")
+
+
+def test_rows_of_their_own_are_tested_on(key, frame):
+    held_out = frame[::-1].assign(more=1)[:12].reset_index(drop=True)
+    held_out.loc[2, "y"] = np.nan
+    ready = kanjax.data.prepare(frame, target="y", key=key, test=held_out)
+    expected = np.setdiff1d(range(ROWS, ROWS + 12), [ROWS + 2])
+    np.testing.assert_array_equal(ready.split.rows[2], expected)
+    np.testing.assert_allclose(
+        ready.preprocessor.inverse_target(ready.split.test.y)[:, 0],
+        held_out["y"].dropna(),
+        rtol=1e-5,
+    )
+    first = np.concatenate(ready.split.rows[:2])
+    np.testing.assert_array_equal(np.sort(first), np.arange(ROWS))
+    # 15 of 85, as many of each hundred as without.
+    assert len(ready.split.rows[1]) == pytest.approx(ROWS * 15 / 85, abs=1)
+    classes = kanjax.data.prepare(frame, target="kind", key=key, test=held_out)
+    assert set(np.asarray(classes.split.validation.y)) == {0, 1, 2}
+    with pytest.raises(kanjax.data.DataError, match="lack the columns 'a'"):
+        kanjax.data.prepare(frame, target="y", key=key, test=held_out[["y", "kind"]])
+    with pytest.raises(kanjax.data.DataError, match="no test row has a target"):
+        kanjax.data.prepare(frame, target="y", key=key, test=held_out.assign(y=np.nan))
+    with pytest.raises(ValueError, match="give one"):
+        kanjax.data.prepare(frame, target="y", key=key, test=held_out, group="kind")

@@ -181,3 +181,14 @@ def test_a_basis_may_be_named(name, key):
 def test_an_unknown_name_of_a_basis_is_told_at_once():
     with pytest.raises(ValueError, match="'bsplin' is none of.*did you mean 'bspline'"):
         kan.KAN((2, 1), basis="bsplin")
+
+
+def test_the_words_of_pykan_are_known():
+    with pytest.raises(TypeError, match=r"grid=5 is basis=kj.bases.BSpline\(5\) here"):
+        kan.KAN((2, 3, 1), grid=5, k=3)
+    with pytest.raises(TypeError, match=r"BSpline\(5, degree=3\)"):
+        kan.KAN((2, 3, 1), k=3)
+    with pytest.raises(TypeError, match="widths, as in"):
+        kan.KAN(width=[2, 3, 1])
+    with pytest.raises(TypeError, match="unexpected keyword argument 'bases'"):
+        kan.KAN((2, 3, 1), bases=None)

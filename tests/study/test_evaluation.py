@@ -39,6 +39,8 @@ def test_an_ensemble_predicts_by_its_mean_probability():
         np.exp(found.prediction.output)[0, 1], np.mean(p), rtol=1e-6
     )
     np.testing.assert_allclose(found.prediction.std[0, 1], np.std(p, ddof=1), rtol=1e-5)
+    assert list(found.ensemble) == list(found.members)
+    assert list(found.ensemble) == ["accuracy", "macro F1", "log loss"]
     assert found.ensemble["accuracy"] == 1
     counts = evaluation.confusion(found.prediction, jnp.array([1]))
     assert counts.tolist() == [[0, 0], [0, 1]]
