@@ -109,7 +109,9 @@ class ActivationPairs:
         x = as_floating(x)
         if self.inputs is not None and (x.ndim == 0 or x.shape[-1] != self.inputs):
             raise ValueError(f"x must have shape (..., {self.inputs}); got {x.shape}.")
-        return self._combine(x[..., None], params["low"], params["high"])
+        shape = (*x.shape, self.size)
+        low, high = (jnp.broadcast_to(params[end], shape) for end in ("low", "high"))
+        return self._combine(x[..., None], low, high)
 
     def __call__(self, x: Array, *, axis: int = -1) -> Array:
         """Evaluate all functions at x (...,) -> (..., size), or where ``axis`` says.

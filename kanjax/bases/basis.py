@@ -44,8 +44,10 @@ class Basis(pallas_kernels.Basis, Protocol):
 def all_functions(basis: Basis, x: Array, axis: int) -> Array:
     """Every function of a basis whose ``function`` takes an array of indices."""
     x = as_floating(x)
-    indices = jnp.arange(basis.size).reshape(-1, *(1,) * (-1 - axis))
-    return basis.function(indices, jnp.expand_dims(x, axis))
+    x = jnp.expand_dims(x, axis)
+    shape = [1] * x.ndim
+    shape[axis] = basis.size
+    return basis.function(jnp.arange(basis.size).reshape(shape), x)
 
 
 def distance(

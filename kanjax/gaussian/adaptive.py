@@ -76,7 +76,7 @@ def adaptive_expectation(
 
     def integrals(left: Array, right: Array, rule: tuple[Array, Array]) -> Array:
         """(pieces, ...): of the function on each."""
-        points, weights = rule
+        points, weights = (values[None] for values in rule)
         half = (right - left)[:, None] / 2
         z = (left + right)[:, None] / 2 + half * points
         density = half * weights * jnp.exp(-(z**2) / 2) / jnp.sqrt(2 * jnp.pi)

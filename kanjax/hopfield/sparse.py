@@ -93,7 +93,7 @@ def _tsallis(z: Array, alpha: float) -> Array:
     def power(tau: Array) -> Array:
         return jnp.maximum(x - tau, 0) ** (1 / (alpha - 1))
 
-    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
         middle = (low + high) / 2
         above = jnp.sum(power(middle), axis=-1, keepdims=True) >= 1

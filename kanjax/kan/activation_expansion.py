@@ -24,6 +24,7 @@ from kanjax.kan.reductions import (
     spatial_weights,
     uniform,
 )
+from kanjax.nn import linear
 from kanjax.nn import norm as norms
 
 Params = dict[str, Any]
@@ -323,7 +324,8 @@ class ReLUKANLayer:
         x = checks.as_floating(x)
         normed = nn.LayerNorm(self.in_features, eps=1e-5).apply(params["norm"], x)
         values = self.basis.apply(params, normed)
-        return jnp.einsum("...im,imo->...o", values, params["kernel"]) + params["bias"]
+        product = jnp.einsum("...im,imo->...o", values, params["kernel"])
+        return linear.add_bias(product, params["bias"])
 
 
 def relu_kan(

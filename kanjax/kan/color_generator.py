@@ -181,8 +181,8 @@ class ChannelAnchorAttention:
         to_anchors = jnp.einsum("...nhc,...nha->...hca", query, anchor)
         to_keys = jnp.einsum("...nha,...nhc->...hac", anchor, key)
         return (
-            jax.nn.softmax(to_anchors * params["anchors"][:, None, None], axis=-1),
-            jax.nn.softmax(to_keys * params["keys"][:, None, None], axis=-1),
+            _softmax_by_head(to_anchors, params["anchors"]),
+            _softmax_by_head(to_keys, params["keys"]),
         )
 
     def apply(
@@ -392,6 +392,12 @@ def _halve(x: Array) -> Array:
     *batch, height, width, channels = x.shape
     blocks = x.reshape(*batch, height // 2, 2, width // 2, 2, channels)
     return jnp.mean(blocks, axis=(-4, -2))
+
+
+def _softmax_by_head(scores: Array, sharpness: Array) -> Array:
+    """Scale scores (..., heads, n, m) by head and take the softmax over the last."""
+    by_head = jnp.broadcast_to(sharpness[:, None, None], scores.shape)
+    return jax.nn.softmax(by_head * scores, axis=-1)
 
 
 def _unit(x: Array, axis: int | tuple[int, ...]) -> Array:

@@ -17,6 +17,7 @@ from jaxtyping import Float
 import pallas_kernels
 from kanjax import bases, model, nn
 from kanjax.kan import variance
+from kanjax.nn import linear
 
 Activation = Callable[[Array], Array]
 Axes = dict[str, tuple[str | None, ...]]
@@ -98,7 +99,7 @@ class KANLayer:
         if self.residual is not None:
             weights = jnp.concatenate([weights, params["residual"][None]])
         if self.mask is not None:
-            weights = weights * self.mask.astype(weights.dtype)
+            weights = weights * self.mask.astype(weights.dtype)[None]
         return weights
 
     @property
@@ -185,7 +186,7 @@ class RationalLayer:
         values = nn.Dropout(self.dropout).apply(
             (), self.basis.apply(params, x), key=key
         )
-        return values @ kernel + params["bias"]
+        return linear.add_bias(values @ kernel, params["bias"])
 
     def features(
         self, params: dict[str, Array], x: Array

@@ -90,12 +90,12 @@ class UnitLayer:
         """
         xp = sums.__array_namespace__()
         if self.affine:
-            sums = params["sum_scale"] * sums + params["sum_shift"]
+            sums = _affine(xp, sums, params["sum_scale"], params["sum_shift"])
         plain = self.sums - self.products * self.arity
         factors = sums[..., plain:].reshape(*sums.shape[:-1], self.products, self.arity)
         units = xp.concatenate([sums[..., :plain], xp.prod(factors, axis=-1)], axis=-1)
         if self.affine:
-            units = params["unit_scale"] * units + params["unit_shift"]
+            units = _affine(xp, units, params["unit_scale"], params["unit_shift"])
         return units
 
     def sum_values(
@@ -151,6 +151,12 @@ class UnitLayer:
 
 
 Layer = LearnedLayer | UnitLayer
+
+
+def _affine(xp: Any, values: Any, scale: Any, shift: Any) -> Any:
+    return xp.broadcast_to(scale, values.shape) * values + xp.broadcast_to(
+        shift, values.shape
+    )
 
 
 def learned(layer: Layer) -> LearnedLayer | None:

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from kanjax.nn import linear
+
 Params = dict[str, Any]
 
 
@@ -36,8 +38,12 @@ def _linear(key: Array, inputs: int, outputs: int) -> Params:
     }
 
 
+def _dense(params: Params, values: Array) -> Array:
+    return linear.add_bias(values @ params["kernel"], params["bias"])
+
+
 def _to_number(params: Params, values: Array) -> Array:
-    return (values @ params["kernel"] + params["bias"])[..., 0]
+    return _dense(params, values)[..., 0]
 
 
 def global_weights(params: Params, values: Array, sharpness: Array) -> Array:
@@ -54,9 +60,10 @@ def spatial_weights(params: Params, values: Array, sharpness: Array) -> Array:
     inputs = values.shape[-2]
     padding = [(0, 0)] * (values.ndim - 2) + [(1, 1), (0, 0)]
     padded = jnp.pad(values, padding)
-    scores = params["bias"] + sum(
-        params["kernel"][tap] * padded[..., tap : tap + inputs, :] for tap in range(3)
-    )
+    scores = jnp.broadcast_to(params["bias"], values.shape)
+    for tap, kernel in enumerate(params["kernel"]):
+        moved = padded[..., tap : tap + inputs, :]
+        scores += jnp.broadcast_to(kernel, values.shape) * moved
     return jax.nn.softmax(scores * sharpness, axis=-1)
 
 
@@ -74,8 +81,7 @@ def _spatial_init(key: Array, size: int) -> Params:
 
 def _query_key_value(params: Params, tokens: Array) -> tuple[Array, Array, Array]:
     query, key, value = (
-        tokens @ params[name]["kernel"] + params[name]["bias"]
-        for name in ("query", "key", "value")
+        _dense(params[name], tokens) for name in ("query", "key", "value")
     )
     return query, key, value
 
@@ -103,8 +109,7 @@ def _multihead(params: Params, values: Array, sharpness: Array) -> Array:
     query, key, value = _query_key_value(params, values)
     scores = query[..., :, None, :] * key[..., None, :, :]
     heads = jnp.einsum("...qkh,...kh->...qh", jax.nn.softmax(scores, axis=-2), value)
-    output = params["output"]
-    return jnp.sum(heads @ output["kernel"] + output["bias"], axis=-1)
+    return jnp.sum(_dense(params["output"], heads), axis=-1)
 
 
 def _local_init(key: Array, size: int) -> Params:

@@ -120,7 +120,7 @@ class SelectableLayer:
         weights = self.weights(params, x)
         if self.gate == "node":
             scaled = [
-                weights[:, m, None].astype(coef.dtype) * coef
+                weights[None, :, m, None].astype(coef.dtype) * coef
                 for m, coef in enumerate(params["coef"])
             ]
             functions: tuple[Any, ...] = self.pool
@@ -147,7 +147,9 @@ class SelectableLayer:
         logits = jnp.tile(params["logits"], (copies, 1))
         if self.gate == "input":
             slopes = jnp.tile(params["slopes"], (copies, 1))
-            logits = logits + slopes * x[..., None]
+            shape = (*x.shape, len(self.pool))
+            moved = jnp.broadcast_to(slopes, shape) * x[..., None]
+            logits = jnp.broadcast_to(logits, shape) + moved
         return jax.nn.softmax(logits)
 
     def parameter_axes(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def grouped_conv(
         which = jnp.repeat(jnp.arange(groups), layer.out_channels // groups)
         rows = jnp.repeat(jnp.arange(groups), channels // groups)
         kernel = jnp.where(
-            rows[:, None] == which, jnp.tile(kernel, (1, 1, groups, 1)), 0
+            rows[:, None] == which[None], jnp.tile(kernel, (1, 1, groups, 1)), 0
         )
         dense = dataclasses.replace(layer, groups=1)
         return dense.apply({**params, "kernel": kernel}, x)
@@ -41,9 +41,9 @@ def grouped_conv(
     down, right = layer.steps
     height = (x.shape[-3] - layer.kernel_size[0]) // down + 1
     width = (x.shape[-2] - layer.kernel_size[1]) // right + 1
-    y = params["bias"]
+    y = jnp.broadcast_to(params["bias"], (*x.shape[:-3], height, width, channels))
     for i, j in np.ndindex(*layer.kernel_size):
         rows = slice(i, i + (height - 1) * down + 1, down)
         columns = slice(j, j + (width - 1) * right + 1, right)
-        y = y + kernel[i, j, 0] * x[..., rows, columns, :]
+        y += jnp.broadcast_to(kernel[i, j, 0], y.shape) * x[..., rows, columns, :]
     return y

@@ -12,7 +12,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
-from kanjax.nn import checks
+from kanjax.nn import checks, linear
 
 Axes = dict[str, tuple[str | None, ...]]
 
@@ -66,15 +66,15 @@ class FactoredDense:
         drawn = jax.random.normal(key_scale, shape[1:])
         scale = self.scale_mean + self.scale_deviation * drawn
         bias = jnp.zeros_like(scale)
-        return {"kernel": kernel / jnp.exp(scale), "scale": scale, "bias": bias}
+        return {"kernel": kernel / jnp.exp(scale)[None], "scale": scale, "bias": bias}
 
     def apply(
         self, params: dict[str, Array], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
         """Return the layer's outputs for x (..., in)."""
         checks.check_last_axis(x, self.in_features)
-        weights = params["kernel"] * jnp.exp(params["scale"])
-        return jnp.dot(x, weights) + params["bias"]
+        weights = params["kernel"] * jnp.exp(params["scale"])[None]
+        return linear.add_bias(jnp.dot(x, weights), params["bias"])
 
     def parameter_axes(self) -> Axes:
         """Return what the axes of each parameter run over."""

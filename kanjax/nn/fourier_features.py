@@ -118,7 +118,7 @@ class PeriodicEmbedding:
 
     def _waves(self, x: Array, period: float) -> Array:
         k = jnp.arange(1, self.harmonics + 1, dtype=x.dtype)
-        phases = 2 * math.pi / period * x[..., None] * k
+        phases = jnp.multiply.outer(2 * math.pi / period * x, k)
         constant = jnp.ones_like(x)[..., None]
         return jnp.concatenate([constant, jnp.cos(phases), jnp.sin(phases)], axis=-1)
 

@@ -63,7 +63,14 @@ def output(
         fan_in = math.prod(params["kernel"].shape[:-1])
         product = product * (kernel_scale / math.sqrt(fan_in))
         bias = None if bias is None else bias_scale * bias
-    return product if bias is None else product + jnp.broadcast_to(bias, product.shape)
+    return product if bias is None else add_bias(product, bias)
+
+
+def add_bias(product: Array, bias: Array) -> Array:
+    """Add a bias (out,) to values (..., out), also where jax refuses to promote
+    ranks.
+    """
+    return product + jnp.broadcast_to(bias, product.shape)
 
 
 def has_bias(

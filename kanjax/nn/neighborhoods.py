@@ -97,7 +97,7 @@ def neighborhood_attention(
             _first_places(n, kernel) - np.arange(n) + kernel - 1
             for n in (height, width)
         )
-        y, x = offsets[:, :1] + down, offsets[:, 1:] + along
+        y, x = offsets[:, :1] + down[None], offsets[:, 1:] + along[None]
         table = jnp.moveaxis(bias[:, y[:, :, None], x[:, None]], 0, -1)
         batch = (1,) * (query.ndim - 4)
         scores = scores + table.reshape(kernel**2, *batch, *table.shape[1:])

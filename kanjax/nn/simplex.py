@@ -50,7 +50,7 @@ def _project(y: Array) -> Array:
     excess = jnp.cumsum(down, axis=-1) - 1
     counts = jnp.arange(1, y.shape[-1] + 1, dtype=wide.dtype)
     # True for the first entries, and for no later one.
-    stays = down * counts > excess
+    stays = down * jnp.broadcast_to(counts, down.shape) > excess
     number = jnp.sum(stays, axis=-1, keepdims=True)
     shift = jnp.take_along_axis(excess, number - 1, axis=-1) / number
     return jnp.maximum(wide - shift, 0).astype(y.dtype)

@@ -225,7 +225,7 @@ def unit_places(
 def change_units(
     params: Params,
     spec: "PermutationSpec",
-    values: Mapping[str, Array],
+    values: Mapping[str, Array | np.ndarray],
     change: Callable[[Array, int, Array], Array],
 ) -> Params:
     """Change each axis that counts units by these units' values.

@@ -347,7 +347,7 @@ def spread_error_ratio(
     )
 
 
-def two_logits(scores: Float[Array, "... classes"]) -> Float[Array, "... classes"]:
+def two_logits(scores: Float[Array, "... classes"]) -> Float[Array, "... logits"]:
     """Logits (..., 2) for one of them, (..., 1): softmax is then its sigmoid.
 
     Args:
