@@ -20,12 +20,20 @@ for command in (
 
 
 def reproduce_as_script(slug: str) -> None:
-    """Call ``kanjax reproduce`` of one paper: the last line of its example."""
+    """Call ``kanjax reproduce`` of one paper: the last line of its example.
+
+    Args:
+        slug: the paper's.
+    """
     main(["reproduce", slug, *sys.argv[1:]])
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command ``kanjax``."""
+    """Run the command ``kanjax``.
+
+    Args:
+        arguments: instead of those that the process got.
+    """
     with interruption.watched():
         try:
             app(arguments)

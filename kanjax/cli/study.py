@@ -1,6 +1,7 @@
 """``kanjax study`` and ``kanjax predict``."""
 
 import pathlib
+import sys
 from typing import Annotated, Any
 
 import typer

@@ -139,7 +139,12 @@ def summarize(
 
 
 def distance(u: Array, known: Array) -> float:
-    """Return the relative L2 distance; absolute where what is known vanishes."""
+    """Return the relative L2 distance; absolute where what is known vanishes.
+
+    Args:
+        u: values, of any shape.
+        known: what they should be, (...) likewise.
+    """
     size = float(jnp.linalg.norm(jnp.ravel(known)))
     return float(jnp.linalg.norm(jnp.ravel(u - known))) / (size or 1.0)
 

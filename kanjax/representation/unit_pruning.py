@@ -239,5 +239,5 @@ def change_units(
     leaves, structure = jax.tree.flatten(params)
     for name, value in values.items():
         for place, axis in unit_places(params, spec, name):
-            leaves[place] = change(jnp.asarray(leaves[place]), axis, value)
+            leaves[place] = change(jnp.asarray(leaves[place]), axis, jnp.asarray(value))
     return jax.tree.unflatten(structure, leaves)
