@@ -97,7 +97,7 @@ def test_the_options_are_the_settings_and_their_defaults():
     command = typer.main.get_command(cli.app).commands["study"]
     options = {option.name: option for option in command.params}
     defaults = study.Config().to_dict()
-    assert set(options) == {*defaults, *cli.NO_SETTINGS}
+    assert set(options) == {*defaults, *cli.study.NO_SETTINGS}
     for name, default in defaults.items():
         if default not in (None, ()):
             assert options[name].show_default == str(default), name
