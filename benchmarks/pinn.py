@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=pathlib.Path, required=True)
     options = parser.parse_args(argv)
     solved = recipes.RECIPES | CORNERS
-    names = [*solved, *recipes.RELAYS]
+    names = [*solved, *recipes.WINDOW_RECIPES]
     names = names[:1] if options.quick else options.only or names
     result = {"benchmark": "pinn", "environment": timing.environment()}
     kept = []
@@ -70,8 +70,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with jax.enable_x64(True):
         for name in names:
             kept = [row for row in kept if row["name"] != name]
-            if name in recipes.RELAYS:
-                row = _solve_windows(name, recipes.RELAYS[name], options.seed)
+            if name in recipes.WINDOW_RECIPES:
+                row = _solve_windows(name, recipes.WINDOW_RECIPES[name], options.seed)
             else:
                 row = _solve(name, solved[name], options.seed, options.quick)
             kept.append(row)
@@ -110,7 +110,9 @@ def _solve(name: str, recipe: recipes.Recipe, seed: int, quick: bool) -> dict[st
     }
 
 
-def _solve_windows(name: str, recipe: recipes.Relay, seed: int) -> dict[str, Any]:
+def _solve_windows(
+    name: str, recipe: recipes.WindowRecipe, seed: int
+) -> dict[str, Any]:
     cut = recipe.windows()
     solve = functools.partial(
         windows.solve_windows,

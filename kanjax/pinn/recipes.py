@@ -38,7 +38,7 @@ class Recipe(NamedTuple):
         return (self.problem.__doc__ or "").partition("\n")[0].replace("``", "")
 
 
-class Relay(NamedTuple):
+class WindowRecipe(NamedTuple):
     """How to solve an equation in windows of time.
 
     Attributes:
@@ -195,14 +195,14 @@ def _advection(speed: float, count: int) -> Callable[[], windows.Windows]:
     return cut
 
 
-RELAYS: dict[str, Relay] = {
-    "lorenz_20": Relay(
+WINDOW_RECIPES: dict[str, WindowRecipe] = {
+    "lorenz_20": WindowRecipe(
         _lorenz, _polynomials(0.2, 24), 100, 30, 48, {"resample_every": 30}
     ),
-    "advection_30": Relay(
+    "advection_30": WindowRecipe(
         _advection(30.0, 20), _periodic(2 * math.pi, 1, 16, 16, 1), 20, 100, 300
     ),
-    "advection_50": Relay(
+    "advection_50": WindowRecipe(
         _advection(50.0, 32), _periodic(2 * math.pi, 1, 16, 16, 1), 32, 100, 300
     ),
 }
