@@ -141,7 +141,7 @@ def pseudo_time(
     """Return residuals of an implicit step in pseudo-time: ``r + (u - u_prev) / tau``.
 
     An equation ``r = 0`` is solved as the rest of ``du/ds = -r``, step after step; with
-    the parameters of the last optimizer step as ``previous`` the term costs a
+    the parameters of the last optimizer step as ``previous`` the term costs an
     evaluation of u, and steers training away from the trivial solutions in which it
     gets stuck else. Where ``du/ds = +r`` is the stable direction, as for ``r = lap u +
     f``, tau is negative. Chiu et al. (2026), "Scale-PINN: learning efficient

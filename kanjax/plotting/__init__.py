@@ -17,6 +17,7 @@ from kanjax.plotting.curvature import (
     spectral_density,
     training_animation,
 )
+from kanjax.plotting.dependences import partial_dependence
 from kanjax.plotting.depth import variance_by_depth
 from kanjax.plotting.dynamics import posterior_band, predicted_curves
 from kanjax.plotting.functions import attribution, edge_functions
@@ -59,6 +60,7 @@ __all__ = [
     "loss_surface",
     "network",
     "parity",
+    "partial_dependence",
     "phase_diagram",
     "posterior_band",
     "predicted_curves",

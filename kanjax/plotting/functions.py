@@ -102,6 +102,7 @@ def attribution(
     *,
     top: int = 20,
     label: str = "attribution score",
+    dots: str = "members",
     title: str | None = None,
     axes: Axes | None = None,
 ) -> Figure:
@@ -113,6 +114,7 @@ def attribution(
         spread: (in,), drawn as error bars.
         top: how many inputs are shown.
         label: the axis', with the unit if there is one.
+        dots: what the rows of scores are, in the plural.
         title: above the axes.
         axes: where to draw; a new figure if None.
 
@@ -158,7 +160,7 @@ def attribution(
     hidden = int(finite.sum()) - len(shown)
     style.add_note(
         axes,
-        "dots: members, bar: mean" if len(each) > 1 else "",
+        f"dots: {dots}, bar: mean" if len(each) > 1 else "",
         f"{hidden} of {features} inputs with lower scores not shown" if hidden else "",
         style.not_finite(int(np.sum(~finite)), "input"),
     )

@@ -134,6 +134,7 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
             plotting.attribution(findings.inputs.attribution, names),
             "Share of each input in what the members compute; one dot per member.",
         )
+    yield from _explanations(study, findings)
     if findings.pruning is None or not isinstance(study.model, kan.KAN):
         return
     best = study.member(int(findings.order[0]))
@@ -170,6 +171,40 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
         "matter most, the strongest edges into hidden units. Of a category two points "
         "exist, without and with it.",
     )
+
+
+def _explanations(study: store.Study, findings: "Findings") -> Iterator[Picture]:
+    explained, data = findings.explanations, study.data
+    if explained is None:
+        return
+    regression = data.task == "regression"
+    unit = "over the target's variance" if regression else "nats"
+    yield Picture(
+        "importance",
+        "functions",
+        plotting.attribution(
+            explained.rises,
+            explained.columns,
+            label=f"rise of the loss ({unit})",
+            dots="permutations",
+        ),
+        "How much the ensemble's loss rises where a column's values are permuted among "
+        "the test rows, one dot a permutation: what the predictions hang on, given the "
+        "other columns.",
+    )
+    if explained.dependences:
+        yield Picture(
+            "dependence",
+            "functions",
+            plotting.partial_dependence(
+                explained.dependences,
+                data.target_names,
+                ylabel="mean prediction" if regression else "mean probability",
+            ),
+            "The mean prediction over training rows in which one column has the same "
+            "value everywhere; the band is from the lowest member to the highest. "
+            "Where columns go together, such rows may be unlike any of the data.",
+        )
 
 
 def _features(study: store.Study, findings: "Findings") -> Iterator[Picture]:

@@ -13,6 +13,7 @@ from kanjax.study import (
     analysis,
     baselines,
     evaluation,
+    explanations,
     features,
     hardest,
     models,
@@ -35,6 +36,7 @@ class Findings(NamedTuple):
     compared: dict[str, dict[str, evaluation.Compared]]
     hardest: list[dict[str, Any]]
     inputs: analysis.Inputs | None
+    explanations: explanations.Explanations | None
     features: features.Features | None
     pruning: analysis.Pruning | None
     kernels: analysis.Kernels | None
@@ -88,7 +90,7 @@ def analyze(
         notes=notes,
         with_processes=config.model == "dkm",
     )
-    key_plane, key_samples = jax.random.split(key)
+    key_plane, key_samples, key_orders = jax.random.split(key, 3)
     methods = {evaluation.ENSEMBLE: scores.prediction.output, **others}
     compared = evaluation.compare(task, methods, y, scale, key_samples)
     tell("attributing the inputs", 0.62)
@@ -96,6 +98,14 @@ def analyze(
         notes,
         "attribution",
         lambda: analysis.attribute_inputs(model, fit.params, some_rows),
+    )
+    tell("permuting the columns", 0.63)
+    explained = attempted(
+        notes,
+        "permuted columns",
+        lambda: explanations.explain(
+            model, fit.params, prepared, calibration.temperature, key_orders
+        ),
     )
     tell("comparing the members", 0.64)
     inner = attempted(
@@ -146,6 +156,7 @@ def analyze(
         compared=compared,
         hardest=wrong,
         inputs=inputs,
+        explanations=explained,
         features=inner,
         pruning=pruning,
         kernels=kernels,
@@ -205,6 +216,8 @@ def metrics(
     if findings.inputs is not None:
         shares = np.asarray(findings.inputs.attribution).T.tolist()
         values["attribution"] = dict(zip(prepared.feature_names, shares, strict=True))
+    if findings.explanations is not None:
+        values["importance"] = explanations.metrics(findings.explanations)
     if findings.search is not None:
         values["search"] = findings.search
     if findings.features is not None:
