@@ -85,17 +85,20 @@ def _deep_limit(options: argparse.Namespace) -> dict[str, Any]:
     x = jnp.abs(x / jnp.linalg.norm(x, axis=1, keepdims=True))
     activation = infinite_depth.optimal_activation(2)
     entry: dict[str, Any] = {"points": points}
-    # The default, and what single precision needs at this activation.
-    for steps in (60,) if options.quick else (200, 60):
+    log_g = infinite_depth.tabulate_koenigs(activation)
+    candidates = {
+        "table": log_g,
+        "by_steps": functools.partial(infinite_depth.log_koenigs, activation),
+    }
+    for name, function in candidates.items():
 
         @jax.jit
-        def run(x: Any, steps: int = steps) -> Any:
-            xi = jnp.clip(x @ x.T, 0, 1)
-            return infinite_depth.log_koenigs(activation, xi, steps=steps)
+        def run(x: Any, function: Any = function) -> Any:
+            return function(jnp.clip(x @ x.T, 0, 1))
 
         call = functools.partial(lambda run: jax.block_until_ready(run(x)), run)
         call()
-        entry[f"steps_{steps}"] = timing.summary(timing.block(call, options.seconds))
+        entry[name] = timing.summary(timing.block(call, options.seconds))
     print(f"deep limit: {entry}", flush=True)
     return entry
 

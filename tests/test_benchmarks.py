@@ -133,7 +133,7 @@ def test_network_kernels_beside_their_floors(tmp_path):
     ratios = result["random_features"]["over_floor"]
     assert set(ratios) == {"relu_features", "exponential_features"}
     assert all(ratio > 0 for ratio in ratios.values())
-    assert result["deep_limit"]["steps_60"]["min_ms"] > 0
+    assert result["deep_limit"]["table"]["min_ms"] > 0
     machine = result["kernel_machine"]
     assert machine["rmse"] > 0 and machine["exact_process"]["rmse"] > 0
 

@@ -99,6 +99,23 @@ def test_values_of_the_koenigs_function():
     assert jnp.isnan(log_koenigs(3)(-0.1))
 
 
+def test_a_table_of_the_koenigs_function():
+    activation = deep.optimal_activation(3)
+    log_g = jax.jit(deep.tabulate_koenigs(activation))
+    draw = np.random.default_rng(0)
+    # Nearer to 1 the sum rounds.
+    near = 10 ** draw.uniform(-8, -1, 200)
+    xi = np.concatenate([draw.uniform(0, 1, 400), near, 1 - near])
+    np.testing.assert_allclose(log_g(xi), log_koenigs(3)(xi), rtol=0, atol=1e-7)
+    assert log_g(1.0) == jnp.inf and log_g(0.0) == -jnp.inf
+    assert jnp.isnan(log_g(-0.1))
+    with jax.enable_x64(False):
+        single = deep.tabulate_koenigs(activation)(jnp.asarray(xi[:400], jnp.float32))
+    np.testing.assert_allclose(single, log_g(xi[:400]), rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="nodes must be at least 4"):
+        deep.tabulate_koenigs(activation, nodes=3)
+
+
 def test_koenigs_is_the_limit_of_depth():
     activation = deep.optimal_activation(3)
     xi = jnp.asarray([0.2, 0.6, 0.9, 0.99])
