@@ -33,13 +33,13 @@ def programs(root):
 
 def test_programs_are_kept_where_the_user_says(restored, monkeypatch, tmp_path):
     monkeypatch.setenv("KANJAX_CACHE_DIR", str(tmp_path))
-    cli._use_cache(no_cache=True)
+    cli.study._use_cache(no_cache=True)
     assert jax.config.jax_compilation_cache_dir is None
     old = tmp_path / "programs" / "jax-0.1" / "f-cache"
     old.parent.mkdir(parents=True)
     old.write_bytes(b"")
     os.utime(old, (0, 0))
-    cli._use_cache(no_cache=False)
+    cli.study._use_cache(no_cache=False)
     folder = compilation_cache.use()
     assert folder.parent == tmp_path / "programs" and f"jax-{jax.__version__}" in (
         folder.name

@@ -290,6 +290,7 @@ def test_what_fails_after_training_is_left_out(tmp_path, monkeypatch):
     assert set(done.metrics["baselines"]) == {
         "logistic regression",
         "gradient boosting",
+        "random forest",
     }
     assert "ntk" not in done.metrics and "barriers" in done.metrics
     notes = " | ".join(done.metrics["notes"])
