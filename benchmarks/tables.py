@@ -180,7 +180,7 @@ def _scored(name: str, config: study.Config, splits: int) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             for method, estimator in baselines.methods(task, seed).items():
                 began = time.process_time()
-                outputs = baselines.fitted_outputs(
+                outputs = baselines.fit_and_predict(
                     task, estimator, x, y, np.asarray(split.test.x), classes
                 )
                 linear = ("ridge regression", "logistic regression")

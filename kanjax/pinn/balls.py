@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from kanjax import model
 from kanjax.pinn import domains
+from kanjax.pinn.shapes import bounds_around, check_radius
 
 
 @model.dataclass
@@ -23,7 +24,7 @@ class Ball:
     radius: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_radius(self.radius)
+        check_radius(self.radius)
 
     @property
     def coordinates(self) -> int:
@@ -57,7 +58,7 @@ class Ball:
     @property
     def bounds(self) -> domains.Bounds:
         """The cube around it."""
-        return _around(self.center, self.radius)
+        return bounds_around(self.center, self.radius)
 
     @property
     def boundary(self) -> "Sphere":
@@ -78,7 +79,7 @@ class Sphere:
     radius: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_radius(self.radius)
+        check_radius(self.radius)
 
     @property
     def coordinates(self) -> int:
@@ -110,7 +111,7 @@ class Sphere:
     @property
     def bounds(self) -> domains.Bounds:
         """The cube around it."""
-        return _around(self.center, self.radius)
+        return bounds_around(self.center, self.radius)
 
     @property
     def boundary(self) -> domains.Domain:
@@ -124,12 +125,3 @@ def _round(s: Array, radius: float) -> Array:
     around = jnp.sqrt(jnp.maximum(1 - height**2, 0))
     points = (around * jnp.cos(angle), around * jnp.sin(angle), height)
     return radius * jnp.stack(points, axis=-1)
-
-
-def _around(center: tuple[float, ...], radius: float) -> domains.Bounds:
-    return tuple(c - radius for c in center), tuple(c + radius for c in center)
-
-
-def _check_radius(radius: float) -> None:
-    if not 0 < radius < math.inf:
-        raise ValueError(f"radius must be positive and finite; got {radius!r}.")

@@ -1,6 +1,5 @@
 """Shapes in the plane: disks, circles and the L-shape."""
 
-import functools
 import math
 
 import jax.numpy as jnp
@@ -8,7 +7,13 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
-from kanjax.pinn import domains
+from kanjax.pinn import domains, polygons
+
+CORNERS = (
+    *((-1.0, -1.0), (0.0, -1.0), (0.0, 0.0)),
+    *((1.0, 0.0), (1.0, 1.0), (-1.0, 1.0)),
+)
+"""Of the L-shape, in order around it."""
 
 
 @model.dataclass
@@ -24,7 +29,7 @@ class Disk:
     radius: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_radius(self.radius)
+        check_radius(self.radius)
 
     @property
     def coordinates(self) -> int:
@@ -58,9 +63,7 @@ class Disk:
     @property
     def bounds(self) -> domains.Bounds:
         """The square around it."""
-        x, y = self.center
-        r = self.radius
-        return (x - r, y - r), (x + r, y + r)
+        return bounds_around(self.center, self.radius)
 
     @property
     def boundary(self) -> "Circle":
@@ -81,7 +84,7 @@ class Circle:
     radius: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_radius(self.radius)
+        check_radius(self.radius)
 
     @property
     def coordinates(self) -> int:
@@ -113,9 +116,7 @@ class Circle:
     @property
     def bounds(self) -> domains.Bounds:
         """The square around it."""
-        x, y = self.center
-        r = self.radius
-        return (x - r, y - r), (x + r, y + r)
+        return bounds_around(self.center, self.radius)
 
     @property
     def boundary(self) -> domains.Domain:
@@ -148,14 +149,8 @@ class LShape:
         return domains.Pieces((left, domains.Box((0.0, 0.0), (1.0, 1.0)))).place(s)
 
     def distance(self, z: Float[Array, " 2"]) -> Float[Array, ""]:
-        """Return the signed distance: of the square, and outside of the missing
-        quarter.
-        """
-        edges = [_distance_to_segment(z, *ends) for ends in self._edges]
-        nearest = functools.reduce(jnp.minimum, edges)
-        square = jnp.max(jnp.abs(z)) <= 1
-        inside = square & ~((z[0] > 0) & (z[1] < 0))
-        return jnp.where(inside, -nearest, nearest)
+        """Return the signed distance to the edges. z: (2,)."""
+        return polygons.Polygon(CORNERS).distance(z)
 
     def factor(self, z: Float[Array, " 2"]) -> Float[Array, ""]:
         """Return the factor of the square times that of the missing corner.
@@ -185,9 +180,7 @@ class LShape:
 
     @property
     def _edges(self) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-        corners = [(-1.0, -1.0), (0.0, -1.0), (0.0, 0.0), (1.0, 0.0), (1.0, 1.0)]
-        corners.append((-1.0, 1.0))
-        return list(zip(corners, corners[1:] + corners[:1], strict=True))
+        return list(zip(CORNERS, CORNERS[1:] + CORNERS[:1], strict=True))
 
 
 def _round(turns: Array, radius: float) -> Array:
@@ -195,16 +188,24 @@ def _round(turns: Array, radius: float) -> Array:
     return radius * jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1)
 
 
-def _distance_to_segment(
-    z: Array, a: tuple[float, float], b: tuple[float, float]
-) -> Array:
-    start, end = jnp.asarray(a, z.dtype), jnp.asarray(b, z.dtype)
-    along = jnp.clip(
-        jnp.dot(z - start, end - start) / jnp.sum((end - start) ** 2), 0, 1
-    )
-    return jnp.linalg.norm(z - start - along * (end - start))
+def bounds_around(center: tuple[float, ...], radius: float) -> domains.Bounds:
+    """Return the box around a disk or a ball.
+
+    Args:
+        center: its middle.
+        radius: positive.
+    """
+    return tuple(c - radius for c in center), tuple(c + radius for c in center)
 
 
-def _check_radius(radius: float) -> None:
+def check_radius(radius: float) -> None:
+    """Raise unless a radius is positive and finite.
+
+    Args:
+        radius: what came.
+
+    Raises:
+        ValueError: if it is not.
+    """
     if not 0 < radius < math.inf:
         raise ValueError(f"radius must be positive and finite; got {radius!r}.")

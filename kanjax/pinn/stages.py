@@ -84,7 +84,7 @@ class Stages:
             "points": points,
             "members": members,
             "key": np.asarray(jax.random.key_data(key)).tolist(),
-            "options": {k: _described(v) for k, v in sorted(options.items())},
+            "options": describe(dict(sorted(options.items()))),
         }
         if members is None:
             self.keys = jax.random.split(key, 4)
@@ -266,12 +266,16 @@ def _advance(
     return program.single(carry, good, key, epsilon)
 
 
-def _described(value: Any) -> Any:
-    """Return an option as JSON: a function by its name."""
+def describe(value: Any) -> Any:
+    """Return an option of training as JSON has it: a function by its name.
+
+    Args:
+        value: an option, or several by name.
+    """
     if isinstance(value, Mapping):
-        return {k: _described(v) for k, v in value.items()}
+        return {k: describe(v) for k, v in value.items()}
     if isinstance(value, (tuple, list)) and not hasattr(value, "update"):
-        return [_described(v) for v in value]
+        return [describe(v) for v in value]
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return getattr(value, "__name__", type(value).__name__)

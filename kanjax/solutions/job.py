@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from kanjax import files, model, training, versions
-from kanjax.pinn import recipes, solving
+from kanjax.pinn import recipes, solving, stages
 from kanjax.solutions import grids, report
 
 CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.json", "checkpoint"
@@ -208,7 +208,7 @@ def _metrics(
         "first_steps": config.steps,
         "steps": len(each[0].losses),
         "points": config.points,
-        "options": {k: _described(v) for k, v in recipe.options.items()},
+        "options": stages.describe(recipe.options),
         "precision": "double",
         "seconds_with_compilation": seconds,
         "versions": versions.installed(),
@@ -218,14 +218,6 @@ def _metrics(
         metrics["member_reasons"] = [s.reasons for s in each]
         metrics["member_errors"] = [s.error for s in each]
     return metrics
-
-
-def _described(value: Any) -> Any:
-    """Return an option of a recipe as JSON has it."""
-    plain = (bool, int, float, str, tuple, dict, type(None))
-    if isinstance(value, plain) and not hasattr(value, "update"):
-        return value
-    return dict(value) if isinstance(value, dict) else repr(value)
 
 
 def _open_folder(

@@ -50,7 +50,7 @@ def baselines(
     threads = 1 if len(x) < schedules.MANY_ROWS else None
     for name, method in candidates.items():
         fitted = functools.partial(
-            fitted_outputs, task, method, x, y, split.test.x, classes
+            fit_and_predict, task, method, x, y, split.test.x, classes
         )
         with warnings.catch_warnings(), threadpoolctl.threadpool_limits(threads):
             # A perceptron that has not converged is scored as it is.
@@ -103,7 +103,7 @@ def _process(task: str, seed: int) -> Any:
     return gaussian_process.GaussianProcessClassifier(scaled, random_state=seed)
 
 
-def fitted_outputs(
+def fit_and_predict(
     task: str, method: Any, x: np.ndarray, y: np.ndarray, test: Any, classes: int
 ) -> np.ndarray:
     """Return values, or log probabilities over all classes, of the test rows.

@@ -77,7 +77,7 @@ def run(
             resume=resume,
             tell=tell,
         )
-        config = search.settled(config, tried)
+        config = search.choose(config, tried)
     model = models.build(config, prepared)
     initial = ensembles.initial_params(config, model, prepared, key_init)
     tell("compiling the training", ensembles.TRAINING_SHARE[0])

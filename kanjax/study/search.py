@@ -105,7 +105,7 @@ def find(
     return result
 
 
-def settled(config: Config, result: dict[str, Any]) -> Config:
+def choose(config: Config, result: dict[str, Any]) -> Config:
     """Return the config with the settings that a search chose."""
     chosen = dict(result["chosen"])
     chosen["hidden"] = tuple(chosen["hidden"])
@@ -113,7 +113,7 @@ def settled(config: Config, result: dict[str, Any]) -> Config:
 
 
 @functools.lru_cache(maxsize=8)
-def travelling(name: str) -> optax.GradientTransformationExtraArgs:
+def numbers_optimizer(name: str) -> optax.GradientTransformationExtraArgs:
     """Return an optimizer whose step size and weight decay are among the parameters.
 
     Parameters are ``{"net": ..., "rate": (), "decay": ()}``; of these the last two
@@ -178,7 +178,7 @@ class _Shape:
                 self.params,
                 split.train,
                 key=key,
-                optimizer=travelling(self.config.optimizer),
+                optimizer=numbers_optimizer(self.config.optimizer),
                 steps=steps,
                 batch_size=plan.batch_size,
                 validation=split.validation,

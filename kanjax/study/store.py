@@ -157,7 +157,7 @@ def load(directory: str | os.PathLike[str]) -> Study:
     config = read_config(root)
     metrics = _read_json(root / "metrics.json")
     if config.search:
-        config = search.settled(config, metrics["search"])
+        config = search.choose(config, metrics["search"])
     data, calibration = _load_data(root)
     model = models.build(config, data)
     like = jax.eval_shape(

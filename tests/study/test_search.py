@@ -29,7 +29,7 @@ def prepared():
 def test_step_size_and_decay_travel_with_the_parameters(key):
     net = {"w": jax.random.normal(key, (3,))}
     theirs = optax.adamw(0.02, weight_decay=0.1)
-    ours = search.travelling("adam")
+    ours = search.numbers_optimizer("adam")
     params = {"net": net, "rate": np.float32(0.02), "decay": np.float32(0.1)}
     states = theirs.init(net), ours.init(params)
     for gradient in jax.random.normal(key, (3, 3)):
@@ -70,8 +70,8 @@ def test_the_lowest_validation_loss_is_chosen(prepared, key, tmp_path):
     assert (losses[~went_on] == firsts[~went_on]).all() and (losses <= firsts).all()
     assert len(told) == 3 and told[-1].endswith("shape 1 of 1, round 2 of 2")
     again = search.find(CONFIG, prepared, key, root=tmp_path, resume=True)
-    config = search.settled(CONFIG, result)
-    assert search.settled(CONFIG, again) == config
+    config = search.choose(CONFIG, result)
+    assert search.choose(CONFIG, again) == config
     assert config.learning_rate == best["learning_rate"]
     assert config.hidden == best["hidden"] and config.search == 9
 
