@@ -51,7 +51,7 @@ def regression(apply: Callable[..., Array]) -> Loss:
         error = prediction - y
         return jnp.mean(error**2), {"mae": jnp.mean(jnp.abs(error))}
 
-    return _loss(apply, measure)
+    return from_measure(apply, measure)
 
 
 def classification(apply: Callable[..., Array]) -> Loss:
@@ -89,40 +89,7 @@ def classification(apply: Callable[..., Array]) -> Loss:
         (64, 2)
     """
 
-    def measure(logits: Array, y: Any) -> tuple[Array, dict[str, Array]]:
-        logits = _at_least_float32(logits)
-        labels = jnp.asarray(y)
-        if labels.shape == logits.shape and jnp.issubdtype(labels.dtype, jnp.floating):
-            if logits.shape[-1] == 1:
-                labels = jnp.concatenate([1 - labels, labels], axis=-1)
-                logits = two_logits(logits)
-            each = optax.softmax_cross_entropy(logits, labels)
-            hits = jnp.argmax(logits, axis=-1) == jnp.argmax(labels, axis=-1)
-            return jnp.mean(each), {"accuracy": jnp.mean(hits, dtype=logits.dtype)}
-        if not jnp.issubdtype(labels.dtype, jnp.integer):
-            raise TypeError(
-                f"classification needs integer labels, got {labels.dtype}; number the "
-                "classes from 0, or give probabilities of the shape of the logits."
-            )
-        if logits.shape[:-1] != labels.shape:
-            raise ValueError(
-                f"the logits have shape {logits.shape} and the labels {labels.shape}: "
-                "logits must be (..., classes) for labels of shape (...)."
-            )
-        logits = two_logits(logits)
-        checks.check_labels(labels, logits.shape[-1])
-        each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        # It would take -1 for the last class.
-        is_class = (labels >= 0) & (labels < logits.shape[-1])
-        each = jnp.where(is_class, each, jnp.nan)
-        hits = jnp.argmax(logits, axis=-1) == labels
-        return jnp.mean(each), {"accuracy": jnp.mean(hits, dtype=logits.dtype)}
-
-    def check_targets(logits: jax.ShapeDtypeStruct, y: Any) -> None:
-        if jnp.issubdtype(jnp.result_type(y), jnp.integer):
-            checks.check_labels(y, max(2, logits.shape[-1]))
-
-    return _loss(apply, measure, check_targets)
+    return from_measure(apply, measure_classes, check_classes)
 
 
 def on_batch(
@@ -227,7 +194,44 @@ def check_data(loss: Loss, params: Params, data: Any, state: State | None) -> No
         check(params, data, state)
 
 
-def _loss(
+def measure_classes(logits: Array, y: Any) -> tuple[Array, dict[str, Array]]:
+    """Return the mean cross entropy of logits, and the accuracy."""
+    logits = _at_least_float32(logits)
+    labels = jnp.asarray(y)
+    if labels.shape == logits.shape and jnp.issubdtype(labels.dtype, jnp.floating):
+        if logits.shape[-1] == 1:
+            labels = jnp.concatenate([1 - labels, labels], axis=-1)
+            logits = two_logits(logits)
+        each = optax.softmax_cross_entropy(logits, labels)
+        hits = jnp.argmax(logits, axis=-1) == jnp.argmax(labels, axis=-1)
+        return jnp.mean(each), {"accuracy": jnp.mean(hits, dtype=logits.dtype)}
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(
+            f"classification needs integer labels, got {labels.dtype}; number the "
+            "classes from 0, or give probabilities of the shape of the logits."
+        )
+    if logits.shape[:-1] != labels.shape:
+        raise ValueError(
+            f"the logits have shape {logits.shape} and the labels {labels.shape}: "
+            "logits must be (..., classes) for labels of shape (...)."
+        )
+    logits = two_logits(logits)
+    checks.check_labels(labels, logits.shape[-1])
+    each = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    # It would take -1 for the last class.
+    is_class = (labels >= 0) & (labels < logits.shape[-1])
+    each = jnp.where(is_class, each, jnp.nan)
+    hits = jnp.argmax(logits, axis=-1) == labels
+    return jnp.mean(each), {"accuracy": jnp.mean(hits, dtype=logits.dtype)}
+
+
+def check_classes(logits: jax.ShapeDtypeStruct, y: Any) -> None:
+    """Check that integer targets are classes that the logits have."""
+    if jnp.issubdtype(jnp.result_type(y), jnp.integer):
+        checks.check_labels(y, max(2, logits.shape[-1]))
+
+
+def from_measure(
     apply: Callable[..., Any],
     measure: Callable[..., Any],
     check_targets: Callable[[jax.ShapeDtypeStruct, Any], None] | None = None,
