@@ -10,12 +10,16 @@ Report = Callable[[str, float], None]
 
 
 @contextmanager
-def stages(stream: TextIO | None = None) -> Iterator[Any]:
+def stages(stream: TextIO | None = None, *, quiet: bool = False) -> Iterator[Any]:
     """Show the stages: a bar on a terminal, else a line for each.
 
     Args:
         stream: where the lines go; to standard output by default.
+        quiet: show nothing.
     """
+    if quiet:
+        yield lambda what, share: None
+        return
     if sys.stderr.isatty():
         with _bar() as show:
             yield show

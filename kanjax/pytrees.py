@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import html
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -60,6 +61,19 @@ def short_repr(self: Any) -> str:
     fields = self._asdict().items()
     said = ", ".join(f"{name}={_short(value)}" for name, value in fields)
     return f"{type(self).__name__}({said})"
+
+
+def html_repr(self: Any) -> str:
+    """Return the same as a table, a row a field, which notebooks show.
+
+    Args:
+        self: the NamedTuple, whose ``_repr_html_`` this may be.
+    """
+    rows = "".join(
+        f"<tr><th>{name}</th><td>{html.escape(_short(value))}</td></tr>"
+        for name, value in self._asdict().items()
+    )
+    return f"<table><caption>{type(self).__name__}</caption>{rows}</table>"
 
 
 _LONGEST = 60

@@ -2,8 +2,11 @@
 
 import importlib.metadata
 import json
+import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 
 import numpy as np
 import pandas as pd
@@ -115,6 +118,18 @@ def test_version_and_module():
     assert "reproduce" in shown.stdout
 
 
+def test_commands_are_completed():
+    asked = {"_KANJAX_COMPLETE": "complete_bash", "COMP_WORDS": "kanjax re"}
+    shown = subprocess.run(
+        [shutil.which("kanjax", path=sysconfig.get_path("scripts"))],
+        env={**os.environ, **asked, "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.split() == ["reproduce"]
+
+
 def test_a_folder_that_is_not_empty_is_kept(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     refused(call("study", "--out", tmp_path), "not empty", "--overwrite")
@@ -198,9 +213,10 @@ def test_columns_that_the_user_knows_better(tmp_path):
         *given,
         *("--out", tmp_path / "run", "--categorical", "depth", "--numeric", "run"),
         *("--model", "mlp", *SMALL, "--test", tmp_path / "held_out.csv", "--json"),
-        *("--search", 2),
+        *("--search", 2, "--quiet"),
     )
     assert result.exit_code == 0, result.output
+    assert result.stderr == ""
     done = study.load(tmp_path / "run")
     names = done.data.feature_names
     assert names == ("a", "b", "run", "depth=12", "depth=30", "depth=<5")
@@ -210,6 +226,7 @@ def test_columns_that_the_user_knows_better(tmp_path):
     assert len(told["search"]["trials"]) == 2
     assert done.config.learning_rate == told["search"]["chosen"]["learning_rate"]
     assert told["folder"] == str(tmp_path / "run") and told["config"]["model"] == "mlp"
+    assert f"Report: {tmp_path / 'run' / 'report.html'}" in done._repr_html_()
 
 
 def test_damaged_and_foreign_checkpoints_are_refused(run_dir, tmp_path):

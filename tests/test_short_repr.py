@@ -13,6 +13,7 @@ class Result(NamedTuple):
     value: Any
 
     __repr__ = pytrees.short_repr
+    _repr_html_ = pytrees.html_repr
 
 
 @pytest.mark.parametrize(
@@ -34,3 +35,9 @@ class Result(NamedTuple):
 )
 def test_fields_in_a_line(value, said):
     assert repr(Result(value)) == f"Result(value={said})"
+
+
+def test_a_notebook_shows_a_row_for_each_field():
+    shown = Result(object)._repr_html_()
+    assert "<tr><th>value</th><td>&lt;class &#x27;object&#x27;&gt;</td></tr>" in shown
+    assert shown.startswith("<table><caption>Result</caption>")

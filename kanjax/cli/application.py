@@ -13,12 +13,13 @@ from kanjax import interruption
 app = typer.Typer(
     help="Train ensembles of Kolmogorov-Arnold networks and understand them.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 BAD_INPUT = 2
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
 
 def _print_version(asked: bool) -> None:

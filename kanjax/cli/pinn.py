@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from kanjax import interruption, progress
-from kanjax.cli.application import BAD_INPUT, fail
+from kanjax.cli.application import BAD_INPUT, Quiet, fail
 
 
 def pinn(
@@ -43,6 +43,7 @@ def pinn(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the solution in the folder.")
     ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Solve a differential equation by a network, and say whether to trust it."""
     settings = {
@@ -65,7 +66,7 @@ def pinn(
             from kanjax import solutions
 
             config = _config(settings, folder, resume)
-            with progress.stages() as show:
+            with progress.stages(quiet=quiet) as show:
 
                 def tell(what: str, share: float) -> None:
                     if share == 1:
@@ -84,6 +85,8 @@ def pinn(
             fail(str(error), 1)
         except KeyboardInterrupt:
             fail(interruption.line(stop), interruption.STATUS)
+        if quiet:
+            return
         typer.echo(solutions.verdict(metrics))
         typer.echo(f"report: {folder / 'report.html'}")
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from kanjax import interruption, progress
-from kanjax.cli.application import errors
+from kanjax.cli.application import Quiet, errors
 
-NO_SETTINGS = ("out", "overwrite", "resume", "as_json", "no_cache")
+NO_SETTINGS = ("out", "overwrite", "resume", "as_json", "quiet", "no_cache")
 """Options of ``kanjax study`` that say where and how, and not what is computed."""
 
 Json = Annotated[
@@ -66,6 +66,13 @@ def study(
     test: Annotated[
         str | None,
         typer.Option(help="A table with the same columns: the rows to test on."),
+    ] = None,
+    cv: Annotated[
+        int | None,
+        typer.Option(
+            help="Folds of a cross-validation: every row is tested on once.",
+            show_default="0",
+        ),
     ] = None,
     model: Annotated[
         str | None,
@@ -154,6 +161,7 @@ def study(
         bool, typer.Option("--resume", help="Go on with the study in the folder.")
     ] = False,
     as_json: Json = False,
+    quiet: Quiet = False,
     no_cache: NoCache = False,
 ) -> None:
     """Train an ensemble on a table, analyse it and write a report."""
@@ -171,7 +179,7 @@ def study(
 
         config = _config(settings, out, resume)
         _use_cache(no_cache)
-        with progress.stages(sys.stderr if as_json else None) as show:
+        with progress.stages(sys.stderr if as_json else None, quiet=quiet) as show:
 
             def tell(what: str, share: float) -> None:
                 if share == 1:
@@ -186,7 +194,7 @@ def study(
             )
         if as_json:
             _print_json(finished, out)
-        else:
+        elif not quiet:
             _summarize(finished, out)
 
 

@@ -24,7 +24,7 @@ from kanjax.data.image_folder import (
 from kanjax.data.images import read_cifar, read_idx, read_medmnist
 from kanjax.data.preparation import Prepared, prepare
 from kanjax.data.preprocessing import Preprocessor, fit_preprocessor
-from kanjax.data.splitting import split_groups, split_in_time, split_rows
+from kanjax.data.splitting import split_fold, split_groups, split_in_time, split_rows
 from kanjax.data.synthetic import FUNCTION_SUITE, feynman, friedman
 from kanjax.data.tables import Table, read_frame, read_npz, read_table
 
@@ -69,6 +69,7 @@ __all__ = [
     "read_medmnist",
     "read_npz",
     "read_table",
+    "split_fold",
     "split_groups",
     "split_in_time",
     "split_rows",

@@ -42,6 +42,7 @@ class Split(NamedTuple):
     rows: splitting.Rows
 
     __repr__ = pytrees.short_repr
+    _repr_html_ = pytrees.html_repr
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

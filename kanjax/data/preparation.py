@@ -54,6 +54,7 @@ class Prepared(NamedTuple):
     name: str
 
     __repr__ = pytrees.short_repr
+    _repr_html_ = pytrees.html_repr
 
 
 def prepare(
@@ -71,6 +72,7 @@ def prepare(
     group: str | None = None,
     time: str | None = None,
     test: "pd.DataFrame | None" = None,
+    fold: tuple[int, int] | None = None,
 ) -> Prepared:
     """Check, split and scale data; everything is fitted on the training rows.
 
@@ -98,9 +100,14 @@ def prepare(
         test: a table with the columns of ``data`` whose rows are tested on; the others
             are training and validation rows. They are counted on from those of
             ``data``.
+        fold: which of how many folds is tested on, such as (0, 5): with one key the
+            test rows of all of them are disjoint, and hold every row; see
+            :func:`split_fold`. The shares of training and validation rows then go by
+            the ratio of ``fractions``.
 
     Raises:
-        ValueError: if more than one of group, time and test are given.
+        ValueError: if more than one of group, time and test are given, or a fold
+            beside a time or a test.
         DataError: one line on what is wrong with the data: a target column that is
             absent, text in regression or constant; fewer than 20 rows; duplicate
             columns; a column without values, with infinite ones, with numbers in most
@@ -108,6 +115,10 @@ def prepare(
             one member.
     """
     table = _as_table(data, target, task)
+    if fold is not None and (test is not None or time is not None):
+        raise ValueError(
+            "fold says what is tested on, and so do test and time; give one."
+        )
     if test is not None:
         if group is not None or time is not None:
             raise ValueError(
@@ -115,7 +126,7 @@ def prepare(
             )
         table, divide = _tested_on(table, test)
     else:
-        table, divide = _divided_by(table, group, time)
+        table, divide = _divided_by(table, group, time, fold)
     feature_columns.check_kinds(table.frame, numeric, categorical)
     notations, table = _with_numbers(table, composition, categorical)
     frame, notes = _known_targets(table)
@@ -159,13 +170,20 @@ def prepare(
 
 
 def _divided_by(
-    table: tables.Table, group: str | None, time: str | None
+    table: tables.Table,
+    group: str | None,
+    time: str | None,
+    fold: tuple[int, int] | None,
 ) -> tuple[tables.Table, Divide | None]:
     """Return the table without the column that divides it, and how that does.
 
-    The latter is None where no column is named.
+    The latter is None where the rows are divided at random.
     """
     name = group if group is not None else time
+    if name is None and fold is not None:
+        return table, lambda key, rows, classes, fractions: splitting.split_fold(
+            key, len(rows), fold, labels=classes, fractions=fractions
+        )
     if name is None:
         return table, None
     if group is not None and time is not None:
@@ -190,6 +208,10 @@ def _divided_by(
             key, times[rows], fractions=fractions
         )
     groups = series.astype(str).to_numpy()
+    if fold is not None:
+        return rest, lambda key, rows, classes, fractions: splitting.split_fold(
+            key, len(rows), fold, groups=groups[rows], fractions=fractions
+        )
     return rest, lambda key, rows, classes, fractions: splitting.split_groups(
         key, groups[rows], fractions=fractions
     )

@@ -55,12 +55,86 @@ def split_rows(
             )
         names, classes = np.unique(labels, return_inverse=True)
         _refuse_singles(names, np.bincount(classes, minlength=names.size))
+    return _divided(order, classes, shares)
+
+
+def split_fold(
+    key: Array,
+    rows: int,
+    fold: tuple[int, int],
+    *,
+    labels: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    fractions: Sequence[float] = FRACTIONS,
+) -> Rows:
+    """Divide rows so that the test parts of all folds are disjoint and hold all rows.
+
+    Folds differ in size by one row at most, in all and in each class; with groups they
+    are as near to that as the groups' sizes allow.
+
+    Args:
+        key: a jax key; all folds of one cross-validation take the same.
+        rows: how many rows there are.
+        fold: which fold, counted from 0, of how many.
+        labels: (rows,) class of each row, which then is divided alike over the folds.
+        groups: (rows,) group of each row, such as a patient, in place of labels: rows
+            of one group stay together.
+        fractions: as for :func:`split_rows`; the rows that are not tested on are
+            divided in the ratio of the first two.
+
+    Raises:
+        ValueError: if there is no such fold, or for labels beside groups.
+        DataError: if there are fewer rows, or groups, than folds.
+    """
+    shares = _checked(fractions)
+    index, folds = fold
+    if not 0 <= index < folds or folds < 2:
+        raise ValueError(
+            f"fold must be which of how many, such as (0, 5); got {tuple(fold)}."
+        )
+    if labels is not None and groups is not None:
+        raise ValueError("rows are divided by labels or by groups; give one.")
+    kind, units = ("rows", np.arange(rows)) if groups is None else ("groups", groups)
+    names, of_row, sizes = np.unique(units, return_inverse=True, return_counts=True)
+    if names.size < folds:
+        raise errors.DataError(
+            f"there are {names.size} {kind}, expected at least one for each of {folds} "
+            "folds"
+        )
+    rest = shares * (1, 1, 0) / shares[:2].sum()
+    key_folds, key_rest = jax.random.split(key)
+    order = np.asarray(jax.random.permutation(key_folds, names.size))
+    place = np.empty(names.size, int)
+    if groups is None:
+        classes = np.zeros(rows, int)
+        if labels is not None:
+            classes = np.unique(labels, return_inverse=True)[1]
+        # Dealt like cards, class after class.
+        place[order[np.argsort(classes[order], kind="stable")]] = (
+            np.arange(rows) % folds
+        )
+        left, test = order[place[order] != index], order[place[order] == index]
+        train, validation, _ = _divided(left, classes, rest)
+        return train, validation, test
+    filled = np.zeros(folds, int)
+    # The large groups first, each to the fold that has fewest rows.
+    for group in order[np.argsort(-sizes[order], kind="stable")]:
+        place[group] = np.argmin(filled)
+        filled[place[group]] += sizes[group]
+    left = np.flatnonzero(place[of_row] != index)
+    train, validation, _ = split_groups(key_rest, of_row[left], fractions=rest)
+    return left[train], left[validation], np.flatnonzero(place[of_row] == index)
+
+
+def _divided(order: np.ndarray, classes: np.ndarray, shares: np.ndarray) -> Rows:
+    """Return the parts of the rows in ``order``, each class divided alike."""
+    of_rows = classes[order]
     # Assigned by class, handed out in random order: a slice of a part is unbiased.
-    by_class = order[np.argsort(classes[order], kind="stable")]
-    assigned = np.empty(rows, int)
+    by_class = order[np.argsort(of_rows, kind="stable")]
+    assigned = np.empty(len(classes), int)
     assigned[by_class] = np.repeat(
-        np.tile(np.arange(3), np.unique(classes).size),
-        _counts(np.unique(classes, return_counts=True)[1], shares).ravel(),
+        np.tile(np.arange(3), np.unique(of_rows).size),
+        _counts(np.unique(of_rows, return_counts=True)[1], shares).ravel(),
     )
     train, validation, test = (order[assigned[order] == p] for p in range(3))
     return train, validation, test

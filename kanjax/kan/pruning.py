@@ -35,6 +35,7 @@ class Pruned(NamedTuple):
     edges_left: int
 
     __repr__ = pytrees.short_repr
+    _repr_html_ = pytrees.html_repr
 
 
 def prune(

@@ -60,6 +60,7 @@ class Symbolic(NamedTuple):
     r2: float
 
     __repr__ = pytrees.short_repr
+    _repr_html_ = pytrees.html_repr
 
     @property
     def exact(self) -> bool:

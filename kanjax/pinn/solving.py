@@ -44,6 +44,7 @@ class Solution(NamedTuple):
     smallest_weights: Float[Array, " steps"]
 
     __repr__ = pytrees.short_repr
+    _repr_html_ = pytrees.html_repr
 
 
 class Ensemble(NamedTuple):
@@ -71,6 +72,7 @@ class Ensemble(NamedTuple):
     reasons: tuple[str, ...]
 
     __repr__ = pytrees.short_repr
+    _repr_html_ = pytrees.html_repr
 
 
 def solve(

@@ -29,6 +29,7 @@ def check(config: Config) -> Config:
         "patience": 1,
         "seed": 0,
         "search": 0,
+        "cv": 0,
     }
     by_rows = ("steps", "batch_size", "evaluate_every")
     for name, minimum in least.items():
@@ -48,6 +49,15 @@ def check(config: Config) -> Config:
         raise StudyError(
             f"test {config.test!r} says what is tested on, and so does "
             f"{config.group or config.time!r}; give one of them."
+        )
+    if config.cv == 1:
+        raise StudyError("cv must be 0, or at least 2 folds; got 1.")
+    rival = "test" if config.test else "time" if config.time else "search"
+    if config.cv and getattr(config, rival):
+        why = {"search": "chooses settings by rows that other folds are tested on"}
+        raise StudyError(
+            f"cv rotates what is tested on, and {rival} "
+            f"{why.get(rival, 'says what is')}; give one of them."
         )
     rate = config.learning_rate
     if not isinstance(rate, int | float) or not rate > 0:

@@ -26,6 +26,8 @@ class Config:
             test rows.
         time: a column of numbers or dates: the last rows are tested on.
         test: the path of a table with the same columns whose rows are tested on.
+        cv: the folds of a cross-validation, at least 2; 0 for none. The study is of the
+            first fold; ensembles of the others are trained and scored beside it.
         model: a name in ``kanjax.study.MODELS``.
         hidden: the units of each hidden layer; None is one layer of 8, of 32 with
             10,000 training rows or more, or of as many as there are outputs; () is a
@@ -76,6 +78,7 @@ class Config:
     group: str | None = None
     time: str | None = None
     test: str | None = None
+    cv: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return a description of plain values, for JSON."""

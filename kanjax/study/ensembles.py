@@ -22,9 +22,12 @@ TRAINING_SHARE = (0.05, 0.5)
 
 
 def prepare(
-    config: Config, frame: "pd.DataFrame | None", key: jax.Array
+    config: Config, frame: "pd.DataFrame | None", key: jax.Array, *, fold: int = 0
 ) -> data_.Prepared:
-    """Read, split and scale the data that a config names, or those of the frame."""
+    """Read, split and scale the data that a config names, or those of the frame.
+
+    With a cross-validation the fold says which part of the rows is tested on.
+    """
     path = pathlib.Path(config.data)
     is_file = path.suffix != "" and not config.data.startswith("feynman:")
     if frame is not None or is_file or config.target is not None:
@@ -63,6 +66,7 @@ def prepare(
         group=config.group,
         time=config.time,
         test=test,
+        fold=(fold, config.cv) if config.cv else None,
     )
 
 

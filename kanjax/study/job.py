@@ -12,7 +12,15 @@ import numpy as np
 
 from kanjax import files, training
 from kanjax import progress as progress_
-from kanjax.study import ensembles, findings, models, search, store
+from kanjax.study import (
+    cross_validation,
+    ensembles,
+    evaluation,
+    findings,
+    models,
+    search,
+    store,
+)
 from kanjax.study.attempts import attempted
 from kanjax.study.checks import check
 from kanjax.study.config import Config, StudyError
@@ -97,6 +105,24 @@ def run(
     results = results._replace(search=tried)
 
     metrics = findings.metrics(config, prepared, results)
+    if config.cv:
+        scores = {evaluation.ENSEMBLE: metrics["test"]["ensemble"]}
+        rotated = attempted(
+            metrics["notes"],
+            "cross-validation",
+            lambda: cross_validation.cross_validate(
+                config,
+                {**scores, **metrics["baselines"]},
+                frame=frame,
+                keys=(key_split, key_init, key_fit),
+                root=root,
+                resume=resume,
+                notes=metrics["notes"],
+                tell=tell,
+            ),
+        )
+        if rotated is not None:
+            metrics["cross_validation"] = rotated
     metrics["seconds"] = {"total": time.perf_counter() - started}
     study = store.Study(
         config,

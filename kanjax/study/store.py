@@ -1,5 +1,6 @@
 """The folder of a study: written whole, read back without running anything of it."""
 
+import html
 import json
 import math
 import os
@@ -13,7 +14,7 @@ import numpy as np
 from kanjax import data as data_
 from kanjax import files, pytrees, training
 from kanjax.model import Model
-from kanjax.study import evaluation, models, search
+from kanjax.study import evaluation, models, search, summary
 from kanjax.study.checks import check
 from kanjax.study.config import Config, StudyError
 
@@ -44,6 +45,7 @@ class Predictions(NamedTuple):
     notes: tuple[str, ...]
 
     __repr__ = pytrees.short_repr
+    _repr_html_ = pytrees.html_repr
 
 
 class Study(NamedTuple):
@@ -70,6 +72,13 @@ class Study(NamedTuple):
     directory: pathlib.Path | None
 
     __repr__ = pytrees.short_repr
+
+    def _repr_html_(self) -> str:
+        """Say in a notebook what the top of the report says."""
+        told = summary.summarize(files.to_json(self.metrics))
+        if self.directory is not None:
+            told.append(f"Report: {self.directory / 'report.html'}")
+        return "".join(f"<p>{html.escape(sentence)}</p>" for sentence in told)
 
     def member(self, index: int) -> Any:
         """Return the parameters of one member."""

@@ -1,5 +1,6 @@
 """What a study found, in a few sentences: the top of its report."""
 
+import statistics
 from typing import Any
 
 from kanjax.study import evaluation
@@ -11,7 +12,13 @@ def summarize(metrics: dict[str, Any]) -> list[str]:
     Args:
         metrics: of a study, as JSON holds them.
     """
-    sentences = [_best(metrics), _trust(metrics), _inputs(metrics), _formula(metrics)]
+    sentences = [
+        _best(metrics),
+        _folds(metrics),
+        _trust(metrics),
+        _inputs(metrics),
+        _formula(metrics),
+    ]
     return [sentence for sentence in sentences if sentence]
 
 
@@ -32,6 +39,33 @@ def _best(metrics: dict[str, Any]) -> str:
     if not level:
         return f"{told}; all others are worse in at least 95 of 100 samples of them."
     return f"{told}; these rows do not tell it from {_listed(level)}."
+
+
+def _folds(metrics: dict[str, Any]) -> str:
+    rotated = metrics.get("cross_validation")
+    if rotated is None:
+        return ""
+    metric = next(iter(metrics["test"]["ensemble"]))
+    told = {
+        name: (statistics.mean(values[metric]), statistics.stdev(values[metric]))
+        for name, values in rotated["scores"].items()
+        if None not in values[metric]
+    }
+    if not told:
+        return ""
+    best = max(told, key=lambda name: told[name][0])
+    shown = {
+        name: f"{mean:.3f} ± {spread:.3f}" for name, (mean, spread) in told.items()
+    }
+    beside = shown.get(evaluation.ENSEMBLE)
+    if best != evaluation.ENSEMBLE and beside is not None:
+        beside = f", where the ensemble's is {beside}"
+    else:
+        beside = ""
+    return (
+        f"Over {rotated['folds']} folds {_named(best)} has the best mean {metric}, "
+        f"{shown[best]}{beside}."
+    )
 
 
 def _trust(metrics: dict[str, Any]) -> str:

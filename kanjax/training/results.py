@@ -29,6 +29,7 @@ class History(NamedTuple):
     evaluated_at: np.ndarray
 
     __repr__ = pytrees.short_repr
+    _repr_html_ = pytrees.html_repr
 
 
 class Fit(NamedTuple):
@@ -59,6 +60,7 @@ class Fit(NamedTuple):
     final_state: State | None = None
 
     __repr__ = pytrees.short_repr
+    _repr_html_ = pytrees.html_repr
 
     @property
     def members(self) -> int:

@@ -207,6 +207,17 @@ def test_a_column_divides_the_rows(key):
     made = kanjax.data.prepare(frame, target="y", key=key, group="patient")
     seen = [set(frame.patient[rows]) for rows in made.split.rows]
     assert not seen[0] & seen[2] and "patient" not in made.feature_names
+    folds = [
+        kanjax.data.prepare(frame, target="y", key=key, group="patient", fold=(i, 4))
+        for i in range(4)
+    ]
+    tested = np.concatenate([fold.split.rows[2] for fold in folds])
+    np.testing.assert_array_equal(np.sort(tested), np.delete(np.arange(60), 5))
+    for fold in folds:
+        train, _, test = (set(frame.patient[rows]) for rows in fold.split.rows)
+        assert not train & test
+    with pytest.raises(ValueError, match="fold says what is tested on"):
+        kanjax.data.prepare(frame, target="y", key=key, time="day", fold=(0, 4))
     plain = frame.drop(columns="patient")
     made = kanjax.data.prepare(plain, target="y", key=key, time="day")
     train, _, test = made.split.rows

@@ -132,3 +132,42 @@ def test_the_last_rows_are_tested_on(key):
     assert not np.array_equal(train, np.sort(train))
     with pytest.raises(kanjax.data.DataError, match="2 different times"):
         kanjax.data.split_in_time(key, times > 40)
+
+
+@pytest.mark.parametrize("folds", [2, 5, 23])
+def test_folds_test_every_row_once(key, folds):
+    """And each class to within a row of its share."""
+    labels = np.repeat([0, 1, 2], [13, 8, 2])
+    parts = [
+        splitting.split_fold(key, 23, (fold, folds), labels=labels)
+        for fold in range(folds)
+    ]
+    for rows in parts:
+        np.testing.assert_array_equal(np.sort(np.concatenate(rows)), range(23))
+        sizes = np.bincount(labels[rows[2]], minlength=3)
+        assert np.all(np.abs(sizes - np.array([13, 8, 2]) / folds) < 1)
+        assert len(rows[0]) > len(rows[1])
+    tested = np.concatenate([test for _, _, test in parts])
+    np.testing.assert_array_equal(np.sort(tested), range(23))
+
+
+def test_folds_keep_groups_together(key):
+    groups = np.repeat(list("abcdefg"), [9, 1, 4, 4, 2, 6, 4])
+    parts = [
+        splitting.split_fold(key, 30, (fold, 3), groups=groups) for fold in range(3)
+    ]
+    for rows in parts:
+        of_parts = [set(groups[part]) for part in rows]
+        assert all(of_parts) and sum(map(len, of_parts)) == 7
+    assert sorted(len(test) for _, _, test in parts) == [10, 10, 10]
+
+
+def test_folds_that_are_none(key):
+    with pytest.raises(ValueError, match=r"such as \(0, 5\); got \(5, 5\)"):
+        splitting.split_fold(key, 20, (5, 5))
+    with pytest.raises(
+        kanjax.data.DataError, match="4 rows, expected at least one for each"
+    ):
+        splitting.split_fold(key, 4, (0, 5))
+    with pytest.raises(kanjax.data.DataError, match="2 groups"):
+        splitting.split_fold(key, 20, (0, 5), groups=np.arange(20) % 2)

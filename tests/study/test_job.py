@@ -286,8 +286,14 @@ def test_what_fails_after_training_is_left_out(tmp_path, monkeypatch):
 
     monkeypatch.setattr(findings.analysis, "kernels", fail)
     monkeypatch.setattr(plotting, "confusion", fail)
-    config = study.Config(str(tmp_path / "t.csv"), "label", model="mlp", **SMALL)
+    config = study.Config(str(tmp_path / "t.csv"), "label", model="mlp", cv=2, **SMALL)
     done = study.run(config, out=tmp_path / "run")
+    rotated = done.metrics["cross_validation"]["scores"]
+    assert (
+        rotated["ensemble"]["accuracy"][0]
+        == done.metrics["test"]["ensemble"]["accuracy"]
+    )
+    assert set(rotated) == {"ensemble", *done.metrics["baselines"]}
     assert set(done.metrics["baselines"]) == {
         "logistic regression",
         "gradient boosting",
@@ -304,6 +310,7 @@ def test_what_fails_after_training_is_left_out(tmp_path, monkeypatch):
     text = (tmp_path / "run" / "report.html").read_text()
     assert "Its tangent kernel" not in text and "The loss around it" in text
     assert "figures of predictions left out" in text
+    assert "Over 2 folds, each tested" in text
     assert study.load(tmp_path / "run").metrics["notes"] == done.metrics["notes"]
 
 
