@@ -27,11 +27,11 @@ class Separability(NamedTuple):
     """Which inputs of a function go together.
 
     Attributes:
-        scores: (in, in) how strongly two inputs interact, 0 where they do not. In root
-            mean squares over the samples, and with sums of f_ij, with products of
-            f f_ij - f_i f_j: the first over the geometric mean of f_i and f_j, the
-            second over f_i times f_j. No slope counts as less than a hundredth of the
-            gradient, or inputs that do not matter would seem to interact.
+        scores: (in, in) how strongly two inputs interact, 0 where they do not: the
+            root mean square of f_ij over the geometric mean of those of f_i and f_j.
+            For products all are of log f, weighted by the fourth power of f. No slope
+            counts as less than a tenth of the gradient, or inputs that hardly matter
+            would seem to interact.
         groups: the inputs in groups that do not interact.
     """
 
@@ -73,13 +73,13 @@ def separability(
     if kind not in ("sum", "product"):
         raise ValueError(f"kind must be 'sum' or 'product'; got {kind!r}.")
     value, gradient, hessian = _derivatives(f, x)
-    squares = np.mean(gradient**2, axis=0)
-    slopes = np.sqrt(squares + 1e-4 * (np.sum(squares) or 1.0))
-    size = np.sqrt(np.outer(slopes, slopes))
     if kind == "product":
         pairs = gradient[:, :, None] * gradient[:, None, :]
-        hessian, size = value[:, None, None] * hessian - pairs, size**2
-    scores = np.sqrt(np.mean(hessian**2, axis=0)) / size
+        hessian = value[:, None, None] * hessian - pairs
+        gradient = value[:, None] * gradient
+    squares = np.mean(gradient**2, axis=0)
+    slopes = np.sqrt(squares + 0.01 * (np.sum(squares) or 1.0))
+    scores = np.sqrt(np.mean(hessian**2, axis=0) / np.outer(slopes, slopes))
     np.fill_diagonal(scores, 0.0)
     count, group = scipy.sparse.csgraph.connected_components(scores > tolerance)
     groups = (tuple(np.flatnonzero(group == i).tolist()) for i in range(count))
