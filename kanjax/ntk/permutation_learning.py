@@ -25,11 +25,12 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
-from kanjax import gaussian, nn
+from kanjax import gaussian, nn, training
 from kanjax.data import Examples
 
 # Kernels of unit vectors, times k: covariance with oneself, and with another (which is
@@ -293,19 +294,23 @@ def train_ensemble(
     net = network(k, width)
     rate = 2 * k**3 / sum(_eigenvalues(k)) if learning_rate is None else learning_rate
 
-    def loss(params: Params, start: Array) -> Array:
-        return jnp.sum((net.apply(params, data.x) - start - data.y) ** 2) / (2 * k**2)
+    def loss(params: Params, batch: tuple[Array, Array], key: Array) -> Array:
+        inputs, targets = batch
+        return jnp.sum((net.apply(params, inputs) - targets) ** 2) / (2 * k**2)
 
     def train(key: Array) -> Array:
         params = net.init(key)
         kept = 1.0 if centered else 0.0
         start, begin = (kept * net.apply(params, inputs) for inputs in (data.x, x))
-
-        def step(_: int, params: Params) -> Params:
-            slope = jax.grad(loss)(params, start)
-            return jax.tree.map(lambda p, g: p - rate * g, params, slope)
-
-        return net.apply(jax.lax.fori_loop(0, steps, step, params), x) - begin
+        params, _ = training.descend(
+            loss,
+            params,
+            (data.x, data.y + start),
+            key=key,
+            optimizer=optax.sgd(rate),
+            steps=steps,
+        )
+        return net.apply(params, x) - begin
 
     keys = jax.random.split(key, members)
     return jax.lax.map(train, keys, batch_size=min(members_at_once, members))
