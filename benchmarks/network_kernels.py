@@ -97,6 +97,7 @@ def _deep_limit(options: argparse.Namespace) -> dict[str, Any]:
         "table": log_g,
         "by_steps": functools.partial(infinite_depth.log_koenigs, activation),
     }
+    blocks = {}
     for name, function in candidates.items():
 
         @jax.jit
@@ -105,7 +106,9 @@ def _deep_limit(options: argparse.Namespace) -> dict[str, Any]:
 
         call = functools.partial(lambda run: jax.block_until_ready(run(x)), run)
         call()
-        entry[name] = timing.summary(timing.block(call, options.seconds))
+        blocks[name] = functools.partial(timing.block, call, options.seconds)
+    slow = timing.interleave({"by_steps": blocks.pop("by_steps")}, 1)
+    entry |= timing.interleave(blocks, 4 * options.rounds) | slow
     print(f"deep limit: {entry}", flush=True)
     return entry
 
