@@ -43,9 +43,9 @@ def solve_positive(
 
     Example:
         >>> import jax.numpy as jnp
-        >>> result = solve_positive(jnp.diag(jnp.array([1.0, 2.0])), jnp.ones((2, 1)))
+        >>> result = solve_positive(jnp.diag(jnp.array([1.0, 4.0])), jnp.ones((2, 1)))
         >>> result.solution.tolist(), float(result.residual[0])
-        ([[1.0], [0.5]], 0.0)
+        ([[1.0], [0.25]], 0.0)
     """
     matrix, right = jnp.asarray(matrix), jnp.asarray(right)
     if right.ndim != 2 or matrix.shape != (len(right),) * 2:
@@ -58,7 +58,8 @@ def solve_positive(
     solution = jax.scipy.linalg.cho_solve((factor, True), right)
     left = right - jnp.matmul(full, solution, precision="highest")
     residual = relative_norms(left, right)
-    return PositiveSolution(solution, residual, jitter * jnp.mean(jnp.diag(matrix)))
+    added = jnp.asarray(jitter) * jnp.mean(jnp.diag(matrix))
+    return PositiveSolution(solution, residual, added)
 
 
 def regularize(matrix: Float[Array, "n n"], share: ArrayLike) -> Float[Array, "n n"]:
