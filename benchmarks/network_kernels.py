@@ -1,19 +1,26 @@
 """Random features, deep kernel machines and limits of depth beside their floors."""
 
 import argparse
+import contextlib
 import functools
 import pathlib
+import shutil
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from benchmarks import timing
+from benchmarks.peers import client, gpytorch_process
 from kanjax import ntk, training
 from kanjax.ntk import infinite_depth
 from kanjax.ntk import random_features as rf
+
+PEER = "gpytorch_process"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -90,6 +97,7 @@ def _deep_limit(options: argparse.Namespace) -> dict[str, Any]:
         "table": log_g,
         "by_steps": functools.partial(infinite_depth.log_koenigs, activation),
     }
+    blocks = {}
     for name, function in candidates.items():
 
         @jax.jit
@@ -98,50 +106,92 @@ def _deep_limit(options: argparse.Namespace) -> dict[str, Any]:
 
         call = functools.partial(lambda run: jax.block_until_ready(run(x)), run)
         call()
-        entry[name] = timing.summary(timing.block(call, options.seconds))
+        blocks[name] = functools.partial(timing.block, call, options.seconds)
+    slow = timing.interleave({"by_steps": blocks.pop("by_steps")}, 1)
+    entry |= timing.interleave(blocks, 4 * options.rounds) | slow
     print(f"deep limit: {entry}", flush=True)
     return entry
 
 
 def _machine(options: argparse.Namespace) -> dict[str, Any]:
-    """A sparse machine beside scikit-learn's exact process of fewer examples."""
-    import time
-
-    from sklearn import gaussian_process
-    from sklearn.gaussian_process import kernels
-
+    """A sparse machine beside GPyTorch's deep process of as many layers and inducing
+    inputs, and scikit-learn's exact process of fewer examples.
+    """
     n, few, m = (60, 30, 10) if options.quick else (10_000, 2_000, 200)
-    draw = np.random.default_rng(0)
-    x = draw.uniform(-2, 2, (n + 1000, 5)).astype(np.float32)
-    y = np.sin(1.5 * x[:, 0]) * x[:, 1] + 0.1 * draw.normal(size=len(x))
-    y = ((y - y.mean()) / y.std()).astype(np.float32)[:, None]
-    test, truth = jnp.asarray(x[n:]), y[n:]
+    steps = 5 if options.quick else 600
+    x, y = gpytorch_process.data(n)
+    y, test, truth = y[:, None], jnp.asarray(x[n:]), y[n:, None]
     nu = (10.0,) if options.quick else (10.0, 10.0)
     machine = ntk.DeepKernelMachine(jnp.asarray(x[:n]), 1, nu, inducing=m)
     params = machine.init(jax.random.key(0))
-    step = jax.jit(jax.value_and_grad(machine.loss))
-    entry: dict[str, Any] = {"rows": n, "inducing": m}
-    for name, size in (("batch_of_256", 256), ("all_rows", n)):
-        batch = jnp.asarray(x[:size]), jnp.asarray(y[:size])
-        jax.block_until_ready(step(params, batch))
-        run = functools.partial(
-            lambda batch: jax.block_until_ready(step(params, batch)), batch
-        )
-        entry[name] = timing.summary(timing.block(run, options.seconds))
+    rate, size = gpytorch_process.RATE, min(n, gpytorch_process.BATCH)
+    blocks = {}
+    for name, rows in ((f"batch_of_{size}", size), ("all_rows", n)):
+        call = _step(machine, params, (jnp.asarray(x[:rows]), jnp.asarray(y[:rows])))
+        call()
+        blocks[name] = functools.partial(timing.block, call, options.seconds)
+    entry: dict[str, Any] = {"rows": n, "inducing": m, "layers": len(nu)}
+    with contextlib.ExitStack() as stack:
+        peer = None
+        if options.peer_python:
+            peer = stack.enter_context(client.start(PEER, options.peer_python))
+            entry[PEER] = peer.entry
+            peer = None if peer.absent else peer
+        if peer is not None:
+            shape, cores = [n, m, 1, len(nu)], timing.usable_cores()
+            for threads in sorted({1, cores}):
+                ask = functools.partial(peer.ask, shape=shape, threads=threads)
+                ask()
+                blocks[f"{PEER}_{threads}_threads"] = functools.partial(
+                    lambda ask: ask(seconds=options.seconds)["durations"], ask
+                )
+        entry["times"] = timing.interleave(blocks, options.rounds)
+        if peer is not None:
+            ours = entry["times"][f"batch_of_{size}"]["min_ms"]
+            theirs = min(
+                entry["times"][name]["min_ms"] for name in blocks if PEER in name
+            )
+            entry["times_of_kanjax"] = round(theirs / ours, 2)
+            # In one thread, the quicker on a machine that others use as well.
+            entry[PEER] |= peer.ask(shape=[n, m, 1, len(nu)], threads=1, steps=steps)
     began = time.perf_counter()
     fit = training.fit(
         machine.loss,
         params,
         (x[:n], y[:n]),
         optimizer="adam",
-        learning_rate=0.02,
-        steps=5 if options.quick else 600,
-        batch_size=min(n, 256),
+        learning_rate=rate,
+        steps=steps,
+        batch_size=size,
         key=jax.random.key(1),
     )
     entry["training_s"] = round(time.perf_counter() - began, 2)
     mean = machine.apply(fit.params, test)
     entry["rmse"] = round(float(jnp.sqrt(jnp.mean((mean - truth) ** 2))), 4)
+    entry["exact_process"] = _exact_process(x, y, n, few)
+    print(entry, flush=True)
+    return entry
+
+
+def _step(machine: Any, params: Any, batch: Any) -> Callable[[], Any]:
+    """A step of Adam on a batch, compiled."""
+    optimizer = optax.adam(gpytorch_process.RATE)
+
+    @jax.jit
+    def step(params: Any, moments: Any, batch: Any) -> Any:
+        gradient = jax.grad(machine.loss)(params, batch)
+        updates, moments = optimizer.update(gradient, moments)
+        return optax.apply_updates(params, updates), moments
+
+    moments = optimizer.init(params)
+    return lambda: jax.block_until_ready(step(params, moments, batch))
+
+
+def _exact_process(x: Any, y: Any, n: int, few: int) -> dict[str, Any]:
+    """scikit-learn's exact process of the first few rows."""
+    from sklearn import gaussian_process
+    from sklearn.gaussian_process import kernels
+
     scaled = kernels.ConstantKernel() * kernels.RBF() + kernels.WhiteKernel(0.1)
     process = gaussian_process.GaussianProcessRegressor(scaled, optimizer=None)
     began = time.perf_counter()
@@ -149,14 +199,12 @@ def _machine(options: argparse.Namespace) -> dict[str, Any]:
         process.kernel_.theta, eval_gradient=True
     )
     seconds = round(time.perf_counter() - began, 2)
-    mean = process.predict(x[n:]).reshape(-1, 1)
-    entry["exact_process"] = {
+    error = process.predict(x[n:]).reshape(-1, 1) - y[n:]
+    return {
         "rows": few,
         "one_gradient_s": seconds,
-        "rmse": round(float(np.sqrt(np.mean((mean - truth) ** 2))), 4),
+        "rmse": round(float(np.sqrt(np.mean(error**2))), 4),
     }
-    print(entry, flush=True)
-    return entry
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -165,9 +213,12 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=pathlib.Path, default="benchmarks/results/network_kernels.json"
     )
+    parser.add_argument("--peer-python", help="an interpreter that has GPyTorch")
     parser.add_argument("--rounds", type=int, help="blocks of each candidate")
     parser.add_argument("--seconds", type=float, help="the least length of a block")
     options = parser.parse_args(argv)
+    if options.peer_python and shutil.which(options.peer_python) is None:
+        parser.error(f"--peer-python {options.peer_python!r} is not an executable.")
     options.rounds = options.rounds or (2 if options.quick else 4)
     options.seconds = options.seconds or (0.01 if options.quick else 0.5)
     return options

@@ -15,7 +15,7 @@ from benchmarks import timing
 from kanjax import hopfield
 from kanjax.hopfield import replica_breaking
 
-ORDER, BETA = 4, 24.0
+ORDER, BETA, HOT = 4, 24.0, 3.0
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -24,7 +24,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     result: dict[str, Any] = {
         "benchmark": "spin_glasses",
         "environment": timing.environment(),
-        "sweeps": [_sweep_case(chains, options) for chains in (1, 8, 32)],
+        "sweeps": [
+            _sweep_case(chains, beta, options)
+            for chains, beta in ((1, BETA), (1, HOT), (8, BETA), (32, BETA))
+        ],
         "phase_diagrams": _phases(options.quick),
         # Compiling it takes longer than a quick run should.
         "broken_symmetry": {} if options.quick else _broken_symmetry(),
@@ -32,28 +35,30 @@ def main(argv: Sequence[str] | None = None) -> None:
     timing.write_json(options.out, result)
 
 
-def _sweep_case(chains: int, options: argparse.Namespace) -> dict[str, Any]:
+def _sweep_case(
+    chains: int, beta: float, options: argparse.Namespace
+) -> dict[str, Any]:
     """Milliseconds a sweep of all chains; ratios of minima, to kanjax's."""
     spins, patterns = (8, 20) if options.quick else (64, 1000)
-    sweeps = 2 if options.quick else 20
+    sweeps = 2 if options.quick else 100
     stored = hopfield.random_patterns(jax.random.key(0), patterns, spins)
     start = jnp.broadcast_to(stored[0], (chains, spins))
     memory = hopfield.PSpin(stored, ORDER)
 
     def ours() -> Any:
         key = jax.random.key(1)
-        chains = hopfield.glauber(key, memory, start, beta=BETA, sweeps=sweeps)
+        chains = hopfield.glauber(key, memory, start, beta=beta, sweeps=sweeps)
         return jax.block_until_ready(chains.state)
 
     draw, X = np.random.default_rng(0), np.asarray(stored)
     candidates: dict[str, tuple[Callable[[], Any], int]] = {
         "kanjax": (ours, sweeps),
         "numpy_over_sites_and_chains": (
-            functools.partial(over_sites_and_chains, X, np.array(start), draw),
+            functools.partial(over_sites_and_chains, X, np.array(start), draw, beta),
             1,
         ),
         "numpy_over_sites": (
-            functools.partial(over_sites, X, np.array(start), draw),
+            functools.partial(over_sites, X, np.array(start), draw, beta),
             1,
         ),
     }
@@ -73,22 +78,23 @@ def _sweep_case(chains: int, options: argparse.Namespace) -> dict[str, Any]:
         if name != "kanjax"
     }
     print(
-        f"{chains} chains: {unit:.3f} ms a sweep; NumPy's ratios {ratios}", flush=True
+        f"{chains} chains, beta {beta}: {unit:.3f} ms a sweep; NumPy's ratios {ratios}",
+        flush=True,
     )
-    shape = {"spins": spins, "patterns": patterns, "chains": chains}
+    shape = {"spins": spins, "patterns": patterns, "chains": chains, "beta": beta}
     return {**shape, "times": times, "times_of_kanjax": ratios}
 
 
 def over_sites_and_chains(
-    patterns: np.ndarray, state: np.ndarray, draw: np.random.Generator
+    patterns: np.ndarray, state: np.ndarray, draw: np.random.Generator, beta: float
 ) -> None:
     """Visit each spin of each chain, with sums over spins kept up to date."""
     for chain in state:
-        over_sites(patterns, chain[None], draw)
+        over_sites(patterns, chain[None], draw, beta)
 
 
 def over_sites(
-    patterns: np.ndarray, state: np.ndarray, draw: np.random.Generator
+    patterns: np.ndarray, state: np.ndarray, draw: np.random.Generator, beta: float
 ) -> None:
     """Visit each spin, of all chains at once, with sums over spins kept up to date."""
     spins = state.shape[1]
@@ -96,7 +102,7 @@ def over_sites(
     for site in range(spins):
         column = patterns[:, site]
         rest = sums - state[:, site, None] * column
-        up = 1 / (1 + np.exp(-2 * BETA * triples(rest, spins) @ column))
+        up = 1 / (1 + np.exp(-2 * beta * triples(rest, spins) @ column))
         state[:, site] = np.where(draw.random(len(state)) < up, 1, -1)
         sums = rest + state[:, site, None] * column
 

@@ -111,7 +111,7 @@ def _run(setting: Setting, samples: Any) -> Any:
             steps=setting.steps,
             learn_grams=learn,
         )
-        mean, variance, noise = machines.predict(params, x, y, points)
+        mean, variance, noise, *_ = machines.predict(params, x, y, points)
         square = (mean - targets)[:, 0] ** 2
         width = variance + noise
         loss = jnp.mean(square / width + jnp.log(2 * jnp.pi * width)) / 2

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kanjax import cli, gaussian, papers, plotting
-from kanjax.ntk import infinite_depth
+from kanjax.ntk import infinite_depth, limit_classifiers
 from kanjax.papers import spread
 
 PAPER = papers.Paper(
@@ -112,9 +112,9 @@ def _risks(key: jax.Array, count: int, points: int) -> list[float]:
 @jax.jit
 def _classify(x: jax.Array, y: jax.Array, at: jax.Array) -> list[jax.Array]:
     return [
-        infinite_depth.koenigs_classifier(OPTIMAL, x, y, at, steps=60),
-        infinite_depth.nearest_neighbor(x, y, at),
-        infinite_depth.majority_vote(y, at),
+        limit_classifiers.koenigs_classifier(OPTIMAL, x, y, at, steps=60),
+        limit_classifiers.nearest_neighbor(x, y, at),
+        limit_classifiers.majority_vote(y, at),
     ]
 
 
@@ -144,7 +144,7 @@ def _deep(
 ) -> jax.Array:
     # What decays doubly exponentially leaves the range of logarithms as well in time.
     depth = min(depth, 500) if activation is CUBIC else depth
-    return infinite_depth.deep_ntk_classifier(activation, x, y, at, depth)
+    return limit_classifiers.deep_ntk_classifier(activation, x, y, at, depth)
 
 
 def _claims(

@@ -60,12 +60,14 @@ class Regime(NamedTuple):
         overlap: m of the state of recall, or about 0.
         replicon: of that state, above 0 where replicas are alike.
         converged: whether the search did.
+        residual: the largest change that its equations still ask for.
     """
 
     code: Int[Array, ""]
     overlap: Float[Array, ""]
     replicon: Float[Array, ""]
     converged: Bool[Array, ""]
+    residual: Float[Array, ""]
 
 
 def solve(
@@ -249,7 +251,7 @@ def regime(
     recalls = state.overlap > 0.1
     code = jnp.where(recalls, jnp.where(stability > 0, 2, 3), frozen)
     code = code.astype(jnp.int32)
-    return Regime(code, state.overlap, stability, state.converged)
+    return Regime(code, state.overlap, stability, state.converged, state.residual)
 
 
 def one_step_overlap(load: ArrayLike, entropy: ArrayLike, order: int) -> Array:

@@ -56,9 +56,9 @@ class Pairwise:
         return jnp.where(jnp.eye(self.size, dtype=bool), 0, J)
 
     # What a sweep needs, see dynamics.py.
-    def rows(self, order: Array) -> Array:
-        """Return what is known of each site, in the order of the visits."""
-        return self._without_diagonal[order]
+    def rows(self) -> Array:
+        """Return what is known of each site, (spins, ...)."""
+        return self._without_diagonal
 
     def track(self, state: Array) -> Array:
         """Return what a sweep keeps up to date: the state itself."""
@@ -117,9 +117,9 @@ class LowRank:
         return self.scale * (self.track(state) @ self.vectors - diagonal * state)
 
     # What a sweep needs, see dynamics.py.
-    def rows(self, order: Array) -> Array:
-        """Return what is known of each site, in the order of the visits."""
-        return self.vectors.T[order]
+    def rows(self) -> Array:
+        """Return what is known of each site, (spins, ...)."""
+        return self.vectors.T
 
     def track(self, state: Array) -> Float[Array, "*chains vectors"]:
         """Return what a sweep keeps up to date: ``vectors @ state``."""

@@ -34,9 +34,9 @@ class _Overlapping:
         """``M / spins``, from -1 to 1, for states (..., spins)."""
         return patterns_.overlaps(state, self.patterns)
 
-    def rows(self, order: Array) -> Array:
-        """Return what is known of each site, in the order of the visits."""
-        return _floating(self.patterns).T[order]
+    def rows(self) -> Array:
+        """Return what is known of each site, (spins, ...)."""
+        return _floating(self.patterns).T
 
     def track(self, state: Array) -> Float[Array, "*chains patterns"]:
         """Return what a sweep keeps up to date: M."""

@@ -71,12 +71,14 @@ class Regime(NamedTuple):
         overlaps: (patterns,), of the state of larger pressure, largest first.
         stable: whether that state is a maximum of the pressure.
         converged: whether both searches for states did.
+        residual: the largest change that their equations still ask for.
     """
 
     code: Int[Array, ""]
     overlaps: Float[Array, " patterns"]
     stable: Bool[Array, ""]
     converged: Bool[Array, ""]
+    residual: Float[Array, ""]
 
 
 def enumerate_sites(
@@ -291,7 +293,8 @@ def regime(
     )
     code = jnp.where((m.size == 1) & recalled[0], 1, code).astype(jnp.int32)
     stable = jnp.max(jnp.linalg.eigvalsh(curvature)) < 0
-    return Regime(code, m, stable, first.converged & second.converged)
+    residual = jnp.maximum(first.residual, second.residual)
+    return Regime(code, m, stable, first.converged & second.converged, residual)
 
 
 def hierarchical_amplitudes(

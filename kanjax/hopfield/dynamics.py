@@ -21,6 +21,8 @@ from kanjax.hopfield import checks
 Order = Literal["random", "sequential", "parallel"]
 Mode = Literal["asynchronous", "synchronous"]
 
+_FEW = 256
+
 
 @runtime_checkable
 class Memory(Protocol):
@@ -39,8 +41,8 @@ class Memory(Protocol):
         """``h_i``: half the energy that it costs to turn spin i from +1 to -1."""
         ...
 
-    def rows(self, order: Array) -> Array:
-        """Return what is known of each site, in the order of the visits."""
+    def rows(self) -> Array:
+        """Return what is known of each site, (spins, ...)."""
         ...
 
     def track(self, state: Array) -> Array:
@@ -213,12 +215,17 @@ def _retrieve(
     memory: Memory, state: Array, key: Array | None, mode: Mode, max_sweeps: int
 ) -> Retrieval:
     still = jnp.zeros(state.shape[:-1], state.dtype)
+    rows = memory.rows()
 
     def update(state: Array, count: Array) -> Array:
         if mode == "synchronous":
             return _turn(memory.fields(state), 0, state)
-        order = _order(memory.size, key, count)
-        return _sweep(memory, state, order, jnp.zeros((memory.size, *still.shape)))
+        order = _order(
+            memory.size, None if key is None else jax.random.fold_in(key, count)
+        )
+        return _sweep(
+            memory, rows, state, order, jnp.zeros((memory.size, *still.shape))
+        )
 
     def step(carry: Any) -> Any:
         state, previous, period, sweeps, count = carry
@@ -256,48 +263,70 @@ def _sample(
     order: Order,
     observe: Callable[[Array], Any] | None = None,
 ) -> Chains:
-    def sweep(state: Array, count: Array) -> tuple[Array, Any]:
-        key_order, key_noise = jax.random.split(jax.random.fold_in(key, count))
+    # Here, or each sweep would lay them out anew; and many keys cost what one does.
+    rows = memory.rows()
+    counts = jnp.arange(sweeps)
+    pairs = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(counts)
+    keys = jax.vmap(jax.random.fold_in)(pairs[:, 0], counts), pairs[:, 1]
+
+    def sweep(state: Array, keys: tuple[Array, Array]) -> tuple[Array, Any]:
+        key_order, key_noise = keys
         shape = (memory.size, *state.shape[:-1])
         noise = jax.random.logistic(key_noise, shape, state.dtype)
         noise = noise / (2 * beta).astype(state.dtype)
         if order == "parallel":
             state = _turn(memory.fields(state), jnp.moveaxis(noise, 0, -1), state)
         else:
-            key_order = key_order if order == "random" else None
-            visits = _order(memory.size, key_order, count)
-            state = _sweep(memory, state, visits, noise)
+            visits = _order(memory.size, key_order if order == "random" else None)
+            state = _sweep(memory, rows, state, visits, noise)
         return state, None if observe is None else observe(state)
 
-    return Chains(*jax.lax.scan(sweep, state, jnp.arange(sweeps)))
+    return Chains(*jax.lax.scan(sweep, state, keys))
 
 
 _sample_compiled = jax.jit(_sample, static_argnames=("sweeps", "order"))
 
 
-def _sweep(memory: Memory, state: Array, order: Array, noise: Array) -> Array:
+def _sweep(
+    memory: Memory, rows: Array, state: Array, order: Array, noise: Array
+) -> Array:
     """Visit all sites in an order; noise (sites, ...) is what a field has to beat."""
+    # Each site is visited once, so that its spin before the visit is known.
+    old = jnp.moveaxis(state, -1, 0)[order]
+    bars = noise.astype(state.dtype)
 
     def visit(tracked: Array, at: Any) -> tuple[Array, Array]:
-        site, row, old, bar = at
+        site, old, bar = at
+        row = jax.lax.dynamic_index_in_dim(rows, site, keepdims=False)
         new = _turn(memory.field_at(tracked, row, old), bar, old)
         return memory.moved(tracked, row, site, new - old), new
 
-    # Each site is visited once, so that its spin before the visit is known.
-    old = jnp.moveaxis(state, -1, 0)[order]
-    visits = (order, memory.rows(order), old, noise.astype(state.dtype))
-    _, new = jax.lax.scan(visit, memory.track(state), visits)
-    return jnp.moveaxis(jnp.zeros_like(new).at[order].set(new), 0, -1)
+    def visit_all() -> Array:
+        new = jax.lax.scan(visit, memory.track(state), (order, old, bars))[1]
+        return jnp.moveaxis(jnp.zeros_like(new).at[order].set(new), 0, -1)
+
+    # Until the first spin turns, all visits see the fields of the state as it is: where
+    # by these none would turn, as is common when it is cold, there is no need to visit.
+    fields = jnp.moveaxis(memory.fields(state), -1, 0)[order]
+    still = jnp.all(_turn(fields, bars, old) == old)
+    return jax.lax.cond(still, lambda: state, visit_all)
 
 
 def _turn(field: Array, bar: Array | int, old: Array) -> Array:
     return jnp.where(field > bar, 1, jnp.where(field < bar, -1, old)).astype(old.dtype)
 
 
-def _order(size: int, key: Array | None, count: Array) -> Int[Array, " sites"]:
+def _order(size: int, key: Array | None) -> Int[Array, " sites"]:
+    sites = jnp.arange(size)
     if key is None:
-        return jnp.arange(size)
-    return jax.random.permutation(jax.random.fold_in(key, count), size)
+        return sites
+    if size > _FEW:
+        return jax.random.permutation(key, sites)
+    # The same by ranks: to compare all pairs of a few is quicker than to sort them.
+    draws = jax.random.bits(jax.random.split(key)[1], (size,))
+    equal = (draws[:, None] == draws) & (sites[:, None] < sites)
+    ranks = jnp.sum((draws[:, None] < draws) | equal, axis=0, dtype=sites.dtype)
+    return jnp.zeros_like(sites).at[ranks].set(sites, unique_indices=True)
 
 
 def check_state(memory: Memory, state: Any) -> Array:

@@ -52,12 +52,14 @@ class Regime(NamedTuple):
         overlap: m of the state of recall, or about 0.
         replicon: of that state, above 0 where replicas are alike.
         converged: whether the searches for states did.
+        residual: the largest change that their equations still ask for.
     """
 
     code: Int[Array, ""]
     overlap: Float[Array, ""]
     replicon: Float[Array, ""]
     converged: Bool[Array, ""]
+    residual: Float[Array, ""]
 
 
 class Components(NamedTuple):
@@ -311,6 +313,7 @@ def regime(load: ArrayLike, beta: ArrayLike, *, max_steps: int = 500) -> Regime:
         recall.overlap,
         replicon(load, beta, recall.overlap, recall.order),
         recall.converged & frozen.converged,
+        jnp.maximum(recall.residual, frozen.residual),
     )
 
 

@@ -36,7 +36,12 @@ class PhaseDiagram(NamedTuple):
         overlap: (rows, columns), the largest with a pattern.
         replicon: (rows, columns), of states of recall, above 0 where replicas are
             alike; NaN where there are none, and for a dilution.
+        stable: (rows, columns), whether the state is: with a load a paramagnet, or one
+            of recall whose replicas are alike; with a dilution a maximum of the
+            pressure.
         converged: (rows, columns), whether all searches for states did.
+        residual: (rows, columns), the largest change that their equations still ask
+            for.
         lines: by name, (x, y) of curves that are known more exactly than the plane is.
     """
 
@@ -47,7 +52,9 @@ class PhaseDiagram(NamedTuple):
     names: tuple[str, ...]
     overlap: Float[Array, "rows columns"]
     replicon: Float[Array, "rows columns"]
+    stable: Bool[Array, "rows columns"]
     converged: Bool[Array, "rows columns"]
+    residual: Float[Array, "rows columns"]
     lines: dict[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -111,14 +118,20 @@ def phase_diagram(
                 "Give an order of 4 or more, and a load."
             )
     names = _names(controls, order)
-    codes, overlap, replicon, converged = _search(controls, axes, order, patterns)
+    points = _search(controls, axes, order, patterns)
     columns, rows = (controls[name] for name in axes)
     lines = _lines(controls, axes, order, patterns)
-    crossing = _crossing(np.asarray(rows), np.asarray(columns), np.asarray(replicon))
+    replicon = np.asarray(points.replicon)
+    crossing = _crossing(np.asarray(rows), np.asarray(columns), replicon)
     if len(crossing[0]) > 1:
         lines["de Almeida-Thouless"] = crossing
     return PhaseDiagram(
-        axes, columns, rows, codes, names, overlap, replicon, converged, lines
+        axes=axes,
+        columns=columns,
+        rows=rows,
+        names=names,
+        lines=lines,
+        **points._asdict(),
     )
 
 
@@ -128,20 +141,31 @@ def _names(controls: dict[str, Array], order: int) -> tuple[str, ...]:
     return mean_field.REGIMES if order == 2 else archetype_theory.REGIMES
 
 
+class _Points(NamedTuple):
+    """The fields of a diagram that each point has a value of."""
+
+    codes: Array
+    overlap: Array
+    replicon: Array
+    stable: Array
+    converged: Array
+    residual: Array
+
+
 @functools.partial(jax.jit, static_argnames=("axes", "order", "patterns"))
 def _search(
     controls: dict[str, Array], axes: tuple[str, str], order: int, patterns: int
-) -> tuple[Array, Array, Array, Array]:
-    """Return codes, overlaps, replicons of recall, and what converged."""
-
-    def at(y: Array, x: Array) -> tuple[Array, Array, Array, Array]:
+) -> _Points:
+    def at(y: Array, x: Array) -> _Points:
         point = {**controls, axes[1]: y, axes[0]: x}
         beta = 1 / point["temperature"]
         if "dilution" in point:
             sites = diluted_theory.enumerate_sites(patterns, point["dilution"])
-            state = diluted_theory.regime(sites, beta, max_steps=2_000)
+            few = diluted_theory.regime(sites, beta, max_steps=2_000)
             none = jnp.full((), jnp.nan)
-            return state.code, state.overlaps[0], none, state.converged
+            return _Points(
+                few.code, few.overlaps[0], none, few.stable, few.converged, few.residual
+            )
         if order == 2:
             state = mean_field.regime(point["load"], beta)
         else:
@@ -149,7 +173,15 @@ def _search(
                 beta, point["load"], point["entropy"], order
             )
         replicon = jnp.where(state.code >= 2, state.replicon, jnp.nan)
-        return state.code, state.overlap, replicon, state.converged
+        stable = (state.code == 0) | (replicon > 0)
+        return _Points(
+            state.code,
+            state.overlap,
+            replicon,
+            stable,
+            state.converged,
+            state.residual,
+        )
 
     return over_plane(at, controls[axes[1]], controls[axes[0]])
 

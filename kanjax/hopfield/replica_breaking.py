@@ -9,6 +9,7 @@ state overlap by ``self_overlap``, those in different ones by ``mutual_overlap``
 everything that solves them needs double precision.
 """
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -195,7 +196,8 @@ def solve(
             the temperature, the more are needed.
         max_steps: the most updates of each iteration.
 
-    Works under jit, vmap and grad; derivatives are those of the implicit function.
+    Compiled once for each order, number of nodes and kind of start. Works under jit,
+    vmap and grad; derivatives are those of the implicit function.
 
     Raises:
         ValueError: for arguments out of range, or without double precision.
@@ -215,6 +217,21 @@ def solve(
     defaults = (1, 2001) if known and not np.any(np.asarray(start[:2])) else (401, 201)
     nodes = outer_nodes or defaults[0], inner_nodes or defaults[1]
 
+    begin = tuple(jnp.asarray(value, dtype) for value in start)
+    fixed = None if breaking is None else jnp.asarray(breaking, dtype)
+    return _solve(b, load, begin, fixed, order, nodes, max_steps)
+
+
+@functools.partial(jax.jit, static_argnames=("order", "nodes", "max_steps"))
+def _solve(
+    b: Array,
+    load: Array,
+    begin: tuple[Array, ...],
+    breaking: Array | None,
+    order: int,
+    nodes: tuple[int, int],
+    max_steps: int,
+) -> Broken:
     def means(x: tuple[Array, ...], theta: Array) -> "_Means":
         m, q1, q2 = x
         return _means(b, load, m, q1, q2, theta, order, nodes)
@@ -231,14 +248,12 @@ def solve(
         cost = jnp.where(split, jnp.square(theta) * cost, 1.0)
         return jnp.where(split, gain / cost, 0.0)
 
-    begin = tuple(jnp.asarray(value, dtype) for value in start)
     if breaking is not None:
-        fixed = jnp.asarray(breaking, dtype)
         end = fixed_point(
-            lambda x: overlaps(x, fixed), begin, max_steps=max_steps, accelerate=True
+            lambda x: overlaps(x, breaking), begin, max_steps=max_steps, accelerate=True
         )
         m, q1, q2 = end.value
-        return Broken(m, q1, q2, fixed, end.residual, end.converged)
+        return Broken(m, q1, q2, breaking, end.residual, end.converged)
 
     def at(log_theta: Array) -> tuple[Array, ...]:
         # Never from collapsed overlaps, which would stay so.

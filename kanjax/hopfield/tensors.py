@@ -114,9 +114,9 @@ class LowRankTensor:
         return self._factor * jnp.sum(self._unit * rest, axis=-2)
 
     # What a sweep needs, see dynamics.py.
-    def rows(self, order: Array) -> Array:
-        """Return what is known of each site, in the order of the visits."""
-        return self._unit.T[order]
+    def rows(self) -> Array:
+        """Return what is known of each site, (spins, ...)."""
+        return self._unit.T
 
     def track(self, state: Array) -> Float[Array, "*chains vectors orders"]:
         """Return what a sweep keeps up to date: the sums of each vector."""

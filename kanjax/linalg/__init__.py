@@ -6,6 +6,13 @@ from kanjax.linalg.eigen import Eigenpairs, Which, eigenpairs
 from kanjax.linalg.haar import haar_transform, inverse_haar_transform
 from kanjax.linalg.hadamard import fwht
 from kanjax.linalg.krylov import Tridiagonal, lanczos
+from kanjax.linalg.positive import (
+    PositiveSolution,
+    regularize,
+    relative_norms,
+    root_residual,
+    solve_positive,
+)
 from kanjax.linalg.products import (
     Directional,
     Product,
@@ -37,6 +44,7 @@ __all__ = [
     "Eigenpairs",
     "Eigensystem",
     "Estimate",
+    "PositiveSolution",
     "Product",
     "Quadrature",
     "Roots",
@@ -59,6 +67,10 @@ __all__ = [
     "lanczos_quadrature",
     "linear_assignment",
     "linearize",
+    "regularize",
+    "relative_norms",
+    "root_residual",
+    "solve_positive",
     "trace_of",
     "triangular_roots",
 ]

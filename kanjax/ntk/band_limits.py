@@ -222,6 +222,8 @@ class Projection(NamedTuple):
         jitter: what was added to the diagonal.
         least_eigenvalue: of the Gram matrix. Well below 0 the matrix is none, and the
             rest means nothing; under jit only this says it.
+        residual: of the equations with the jitter, relative to the products: what was
+            cut off and round-off.
     """
 
     weights: Float[Array, " n"]
@@ -229,6 +231,7 @@ class Projection(NamedTuple):
     rank: Int[Array, ""]
     jitter: Float[Array, ""]
     least_eigenvalue: Float[Array, ""]
+    residual: Float[Array, ""]
 
 
 def project(
@@ -273,7 +276,9 @@ def project(
     weights = linalg.function_product(_inverse, system, products[:, None], added)[:, 0]
     error = squared_error(gram, products, energy, weights)
     rank = jnp.sum(system.positive)
-    return Projection(weights, error, rank, added, least)
+    left = products - jnp.matmul(gram, weights, precision="highest") - added * weights
+    residual = linalg.relative_norms(left[:, None], products[:, None])[0]
+    return Projection(weights, error, rank, added, least, residual)
 
 
 def _inverse(values: Array, added: Array) -> Array:

@@ -13,7 +13,8 @@ at m inducing inputs and ``G = L V V^T L^T`` there, ``K = L L^T``, V lower trian
 With all examples as inducing inputs the machine is dense; with fewer, a step costs
 ``O(n m^2)``. The machine needs float64, or a jitter of 1e-4 and more.
 Minibatches and classes: :mod:`kanjax.ntk.variational_kernel_machine`; samples of finite
-width: :mod:`kanjax.ntk.deep_gaussian_process`.
+width: :mod:`kanjax.ntk.deep_gaussian_process`; the linear kernel in closed form:
+:mod:`kanjax.ntk.linear_kernel_machine`.
 """
 
 import math
@@ -23,12 +24,10 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
-from jax.scipy.linalg import solve_triangular
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from kanjax import gaussian, linalg, training
-from kanjax.ntk.regression import regularize
 
 SQUARED_EXPONENTIAL = gaussian.rbf(0.5)
 """The activation whose dual is ``exp(-|x - x'|^2 / 2)``."""
@@ -73,10 +72,26 @@ class Layers(NamedTuple):
     Attributes:
         grams: ``G_0`` to ``G_L``.
         kernels: ``K(G_0)`` to ``K(G_L)``.
+        roots: of the kernels among inducing inputs, NaN where they are not positive
+            definite.
+        jitter: (layers + 1,), what was added to the diagonals of those.
     """
 
     grams: tuple[Blocks, ...]
     kernels: tuple[Blocks, ...]
+    roots: tuple[linalg.Roots, ...]
+    jitter: Float[Array, " kernels"]
+
+    @property
+    def along(self) -> Float[Array, "m n"]:
+        """``L^-1 K_it`` of the last kernel, ``K_ii = L L^T``."""
+        return self.roots[-1].inverse @ self.kernels[-1].cross
+
+    @property
+    def residual(self) -> Float[Array, " kernels"]:
+        """How far ``L^-1 K_ii L^-T`` of each kernel is from the identity."""
+        pairs = zip(self.kernels, self.roots, strict=True)
+        return jnp.stack([linalg.root_residual(k.inducing, r) for k, r in pairs])
 
 
 class Prediction(NamedTuple):
@@ -86,11 +101,16 @@ class Prediction(NamedTuple):
         mean: (n, outputs).
         variance: (n,), without that of the noise.
         noise: the variance of the noise.
+        jitter: (layers + 1,), as in :class:`Layers`.
+        residual: (layers + 1,), as in :class:`Layers`: well below 1 where the solves
+            behind the prediction are to be trusted, NaN where they failed.
     """
 
     mean: Float[Array, "n outputs"]
     variance: Float[Array, " n"]
     noise: Float[Array, ""]
+    jitter: Float[Array, " kernels"]
+    residual: Float[Array, " kernels"]
 
 
 def init(inputs: Float[Array, "m d"], layers: int, *, noise: float = 0.3) -> Parameters:
@@ -170,33 +190,35 @@ def propagate(
         params: of the machine.
         x: (n, d), points; n may be 0.
         activation: what :func:`kanjax.gaussian.dual` takes; its dual is the kernel.
-        jitter: a share of the mean of the diagonal of each ``K_ii``, added to it. NaN
-            tells that it was too small.
+        jitter: a share of the mean of the diagonal of each ``K_ii``, added to it; the
+            result says how much. NaN tells that it was too small.
     """
     kernel = gaussian.dual(activation)
     z, d = params.inputs, params.inputs.shape[1]
     gram = Blocks(z @ z.T / d, z @ x.T / d, jnp.sum(x**2, axis=1) / d)
     square = jnp.exp(-2 * params.log_length)
-    grams, kernels = [gram], []
+    grams, kernels, roots, added = [gram], [], [], []
     for layer, log_scale in enumerate(params.log_scales):
         scale, scaled = jnp.exp(log_scale), jax.tree.map(lambda g: square * g, gram)
         q = jnp.diag(scaled.inducing)
         among = kernel(q[:, None], scaled.inducing, q[None, :]).value
         cross = kernel(q[:, None], scaled.cross, scaled.diagonal[None, :]).value
         diagonal = kernel(scaled.diagonal, scaled.diagonal, scaled.diagonal).value
-        kernels.append(
-            Blocks(regularize(scale * among, jitter), scale * cross, scale * diagonal)
-        )
+        among = scale * among
+        added.append(jitter * jnp.mean(jnp.diag(among)))
+        among = linalg.regularize(among, jitter)
+        kernels.append(Blocks(among, scale * cross, scale * diagonal))
+        roots.append(linalg.triangular_roots(among))
         if layer == len(params.factors):
             break
-        factor, along = project(kernels[-1])
+        along = roots[-1].inverse @ kernels[-1].cross
         v = triangular(params.factors[layer])
-        root, turned = factor @ v, v.T @ along
+        root, turned = roots[-1].root @ v, v.T @ along
         # Round-off must not make what the inducing inputs leave open negative.
         left = jnp.maximum(kernels[-1].diagonal - jnp.sum(along**2, axis=0), 0)
         gram = Blocks(root @ root.T, root @ turned, left + jnp.sum(turned**2, axis=0))
         grams.append(gram)
-    return Layers(tuple(grams), tuple(kernels))
+    return Layers(tuple(grams), tuple(kernels), tuple(roots), jnp.stack(added))
 
 
 def dense_objective(
@@ -255,8 +277,8 @@ def objective(
         ValueError: if y is no matrix with a row for each example.
     """
     _check_rows(x, y)
-    kernel = propagate(params, x, activation=activation, jitter=jitter).kernels[-1]
-    _, along = project(kernel)
+    layers = propagate(params, x, activation=activation, jitter=jitter)
+    kernel, along = layers.kernels[-1], layers.along
     precision = jnp.exp(-2 * params.log_noise)
     roots, weights = _posterior(along, y, precision)
     volume = len(x) * (math.log(2 * math.pi) + 2 * params.log_noise)
@@ -291,13 +313,16 @@ def predict(
     """
     _check_rows(x, y)
     both = jnp.concatenate([x, points])
-    kernel = propagate(params, both, activation=activation, jitter=jitter).kernels[-1]
-    along, there = jnp.split(project(kernel)[1], [len(x)], axis=1)
+    layers = propagate(params, both, activation=activation, jitter=jitter)
+    along, there = jnp.split(layers.along, [len(x)], axis=1)
     noise = jnp.exp(2 * params.log_noise)
     roots, weights = _posterior(along, y, 1 / noise)
     turned = roots.inverse @ there
     known = jnp.sum(there**2, axis=0) - jnp.sum(turned**2, axis=0)
-    return Prediction(turned.T @ weights, kernel.diagonal[len(x) :] - known, noise)
+    variance = layers.kernels[-1].diagonal[len(x) :] - known
+    return Prediction(
+        turned.T @ weights, variance, noise, layers.jitter, layers.residual
+    )
 
 
 def fit(
@@ -343,57 +368,6 @@ def fit(
     return params, -losses
 
 
-def geodesic(
-    first: Float[Array, "n n"], last: Float[Array, "n n"], share: ArrayLike
-) -> Float[Array, "n n"]:
-    """Return ``G_0 (G_0^-1 G_Y)^share``, on the geodesic of covariances.
-
-    With the linear kernel, equal nu and no noise, layer l of L is at
-    ``share = l / (L + 1)`` (arXiv 2108.13097, deep linear networks).
-
-    Args:
-        first: (n, n), ``G_0``, positive definite.
-        last: (n, n), ``G_Y = Y Y^T / outputs``.
-        share: 0 for first, 1 for last.
-    """
-    return _spectral(first, last, jnp.power, jnp.asarray(share, first.dtype))
-
-
-def linear_gram(
-    first: Float[Array, "n n"],
-    last: Float[Array, "n n"],
-    nu: ArrayLike,
-    outputs: ArrayLike,
-) -> Float[Array, "n n"]:
-    """Return the Gram matrix of one hidden layer with the linear kernel and no noise.
-
-    It solves ``nu G G_0^-1 G + (outputs - nu) G = outputs G_Y``.
-
-    Args:
-        first: (n, n), ``G_0``, positive definite.
-        last: (n, n), ``G_Y = Y Y^T / outputs``.
-        nu: of the hidden layer, positive.
-        outputs: how many, or nu of the last layer.
-    """
-    sizes = (jnp.asarray(v, first.dtype) for v in (nu, outputs))
-    return _spectral(first, last, _riccati, *sizes)
-
-
-def _riccati(values: Array, nu: Array, outputs: Array) -> Array:
-    gap = nu - outputs
-    return (gap + jnp.sqrt(gap**2 + 4 * nu * outputs * values)) / (2 * nu)
-
-
-def project(kernel: Blocks) -> tuple[Array, Array]:
-    """Return ``L`` and ``L^-1 K_it``, where ``K_ii = L L^T``.
-
-    Args:
-        kernel: of :func:`propagate`.
-    """
-    factor, inverse = linalg.triangular_roots(kernel.inducing)
-    return factor, inverse @ kernel.cross
-
-
 def _posterior(along: Array, y: Array, precision: Array) -> tuple[linalg.Roots, Array]:
     """``B = I + A A^T / noise^2``: its roots, and ``root^-1 A y / noise^2``."""
     identity = jnp.eye(len(along), dtype=along.dtype)
@@ -404,15 +378,6 @@ def _posterior(along: Array, y: Array, precision: Array) -> tuple[linalg.Roots, 
 
 def _divergence(params: Parameters, nu: ArrayLike) -> Array:
     return jnp.sum(jnp.asarray(nu) * kl_gram(params.factors))
-
-
-def _spectral(first: Array, last: Array, function: Any, *args: Array) -> Array:
-    """``L f(L^-1 last L^-T) L^T``, ``first = L L^T``."""
-    factor = jnp.linalg.cholesky(first)
-    inner = solve_triangular(factor, last, lower=True)
-    inner = solve_triangular(factor, inner.T, lower=True)
-    system = linalg.decompose((inner + inner.T) / 2)
-    return factor @ linalg.function_product(function, system, factor.T, *args)
 
 
 def _check_rows(x: Array, y: Array) -> None:

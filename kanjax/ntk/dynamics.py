@@ -24,7 +24,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from kanjax import linalg
-from kanjax.ntk.regression import as_matrix, regularize
+from kanjax.ntk.regression import as_matrix
 
 Predict = Callable[..., Any]
 
@@ -109,7 +109,7 @@ def mse_training(
         )
     y = jnp.asarray(y)
     matrix, shared = as_matrix(kernel, y.shape)
-    system = linalg.decompose(regularize(matrix, diagonal_regularization))
+    system = linalg.decompose(linalg.regularize(matrix, diagonal_regularization))
     left = functools.partial(_left, discrete, momentum)
     learned = functools.partial(_learned, discrete, momentum)
     columns = (lambda f: f) if shared else (lambda f: f.reshape(-1, 1))
@@ -175,9 +175,9 @@ def ensemble(
             f"nngp {nngp.shape} and ntk {theta.shape} must both be (n, n), the kernels "
             "of one output."
         )
-    system = linalg.decompose(regularize(matrix, diagonal_regularization))
+    system = linalg.decompose(linalg.regularize(matrix, diagonal_regularization))
     learned = functools.partial(_learned, False, 0.0)
-    prior = regularize(nngp, diagonal_regularization) if ntk is None else nngp
+    prior = linalg.regularize(nngp, diagonal_regularization) if ntk is None else nngp
 
     def posterior(
         t: ArrayLike,

@@ -1,11 +1,11 @@
-"""Classifiers that wide networks become as their depth grows.
+"""Kernels of wide networks as their depth grows, and which rule they become.
 
 Radhakrishnan, Belkin, Uhler 2023, "Wide and Deep Neural Networks Achieve Optimality for
 Classification", arXiv 2204.14126. Regression by the tangent kernel of an infinitely
 wide, fully connected network tends with depth to one of three rules: the nearest
 neighbor, the vote of the majority, or an average with weights that are singular at the
-examples; the last is consistent where its exponent is the dimension of the data
-(Devroye, Györfi, Krzyżak 1998, "The Hilbert kernel regression estimate").
+examples; the last is consistent where its exponent is the dimension of the data. The
+rules are in :mod:`kanjax.ntk.limit_classifiers`.
 
 Inputs are unit vectors whose inner products ``xi`` lie in [0, 1], labels are -1 and 1.
 An activation phi counts as ``phi / sqrt(E phi(z)^2)``, z standard normal, so that its
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -33,6 +34,8 @@ Activation = Callable[[Array], Array]
 # quadrature has an absolute error, and what is needed is D(xi) / xi.
 _SMALL, _TERMS = 0.01, 10
 _VANISHES = 1e-5
+# Deviations from 0, where quadrature ends; and how far round-off takes xi above 1.
+_FAR, _ABOVE = 8.0, 1e-4
 
 
 class Moments(NamedTuple):
@@ -67,11 +70,45 @@ def dual_at_zero(activation: Activation) -> Moments:
 
     Args:
         activation: of each value; it is normalised here.
+
+    Raises:
+        ValueError: if ``E phi^2`` or ``E phi'^2`` is not finite, or phi is 0.
     """
     unit = jnp.ones(())
     size, growth = gaussian.dual(activation)(unit, unit, unit)
     first = gaussian.hermite_coefficients(activation, 2) / jnp.sqrt(size)
-    return Moments(first[0], first[1], growth / size)
+    moments = Moments(first[0], first[1], growth / size)
+    _check_moments(activation, size, moments)
+    return moments
+
+
+def _check_moments(activation: Activation, size: Array, moments: Moments) -> None:
+    if isinstance(size, jax.core.Tracer):
+        return
+    mean, slope, growth = (float(v) for v in moments)
+    second = float(size)
+    if not (0 < second < math.inf and math.isfinite(mean + slope + growth)):
+        raise ValueError(
+            f"activation must be finite, not 0, and of finite E phi^2 and E phi'^2; "
+            f"got {activation!r}, with E phi^2 = {second:.3g} and, at E phi^2 = 1, "
+            f"E phi'^2 = {growth:.3g}."
+        )
+    if not callable(getattr(activation, "dual", None)):
+        # What is left at the end of the range of quadrature.
+        ends = jnp.asarray([-_FAR, _FAR], size.dtype)
+        most = float(jnp.max(activation(ends) ** 2)) * math.exp(-(_FAR**2) / 2)
+        if not most < 1e-3 * second:
+            raise ValueError(
+                f"activation must grow slower than exp(z^2 / 4), for E phi^2 to be "
+                f"finite; got {activation!r}, with phi^2 = {most:.3g} times its "
+                f"normal density at z = {_FAR} and E phi^2 = {second:.3g} up to there."
+            )
+    # Where phi is continuous E phi'^2 is a sum with the square of E phi' in it.
+    if growth < slope**2 - 1e-4:
+        raise ValueError(
+            f"activation must be continuous; got {activation!r}, whose jumps make "
+            "E phi'^2 infinite. Smooth them, as gaussian.Erf does."
+        )
 
 
 def classify_regime(activation: Activation) -> Regime:
@@ -85,7 +122,8 @@ def classify_regime(activation: Activation) -> Regime:
         activation: a function of each value, not traced.
 
     Raises:
-        ValueError: if activation is linear, whose kernel does not change with depth.
+        ValueError: if activation is linear, whose kernel does not change with depth, or
+            lacks a moment that :func:`dual_at_zero` takes.
 
     Example:
         >>> classify_regime(optimal_activation(3)).rule
@@ -147,7 +185,7 @@ def deep_ntk(
 
     Args:
         activation: of each value.
-        xi: (...), inner products in [0, 1]; negative ones give NaN.
+        xi: (...), inner products in [0, 1]; others give NaN.
         depth: L, the number of hidden layers.
 
     Returns:
@@ -176,7 +214,7 @@ def log_koenigs(
 
     Args:
         activation: of the singular regime.
-        xi: (...), inner products in [0, 1]; negative ones give NaN.
+        xi: (...), inner products in [0, 1]; others give NaN.
         steps: terms of the sum; a slope A' near 1 takes more.
 
     Raises:
@@ -232,7 +270,8 @@ def tabulate_koenigs(
         t = jnp.where(jnp.isfinite(place), place - cell, 0)
         k = cubics[cell.astype(int)]
         excess = ((k[..., 3] * t + k[..., 2]) * t + k[..., 1]) * t + k[..., 0]
-        return jnp.where(xi >= 1, jnp.inf, _log(xi) + excess)
+        log_xi = _log(xi)
+        return jnp.where(log_xi >= 0, jnp.inf, log_xi + excess)
 
     return log_g
 
@@ -243,7 +282,8 @@ def _koenigs_excess(activation: Activation, log_xi: Array, steps: int) -> Array:
     if regime.rule != "singular kernel":
         raise ValueError(
             f"activation must be of the singular regime; got {activation!r}, whose "
-            f"limit is the {regime.rule}. Call nearest_neighbor or majority_vote."
+            f"limit is the {regime.rule}. See nearest_neighbor and majority_vote of "
+            "limit_classifiers."
         )
     step = _log_dual(activation)
 
@@ -268,141 +308,13 @@ def koenigs(
 
     Args:
         activation: of the singular regime, as :func:`optimal_activation`.
-        xi: (...), inner products in [0, 1]; negative ones give NaN.
+        xi: (...), inner products in [0, 1]; others give NaN.
         steps: as in :func:`log_koenigs`.
 
     Raises:
         ValueError: if activation is of another regime.
     """
     return jnp.exp(log_koenigs(activation, xi, steps=steps))
-
-
-def koenigs_classifier(
-    activation: Activation,
-    x_train: Float[Array, "n inputs"],
-    y: Float[Array, "n"],
-    x: Float[Array, "m inputs"],
-    *,
-    steps: int = 200,
-) -> Float[Array, "m"]:
-    """Classify as an infinitely deep network of the singular regime.
-
-    ``sign sum_i y_i g(x_i . x)``; at an example it is that example's label.
-
-    Args:
-        activation: of the singular regime.
-        x_train: (n, inputs), unit vectors with inner products in [0, 1].
-        y: (n,), -1 and 1.
-        x: (m, inputs), likewise.
-        steps: as in :func:`log_koenigs`.
-
-    Returns:
-        (m,), -1 and 1, or 0 where the sum is 0.
-
-    Raises:
-        ValueError: if activation is of another regime.
-    """
-    log_g = tabulate_koenigs(activation, steps=steps)
-    return jnp.sign(_average(log_g(_inner(x, x_train)), y))
-
-
-def hilbert_estimate(
-    x_train: Float[Array, "n inputs"],
-    y: Float[Array, "n"],
-    x: Float[Array, "m inputs"],
-    exponent: ArrayLike,
-) -> Float[Array, "m"]:
-    """Average values with weights ``|x - x_i|^-alpha``.
-
-    The Hilbert kernel estimate where alpha is the dimension of the data: it
-    interpolates, and is consistent nonetheless.
-
-    Args:
-        x_train: (n, inputs).
-        y: (n,), any values.
-        x: (m, inputs).
-        exponent: alpha, above 0.
-
-    Returns:
-        (m,), at an example its own value, or the mean of those that coincide.
-    """
-    squares = _squared_distances(x, x_train)
-    distinct = squares > 0
-    logs = jnp.log(jnp.where(distinct, squares, 1.0))
-    return _average(jnp.where(distinct, -jnp.asarray(exponent) / 2 * logs, jnp.inf), y)
-
-
-def singular_kernel_classifier(
-    x_train: Float[Array, "n inputs"],
-    y: Float[Array, "n"],
-    x: Float[Array, "m inputs"],
-    exponent: ArrayLike,
-) -> Float[Array, "m"]:
-    """Classify by the sign of :func:`hilbert_estimate`.
-
-    Args:
-        x_train: (n, inputs).
-        y: (n,), -1 and 1.
-        x: (m, inputs).
-        exponent: alpha, above 0; below the dimension of the data the rule tends to a
-            majority vote with more examples, above it to the nearest neighbor.
-    """
-    return jnp.sign(hilbert_estimate(x_train, y, x, exponent))
-
-
-def nearest_neighbor(
-    x_train: Float[Array, "n inputs"],
-    y: Float[Array, "n"],
-    x: Float[Array, "m inputs"],
-) -> Float[Array, "m"]:
-    """Classify by the label of the nearest example, the first of several.
-
-    Args:
-        x_train: (n, inputs).
-        y: (n,).
-        x: (m, inputs).
-    """
-    return jnp.asarray(y)[jnp.argmin(_squared_distances(x, x_train), axis=1)]
-
-
-def majority_vote(
-    y: Float[Array, "n"], x: Float[Array, "m inputs"]
-) -> Float[Array, "m"]:
-    """Classify every point by the sign of the sum of all labels.
-
-    Args:
-        y: (n,), -1 and 1.
-        x: (m, inputs), of which only the number is used.
-    """
-    return jnp.broadcast_to(jnp.sign(jnp.sum(jnp.asarray(y))), (len(x),))
-
-
-def deep_ntk_classifier(
-    activation: Activation,
-    x_train: Float[Array, "n inputs"],
-    y: Float[Array, "n"],
-    x: Float[Array, "m inputs"],
-    depth: int,
-) -> Float[Array, "m"]:
-    """Classify by regression with the tangent kernel of a network of finite depth.
-
-    ``sign(y^T K_L(X, X)^-1 K_L(X, x))``, each column in units of its largest entry.
-
-    Args:
-        activation: of each value.
-        x_train: (n, inputs), distinct unit vectors with inner products in [0, 1].
-        y: (n,), -1 and 1.
-        x: (m, inputs), likewise.
-        depth: L, the number of hidden layers.
-    """
-    y = jnp.asarray(y)
-    count = len(y)
-    pairs = jnp.where(jnp.eye(count, dtype=bool), 1.0, _inner(x_train, x_train))
-    logs = deep_ntk(activation, jnp.concatenate([pairs, _inner(x, x_train)]), depth)
-    weights = jnp.linalg.solve(jnp.exp(logs[:count] - logs[0, 0]), y)
-    largest = jnp.max(logs[count:], axis=1, keepdims=True)
-    across = jnp.exp(logs[count:] - largest)
-    return jnp.sign(jnp.matmul(across, weights, precision="highest"))
 
 
 def _log_dual(
@@ -416,6 +328,7 @@ def _log_dual(
     with jax.ensure_compile_time_eval():
         unit = jnp.ones(())
         size, growth = (float(v) for v in dual(unit, unit, unit))
+        dual_at_zero(activation)
         squares = np.square(gaussian.hermite_coefficients(activation, _TERMS)) / size
     order = int(np.argmax(squares > _VANISHES**2))
     tail = squares[order:] / squares[order]
@@ -457,25 +370,4 @@ def _series(coefficients: np.ndarray, x: Array) -> Array:
 
 def _log(xi: ArrayLike) -> Array:
     xi = jnp.asarray(xi, jnp.result_type(xi, 1.0))
-    return jnp.log(jnp.minimum(xi, 1.0))
-
-
-def _inner(x: Array, other: Array) -> Array:
-    return jnp.matmul(jnp.asarray(x), jnp.asarray(other).T, precision="highest")
-
-
-def _squared_distances(x: Array, other: Array) -> Array:
-    """By differences: expanding the square would round what is near to zero."""
-    x, other = jnp.asarray(x), jnp.asarray(other)
-    return jnp.sum(jnp.square(x[:, None] - other[None]), axis=-1)
-
-
-def _average(log_weights: Array, y: ArrayLike) -> Array:
-    """Return the average of y; over those alone whose weights are infinite, where any
-    are.
-    """
-    largest = jnp.max(log_weights, axis=1, keepdims=True)
-    exact = jnp.isposinf(largest)
-    shifted = jnp.exp(log_weights - jnp.where(exact, 0.0, largest))
-    weights = jnp.where(exact, jnp.isposinf(log_weights).astype(shifted.dtype), shifted)
-    return jnp.sum(weights * jnp.asarray(y), axis=1) / jnp.sum(weights, axis=1)
+    return jnp.log(jnp.where(xi > 1 + _ABOVE, jnp.nan, jnp.minimum(xi, 1.0)))

@@ -25,11 +25,12 @@ import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
-from kanjax import gaussian, nn
+from kanjax import gaussian, nn, training
 from kanjax.data import Examples
 
 # Kernels of unit vectors, times k: covariance with oneself, and with another (which is
@@ -72,11 +73,15 @@ def mean(
         t: the time of gradient flow, from 0 to infinity.
         learning_rate: of gradient flow.
 
+    Raises:
+        ValueError: if ones is 0 or above k: the zero vector has no angle.
+
     Example:
         >>> high, low = mean(5, 2)
         >>> round(float(high), 6), round(float(low), 6)
         (0.792854, -0.020704)
     """
+    _check_ones(k, ones)
     k, n = _as_floats(k, ones)
     pair = gaussian.dual(jax.nn.relu)(n, jnp.ones_like(n), jnp.ones_like(n))
     inside, outside = pair.value + pair.slope, _CROSS * jnp.sqrt(n)
@@ -109,6 +114,9 @@ def variance(
         ones: how many of them are 1, from 1 to k; any shape that broadcasts with k.
         t: the time of gradient flow, from 0 to infinity.
         learning_rate: of gradient flow.
+
+    Raises:
+        ValueError: if ones is 0 or above k.
 
     Example:
         >>> round(float(5 * variance(5, 2)), 6)
@@ -151,7 +159,7 @@ def ensemble_size(
         A whole number as a float, infinite where means are not yet of the right signs.
 
     Raises:
-        ValueError: if k is below 2 or scope is neither.
+        ValueError: if k is below 2, failure is no probability or scope is neither.
 
     Example:
         >>> float(ensemble_size(4)), float(ensemble_size(4, scope="all"))
@@ -161,6 +169,10 @@ def ensemble_size(
         raise ValueError(f"k must be at least 2; got {k}. One bit has no unseen input.")
     if scope not in ("single", "all"):
         raise ValueError(f"scope must be 'single' or 'all'; got {scope!r}.")
+    if not isinstance(failure, jax.core.Tracer):
+        chances = np.asarray(failure)
+        if not np.all((chances > 0) & (chances < 1)):
+            raise ValueError(f"failure must be above 0 and below 1; got {failure!s}.")
     # Of one shape for all small k, which are then compiled once.
     ones = jnp.minimum(jnp.arange(2, max(k, 32) + 1), k)
     high, low = mean(k, ones, t, learning_rate=learning_rate)
@@ -293,19 +305,23 @@ def train_ensemble(
     net = network(k, width)
     rate = 2 * k**3 / sum(_eigenvalues(k)) if learning_rate is None else learning_rate
 
-    def loss(params: Params, start: Array) -> Array:
-        return jnp.sum((net.apply(params, data.x) - start - data.y) ** 2) / (2 * k**2)
+    def loss(params: Params, batch: tuple[Array, Array], key: Array) -> Array:
+        inputs, targets = batch
+        return jnp.sum((net.apply(params, inputs) - targets) ** 2) / (2 * k**2)
 
     def train(key: Array) -> Array:
         params = net.init(key)
         kept = 1.0 if centered else 0.0
         start, begin = (kept * net.apply(params, inputs) for inputs in (data.x, x))
-
-        def step(_: int, params: Params) -> Params:
-            slope = jax.grad(loss)(params, start)
-            return jax.tree.map(lambda p, g: p - rate * g, params, slope)
-
-        return net.apply(jax.lax.fori_loop(0, steps, step, params), x) - begin
+        params, _ = training.descend(
+            loss,
+            params,
+            (data.x, data.y + start),
+            key=key,
+            optimizer=optax.sgd(jnp.asarray(rate)),
+            steps=steps,
+        )
+        return net.apply(params, x) - begin
 
     keys = jax.random.split(key, members)
     return jax.lax.map(train, keys, batch_size=min(members_at_once, members))
@@ -340,6 +356,9 @@ def midpoint(
         x: (..., k), nonzero binary inputs.
         t: the time of gradient flow.
         learning_rate: of gradient flow.
+
+    Raises:
+        ValueError: if an input is 0.
     """
     ones = jnp.sum(x, axis=-1, keepdims=True)
     high, low = mean(x.shape[-1], ones, t, learning_rate=learning_rate)
@@ -372,6 +391,17 @@ def exact_accuracy(
 def _as_floats(k: ArrayLike, ones: ArrayLike) -> tuple[Array, Array]:
     dtype = jnp.result_type(k, ones, 1.0)
     return jnp.asarray(k, dtype), jnp.asarray(ones, dtype)
+
+
+def _check_ones(k: ArrayLike, ones: ArrayLike) -> None:
+    if isinstance(k, jax.core.Tracer) or isinstance(ones, jax.core.Tracer):
+        return
+    number = np.asarray(ones)
+    if not np.all((number >= 1) & (number <= np.asarray(k))):
+        raise ValueError(
+            f"ones must be from 1 to k = {k}; got values from {number.min()} to "
+            f"{number.max()}. The law is that of nonzero binary inputs."
+        )
 
 
 def _eigenvalues(k: ArrayLike) -> tuple[float, ArrayLike]:

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
+from kanjax import linalg
+
 
 class Solution(NamedTuple):
     """The dual weights of kernel regression.
@@ -15,16 +17,18 @@ class Solution(NamedTuple):
     Attributes:
         weights: (n, outputs): predictions are ``kernel(x, X) @ weights``.
         converged: whether the equations hold to the tolerance, per output for conjugate
-            gradients; False as well where Cholesky met a matrix that is not positive
-            definite, whose weights are NaN.
+            gradients. By Cholesky, whether all residuals are at most the root of eps;
+            False as well where the matrix is not positive definite: weights are NaN.
         iterations: of conjugate gradients, 0 for Cholesky.
         jitter: what was added to the diagonal.
+        residual: (outputs,), what the equations with it leave, relative to y.
     """
 
     weights: Float[Array, "n outputs"]
     converged: Bool[Array, "..."]
     iterations: Int[Array, ""]
     jitter: Float[Array, ""]
+    residual: Float[Array, " outputs"]
 
 
 def regress(
@@ -36,8 +40,8 @@ def regress(
     """Kernel ridge regression, ``(K + r mean(diag K) I)^-1 y``, by Cholesky.
 
     A kernel of distinct examples is positive definite in theory; after round-off it may
-    not be, and then converged is False and the weights NaN: regularise by 1e-6 in
-    float32, 1e-12 in float64, or use float64.
+    not be, and then converged is False and the weights NaN or large: regularise by 1e-6
+    in float32, 1e-12 in float64, or use float64.
 
     Args:
         kernel: (n, n), symmetric.
@@ -54,11 +58,11 @@ def regress(
             f"kernel has shape {kernel.shape}; a full kernel of several outputs goes "
             "to mse_training, at t=inf."
         )
-    jitter = diagonal_regularization * jnp.mean(jnp.diag(matrix))
-    factor = jnp.linalg.cholesky(regularize(matrix, diagonal_regularization))
-    weights = jax.scipy.linalg.cho_solve((factor, True), y)
-    finite = jnp.all(jnp.isfinite(factor))
-    return Solution(weights, finite, jnp.zeros((), int), jitter)
+    weights, residual, jitter = linalg.solve_positive(
+        matrix, y, jitter=diagonal_regularization
+    )
+    holds = jnp.all(residual <= jnp.finfo(residual.dtype).eps ** 0.5)
+    return Solution(weights, holds, jnp.zeros((), int), jitter, residual)
 
 
 def regress_by_products(
@@ -120,7 +124,8 @@ def regress_by_products(
     )
     x, residual, _, _, steps = jax.lax.while_loop(going, improve, first)
     converged = jnp.sum(residual**2, axis=0) <= limit
-    return Solution(x, converged, steps, jitter)
+    left = y - apply(x)
+    return Solution(x, converged, steps, jitter, linalg.relative_norms(left, y))
 
 
 def as_matrix(kernel: Array, shape: tuple[int, ...]) -> tuple[Array, bool]:
@@ -142,11 +147,3 @@ def as_matrix(kernel: Array, shape: tuple[int, ...]) -> tuple[Array, bool]:
         f"kernel has shape {kernel.shape}; for y of shape {shape} it must be {(n, n)} "
         f"or {(n, n, outputs, outputs)}."
     )
-
-
-def regularize(matrix: Array, share: float) -> Array:
-    """Return a share of the mean of the diagonal, added to the diagonal."""
-    if share == 0:
-        return matrix
-    n = matrix.shape[0]
-    return matrix + share * jnp.trace(matrix) / n * jnp.eye(n, dtype=matrix.dtype)

@@ -115,15 +115,17 @@ class DeepKernelMachine:
             params: of the machine.
             x: (n, d), points.
         """
-        kernel = machines.propagate(
+        layers = machines.propagate(
             params.machine, x, activation=self.activation, jitter=self.jitter
-        ).kernels[-1]
-        _, along = machines.project(kernel)
+        )
+        kernel, along = layers.kernels[-1], layers.along
         spread = machines.triangular(params.factor).T @ along
         left = jnp.maximum(kernel.diagonal - jnp.sum(along**2, axis=0), 0)
         variance = left + jnp.sum(spread**2, axis=0)
         noise = jnp.exp(2 * params.machine.log_noise)
-        return machines.Prediction(along.T @ params.mean, variance, noise)
+        return machines.Prediction(
+            along.T @ params.mean, variance, noise, layers.jitter, layers.residual
+        )
 
     def apply(
         self,
@@ -138,7 +140,7 @@ class DeepKernelMachine:
         to each other the less is known of the function.
         """
         points = jnp.reshape(x, (-1, x.shape[-1]))
-        mean, variance, _ = self.predict(params, points)
+        mean, variance, *_ = self.predict(params, points)
         if self.likelihood == "categorical":
             mean = mean / jnp.sqrt(1 + math.pi / 8 * variance)[:, None]
         return jnp.reshape(mean, (*x.shape[:-1], self.outputs))
@@ -163,7 +165,7 @@ class DeepKernelMachine:
         wanted = (len(x), self.outputs) if self.likelihood == "gaussian" else (len(x),)
         if y.shape != wanted:
             raise ValueError(f"y must have shape {wanted}; got {y.shape}.")
-        mean, variance, noise = self.predict(params, x)
+        mean, variance, noise, *_ = self.predict(params, x)
         if self.likelihood == "gaussian":
             square = (y - mean) ** 2 + variance[:, None]
             each = -jnp.sum(square / noise + jnp.log(2 * math.pi * noise), axis=1) / 2

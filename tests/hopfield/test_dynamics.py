@@ -36,8 +36,29 @@ def test_a_sweep_is_the_loop_over_sites_and_chains(name, key):
         for chain in range(5):
             field = float(memory.fields(expected[chain])[site])
             expected[chain, site] = 1 if field > bars[chain] else -1
-    found = jax.jit(dynamics._sweep)(memory, start, order, noise)
+    sweep = jax.jit(dynamics._sweep)
+    found = sweep(memory, memory.rows(), start, order, noise)
     np.testing.assert_array_equal(found, expected)
+    assert np.any(expected != start)
+    # Where the noise holds every spin no visit is made, and where it holds all but the
+    # last one visited all are.
+    held = -100.0 * jnp.moveaxis(start, -1, 0)[order]
+    still = sweep(memory, memory.rows(), start, order, held)
+    np.testing.assert_array_equal(still, start)
+    last = sweep(memory, memory.rows(), start, order, held.at[-1].multiply(-1))
+    turned = start.at[:, order[-1]].multiply(-1)
+    np.testing.assert_array_equal(last, turned)
+
+
+@pytest.mark.parametrize("size", [5, dynamics._FEW, dynamics._FEW + 1])
+def test_orders_are_permutations(size, key):
+    draw = jax.jit(jax.vmap(lambda key: dynamics._order(size, key)))
+    orders = draw(jax.random.split(key, 2000 if size == 5 else 2))
+    np.testing.assert_array_equal(jnp.sort(orders, axis=1)[-1], np.arange(size))
+    if size == 5:
+        # Every site is at every place alike: five standard errors.
+        counts = np.stack([np.bincount(orders[:, i], minlength=5) for i in range(5)])
+        assert np.max(np.abs(counts - 400)) < 5 * np.sqrt(400 * 0.8)
 
 
 @pytest.mark.slow
@@ -87,7 +108,9 @@ def test_asynchronous_retrieval_never_raises_the_energy_and_ends(name, key):
     state = hopfield.random_patterns(jax.random.key(1), 6, 40)
     energies = [memory.energy(state)]
     for _ in range(4):
-        state = dynamics._sweep(memory, state, jnp.arange(40), jnp.zeros((40, 6)))
+        state = dynamics._sweep(
+            memory, memory.rows(), state, jnp.arange(40), jnp.zeros((40, 6))
+        )
         energies.append(memory.energy(state))
     rises = np.diff(np.stack(energies), axis=0)
     assert np.all(rises <= 1e-5 * np.abs(energies[-1])) and np.any(rises < 0)

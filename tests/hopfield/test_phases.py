@@ -49,6 +49,10 @@ def test_the_classical_memory(classical):
     assert found[1] == ["glass"] * 5
     assert found[2] == ["paramagnet"] + ["glass"] * 4
     assert found[3] == ["paramagnet"] * 3 + ["glass"] * 2
+    # Only a glass is unstable here; residuals are those of single precision.
+    glassy = np.asarray(classical.codes) == classical.names.index("glass")
+    np.testing.assert_array_equal(classical.stable[1:], ~glassy[1:])
+    assert np.all(classical.residual < 1e-5) and np.any(classical.residual > 0)
     assert np.all(classical.overlap[0, :4] > 0.95) and classical.overlap[0, 4] < 0.4
     load, temperature = classical.lines["freezing"]
     np.testing.assert_allclose(temperature, 1 + np.sqrt(load))
@@ -108,6 +112,7 @@ def test_a_plane_is_the_loop_over_its_points():
         for j, rho in enumerate(entropy):
             alone = regime(gamma, rho)
             assert diagram.codes[i, j] == alone.code
+            assert diagram.stable[i, j] == (alone.code in (0, 2))
             assert diagram.overlap[i, j] == pytest.approx(
                 float(alone.overlap), abs=1e-5
             )
@@ -149,7 +154,12 @@ def test_diluted_patterns():
 
     for i, t in enumerate(temperature):
         for j, d in enumerate(dilution):
-            assert diagram.codes[i, j] == regime(d, t).code
+            alone = regime(d, t)
+            assert diagram.codes[i, j] == alone.code
+            assert diagram.stable[i, j] == alone.stable
+            assert diagram.residual[i, j] == pytest.approx(
+                float(alone.residual), abs=1e-5
+            )
     assert names(diagram)[0] == ["pure", "hierarchical", "parallel"]
     assert names(diagram)[2] == ["ergodic"] * 3
     at = diagram.lines["critical dilution"][0]

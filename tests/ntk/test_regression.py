@@ -21,7 +21,7 @@ def test_cholesky_equals_scikit_learn(x64):
     expected = KernelRidge(alpha=alpha, kernel="precomputed").fit(kernel, y)
     np.testing.assert_allclose(found.weights, expected.dual_coef_, rtol=1e-8)
     np.testing.assert_allclose(found.jitter, alpha)
-    assert found.converged
+    assert found.converged and jnp.all(found.residual < 1e-12)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1])
@@ -46,6 +46,8 @@ def test_what_does_not_converge_says_so(x64):
         lambda v: kernel @ v, y, diagonal=jnp.diag(kernel), max_iterations=2
     )
     assert not jnp.any(found.converged) and found.iterations == 2
+    left = np.linalg.norm(y - kernel @ found.weights, axis=0)
+    np.testing.assert_allclose(found.residual, left / np.linalg.norm(y, axis=0))
     singular = ntk.regress(jnp.diag(jnp.array([1.0, -1e-9])), y[:2])
     assert not singular.converged and jnp.all(jnp.isnan(singular.weights))
 

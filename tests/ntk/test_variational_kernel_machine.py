@@ -75,7 +75,7 @@ def test_classes_by_draws_and_by_mackay(sample, key, x64):
     y = (x[:, 0] > 0).astype(int) + (x[:, 1] > 0.3)
     machine = DeepKernelMachine(x, 3, (2.0,), inducing=8, likelihood="categorical")
     params = perturbed(machine, key)
-    mean, variance, _ = jax.jit(machine.predict)(params, x)
+    mean, variance, *_ = jax.jit(machine.predict)(params, x)
     outputs = jax.jit(machine.apply)(params, x)
     loss = jax.jit(jax.vmap(lambda k: machine.loss(params, (x, y), k)))
     values = np.asarray(loss(jax.random.split(key, 400)))

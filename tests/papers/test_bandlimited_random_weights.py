@@ -266,7 +266,7 @@ def test_projection_is_least_squares():
     np.testing.assert_allclose(
         result.weights, np.linalg.solve(gram, products), rtol=1e-8
     )
-    assert result.rank == 8 and result.jitter == 0
+    assert result.rank == 8 and result.jitter == 0 and result.residual < 1e-12
     eigenvalues = np.linalg.eigvalsh(gram)
     assert float(result.least_eigenvalue) == pytest.approx(eigenvalues[0], abs=1e-13)
     # The error is that of the function itself, up to the tails of the sincs.
@@ -284,7 +284,10 @@ def test_projection_is_least_squares():
     assert float(damped.jitter) == pytest.approx(added, rel=1e-14)
     expected = np.linalg.solve(gram + added * np.eye(8), products)
     np.testing.assert_allclose(damped.weights, expected, rtol=1e-10)
-    assert damped.squared_error > result.squared_error
+    assert damped.squared_error > result.squared_error and damped.residual < 1e-12
+    few = band_limits.project(gram, products, ENERGY, cut=0.5)
+    left = np.linalg.norm(gram @ few.weights - products) / np.linalg.norm(products)
+    assert few.rank < 8 and float(few.residual) == pytest.approx(left) and left > 0.01
 
 
 def test_units_that_are_the_same_are_counted_alike():

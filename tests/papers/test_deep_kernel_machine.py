@@ -12,7 +12,7 @@ from sklearn import gaussian_process
 from sklearn.gaussian_process import kernels
 
 from kanjax import gaussian
-from kanjax.ntk import deep_gaussian_process
+from kanjax.ntk import deep_gaussian_process, linear_kernel_machine
 from kanjax.ntk import deep_kernel_machine as machines
 
 LINEAR = gaussian.monomial(1)
@@ -140,6 +140,8 @@ def test_without_layers_it_is_scikit_learns_process(sample):
     np.testing.assert_allclose(prediction.mean, mean, atol=1e-7)
     np.testing.assert_allclose(prediction.variance, deviation[:, 0] ** 2, atol=1e-7)
     assert float(prediction.noise) == pytest.approx(0.09)
+    np.testing.assert_allclose(prediction.jitter, [TINY])
+    assert 0 < float(prediction.residual[0]) < 1e-6
     value = machines.objective(params, x, y, nu=1.0, jitter=TINY)
     # scikit-learn sums over outputs.
     expected = peer.log_marginal_likelihood(kernel.theta)
@@ -210,7 +212,7 @@ def test_linear_machine_is_a_geodesic(linear):
     x, y, first, last = linear
     grams = maximum(x, y, 8.0, LINEAR, -20.0, 2, 3000).grams
     for layer in (1, 2):
-        expected = machines.geodesic(first, last, layer / 3)
+        expected = linear_kernel_machine.geodesic(first, last, layer / 3)
         np.testing.assert_allclose(grams[layer].inducing, expected, atol=2e-5)
         # The formula of the paper.
         values, vectors = np.linalg.eig(np.linalg.solve(first, last))
@@ -218,21 +220,21 @@ def test_linear_machine_is_a_geodesic(linear):
         np.testing.assert_allclose(expected, first @ power, atol=1e-10)
     for share, end in ((0, first), (1, last)):
         np.testing.assert_allclose(
-            machines.geodesic(first, last, share), end, atol=1e-12
+            linear_kernel_machine.geodesic(first, last, share), end, atol=1e-12
         )
 
 
 def test_linear_machine_of_unequal_widths(linear):
     x, y, first, last = linear
-    gram = machines.linear_gram(first, last, 3.0, 8)
+    gram = linear_kernel_machine.linear_gram(first, last, 3.0, 8)
     square = gram @ jnp.linalg.solve(first, gram)
     np.testing.assert_allclose(3 * square + 5 * gram, 8 * last, atol=1e-10)
     learned = maximum(x, y, 3.0, LINEAR, -20.0, 1, 2000).grams[1].inducing
     np.testing.assert_allclose(learned, gram, atol=2e-5)
     # Equal widths: halfway.
     np.testing.assert_allclose(
-        machines.linear_gram(first, last, 8, 8),
-        machines.geodesic(first, last, 0.5),
+        linear_kernel_machine.linear_gram(first, last, 8, 8),
+        linear_kernel_machine.geodesic(first, last, 0.5),
         atol=1e-12,
     )
 
@@ -240,8 +242,8 @@ def test_linear_machine_of_unequal_widths(linear):
 @pytest.mark.parametrize(
     "solution",
     [
-        lambda last: machines.geodesic(3 * jnp.eye(3), last, 0.4),
-        lambda last: machines.linear_gram(3 * jnp.eye(3), last, 2.0, 5),
+        lambda last: linear_kernel_machine.geodesic(3 * jnp.eye(3), last, 0.4),
+        lambda last: linear_kernel_machine.linear_gram(3 * jnp.eye(3), last, 2.0, 5),
     ],
 )
 def test_closed_forms_under_transformations(solution):
@@ -375,6 +377,13 @@ def test_wrong_arguments_are_told(sample):
         machines.objective(machines.init(x, 1), x, y[:, 0], nu=1.0)
     with pytest.raises(ValueError, match="for 12 examples"):
         machines.predict(machines.init(x, 1), x, y[:3], points)
+    singular = jnp.ones((3, 3))
+    for solution in (
+        lambda: linear_kernel_machine.geodesic(singular, jnp.eye(3), 0.5),
+        lambda: linear_kernel_machine.linear_gram(singular, jnp.eye(3), 2.0, 5),
+    ):
+        with pytest.raises(ValueError, match="first, of shape .* not positive def"):
+            solution()
     sample = functools.partial(
         deep_gaussian_process.wide_posterior,
         jax.random.key(0),

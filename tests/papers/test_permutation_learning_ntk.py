@@ -274,6 +274,10 @@ def test_members_do_not_depend_on_how_many_are_trained_at_once():
         (lambda: learning.all_binary_inputs(25), "from 1 to 24"),
         (lambda: learning.ensemble_size(1), "at least 2"),
         (lambda: learning.ensemble_size(3, scope="some"), "'single' or 'all'"),
+        (lambda: learning.ensemble_size(3, 1.0), "failure must be above 0"),
+        (lambda: learning.mean(3, 0), "ones must be from 1 to k = 3"),
+        (lambda: learning.variance(3, jnp.array([1, 4])), "from 1 to 4"),
+        (lambda: learning.midpoint(jnp.zeros((1, 3))), "nonzero binary inputs"),
     ],
 )
 def test_bad_input_is_told(call, words):

@@ -12,6 +12,7 @@ from sklearn import neighbors
 
 from kanjax import gaussian
 from kanjax.ntk import infinite_depth as deep
+from kanjax.ntk import limit_classifiers as rules
 
 CUBIC = gaussian.hermite(3)
 
@@ -160,9 +161,9 @@ def test_relu_becomes_a_majority_vote(sample):
         ratio = jnp.exp(deep.deep_ntk(jax.nn.relu, xi, depth)) / (depth + 1)
         np.testing.assert_allclose(ratio, 0.25, atol=tolerance)
     x, y, points = sample
-    label = deep.majority_vote(y, points)
+    label = rules.majority_vote(y, points)
     assert jnp.all(label == np.sign(np.sum(y))) and label.shape == (30,)
-    deepest = deep.deep_ntk_classifier(jax.nn.relu, x, y, points, 3000)
+    deepest = rules.deep_ntk_classifier(jax.nn.relu, x, y, points, 3000)
     np.testing.assert_array_equal(deepest, label)
 
 
@@ -170,8 +171,8 @@ def test_a_cubic_becomes_the_nearest_neighbor(sample):
     x, y, points = sample
     expected = neighbors.KNeighborsClassifier(1).fit(x, y).predict(points)
     assert len(set(expected)) == 2
-    np.testing.assert_array_equal(deep.nearest_neighbor(x, y, points), expected)
-    deepest = deep.deep_ntk_classifier(CUBIC, x, y, points, 30)
+    np.testing.assert_array_equal(rules.nearest_neighbor(x, y, points), expected)
+    deepest = rules.deep_ntk_classifier(CUBIC, x, y, points, 30)
     np.testing.assert_array_equal(deepest, expected)
 
 
@@ -179,8 +180,8 @@ def test_a_deep_network_becomes_the_koenigs_classifier(sample):
     x, y, points = sample[0][:20], sample[1][:20], sample[2][:15]
     for dimension in (2, 3):
         activation = deep.optimal_activation(dimension)
-        limit = deep.koenigs_classifier(activation, x, y, points)
-        deepest = deep.deep_ntk_classifier(activation, x, y, points, 20_000)
+        limit = rules.koenigs_classifier(activation, x, y, points)
+        deepest = rules.deep_ntk_classifier(activation, x, y, points, 20_000)
         np.testing.assert_array_equal(deepest, limit)
 
 
@@ -190,20 +191,20 @@ def test_the_hilbert_estimate_is_scikit_learns(sample):
         peer = neighbors.KNeighborsRegressor(
             len(x), weights=lambda d, e=exponent: np.power(d, -e)
         ).fit(x, y)
-        estimate = deep.hilbert_estimate(x, y, points, exponent)
+        estimate = rules.hilbert_estimate(x, y, points, exponent)
         np.testing.assert_allclose(estimate, peer.predict(points), atol=1e-12)
-        signs = deep.singular_kernel_classifier(x, y, points, exponent)
+        signs = rules.singular_kernel_classifier(x, y, points, exponent)
         np.testing.assert_array_equal(signs, np.sign(peer.predict(points)))
 
 
 def test_examples_keep_their_labels(sample):
     x, y, _ = sample
-    np.testing.assert_array_equal(deep.hilbert_estimate(x, y, x, 2.0), y)
+    np.testing.assert_array_equal(rules.hilbert_estimate(x, y, x, 2.0), y)
     activation = deep.optimal_activation(2)
     # The inner product of a vector with itself may round below 1: weights are then
     # large, not infinite.
-    np.testing.assert_array_equal(deep.koenigs_classifier(activation, x, y, x), y)
-    twice = deep.hilbert_estimate(jnp.stack([x[0], x[0], x[1]]), y[:3] * 0 + 1, x, 2.0)
+    np.testing.assert_array_equal(rules.koenigs_classifier(activation, x, y, x), y)
+    twice = rules.hilbert_estimate(jnp.stack([x[0], x[0], x[1]]), y[:3] * 0 + 1, x, 2.0)
     np.testing.assert_allclose(twice, 1.0, rtol=1e-15)
 
 
@@ -241,19 +242,21 @@ def test_under_transformations(sample):
     k = functools.partial(deep.deep_ntk, CUBIC, depth=3)
     expected = (k(xi * (1 + 1e-6)) - k(xi * (1 - 1e-6))) / (2e-6 * xi)
     np.testing.assert_allclose(jax.vmap(jax.grad(k))(xi), expected, rtol=1e-7)
-    rise = jax.jit(jax.grad(lambda e: deep.hilbert_estimate(x, y, points, e)[0]))(2.0)
-    ends = [deep.hilbert_estimate(x, y, points, e)[0] for e in (2.0 + 1e-6, 2.0 - 1e-6)]
+    rise = jax.jit(jax.grad(lambda e: rules.hilbert_estimate(x, y, points, e)[0]))(2.0)
+    ends = [
+        rules.hilbert_estimate(x, y, points, e)[0] for e in (2.0 + 1e-6, 2.0 - 1e-6)
+    ]
     assert float(rise) == pytest.approx(float(ends[0] - ends[1]) / 2e-6, rel=1e-6)
-    rules = {
+    cases = {
         "koenigs": functools.partial(
-            deep.koenigs_classifier, deep.optimal_activation(2), steps=60
+            rules.koenigs_classifier, deep.optimal_activation(2), steps=60
         ),
-        "nearest": deep.nearest_neighbor,
-        "majority": lambda x, y, points: deep.majority_vote(y, points),
-        "depth": functools.partial(deep.deep_ntk_classifier, CUBIC, depth=4),
+        "nearest": rules.nearest_neighbor,
+        "majority": lambda x, y, points: rules.majority_vote(y, points),
+        "depth": functools.partial(rules.deep_ntk_classifier, CUBIC, depth=4),
     }
     labels = jnp.stack([y, -y])
-    for name, rule in rules.items():
+    for name, rule in cases.items():
         both = jax.jit(jax.vmap(rule, (None, 0, None)))(x, labels, points)
         for labeling, values in zip(labels, both, strict=True):
             np.testing.assert_array_equal(values, rule(x, labeling, points), name)
@@ -267,3 +270,51 @@ def test_wrong_arguments_are_told():
     for dimension in (0, 1.5):
         with pytest.raises(ValueError, match="integer of at least 1"):
             deep.optimal_activation(dimension)
+    for activation, words in (
+        (jnp.sign, "must be continuous"),
+        (lambda z: jnp.exp(z**2 / 2), "grow slower than"),
+        (lambda z: jnp.sign(z) * jnp.abs(z) ** 0.4, "of finite E phi"),
+        (lambda z: 0 * z, "not 0"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            deep.classify_regime(activation)
+        with pytest.raises(ValueError, match=words):
+            deep.deep_ntk(activation, 0.5, 3)
+
+
+def test_points_off_the_sphere_are_told(sample):
+    x, y, points = sample
+    classifiers = (
+        functools.partial(rules.koenigs_classifier, deep.optimal_activation(2)),
+        functools.partial(rules.deep_ntk_classifier, CUBIC, depth=2),
+    )
+    for classify in classifiers:
+        with pytest.raises(ValueError, match="x_train must have rows of norm 1"):
+            classify(2 * x, y, points)
+        with pytest.raises(ValueError, match="x must have rows of norm 1"):
+            classify(x, y, points / 2)
+        with pytest.raises(ValueError, match="x must have inner products"):
+            classify(x, y, -points)
+    assert jnp.isnan(deep.koenigs(deep.optimal_activation(2), 1.01))
+    assert jnp.isnan(deep.tabulate_koenigs(deep.optimal_activation(2))(1.01))
+
+
+def test_regression_at_finite_depth_says_its_residual(sample):
+    x, y, points = sample
+    solution = rules.deep_ntk_weights(CUBIC, x, y, 3)
+    logs = deep.deep_ntk(CUBIC, jnp.clip(x @ x.T, 0, 1), 3)
+    matrix = np.exp(np.asarray(logs - logs[0, 0]))
+    weights = np.linalg.solve(matrix, np.asarray(y))
+    np.testing.assert_allclose(solution.weights[:, 0], weights, rtol=1e-7)
+    assert solution.converged and 0 < float(solution.residual[0]) < 1e-12
+    assert float(solution.jitter) == 0
+    # Equal examples of two labels have no solution, and it is said.
+    twice, labels = jnp.concatenate([x[:3], x[:1]]), jnp.concatenate([y[:3], -y[:1]])
+    singular = rules.deep_ntk_weights(CUBIC, twice, labels, 3)
+    assert not singular.converged
+    unknown = rules.deep_ntk_classifier(CUBIC, twice, labels, points, 3)
+    assert np.all(np.isnan(unknown))
+    jittered = rules.deep_ntk_weights(
+        CUBIC, twice, labels, 3, diagonal_regularization=1e-3
+    )
+    assert jittered.converged and float(jittered.jitter) == pytest.approx(1e-3)

@@ -83,7 +83,9 @@ def test_phase_diagram():
         names=("low", "high", "absent"),
         overlap=jnp.zeros(codes.shape),
         replicon=jnp.zeros(codes.shape),
+        stable=jnp.asarray(reached),
         converged=jnp.asarray(reached),
+        residual=jnp.zeros(codes.shape),
         lines={"edge": line},
     )
     figure = plotting.phase_diagram(diagram, title="t")
