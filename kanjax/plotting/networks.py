@@ -90,7 +90,9 @@ def network(
     _name_units(top.xaxis, places[-1], above, strengths[-1])
     style.add_title(axes, title)
     hidden = total - len(shown)
-    notes = [f"darker and wider: higher score; {hidden} of {total} edges not shown"]
+    notes = ["darker and wider: higher score"]
+    if hidden:
+        notes.append(f"{hidden} of {total} edges not shown")
     if lost:
         notes.append(f"{lost} with a non-finite score")
     axes.set_xlabel("\n".join(f"({note})" for note in notes))
