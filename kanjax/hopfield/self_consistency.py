@@ -1,7 +1,8 @@
 """Self-consistent equations ``x = f(x)`` of mean-field theories, and their branches.
 
 A damped iteration finds the solution that a start leads to; its derivatives with
-respect to whatever f closes over are those of the implicit function theorem.
+respect to whatever f closes over are those of the implicit function theorem. Steps are
+those of :mod:`kanjax.hopfield.damped_steps`, all else is done by optimistix.
 """
 
 from collections.abc import Callable
@@ -14,9 +15,6 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Bool, Float, Int
 
 from kanjax.hopfield import checks
-
-# Changes from which on an accelerated iteration trusts in Newton's step.
-_NEAR = 1e-2
 
 
 class FixedPoint(NamedTuple):
@@ -78,47 +76,28 @@ def fixed_point(
     if tolerance is not None and not tolerance > 0:
         raise ValueError(f"tolerance must be positive; got {tolerance!r}.")
     checks.check_count("max_steps", max_steps, 1)
+    import optimistix
+
+    from kanjax.hopfield import damped_steps
+
     flat, unravel = ravel_pytree(jax.lax.stop_gradient(start))
     flat = flat.astype(jnp.promote_types(flat.dtype, jnp.float32))
-    limit = jnp.finfo(flat.dtype).eps ** 0.75 if tolerance is None else tolerance
+    rounding = float(jnp.finfo(flat.dtype).eps)
+    limit = rounding**0.75 if tolerance is None else tolerance
 
-    def change(x: Array) -> Array:
-        return ravel_pytree(function(unravel(x)))[0].astype(x.dtype) - x
+    def update(x: Array, _: Any) -> Array:
+        return ravel_pytree(function(unravel(x)))[0].astype(x.dtype)
 
-    def solve(change: Callable[[Array], Array], x: Array) -> tuple[Array, Any]:
-        def step(carry: tuple[Array, ...]) -> tuple[Array, ...]:
-            x, towards, count = carry
-            damped = x + (1 - damping) * towards
-            if not accelerate:
-                return damped, change(damped), count + 1
-            newton = x - jnp.linalg.solve(jax.jacfwd(change)(x), towards)
-            candidates = jnp.stack([damped, newton])
-            changes = jax.vmap(change)(candidates)
-            size, then = jnp.max(jnp.abs(towards)), jnp.max(jnp.abs(changes[1]))
-            # Near a solution alone, so that the start still decides on the branch, and
-            # onwards: beyond the end of a branch Newton's steps lead back to it.
-            better = (size < _NEAR) & (then < size / 2)
-            better &= jnp.vdot(newton - x, towards) > 0
-            better = better.astype(jnp.int32)
-            return candidates[better], changes[better], count + 1
-
-        def active(carry: tuple[Array, ...]) -> Array:
-            # One that is not finite will not become so.
-            size = jnp.max(jnp.abs(carry[1]))
-            return (size > limit) & jnp.isfinite(size) & (carry[2] < max_steps)
-
-        begin = (x, change(x), jnp.zeros((), x.dtype))
-        x, towards, count = jax.lax.while_loop(active, step, begin)
-        return x, (jnp.max(jnp.abs(towards)), count)
-
-    def solve_linear(linear: Callable[[Array], Array], y: Array) -> Array:
-        return jnp.linalg.solve(jax.jacobian(linear)(y), y)
-
-    x, (residual, count) = jax.lax.custom_root(
-        change, flat, solve, solve_linear, has_aux=True
+    solution = optimistix.fixed_point(
+        update,
+        damped_steps.Damped(damping=damping, accelerate=accelerate, atol=limit),
+        flat,
+        max_steps=max_steps,
+        throw=False,
     )
-    residual, count = jax.lax.stop_gradient((residual, count))
-    return FixedPoint(unravel(x), residual, residual <= limit, count.astype(jnp.int32))
+    residual = jax.lax.stop_gradient(jnp.max(jnp.abs(solution.state)))
+    count = jnp.asarray(solution.stats["num_steps"], jnp.int32)
+    return FixedPoint(unravel(solution.value), residual, residual <= limit, count)
 
 
 def over_plane(
