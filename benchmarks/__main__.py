@@ -25,7 +25,15 @@ NAMES = (
     "derivatives",
     "tables",
 )
-WITH_PEERS = ("kan_layer", "kat", "kernels", "landscape", "hopfield", "symbolic")
+WITH_PEERS = (
+    "kan_layer",
+    "kat",
+    "kernels",
+    "landscape",
+    "representation",
+    "hopfield",
+    "symbolic",
+)
 OWNERS = {"hopfield_layers": "hopfield", "kat_rational": "kat", "flashkat": "kernels"}
 """The benchmark of a peer's source, where it is not the layers'."""
 ROOT = pathlib.Path(__file__).resolve().parents[1]

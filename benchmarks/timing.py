@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from kanjax import files
-
 PACKAGES = ("kanjax", "jax", "jaxlib", "numpy", "optax")
 LAUNCHES = 32
 """How many runs follow each other on an accelerator before they are waited for: what it
@@ -116,6 +114,9 @@ def usable_cores() -> int:
 
 def write_json(path: str | os.PathLike[str], result: Mapping[str, Any]) -> None:
     """Write a result whole or not at all: to a file beside it, then renamed."""
+    # The peers' Python, which only takes times, has neither kanjax nor jax.
+    from kanjax import files
+
     target = pathlib.Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(result, indent=2, allow_nan=False)
