@@ -19,7 +19,7 @@ from kanjax import model, nn, persample, training
 from kanjax.representation import similarity
 from kanjax.symmetry import fisher_information
 
-PARTS = ("cka", "per_sample")
+PARTS = ("per_sample", "cka")
 PEERS = ("pytorch_cka", "cka_pytorch")
 """Of CKA, in PyTorch."""
 IMAGES, UNBLOCKED = 4096, 256
