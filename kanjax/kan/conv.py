@@ -147,7 +147,8 @@ class KANConv:
         values = pallas_kernels.expansion_dot(x, weights, layer.shared_functions)
         # Split, not indexed: a gradient then joins what it would else add up, padded.
         each = zip(jnp.split(values, taps, axis=-1), self._windows(room), strict=True)
-        return sum(value[(..., *window, slice(None))] for value, window in each)
+        views = [value[(..., *window, slice(None))] for value, window in each]
+        return functools.reduce(jnp.add, views)
 
     def _windows(self, room: Sequence[int]) -> Iterator[list[slice]]:
         """Give the places that each point of the kernel sees, of padded images."""
