@@ -27,15 +27,19 @@ NAMES = (
 )
 WITH_PEERS = (
     "kan_layer",
+    "kan_family",
     "kat",
     "kernels",
     "landscape",
+    "representation",
     "hopfield",
     "symbolic",
     "network_kernels",
 )
 OWNERS = {"hopfield_layers": "hopfield", "kat_rational": "kat", "flashkat": "kernels"}
-"""The benchmark of a peer's source, where it is not the layers'."""
+"""The benchmark that has a single peer with a source."""
+FAMILY = ("af_kan", "faster_kan", "cm_kan")
+"""The peers of kan_family; all others are of kan_layer."""
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
@@ -60,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="PEER=FOLDER",
-        help="for kan_layer, kat, kernels and hopfield: import a peer from a folder",
+        help="for kan_layer, kan_family, kat, kernels, hopfield: a peer from a folder",
     )
     options = parser.parse_args(argv)
     for name in options.names:
@@ -78,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for source in options.source:
             peer, separator, folder = source.partition("=")
             absolute = str(pathlib.Path(folder).resolve()) if separator else folder
-            owner = OWNERS.get(peer, "kan_layer")
+            owner = OWNERS.get(peer, "kan_family" if peer in FAMILY else "kan_layer")
             if name == owner:
                 own = f"{peer}{separator}{absolute}" if peer not in OWNERS else absolute
                 command += ["--source", own]

@@ -1,17 +1,22 @@
 """Convolutions of learned functions and attention to neighborhoods, beside floors."""
 
 import argparse
+import contextlib
 import functools
 import pathlib
+import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from benchmarks import timing
-from kanjax import bases, kan, nn
+from benchmarks.peers import client
+from kanjax import bases, kan, model, nn
+from kanjax.kan import color_matching
 from kanjax.nn import neighborhoods
 
 # Images, their side, channels in and out; intervals of the basis.
@@ -19,6 +24,12 @@ CONVOLUTION, QUICK_CONVOLUTION = (8, 28, 32, 32), (2, 6, 2, 3)
 INTERVALS = 5
 # Images, side, heads, features of a head, kernel, dilation: a first stage of MedViTV2.
 ATTENTION, QUICK_ATTENTION = (1, 56, 2, 32, 7, 8), (1, 8, 1, 4, 3, 2)
+
+# A batch and the widths of layers; images and their side.
+LAYERS, QUICK_LAYERS = (512, 784, 64, 10), (4, 6, 3, 2)
+PHOTOGRAPHS, QUICK_PHOTOGRAPHS = (4, 64), (1, 8)
+PEERS = ("af_kan", "faster_kan", "cm_kan")
+"""The PyTorch layers of the papers' authors."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -29,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "environment": timing.environment(),
         "convolution": _convolution(options),
         "attention": _attention(options),
+        "steps": _steps(options),
     }
     timing.write_json(options.out, result)
 
@@ -140,6 +152,74 @@ def _attention(options: Any) -> dict[str, Any]:
     return case
 
 
+def _steps(options: Any) -> dict[str, Any]:
+    """A step of Adam of each architecture, beside its authors' where they are here."""
+    layers = QUICK_LAYERS if options.quick else LAYERS
+    batch, *widths = layers
+    images, side = QUICK_PHOTOGRAPHS if options.quick else PHOTOGRAPHS
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.uniform(keys[0], (batch, widths[0]), minval=-1.0)
+    flat = x, jnp.zeros((batch, widths[-1]))
+    photographs = tuple(jax.random.uniform(keys[1], (2, images, side, side, 3)))
+    switches = bases.Sech(8, (-2.0, 2.0), 0.33, 2)
+    faster: list[Any] = []
+    for inputs, outputs in zip(widths, widths[1:], strict=False):
+        faster += [
+            nn.LayerNorm(inputs),
+            kan.KANLayer(inputs, outputs, switches, residual=None),
+        ]
+    square = lambda y, target: jnp.mean((y - target) ** 2)  # noqa: E731
+    distance = lambda y, target: jnp.mean(jnp.abs(y - target))  # noqa: E731
+    networks = {
+        "af_kan": (kan.AFKAN(tuple(widths), norm="batch"), square, flat, layers),
+        "faster_kan": (model.Sequential(tuple(faster)), square, flat, layers),
+        "cm_kan": (
+            color_matching.ColorMatcher(light=True),
+            distance,
+            photographs,
+            (images, side),
+        ),
+    }
+    result: dict[str, Any] = {}
+    for name, (net, error, data, shape) in networks.items():
+        params = net.init(keys[2])
+        step, state = _adam_step(net, error), optax.adam(1e-3).init(params)
+        run = functools.partial(_run, step, (params, state, *data))
+        run()
+        blocks = {"kanjax": functools.partial(timing.block, run, options.seconds)}
+        entry: dict[str, Any] = {"shape": list(shape)}
+        with contextlib.ExitStack() as stack:
+            if options.peer_python and name in options.sources:
+                peer = stack.enter_context(
+                    client.start(name, options.peer_python, options.sources[name])
+                )
+                entry["authors"] = peer.entry
+                if peer.absent is None:
+                    peer.warm_up(shape, "step")
+                    blocks["authors"] = functools.partial(
+                        peer.block, shape, "step", options.seconds
+                    )
+            times = timing.interleave(blocks, options.rounds)
+        entry["times"] = times
+        if "authors" in times:
+            ratio = times["authors"]["min_ms"] / times["kanjax"]["min_ms"]
+            entry["times_of_kanjax"] = {"authors": round(ratio, 3)}
+        result[name] = entry
+    return result
+
+
+def _adam_step(net: Any, error: Callable[..., Any]) -> Callable[..., Any]:
+    optimizer = optax.adam(1e-3)
+
+    @jax.jit
+    def step(params: Any, state: Any, x: Any, y: Any) -> Any:
+        slope = jax.grad(lambda p: error(net.apply(p, x), y))(params)
+        change, state = optimizer.update(slope, state)
+        return optax.apply_updates(params, change), state
+
+    return step
+
+
 def _compare(
     programs: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]],
     floor: str,
@@ -176,11 +256,28 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=pathlib.Path, default="benchmarks/results/kan_family.json"
     )
+    parser.add_argument("--peer-python", help="an interpreter that has PyTorch")
+    parser.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="PEER=FOLDER",
+        help=f"the folder of an authors' code, of {', '.join(PEERS)}",
+    )
     parser.add_argument("--rounds", type=int, help="blocks of each candidate")
     parser.add_argument("--seconds", type=float, help="the least length of a block")
     options = parser.parse_args(argv)
     options.rounds = options.rounds or (1 if options.quick else 5)
     options.seconds = options.seconds or (0.01 if options.quick else 0.5)
+    options.sources = dict(text.partition("=")[::2] for text in options.source)
+    for name, folder in options.sources.items():
+        if name not in PEERS or not pathlib.Path(folder).is_dir():
+            parser.error(
+                f"--source {name}={folder}: expected PEER=FOLDER, with PEER one of "
+                f"{', '.join(PEERS)} and an existing folder."
+            )
+    if options.peer_python and shutil.which(options.peer_python) is None:
+        parser.error(f"--peer-python {options.peer_python!r} is not an executable.")
     return options
 
 

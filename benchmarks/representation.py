@@ -1,21 +1,27 @@
 """Per-sample gradients, Fisher diagonals and similarities of streamed layers."""
 
 import argparse
+import contextlib
 import functools
 import pathlib
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 from benchmarks import timing
+from benchmarks.peers import client
 from kanjax import model, nn, persample, training
 from kanjax.representation import similarity
 from kanjax.symmetry import fisher_information
 
-PARTS = ("cka", "per_sample")
+PARTS = ("per_sample", "cka")
+PEERS = ("pytorch_cka", "cka_pytorch")
+"""Of CKA, in PyTorch."""
 IMAGES, UNBLOCKED = 4096, 256
 """The images of a run in blocks, and as many as fit without."""
 SIDE, CHANNELS, HIDDEN = 28, (32, 64, 128), 440
@@ -133,28 +139,50 @@ def _cka(options: Any) -> dict[str, Any]:
             cut = [v[start : start + batch] for v in each]
             yield cut[:layers], cut[layers:]
 
+    @jax.jit
+    def multiply(batch: Sequence[Any]) -> list[Any]:
+        """Sum what no way around the kernels can do without: their products."""
+        return [jnp.sum(v @ v.T) for v in batch]
+
+    def kernels() -> Any:
+        return [multiply((*xs, *ys)) for xs, ys in batches(values, examples)]
+
     def stream() -> Any:
         return similarity.minibatch_cka(batches(values, examples))
 
     expected = pair_by_pair(batches(plain, few))
     result = similarity.minibatch_cka(batches(values, few))
     np.testing.assert_allclose(result, expected, atol=1e-3)
+    two_batches = "numpy_pair_by_pair_two_batches"
     blocks = {
         "kanjax": _block(stream, options),
-        "numpy_pair_by_pair_two_batches": functools.partial(
+        "kernels_alone": _block(kernels, options),
+        two_batches: functools.partial(
             timing.block, lambda: pair_by_pair(batches(plain, few)), options.seconds
         ),
     }
-    times = timing.interleave(blocks, options.rounds)
-    share = times["numpy_pair_by_pair_two_batches"]["min_ms"] * examples / few
-    ratio = share / times["kanjax"]["min_ms"]
+    shape = examples, batch, layers, width
+    with contextlib.ExitStack() as stack:
+        peers: dict[str, Any] = {}
+        for name in PEERS if options.peer_python else ():
+            peer = stack.enter_context(client.start(name, options.peer_python))
+            peers[name] = peer.entry
+            if peer.absent is None:
+                blocks[name] = functools.partial(
+                    peer.block, shape, "stream", options.seconds
+                )
+        times = timing.interleave(blocks, options.rounds)
+    of = {name: entry["min_ms"] for name, entry in times.items()}
+    of["numpy_pair_by_pair"] = of.pop(two_batches) * examples / few
+    unit = of.pop("kanjax")
     return {
         "examples": examples,
         "batch": batch,
         "layers": layers,
         "width": width,
+        "peers": peers,
         "times": times,
-        "times_of_kanjax": {"numpy_pair_by_pair": round(ratio, 3)},
+        "times_of_kanjax": {name: round(ms / unit, 3) for name, ms in of.items()},
     }
 
 
@@ -196,12 +224,15 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", type=pathlib.Path, default="benchmarks/results/representation.json"
     )
+    parser.add_argument("--peer-python", help="an interpreter that has the peers")
     parser.add_argument("--parts", nargs="*", default=PARTS, choices=PARTS)
     parser.add_argument("--rounds", type=int, help="blocks of each candidate")
     parser.add_argument("--seconds", type=float, help="the least length of a block")
     options = parser.parse_args(argv)
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.seconds = options.seconds or (0.01 if options.quick else 0.5)
+    if options.peer_python and shutil.which(options.peer_python) is None:
+        parser.error(f"--peer-python {options.peer_python!r} is not an executable.")
     return options
 
 

@@ -114,7 +114,7 @@ def usable_cores() -> int:
 
 def write_json(path: str | os.PathLike[str], result: Mapping[str, Any]) -> None:
     """Write a result whole or not at all: to a file beside it, then renamed."""
-    # A peer's Python, which times blocks as well, has no kanjax.
+    # The peers' Python, which only takes times, has neither kanjax nor jax.
     from kanjax import files
 
     target = pathlib.Path(path)

@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
+from kanjax import conv_layouts
 from kanjax.training import losses as training_losses
 
 Params = Any
@@ -193,7 +194,8 @@ def _value(
 def _of_example(
     function: Function, loss: training_losses.Loss, params: Params, key: Array | None
 ) -> Callable[[Any], Any]:
-    value_and_grad = jax.value_and_grad(_value(loss, key))
+    # Examples go through a loop in blocks.
+    value_and_grad = conv_layouts.channels_last(jax.value_and_grad(_value(loss, key)))
     return lambda example: function(*value_and_grad(params, example))
 
 

@@ -1,8 +1,7 @@
 """Values inside a network: what its layers put out, and statistics of a stream of them.
 
-Values of flax and equinox networks come from those libraries
-(``module.apply(..., capture_intermediates=True)`` in linen); :class:`Moments` takes the
-values of any.
+Values of flax and equinox networks come from :func:`kanjax.interop.record_flax` and
+:func:`kanjax.interop.record_equinox`; :class:`Moments` takes the values of any.
 """
 
 from collections.abc import Iterable

@@ -372,7 +372,8 @@ def match_photographs(
     goal = color_transfer.monge_kantorovich(small, other).apply(small)
     goal = jnp.clip(color_transfer.match_histograms(goal, other), 0, 1)
     net = kj.kan.ColorMatcher(light=True, norm="channels", start="identity")
-    start = net.init(jax.random.key(0))
+    # Compiled, and by a generator that takes less time for it.
+    start = jax.jit(net.init)(jax.random.key(0, impl="rbg"))
     # Not from a fit in closed form, whose steep functions show noise and blocks.
     params, _ = jax.jit(
         lambda start: kj.training.descend(

@@ -23,9 +23,9 @@ import optax
 from jax import Array
 
 import kanjax as kj
-from kanjax import cli, files, papers
+from kanjax import cli, papers
 from kanjax.data import corruptions
-from kanjax.kan import medvit
+from kanjax.kan import medvit, medvit_training
 from kanjax.plotting import style
 from kanjax.representation import grad_cam
 
@@ -367,99 +367,6 @@ def _figure(
     return figure
 
 
-# ---- training on images of your own
-
-
-def train_on_images(
-    data: pathlib.Path,
-    out: pathlib.Path,
-    *,
-    size: str | medvit.Size = "tiny",
-    image_size: int = 224,
-    kernel: int = 7,
-    steps: int = 1000,
-    batch_size: int = 32,
-    step_size: float = 1e-4,
-    every: int = 50,
-    resume: bool = False,
-) -> kj.training.Fit:
-    """Train MedViTV2 on a folder of images or a MedMNIST file, and test what is best.
-
-    Images of a folder are cut to squares; a MedMNIST file's are enlarged within the
-    network, a batch at a time. ``out`` holds the checkpoint, the best parameters with
-    their state as ``network``, and ``metrics.json``.
-    """
-    split, names = _read(data, image_size)
-    edge, channels = split.train.x.shape[-2:]
-    net = medvit.medvit(
-        size, len(names), channels=channels, image_size=image_size, kernel=kernel
-    )
-    if edge != image_size:
-        shape = (image_size, image_size)
-        net = kj.model.Sequential((kj.nn.Resize(shape), *net.layers))
-    settings = {"size": str(size), "image_size": image_size, "batch_size": batch_size}
-    schedule = optax.cosine_decay_schedule(step_size, steps)
-    fit = kj.training.fit(
-        kj.training.classification(net.apply),
-        jax.jit(net.init)(jax.random.key(0)),
-        split.train,
-        state=net.initial_state(),
-        key=jax.random.key(1),
-        optimizer=optax.adamw(schedule, weight_decay=0.05),
-        steps=steps,
-        batch_size=min(batch_size, len(split.train.y)),
-        validation=split.validation,
-        evaluate_every=min(every, steps),
-        checkpoint=kj.training.Checkpoint(
-            out / "checkpoint", config=settings | {"steps": steps}, resume=resume
-        ),
-        progress=True,
-    )
-    plain, params = kj.nn.fold_batch_norm(net, fit.params, fit.state)
-    # In blocks, in which the memory of the test images' attention is bounded.
-    logits = jax.jit(
-        lambda p, x: jax.lax.map(
-            lambda image: plain.apply(p, image[None])[0], x, batch_size=batch_size
-        )
-    )(params, split.test.x)
-    hits = np.asarray(jnp.argmax(logits, axis=-1)) == np.asarray(split.test.y)
-    metrics = {
-        "classes": names,
-        "accuracy": hits.mean(),
-        "accuracy_of_classes": {
-            name: hits[np.asarray(split.test.y) == i].mean()
-            for i, name in enumerate(names)
-        },
-        "log_loss": kj.training.metrics.negative_log_likelihood(
-            jnp.asarray(split.test.y), jax.nn.log_softmax(logits)
-        ),
-        "best_step": fit.best_step,
-        "parameters": kj.model.count_parameters(fit.params),
-    }
-    kj.training.checkpoints.save(
-        out / "network", {"params": fit.params, "state": fit.state}, metadata=settings
-    )
-    files.write_json(out / "metrics.json", metrics)
-    print(
-        f"{out}: test accuracy {metrics['accuracy']:.3f} on {len(hits)} images of "
-        f"{len(names)} classes, after {int(fit.best_step)} steps"
-    )
-    return fit
-
-
-def _read(data: pathlib.Path, image_size: int) -> tuple[kj.data.Split, list[str]]:
-    if data.is_dir():
-        images = kj.data.read_image_folder(data, size=(image_size, image_size))
-        return images.split(jax.random.key(0)), list(images.target_names)
-    split = kj.data.read_medmnist(data)
-    if split.train.x.ndim != 4 or split.train.y.ndim != 1:
-        raise kj.data.DataError(
-            f"{str(data)!r} has images {split.train.x.shape[1:]} and labels "
-            f"{split.train.y.shape[1:]}; expected flat images with one class each"
-        )
-    return split, [str(i) for i in range(int(split.train.y.max()) + 1)]
-
-
 def _train_from_arguments() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=pathlib.Path, required=True)
@@ -472,7 +379,7 @@ def _train_from_arguments() -> None:
     options = vars(parser.parse_args())
     data, out, size = (options.pop(name) for name in ("data", "out", "config"))
     try:
-        train_on_images(data, out, size=size, **options)
+        medvit_training.train_on_images(data, out, size=size, progress=True, **options)
     except ValueError as error:
         # Of data, settings or a checkpoint: one line says what to mend.
         parser.error(str(error))

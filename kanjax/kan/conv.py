@@ -4,9 +4,10 @@ Sources: Bodner et al. (2024), Convolutional KANs, arXiv 2406.13155; Yang et al.
 arXiv 2408.08338, whose small classifier is here.
 """
 
+import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+import pallas_kernels
 from kanjax import bases, model, nn
 from kanjax.checks import as_floating
 from kanjax.kan.layers import KANLayer
@@ -24,8 +26,9 @@ from kanjax.nn import conv
 class KANConv:
     """One layer applied to every patch of an image, channels last.
 
-    The patches are cut and the layer expands them block by block, so that the basis
-    functions of a whole image are never stored. Zeros of the padding are values like
+    The basis functions of a whole image are never stored. A layer whose inputs share
+    them has them evaluated once at each place, where strides are 1 and its outputs not
+    very many; any other sees patches that are cut. Zeros of the padding are values like
     others: a basis need not vanish there.
 
     Args:
@@ -102,11 +105,57 @@ class KANConv:
             ValueError: if x has too few axes, other channels, or is smaller than the
                 kernel where the padding does not make up for it.
         """
-        cut = self.patches(x)
+        values, room = self._pad(x)
+        if self._expands_once:
+            values = values.reshape(*values.shape[:-1], self.groups, -1)
+            function = functools.partial(self._shift, room)
+        else:
+            values, function = self._cut(values, room), self.layer.apply
         if self.groups == 1:
-            return self.layer.apply(params, cut[..., 0, :])
-        y = jax.vmap(self.layer.apply, (0, -2), -2)(params, cut)
+            return function(params, values[..., 0, :])
+        y = jax.vmap(function, (0, -2), -2)(params, values)
         return y.reshape(*y.shape[:-2], -1)
+
+    @property
+    def _expands_once(self) -> bool:
+        """Whether functions are evaluated at each place, not at each of each patch.
+
+        Every point of the kernel then has the same functions, whose products with what
+        each point weighs are stored in place of patches: at most half of what the
+        functions' values would be. With more of them patches are as fast.
+        """
+        layer = self.layer
+        functions = getattr(layer, "shared_functions", None)
+        if functions is None or any(step != 1 for step in self.geometry.steps):
+            return False
+        products = self._taps * layer.out_features
+        return 2 * products <= functions.size * (layer.in_features // self._taps)
+
+    def _shift(self, room: Sequence[int], params: Any, x: Array) -> Array:
+        """Weigh each place for all points of the kernel, and add up what these see.
+
+        Args:
+            room: of each spatial axis, by how much the result is longer than 1.
+            params: the layer's.
+            x: padded images (..., *spatial, channels of a group).
+        """
+        layer, taps = self.layer, self._taps
+        weights = layer.joined_weights(params)
+        rows, inputs, outputs = weights.shape
+        weights = weights.reshape(rows, taps, inputs // taps, outputs)
+        weights = weights.swapaxes(1, 2).reshape(rows, -1, taps * outputs)
+        values = pallas_kernels.expansion_dot(x, weights, layer.shared_functions)
+        # Split, not indexed: a gradient then joins what it would else add up, padded.
+        each = zip(jnp.split(values, taps, axis=-1), self._windows(room), strict=True)
+        views = [value[(..., *window, slice(None))] for value, window in each]
+        return functools.reduce(jnp.add, views)
+
+    def _windows(self, room: Sequence[int]) -> Iterator[list[slice]]:
+        """Give the places that each point of the kernel sees, of padded images."""
+        shape = self.geometry
+        for point in itertools.product(*map(range, self.kernel_size)):
+            axes = zip(point, shape.dilations, room, shape.steps, strict=True)
+            yield [slice(p * d, p * d + r + 1, s) for p, d, r, s in axes]
 
     def patches(self, x: Array) -> Float[Array, "*batch groups inputs"]:
         """Return what the layer sees, for images x (..., *spatial, in).
@@ -114,6 +163,17 @@ class KANConv:
         Returns:
             (..., *spatial', groups, layer.in_features).
         """
+        return self._cut(*self._pad(x))
+
+    def _cut(self, x: Array, room: Sequence[int]) -> Array:
+        views = [x[(..., *window, slice(None))] for window in self._windows(room)]
+        cut = jnp.stack(views, axis=-2)
+        cut = cut.reshape(*cut.shape[:-1], self.groups, -1)
+        cut = cut.swapaxes(-3, -2)
+        return cut.reshape(*cut.shape[:-2], self.layer.in_features)
+
+    def _pad(self, x: Array) -> tuple[Array, list[int]]:
+        """Pad images, and say how far the kernel can move in each axis."""
         x, shape, spatial = as_floating(x), self.geometry, len(self.kernel_size)
         channels = shape.in_channels
         if x.ndim < spatial + 1 or x.shape[-1] != channels:
@@ -130,8 +190,6 @@ class KANConv:
             conv.around(self.padding, axis, *each)
             for axis, each in enumerate(zip(sizes, extents, shape.steps, strict=True))
         ]
-        mode = "wrap" if self.padding == "CIRCULAR" else "constant"
-        x = jnp.pad(x, [*[(0, 0)] * len(batch), *widths, (0, 0)], mode=mode)
         room = [
             size + sum(width) - extent
             for size, width, extent in zip(sizes, widths, extents, strict=True)
@@ -142,15 +200,9 @@ class KANConv:
                 f"dilation={self.dilation} and padding={self.padding!r}, x of spatial "
                 f"shape {sizes}. Pad, or use a smaller kernel."
             )
-        views = []
-        for point in itertools.product(*map(range, self.kernel_size)):
-            axes = zip(point, shape.dilations, room, shape.steps, strict=True)
-            window = [slice(p * d, p * d + r + 1, s) for p, d, r, s in axes]
-            views.append(x[(..., *window, slice(None))])
-        cut = jnp.stack(views, axis=-2)
-        cut = cut.reshape(*cut.shape[:-1], self.groups, channels // self.groups)
-        cut = cut.swapaxes(-3, -2)
-        return cut.reshape(*cut.shape[:-2], self.layer.in_features)
+        mode = "wrap" if self.padding == "CIRCULAR" else "constant"
+        x = jnp.pad(x, [*[(0, 0)] * len(batch), *widths, (0, 0)], mode=mode)
+        return x, room
 
 
 def kan_conv(

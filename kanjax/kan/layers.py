@@ -110,6 +110,16 @@ class KANLayer:
         residual = pallas_kernels.Single(self.residual)
         return pallas_kernels.Joined((self.basis, residual))
 
+    @property
+    def shared_functions(self) -> pallas_kernels.Basis | None:
+        """:attr:`functions`, or None if inputs have knots of their own."""
+        own_knots = getattr(self.basis, "knots", None) is not None
+        return None if own_knots else self.functions
+
+    def joined_weights(self, params: dict[str, Array]) -> Float[Array, "rows in out"]:
+        """Return the weights on :attr:`shared_functions`."""
+        return self.weights(params)
+
     def parameter_axes(self) -> Axes:
         """Return what the axes of each parameter run over: "in", "out" or neither."""
         # Knots of each input's own and a mask tie a unit to its place.

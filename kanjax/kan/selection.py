@@ -117,23 +117,37 @@ class SelectableLayer:
         """Return the layer's outputs for x (..., in)."""
         check_inputs(x, self.in_features)
         x = checks.as_floating(x)
+        functions = self.shared_functions
+        if functions is not None:
+            weights = self.joined_weights(params)
+            return pallas_kernels.expansion_dot(x, weights, functions)
         weights = self.weights(params, x)
-        if self.gate == "node":
-            scaled = [
-                weights[None, :, m, None].astype(coef.dtype) * coef
-                for m, coef in enumerate(params["coef"])
-            ]
-            functions: tuple[Any, ...] = self.pool
-            if self.residual is not None:
-                scaled.append(params["residual"][None])
-                functions = (*functions, pallas_kernels.Single(self.residual))
-            joined = pallas_kernels.Joined(functions)
-            return pallas_kernels.expansion_dot(x, jnp.concatenate(scaled), joined)
         y = residual_branch(self.residual, params, x)
         for m, (basis, coef) in enumerate(zip(self.pool, params["coef"], strict=True)):
             values = basis(x, axis=-2) * weights[..., None, :, m]
             y = y + jnp.einsum("...gi,gio->...o", values.astype(x.dtype), coef)
         return y
+
+    @property
+    def shared_functions(self) -> pallas_kernels.Basis | None:
+        """All families and, last, the residual branch; None for a gate by input."""
+        if self.gate == "input":
+            return None
+        if self.residual is None:
+            return pallas_kernels.Joined(self.pool)
+        residual = pallas_kernels.Single(self.residual)
+        return pallas_kernels.Joined((*self.pool, residual))
+
+    def joined_weights(self, params: Selected) -> Float[Array, "rows in out"]:
+        """Return the weights on :attr:`shared_functions`."""
+        choices = self.weights(params, jnp.zeros(self.in_features))
+        scaled = [
+            choices[None, :, m, None].astype(coef.dtype) * coef
+            for m, coef in enumerate(params["coef"])
+        ]
+        if self.residual is not None:
+            scaled.append(params["residual"][None])
+        return jnp.concatenate(scaled)
 
     def weights(self, params: Selected, x: Array) -> Float[Array, "*batch in families"]:
         """Return the families' weights in each input: (in, families), without a gate

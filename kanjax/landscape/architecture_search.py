@@ -2,9 +2,11 @@
 
 Zhang, Jia (2021), arXiv 2110.08616, section 4: a score picks among drawn architectures
 before the one that is trained. Regularized evolution: Real et al. (2018), arXiv
-1802.01548; REINFORCE as Ying et al. (2019), arXiv 1902.09635, run it on NAS-Bench-101.
+1802.01548; REINFORCE as Ying et al. (2019), arXiv 1902.09635, run it on NAS-Bench-101;
+BOHB: Falkner, Klein, Hutter (2018), arXiv 1807.01774.
 """
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ Space = Mapping[str, Sequence[Any]]
 """The choices of each part of an architecture, such as ``{"depth": (1, 2, 3)}``."""
 Architecture = dict[str, Any]
 Evaluate = Callable[[Architecture], float]
+_Densities = Mapping[str, np.ndarray]
 
 
 class RankCorrelation(NamedTuple):
@@ -214,13 +217,97 @@ def reinforce(
     return run.result()
 
 
+class BudgetSearch(NamedTuple):
+    """What a search tried with small and large budgets, in its order.
+
+    Attributes:
+        architectures: those that were evaluated.
+        budgets: with how much.
+        values: what each of them reached.
+        best: the best of those that had the largest budget.
+    """
+
+    architectures: list[Architecture]
+    budgets: list[float]
+    values: list[float]
+    best: Architecture
+
+
+def bohb(
+    space: Space,
+    evaluate: Callable[[Architecture, float], float],
+    *,
+    budgets: Sequence[float],
+    rounds: int = 1,
+    random_share: float = 1 / 3,
+    score: Evaluate | None = None,
+    candidates: int = 1,
+    seed: int = 0,
+) -> BudgetSearch:
+    """Try many with small budgets, give the best larger ones, and learn from all.
+
+    Hyperband: for each budget some architectures begin with it, and of those that had
+    one budget the best go on to the next, as many fewer as it is larger. What is drawn
+    is the likeliest of 64 under the densities of good architectures over those of the
+    others (each part by itself), at the largest budget that enough have had.
+
+    Args:
+        space: as for :func:`random_search`.
+        evaluate: ``evaluate(architecture, budget)``, what it reaches with that budget,
+            such as epochs; higher is better.
+        budgets: from the smallest to the largest, such as ``(1, 3, 9)``.
+        rounds: how often each budget is begun with.
+        random_share: the share of architectures that are drawn from the space.
+        score: picks among what is drawn.
+        candidates: how many are drawn for each that begins.
+        seed: of the draws.
+
+    Raises:
+        ValueError: as for :func:`random_search`, and if budgets do not rise from above
+            0, or random_share is not from 0 to 1.
+
+    Example:
+        >>> space = {"depth": (1, 2, 3), "width": (4, 8)}
+        >>> reach = lambda a, budget: a["depth"] * a["width"] * budget / (1 + budget)
+        >>> search = bohb(space, reach, budgets=(1, 3, 9), rounds=2)
+        >>> search.best, [search.budgets.count(b) for b in (1, 3, 9)]
+        ({'depth': 3, 'width': 8}, [18, 16, 10])
+    """
+    steps = list(zip([0, *budgets], budgets, strict=False))
+    if not steps or any(small >= large for small, large in steps):
+        raise ValueError(f"budgets must rise from above 0; got {list(budgets)}.")
+    if not 0 <= random_share <= 1:
+        raise ValueError(f"random_share must be from 0 to 1; got {random_share}.")
+    run = _Run(space, evaluate, score, candidates, seed, trials=rounds)
+    kinds = len(budgets)
+    for first in [*range(kinds)] * rounds:
+        # As many that the begun brackets cost about the same.
+        beginners = math.ceil(kinds / (kinds - first) * budgets[-1] / budgets[first])
+        for _ in range(beginners):
+            model = run.model() if run.random.random() >= random_share else None
+            run.try_best(
+                [run.draw_likely(model) for _ in range(candidates)], budgets[first]
+            )
+        living = range(len(run.tried) - beginners, len(run.tried))
+        for small, large in zip(budgets[first:], budgets[first + 1 :], strict=False):
+            survivors = max(1, math.floor(len(living) * small / large + 1e-9))
+            ranks = sorted(living, key=lambda i: -run.values[i])
+            begin = len(run.tried)
+            for i in ranks[:survivors]:
+                run.try_best([run.tried[i]], large)
+            living = range(begin, len(run.tried))
+    full = [i for i, budget in enumerate(run.budgets) if budget == budgets[-1]]
+    best = run.tried[max(full, key=lambda i: run.values[i])]
+    return BudgetSearch(run.tried, run.budgets, run.values, best)
+
+
 class _Run:
     """A search under way: what was tried, and what each architecture reached."""
 
     def __init__(
         self,
         space: Space,
-        evaluate: Evaluate,
+        evaluate: Callable[..., float],
         score: Evaluate | None,
         candidates: int,
         seed: int,
@@ -237,6 +324,7 @@ class _Run:
         self.random = np.random.default_rng(seed)
         self.tried: list[Architecture] = []
         self.values: list[float] = []
+        self.budgets: list[float] = []
         self._known: dict[Hashable, float] = {}
 
     def draw(self, policy: Mapping[str, np.ndarray] | None = None) -> Architecture:
@@ -254,13 +342,51 @@ class _Run:
         others = [choice for choice in self.space[name] if choice != parent[name]]
         return {**parent, name: others[self.random.integers(len(others))]}
 
-    def try_best(self, drawn: Sequence[Architecture]) -> None:
+    def model(self) -> tuple[_Densities, _Densities] | None:
+        """Return densities of the good architectures and of the others, or None."""
+        least = len(self.space) + 1
+        for budget in sorted(set(self.budgets), reverse=True):
+            had = [i for i, b in enumerate(self.budgets) if b == budget]
+            if len(had) < least + 2:
+                continue
+            had.sort(key=lambda i: -self.values[i])
+            good = max(least, round(0.15 * len(had)))
+            rest = had[min(good, len(had) - 2) :]
+            return self._densities(had[:good]), self._densities(rest)
+        return None
+
+    def draw_likely(self, model: tuple[_Densities, _Densities] | None) -> Architecture:
+        """Draw from the good ones' density what is likely beside that of the others."""
+        if model is None:
+            return self.draw()
+        good, others = model
+
+        def ratio(architecture: Architecture) -> float:
+            places = {
+                name: list(choices).index(architecture[name])
+                for name, choices in self.space.items()
+            }
+            return math.prod(good[k][i] / others[k][i] for k, i in places.items())
+
+        return max([self.draw(good) for _ in range(64)], key=ratio)
+
+    def _densities(self, rows: Sequence[int]) -> _Densities:
+        """Count the choices of each part, each once more than it is there."""
+        shares = {}
+        for name, choices in self.space.items():
+            taken = [list(choices).index(self.tried[i][name]) for i in rows]
+            counts = 1 + np.bincount(taken, minlength=len(choices))
+            shares[name] = counts / counts.sum()
+        return shares
+
+    def try_best(self, drawn: Sequence[Architecture], *budget: float) -> None:
         best = drawn[0] if self.score is None else max(drawn, key=self.score)
-        place = tuple(best.items())
+        place = (*best.items(), *budget)
         if place not in self._known:
-            self._known[place] = float(self.evaluate(best))
+            self._known[place] = float(self.evaluate(best, *budget))
         self.tried.append(best)
         self.values.append(self._known[place])
+        self.budgets.extend(budget)
 
     def result(self) -> Search:
         return Search(self.tried, self.values, self.tried[int(np.argmax(self.values))])

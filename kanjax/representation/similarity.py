@@ -176,9 +176,7 @@ def minibatch_cka(
     for xs, ys in batches:
         if scales is None:
             scales = [_largest(v) for v in (*xs, *ys)]
-        # The ratio has no units: in these, squares of kernels are near 1.
-        layers = [v / s for v, s in zip((*xs, *ys), scales, strict=True)]
-        sums = hsic(layers[: len(xs)], layers[len(xs) :])
+        sums = _scaled_hsic(scales, list(xs), list(ys))
         total = sums if total is None else jax.tree.map(jnp.add, total, sums)
     if total is None:
         raise ValueError("batches is empty; give at least one batch of values.")
@@ -272,6 +270,17 @@ def rsa(
         tables.append(jax.scipy.stats.rankdata(table) if ranks else table)
     a, b = (t - jnp.mean(t) for t in tables)
     return jnp.sum(a * b) / (jnp.linalg.norm(a) * jnp.linalg.norm(b))
+
+
+@jax.jit
+def _scaled_hsic(
+    scales: Sequence[Array], xs: Sequence[ArrayLike], ys: Sequence[ArrayLike]
+) -> HSIC:
+    """Estimate HSIC of layers in units in which squares of kernels are near 1: their
+    ratio has none.
+    """
+    layers = [v / s for v, s in zip((*xs, *ys), scales, strict=True)]
+    return hsic(layers[: len(xs)], layers[len(xs) :])
 
 
 def _linear_hsic(x: Array, y: Array, debiased: bool) -> Array:

@@ -16,6 +16,7 @@ from jax import Array, lax
 from jax.sharding import Mesh
 from jaxtyping import Bool, Float, Int
 
+from kanjax import conv_layouts
 from kanjax.training import losses, sharding
 
 Params = Any
@@ -232,8 +233,9 @@ def _member_step(
         )
         return value, (metrics, after)
 
-    (value, (metrics, new_model_state)), grad = jax.value_and_grad(
-        value_and_rest, has_aux=True
+    # Steps are the body of a loop.
+    (value, (metrics, new_model_state)), grad = conv_layouts.channels_last(
+        jax.value_and_grad(value_and_rest, has_aux=True)
     )(params)
     updates, opt_state = program.optimizer.update(
         grad,

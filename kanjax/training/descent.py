@@ -9,6 +9,7 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
+from kanjax import conv_layouts
 from kanjax.training import losses
 
 
@@ -58,6 +59,8 @@ def descend(
     def value(params: Any, batch: Any, key: Array) -> Array:
         return losses.value_metrics_and_state(loss, params, batch, key, None)[0]
 
+    value_and_grad = conv_layouts.channels_last(jax.value_and_grad(value))
+
     def step(state: Any, i: Array) -> Any:
         params, moments = state
         step_key = jax.random.fold_in(key, i)
@@ -66,7 +69,7 @@ def descend(
             step_key, draw = jax.random.split(step_key)
             rows = jax.random.randint(draw, (batch_size,), 0, count)
             batch = jax.tree.map(lambda v: v[rows], data)
-        now, gradient = jax.value_and_grad(value)(params, batch, step_key)
+        now, gradient = value_and_grad(params, batch, step_key)
         updates, moments = optimizer.update(gradient, moments, params)
         return (optax.apply_updates(params, updates), moments), now
 

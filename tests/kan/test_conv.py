@@ -93,6 +93,36 @@ def test_groups_have_parameters_and_choices_of_their_own(x64):
             )
 
 
+@pytest.mark.parametrize("name", ["circular", "groups", "three axes"])
+def test_functions_evaluated_once_give_what_patches_give(name, x64):
+    kernel_size, options = CASES[name]
+    options = options | {"strides": 1}
+    net = kan.selectable_conv(4, 2, kernel_size, **options)
+    params = net.init(jax.random.key(0))
+    params["logits"] = jax.random.normal(jax.random.key(1), params["logits"].shape)
+    shape = (2, 3, 8, 7, 5)[: 2 + len(kernel_size)]
+    x = jax.random.normal(jax.random.key(2), (*shape, 4))
+
+    def by_patches(params, x):
+        cut = net.patches(x)
+        if net.groups == 1:
+            return net.layer.apply(params, cut[..., 0, :])
+        y = jax.vmap(net.layer.apply, (0, -2), -2)(params, cut)
+        return y.reshape(*y.shape[:-2], -1)
+
+    def value(function):
+        return jax.value_and_grad(
+            lambda p, x: jnp.sum(jnp.sin(function(p, x))), argnums=(0, 1)
+        )(params, x)
+
+    expected, result = value(by_patches), value(net.apply)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11),
+        result,
+        expected,
+    )
+
+
 def bases_of_two():
     return (bases.BSpline(3), bases.Chebyshev(3))
 

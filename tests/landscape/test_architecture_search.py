@@ -68,7 +68,46 @@ def test_evolution_changes_one_part_at_a_time():
         assert 1 in changes
 
 
+def with_budget(architecture, budget):
+    return reached(architecture) - 0.5 / budget
+
+
+def test_budgets_rise_for_the_best():
+    run = search.bohb(SPACE, with_budget, budgets=(1, 3, 9))
+    # Brackets that begin with 9, 5 and 3 architectures; a third of them goes on.
+    assert run.budgets == [1] * 9 + [3] * 3 + [9] + [3] * 5 + [9] + [9] * 3
+    expected = [
+        with_budget(*each) for each in zip(run.architectures, run.budgets, strict=True)
+    ]
+    assert run.values == expected
+    first = sorted(run.values[:9], reverse=True)
+    np.testing.assert_allclose(run.values[9:12], np.add(first[:3], 0.5 - 0.5 / 3))
+    full = [v for v, b in zip(run.values, run.budgets, strict=True) if b == 9]
+    assert with_budget(run.best, 9) == max(full)
+
+
+def test_a_model_of_what_was_good_beats_chance_and_a_score_helps():
+    def beginners(**options):
+        """The mean value of architectures that begin late with the first budget."""
+        runs = [
+            search.bohb(
+                SPACE, with_budget, budgets=(1, 3), rounds=6, seed=seed, **options
+            )
+            for seed in range(10)
+        ]
+        late = [zip(r.values[30:], r.budgets[30:], strict=True) for r in runs]
+        return np.mean([v for run in late for v, budget in run if budget == 1])
+
+    chance = beginners(random_share=1)
+    assert beginners(random_share=0) > chance + 0.1
+    assert beginners(random_share=1, score=reached, candidates=5) > chance + 0.1
+
+
 def test_bad_input():
+    with pytest.raises(ValueError, match="budgets must rise from above 0; got"):
+        search.bohb(SPACE, with_budget, budgets=(3, 1))
+    with pytest.raises(ValueError, match="random_share must be from 0 to 1; got 2"):
+        search.bohb(SPACE, with_budget, budgets=(1, 3), random_share=2)
     with pytest.raises(ValueError, match="'width' of space has no choices"):
         search.random_search({"width": ()}, reached, trials=1)
     with pytest.raises(ValueError, match="trials must be at least 1"):

@@ -1,9 +1,7 @@
 """MedViTV2's blocks, counted and held against plain forms: arXiv 2502.13693."""
 
-import importlib.util
 import json
 import math
-import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +10,7 @@ import pytest
 from PIL import Image
 
 from kanjax import data, model, nn, training
-from kanjax.kan import medvit
+from kanjax.kan import medvit, medvit_training
 from kanjax.representation import grad_cam
 
 SMALL = medvit.Size((32, 128, 128, 128), (1, 1, 1, 1), 0.2)
@@ -252,14 +250,6 @@ def test_bad_input(call, message):
         call()
 
 
-def example():
-    path = pathlib.Path(__file__).parents[2] / "examples" / "kan" / "medvitv2.py"
-    spec = importlib.util.spec_from_file_location("medvitv2_example", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def small_network(size, classes, *, channels, image_size, kernel):
     """In the network's place, whose compilation takes minutes."""
     del size, image_size, kernel
@@ -276,8 +266,7 @@ def small_network(size, classes, *, channels, image_size, kernel):
 
 @pytest.mark.parametrize("kind", ["folder", "medmnist"])
 def test_training_on_images_of_ones_own(tmp_path, monkeypatch, kind):
-    module = example()
-    monkeypatch.setattr(module.medvit, "medvit", small_network)
+    monkeypatch.setattr(medvit, "medvit", small_network)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 60, (3, 14, 10, 12, 3)).astype(np.uint8)
     pixels[1] += 120
@@ -299,16 +288,18 @@ def test_training_on_images_of_ones_own(tmp_path, monkeypatch, kind):
             parts[f"{name}_labels"] = labels[:, None].astype(np.uint8)
         np.savez(source, **parts)
     options = {"image_size": 16, "steps": 150, "batch_size": 8, "step_size": 0.1}
-    fit = module.train_on_images(source, tmp_path / "run", **options)
+    fit = medvit_training.train_on_images(source, tmp_path / "run", **options)
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["accuracy"] > 0.9 and len(metrics["classes"]) == 3
     shares = list(metrics["accuracy_of_classes"].values())
     assert np.mean(shares) == pytest.approx(metrics["accuracy"], abs=0.2)
-    again = module.train_on_images(source, tmp_path / "run", **options, resume=True)
+    again = medvit_training.train_on_images(
+        source, tmp_path / "run", **options, resume=True
+    )
     jax.tree.map(np.testing.assert_array_equal, again.params, fit.params)
     with pytest.raises(training.CheckpointError):
         other = options | {"batch_size": 4}
-        module.train_on_images(source, tmp_path / "run", **other, resume=True)
+        medvit_training.train_on_images(source, tmp_path / "run", **other, resume=True)
     with pytest.raises(data.DataError, match="has no images|lacks|no file"):
         (tmp_path / "empty").mkdir(exist_ok=True)
-        module.train_on_images(tmp_path / "empty", tmp_path / "run", **options)
+        medvit_training.train_on_images(tmp_path / "empty", tmp_path / "run", **options)
