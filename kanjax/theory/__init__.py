@@ -19,6 +19,8 @@ from kanjax.theory import (
     prescriptions,
     ridge_regression,
     sample_complexity,
+    several_input_ensembles,
+    several_inputs,
 )
 from kanjax.theory.criticality import critical_initialization, universality_class
 from kanjax.theory.laziness import forecast, lazy_rich
@@ -47,5 +49,7 @@ __all__ = [
     "prescriptions",
     "ridge_regression",
     "sample_complexity",
+    "several_input_ensembles",
+    "several_inputs",
     "universality_class",
 ]
