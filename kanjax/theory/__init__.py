@@ -21,6 +21,7 @@ from kanjax.theory import (
     sample_complexity,
     several_input_ensembles,
     several_inputs,
+    supersamples,
 )
 from kanjax.theory.criticality import critical_initialization, universality_class
 from kanjax.theory.laziness import forecast, lazy_rich
@@ -51,5 +52,6 @@ __all__ = [
     "sample_complexity",
     "several_input_ensembles",
     "several_inputs",
+    "supersamples",
     "universality_class",
 ]

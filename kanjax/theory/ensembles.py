@@ -24,8 +24,8 @@ class Measurement(NamedTuple):
     """A mean over networks.
 
     Attributes:
-        mean: (depth, ...), of each layer.
-        error: (depth, ...), its standard error.
+        mean: (...), in this file (depth,), of each layer.
+        error: (...), its standard error.
     """
 
     mean: Array
