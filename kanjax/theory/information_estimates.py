@@ -100,8 +100,9 @@ def gaussian_twin(
 ) -> GaussianTwin:
     """Show the bias of :func:`neighbor_information` where the truth is known.
 
-    On Gaussian samples with the covariance of these, as many, drawn several times. The
-    bias on other laws differs, but where it is large here no estimate can be trusted.
+    On Gaussian samples with the covariance of these, but for correlations of chance, as
+    many, drawn several times. The bias on other laws differs, but where it is large
+    here no estimate can be trusted.
 
     Args:
         key: of the draws.
@@ -127,10 +128,17 @@ def gaussian_twin(
     covariance = jnp.cov(both.T)
     deviations = jnp.sqrt(jnp.diagonal(covariance))
     correlation = covariance / jnp.outer(deviations, deviations)
-    logs = [
-        jnp.linalg.slogdet(block)[1]
-        for block in (correlation[:p, :p], correlation[p:, p:], correlation)
-    ]
+    across = jnp.zeros_like(correlation).at[:p, p:].set(correlation[:p, p:])
+    across = across + across.T
+    inside = correlation - across
+
+    def information(matrix: Array) -> Array:
+        return (jnp.linalg.slogdet(inside)[1] - jnp.linalg.slogdet(matrix)[1]) / 2
+
+    # A covariance of samples has correlations of chance, pq / 2 samples of information.
+    most = information(correlation)
+    share = jnp.maximum(1 - p * y.shape[1] / (2 * count * most), 0.0)
+    correlation = inside + jnp.sqrt(share) * across
     root = jnp.linalg.cholesky(correlation)
 
     def draw(key: Array) -> Array:
@@ -140,7 +148,7 @@ def gaussian_twin(
 
     each = jax.lax.map(draw, jax.random.split(key, draws))
     return GaussianTwin(
-        (logs[0] + logs[1] - logs[2]) / 2,
+        information(correlation),
         jnp.mean(each),
         jnp.std(each, ddof=1) / draws**0.5,
     )
