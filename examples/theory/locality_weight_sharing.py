@@ -158,6 +158,18 @@ def _needed(patches: int, features: int, setting: Setting) -> dict[str, np.ndarr
     return needed
 
 
+def _formula(architecture: Any, patches: int, features: int) -> float:
+    """The rows for a cosine of COSINE by closed form: of the first step, or of a second
+    step with an ideal gate.
+    """
+    size = {"patches": patches, "features": features, "noise": patches**-0.5}
+    if architecture == FCN:
+        alone = patch_signals.first_step_cosine(architecture, 1, **size)
+    else:
+        alone = patch_signals.second_step_cosine(architecture, 1, **size)
+    return float((alone**-2 - 1) * COSINE**2 / (1 - COSINE**2))
+
+
 def _risks(trained: tuple[int, ...]) -> dict[str, np.ndarray]:
     """Return squared errors on fresh examples, at the best of CHECKS stops by Adam."""
     _, examples = _draw(
@@ -209,6 +221,11 @@ def _claims(needed: dict[Any, Any], laws: dict[str, Any]) -> list[papers.Claim]:
     row, size = needed[pair], f"{pair[0]} patches of {pair[1]} numbers."
     counts = {name: papers.spread(values, 0) for name, values in row.items()}
     mean = {name: values.mean() for name, values in row.items()}
+    ratios = {
+        name: [each[name].mean() / _formula(name, *p) for p, each in needed.items()]
+        for name in patch_signals.ARCHITECTURES
+    }
+    spans = {name: f"{min(r):.2f} to {max(r):.2f}" for name, r in ratios.items()}
     return [
         papers.Claim(
             f"Sharing weights saves examples: {size}",
@@ -230,6 +247,14 @@ def _claims(needed: dict[Any, Any], laws: dict[str, Any]) -> list[papers.Claim]:
             0.8 <= laws["patches"][FCN].exponent <= 1.1,
             threshold="from 0.8 to 1.1",
             baseline="1 by the closed form of the first step",
+        ),
+        papers.Claim(
+            "It is the number of the closed form.",
+            f"{spans[FCN]} times it",
+            min(ratios[FCN]) > 0.7 and max(ratios[FCN]) < 1.3,
+            threshold="within 30 %, each number of patches and of features",
+            baseline=f"locally connected {spans[LCN]} times that of an ideal gate, "
+            f"convolutional {spans[CNN]}",
         ),
         papers.Claim(
             "With it, the number grows more slowly.",
@@ -302,15 +327,16 @@ def _figure(
                 x,
                 law.factor * x**law.exponent,
                 color=color,
-                label=f"{name}: exponent {law.exponent:.2f}",
+                label=f"{name}: exponent {_law(law)}",
             )
+            panel.plot(x, [_formula(name, *pair) for pair in pairs], ":", color=color)
         other = "10 features" if axis == "patches" else "10 patches"
         panel.set(
             xscale="log",
             yscale="log",
             xlabel=f"{axis}, with {other}",
             ylabel="examples for a cosine of 0.9",
-            title=f"Growth with {axis}",
+            title=f"Growth with {axis} (dotted: closed forms)",
         )
         panel.set_xticks(x, [str(v) for v in x], minor=False)
         panel.xaxis.set_minor_formatter("")
