@@ -129,14 +129,14 @@ def _sample(
         """Of z (n, width) and h (n, n, width, width)."""
         products = jnp.einsum("ai,bi->iab", z, z)
         diagonal = jnp.einsum("abii->iab", h)
-        own = jnp.einsum("iab,icd->abcd", diagonal, diagonal)
+        squared = jnp.einsum("iab,icd->abcd", diagonal, diagonal)
         swapped = jnp.einsum("ci,di,iab->cdab", z, z, diagonal)
         return (
             jnp.mean(products, axis=0),
             over_pairs(products, products),
             jnp.mean(diagonal, axis=0),
             over_pairs(diagonal, diagonal),
-            off_diagonal(jnp.einsum("abij,cdij->abcd", h, h), own),
+            off_diagonal(jnp.einsum("abij,cdij->abcd", h, h), squared),
             over_pairs(products, diagonal),
             off_diagonal(jnp.einsum("ci,dj,abij->cdab", z, z, h), swapped),
         )

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -192,7 +193,9 @@ def _next(
     """
     n, weight = len(now.kernel), scales.weight
     # Inputs may depend on each other: along what is 0 nothing moves.
-    system = linalg.decompose(now.kernel, cut=10 * n * jnp.finfo(points.dtype).eps)
+    system = linalg.decompose(
+        now.kernel, cut=10 * n * float(jnp.finfo(points.dtype).eps)
+    )
     root = jnp.sqrt(system.values)
     inverse_root = jnp.where(system.positive, 1 / jnp.where(root > 0, root, 1.0), 0.0)
     z = (points * root) @ system.vectors.T
@@ -240,8 +243,8 @@ def _next(
     ).reshape(n**2, n**2)
     # H_ii moves with its own z_i by what all share, and by their common weights.
     swapped = now.exchange.reshape(n, n, n**2)
-    own = now.cross_covariance + now.exchange
-    own += jnp.swapaxes(swapped, 0, 1).reshape(n**2, n**2)
+    itself = now.cross_covariance + now.exchange
+    itself += jnp.swapaxes(swapped, 0, 1).reshape(n**2, n**2)
     kept = dual.slope[:, None, :, None] * dual.slope[None, :, None, :]
     return _State(
         kernel=scales.bias + weight * dual.value,
@@ -251,7 +254,7 @@ def _next(
         ntk=rates.bias + rates.weight * dual.value + weight * dual.slope * now.ntk,
         ntk_correction=correct(move_q, q)
         + perpendicular * now.ntk_correction
-        + weight * jnp.sum(move_tt * own, axis=0),
+        + weight * jnp.sum(move_tt * itself, axis=0),
         covariance=mean(center(q), center(q)) / width
         + move_q.T @ spread @ move_q
         + perpendicular[:, None] * (now.cross_covariance.T @ move_q)
