@@ -19,7 +19,7 @@ from jax import Array
 import kanjax as kj
 from kanjax import cli, papers
 from kanjax.plotting import style
-from kanjax.theory import patch_signals, sample_complexity
+from kanjax.theory import patch_signals, patch_training, sample_complexity
 
 PAPER = papers.Paper(
     slug="locality-weight-sharing",
@@ -191,20 +191,11 @@ def _risks(trained: tuple[int, ...]) -> dict[str, np.ndarray]:
         @jax.jit
         @jax.vmap
         def run(train: Any, stop: Any, test: Any) -> Array:
-            def step(carry: Any, _: None) -> tuple[Any, None]:
-                params, moments = carry
-                gradient = jax.grad(lambda p: loss(p, train)[0])(params)
-                updates, moments = optimizer.update(gradient, moments, params)
-                return (optax.apply_updates(params, updates), moments), None
-
-            def check(carry: Any, _: None) -> tuple[Any, tuple[Array, Array]]:
-                carry, _ = jax.lax.scan(step, carry, length=STEPS // CHECKS)
-                return carry, (loss(carry[0], stop)[0], loss(carry[0], test)[0])
-
-            _, (stopping, fresh) = jax.lax.scan(
-                check, (start, optimizer.init(start)), length=CHECKS
-            )
-            return fresh[jnp.argmin(stopping)]
+            stopped = patch_training.fit_descent(
+                net, start, train, stop,
+                optimizer=optimizer, steps=STEPS, every=STEPS // CHECKS,
+            )  # fmt: skip
+            return loss(stopped.params, test)[0]
 
         rest = slice(2 * FRESH, 2 * FRESH + rows)
         train = jax.tree.map(lambda v: v[:, rest], examples)

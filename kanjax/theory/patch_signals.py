@@ -117,12 +117,8 @@ def soft_threshold(z: Array, bias: ArrayLike) -> Array:
 
     Args:
         z: (...).
-        bias: broadcast with z, not negative.
-
-    Raises:
-        ValueError: if bias is negative.
+        bias: broadcast with z; it thresholds where it is not negative.
     """
-    _check_least("bias", bias)
     return jax.nn.relu(z - bias) - jax.nn.relu(-z - bias)
 
 

@@ -372,7 +372,6 @@ def test_power_laws_are_those_of_scipy():
             lambda: patch_signals.bayes_mean(jnp.ones((3, 2, 2)), jnp.eye(2)[0], 0.0),
             "noise must be positive and finite; got 0.0",
         ),
-        (lambda: patch_signals.soft_threshold(jnp.ones(2), -0.1), "bias must be at le"),
         (
             lambda: patch_signals.first_step_cosine(
                 "convolutional", 0, patches=2, features=2, noise=1.0
