@@ -3,8 +3,8 @@
 Kumar, Bordelon, Gershman, Pehlevan (2023), arXiv 2310.06110. The paper's polynomial
 regression at a smaller dimension: the delay of the test loss against the scale of
 outputs, the number of examples and the first kernel; mean-field theory beside
-experiments; and a perceptron on digits, lazy or rich. The paper's MNIST, transformer
-and student-teacher runs are not here.
+experiments; a perceptron on digits, lazy or rich; and one that groks them. The paper's
+transformer and student-teacher runs are not here.
 """
 
 import functools
@@ -40,6 +40,8 @@ LOAD, KAPPA, TIMES, EPSILON = 2.0, 0.04, 25, 0.5
 OVERLAP = (0.3, 0.1, -0.2)
 COVARIANCE = ((1.0, 0.2, 0.1), (0.2, 0.8, 0.0), (0.1, 0.0, 1.2))
 SCALES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+# Of digits: sizes of first weights, half the variance of one-hot targets, and decay.
+SIZES, HALF, DECAY, LABELED = (1.0, 2.0, 3.0), 0.045, 0.1, 200
 
 
 class Setting(NamedTuple):
@@ -57,12 +59,27 @@ class Setting(NamedTuple):
     solves: int
     samples: int
     hidden: int
+    digits: tuple[int, int]  # hidden units of each layer, and steps
 
 
 SETTINGS = {
-    "short": Setting(16, 40, (30, 65, 90), 0.25, 2_000, 2, (1,), 200, 20, 2, 2_000, 20),
+    "short": Setting(
+        16, 40, (30, 65, 90), 0.25, 2_000, 2, (1,), 200, 20, 2, 2_000, 20, (32, 2_000)
+    ),  # fmt: skip
     "default": Setting(
-        40, 100, (120, 180, 260), 0.25, 20_000, 5, (1, 2, 3), 500, 40, 6, 20_000, 200
+        40,
+        100,
+        (120, 180, 260),
+        0.25,
+        20_000,
+        5,
+        (1, 2, 3),
+        500,
+        40,
+        6,
+        20_000,
+        200,
+        (64, 15_000),
     ),
     "full": Setting(
         100,
@@ -77,12 +94,13 @@ SETTINGS = {
         12,
         20_000,
         1000,
+        (200, 50_000),
     ),
 }
 
 
 def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
-    """Measure the claims; digits are bundled, and ``data`` is not read."""
+    """Measure the claims; the digits to grok are MNIST's from ``data``, or bundled."""
     setting = SETTINGS[scale]
     experiment = _experiment(setting)
     runs = {n: experiment(n, setting.epsilon) for n in setting.examples}
@@ -91,6 +109,7 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
     linear = _linear_losses(setting)
     fields = {units: _mean_field(setting, units) for units in setting.units}
     digits = _digits(setting)
+    grokked = _grok_digits(setting, data)
     delays = {n: run["delay"] for n, run in runs.items()}
     numbers = {
         "delays": {
@@ -100,9 +119,13 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
         "linearized": linear.tolist(),
         "mean field": {n: f["gaps"] for n, f in fields.items()},
         "digits": {name: values.tolist() for name, values in digits.items()},
+        "grokked digits": {name: values.tolist() for name, values in grokked.items()},
     }
-    claims = _claims(setting, runs, misaligned, linear, fields, digits)
-    figure = _figure(setting, runs, fields, digits)
+    claims = (
+        *_claims(setting, runs, misaligned, linear, fields, digits),
+        _digit_claim(setting, grokked),
+    )
+    figure = _figure(setting, runs, fields, digits, grokked)
     return papers.Reproduction(claims, numbers, {PAPER.slug: figure})
 
 
@@ -279,6 +302,74 @@ def _digits(setting: Setting) -> dict[str, np.ndarray]:
     return {name: np.asarray(v).reshape(scales.shape) for name, v in each.items()}
 
 
+def _grok_digits(setting: Setting, data: pathlib.Path | None) -> dict[str, np.ndarray]:
+    """Losses on digits through training, (sizes + 1, seeds, times); the last row is the
+    largest size without weight decay.
+    """
+    train, test = kj.data.handwritten_digits(data)
+    hidden, steps = setting.digits
+    net = kj.nn.MLP((train.x.shape[1], hidden, hidden, 10), use_bias=False)
+    seen, new = (
+        (v.x[:LABELED], jax.nn.one_hot(v.y[:LABELED], 10)) for v in (train, test)
+    )
+    loss = kj.training.regression(net.apply)
+    every = steps // 150
+
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(0, 0, None))
+    @functools.partial(jax.vmap, in_axes=(None, None, 0))
+    def run(size: Array, decay: Array, key: Array) -> Any:
+        start = jax.tree.map(lambda w: size * w, net.init(key))
+        optimizer = optax.adamw(1e-3, weight_decay=decay)
+
+        def step(state: Any, _: None) -> Any:
+            params, moments = state
+            gradient = jax.grad(lambda p: loss(p, seen)[0])(params)
+            updates, moments = optimizer.update(gradient, moments, params)
+            return (optax.apply_updates(params, updates), moments), None
+
+        def stretch(state: Any, _: None) -> Any:
+            records = [loss(state[0], batch)[0] for batch in (seen, new)]
+            return jax.lax.scan(step, state, None, length=every)[0], records
+
+        state = start, optimizer.init(start)
+        return jax.lax.scan(stretch, state, None, length=150)[1]
+
+    keys = jax.random.split(jax.random.key(3), 3)
+    sizes, decays = (
+        jnp.array([*SIZES, SIZES[-1]]),
+        jnp.array([DECAY] * len(SIZES) + [0]),
+    )
+    losses = run(sizes, decays, keys)
+    times = np.arange(150) * every
+    delay = grokking.grokking_delay(*losses, times, threshold=HALF)
+    train_loss, test_loss = (np.asarray(v) for v in losses)
+    return {
+        "times": times,
+        "train": train_loss,
+        "test": test_loss,
+        "train time": np.asarray(delay.train),
+        "test time": np.asarray(delay.test),
+    }
+
+
+def _digit_claim(setting: Setting, grokked: dict[str, np.ndarray]) -> papers.Claim:
+    delays = grokked["test time"] - grokked["train time"]
+    usual, large = delays[0], delays[len(SIZES) - 1]
+    never = grokked["test"][-1, :, -1]
+    every = grokked["times"][1]
+    return papers.Claim(
+        f"A perceptron groks {LABELED} digits where its first weights are large.",
+        f"{papers.spread(large, 0)} steps from train to test, weights {SIZES[-1]:g} "
+        f"times as large; {papers.spread(usual, 0)} at the usual size",
+        bool(np.isfinite(large).all() and large.min() >= 5 * max(usual.max(), every)),
+        threshold="delay at least 5 times as long in each of 3 seeds, and 5 times the "
+        f"{every} steps between looks; loss of {HALF}",
+        baseline=f"without weight decay test loss {papers.spread(never, 2)} after "
+        f"{setting.digits[1]:,} steps",
+    )
+
+
 def _delay(run: dict[str, Any]) -> np.ndarray:
     return np.asarray(run["delay"].test - run["delay"].train)
 
@@ -377,9 +468,11 @@ def _figure(
     runs: dict[int, Any],
     fields: dict[int, Any],
     digits: dict[str, np.ndarray],
+    grokked: dict[str, np.ndarray],
 ) -> Any:
-    figure = style.new_figure((10.0, 7.2))
-    (curves, phases), (theory, lazy) = figure.subplots(2, 2)
+    figure = style.new_figure((13.0, 7.2))
+    (curves, phases, grok), (theory, lazy, sizes) = figure.subplots(2, 3)
+    _draw_grokked(grok, sizes, grokked)
     run = runs[setting.examples[1]]
     times = run["times"][1:]
     for place, color in ((0, style.ORANGE), (-1, style.BLUE)):
@@ -467,9 +560,38 @@ def _figure(
         title="A perceptron on digits",
     )
     lazy.legend(fontsize=8)
-    for axes in (curves, phases, theory, lazy):
+    for axes in (curves, phases, theory, lazy, grok, sizes):
         style.light_grid(axes)
     return figure
+
+
+def _draw_grokked(grok: Any, sizes: Any, grokked: dict[str, np.ndarray]) -> None:
+    """Draw losses on digits through time, and when they are low against the size."""
+    times = grokked["times"][1:]
+    for row, name in enumerate([*(f"size {s:g}" for s in SIZES), "no weight decay"]):
+        if row == 1:
+            continue
+        color = style.PALETTE[row]
+        for kind, dashes in (("train", "--"), ("test", "-")):
+            for values in grokked[kind][row, :, 1:]:
+                grok.plot(times, values, dashes, color=color, linewidth=0.9)
+        grok.plot([], [], color=color, label=name)
+    grok.axhline(HALF, color=style.GRAY, linewidth=0.7)
+    grok.set(
+        xscale="log", yscale="log", xlabel="step", ylabel="loss", ylim=(1e-5, 1e3),
+        title=f"{LABELED} digits: train (dashed), test",
+    )  # fmt: skip
+    grok.legend(fontsize=8)
+    for kind, dashes in (("train", "--"), ("test", "-")):
+        values = grokked[f"{kind} time"][: len(SIZES)]
+        mean = np.where(np.isfinite(values).all(1), values.mean(1), np.nan)
+        sizes.plot(SIZES, mean, dashes, color=style.BLUE, label=kind)
+        sizes.plot(SIZES, values, "o", color=style.BLUE, markersize=3)
+    sizes.set(
+        yscale="log", xlabel="size of the first weights", ylabel=f"step of loss {HALF}",
+        title="Digits: when each loss is low",
+    )  # fmt: skip
+    sizes.legend(fontsize=8)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 Wang, Nichani, Lee (2023), arXiv 2311.13774. A link of degree 2 of a feature of degree
 2: three layers, trained stage by stage, need a number of examples that grows as the
 square of the dimension; kernels, of all polynomials up to degree 4, do not see that the
-two are nested. The paper's theorems are not here, nor has it figures to compare with;
-how the kernels' number of examples grows with the dimension is not measured.
+two are nested; and a feature of degree 3. The paper's theorems are not here, nor has it
+figures to compare with; how the kernels' number of examples grows with the dimension is
+not measured.
 """
 
 import functools
@@ -38,10 +39,13 @@ FEATURE = hierarchical_targets.parities(2)
 TARGET = hierarchical_targets.Target(FEATURE, (0.0, 1.0, 1.0))
 # The information exponent of this link is 2.
 FLAT = hierarchical_targets.Target(FEATURE, (0.0, 0.0, 1.0))
+CUBIC = hierarchical_targets.Target(hierarchical_targets.parities(3), (0.0, 1.0, 1.0))
 # The error at which numbers of examples are compared.
 LEVEL = 0.5
 # What is added to the diagonal of each kernel; the best on new inputs is taken.
 KERNELS = {"ReLU tangent kernel": (1e-3, 1e-2), "degree-4 polynomials": (1.0, 10.0)}
+# That of one hidden layer knows no polynomials of degree 3.
+CUBIC_KERNELS = {"deep tangent kernel": (1e-3, 1e-2), "degree-6 polynomials": (1.0, 10)}
 TESTS = 3000
 
 
@@ -58,6 +62,8 @@ class Setting(NamedTuple):
         landmarks: of kernels.
         seeds: of networks.
         kernel_seeds: of kernels.
+        cubic: the dimension for a feature of degree 3, its inner units, numbers of
+            examples, and seeds.
     """
 
     dimensions: tuple[int, ...]
@@ -69,10 +75,22 @@ class Setting(NamedTuple):
     landmarks: int
     seeds: int
     kernel_seeds: int
+    cubic: tuple[int, int, tuple[int, ...], int]
 
 
 SETTINGS = {
-    "short": Setting((8, 12), (2, 12), 12, 1_728, 1_728, ((1_728,),) * 2, 300, 2, 2),
+    "short": Setting(
+        (8, 12),
+        (2, 12),
+        12,
+        1_728,
+        1_728,
+        ((1_728,),) * 2,
+        300,
+        2,
+        2,
+        (6, 80, (600, 3000), 2),
+    ),  # fmt: skip
     "default": Setting(
         (16, 24, 32),
         (1, 2, 4, 8, 16),
@@ -83,6 +101,7 @@ SETTINGS = {
         2_000,
         5,
         2,
+        (18, 1_500, (2_400, 9_600, 38_400), 2),
     ),
     "full": Setting(
         (24, 32, 48, 64),
@@ -94,6 +113,7 @@ SETTINGS = {
         8_000,
         10,
         3,
+        (24, 4_000, (9_600, 38_400, 153_600), 5),
     ),
 }
 
@@ -108,6 +128,7 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
             sizes |= {setting.examples, setting.many}
         networks[d] = _networks(setting, TARGET, d, tuple(sorted(sizes)))
     flat = _networks(setting, FLAT, setting.main, (setting.examples,))
+    cubic = _cubic(setting)
     kernels = {
         name: {n: _kernel(setting, name, n, None) for n in sizes}
         for name, sizes in zip(KERNELS, setting.kernel_sizes, strict=True)
@@ -128,15 +149,30 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
         },
         "landmarks": {name: errors.tolist() for name, errors in approximate.items()},
     }
+    numbers["degree 3"] = {
+        "networks": {n: row["error"].tolist() for n, row in cubic["networks"].items()},
+        "correlation": cubic["correlation"].tolist(),
+        "kernels": {name: errors.tolist() for name, errors in cubic["kernels"].items()},
+    }
     needed = _needed(networks)
     numbers["needed"] = needed.tolist()
-    claims = _claims(setting, networks, flat, kernels, needed)
-    figure = _figure(setting, networks, kernels, approximate)
+    claims = (
+        *_claims(setting, networks, flat, kernels, needed),
+        _cubic_claim(setting, cubic),
+    )
+    figure = _figure(setting, networks, kernels, approximate, needed, cubic)
     return papers.Reproduction(claims, numbers, {PAPER.slug: figure})
 
 
 def _networks(
-    setting: Setting, target: Any, dimension: int, sizes: tuple[int, ...]
+    setting: Setting,
+    target: Any,
+    dimension: int,
+    sizes: tuple[int, ...],
+    *,
+    degree: int = 2,
+    inner: int | None = None,
+    seeds: int | None = None,
 ) -> dict[int, dict[str, np.ndarray]]:
     """Errors and correlations of each seed, by the number of examples."""
     sweep = jax.jit(
@@ -144,10 +180,10 @@ def _networks(
             hierarchical.sample_complexity_sweep,
             target=target,
             dimension=dimension,
-            degree=2,
+            degree=degree,
             sizes=sizes,
-            seeds=setting.seeds,
-            inner=int(0.6 * dimension**2),
+            seeds=seeds or setting.seeds,
+            inner=inner or int(0.6 * dimension**2),
         )
     )(jax.random.key(dimension))
     columns = {name: np.asarray(values) for name, values in sweep._asdict().items()}
@@ -157,36 +193,72 @@ def _networks(
     }
 
 
+def _cubic(setting: Setting) -> dict[str, Any]:
+    """Errors of networks and kernels for a feature of degree 3."""
+    d, inner, sizes, seeds = setting.cubic
+    networks = _networks(setting, CUBIC, d, sizes, degree=3, inner=inner, seeds=seeds)
+    kernels = {
+        name: _errors(CUBIC, d, kernel, choices, sizes[-1], setting.landmarks, 1)
+        for (name, choices), kernel in zip(
+            CUBIC_KERNELS.items(),
+            (_tangent(d, 2), ridge_regression.polynomial_kernel(6)),
+            strict=True,
+        )
+    }
+    return {
+        "networks": networks,
+        "correlation": networks[sizes[-1]]["correlation"],
+        "kernels": kernels,
+    }
+
+
+def _tangent(dimension: int, layers: int) -> Any:
+    """The ReLU tangent kernel of a number of hidden layers."""
+    widths = (dimension, *(512,) * layers, 1)
+    limit = kj.ntk.infinite(kj.nn.MLP(widths, parameterization="ntk"))
+    return lambda a, b: limit(a, b).ntk
+
+
 def _kernel(
     setting: Setting, name: str, examples: int, landmarks: int | None
 ) -> np.ndarray:
     """The relative error of each seed; of its regularizations the best."""
-    d = setting.main
-    limit = kj.ntk.infinite(kj.nn.MLP((d, 512, 1), parameterization="ntk"))
     kernel = {
-        "ReLU tangent kernel": lambda a, b: limit(a, b).ntk,
+        "ReLU tangent kernel": _tangent(setting.main, 1),
         "degree-4 polynomials": ridge_regression.polynomial_kernel(4),
     }[name]
+    seeds = 1 if landmarks else setting.kernel_seeds
+    choices = KERNELS[name]
+    return _errors(TARGET, setting.main, kernel, choices, examples, landmarks, seeds)
 
-    @jax.jit
+
+def _errors(
+    target: Any,
+    dimension: int,
+    kernel: Any,
+    regularizations: tuple[float, ...],
+    examples: int,
+    landmarks: int | None,
+    seeds: int,
+) -> np.ndarray:
     def error(key: Array) -> Array:
-        x = jax.random.normal(key, (examples + TESTS, d))
-        y = TARGET(x)
+        x = jax.random.normal(key, (examples + TESTS, dimension))
+        y = target(x)
         predicted = ridge_regression.kernel_ridge(
             kernel,
             x[:examples],
             y[:examples],
             x[examples:],
-            regularizations=KERNELS[name],
+            regularizations=regularizations,
             landmarks=landmarks,
         )
         new = y[examples:]
         return jnp.mean((predicted - new[:, None]) ** 2, axis=0) / jnp.var(new)
 
     # One by one: a kernel fills much of the memory.
-    seeds = 1 if landmarks else setting.kernel_seeds
     keys = jax.random.split(jax.random.key(examples), seeds)
-    return np.array([np.nanmin(error(key)) for key in keys])
+    each = jax.jit(lambda keys: jax.lax.map(error, keys))(keys)
+    return np.nanmin(each, axis=1)
 
 
 def _needed(networks: dict[int, Any]) -> np.ndarray:
@@ -255,15 +327,35 @@ def _claims(
     )
 
 
+def _cubic_claim(setting: Setting, cubic: dict[str, Any]) -> papers.Claim:
+    d, _, sizes, _ = setting.cubic
+    error = cubic["networks"][sizes[-1]]["error"]
+    best = min(float(values.mean()) for values in cubic["kernels"].values())
+    return papers.Claim(
+        f"A feature of degree 3, too: {d} dimensions, {sizes[-1]:,} examples.",
+        f"relative error {papers.spread(error)}, correlation with the feature "
+        f"{papers.spread(cubic['correlation'])}",
+        bool(error.mean() < best - 0.1),
+        threshold="0.1 below the best kernel, mean over seeds",
+        baseline=", ".join(
+            f"{name} {values.mean():.3f}" for name, values in cubic["kernels"].items()
+        )
+        + f", {setting.landmarks:,} landmarks",
+    )
+
+
 @style.styled
 def _figure(
     setting: Setting,
     networks: dict[int, Any],
     kernels: dict[str, Any],
     approximate: dict[str, np.ndarray],
+    needed: np.ndarray,
+    cubic: dict[str, Any],
 ) -> Any:
-    figure = style.new_figure((12.0, 4.0))
-    errors, collapse, feature = figure.subplots(1, 3)
+    figure = style.new_figure((13.0, 7.6))
+    (errors, collapse, feature), (growth, third, blank) = figure.subplots(2, 3)
+    blank.axis("off")
     main = networks[setting.main]
     style_of = dict(zip(("three layers", *kernels), range(3), strict=True))
     rows = {"three layers": {n: row["error"] for n, row in main.items()}, **kernels}
@@ -321,9 +413,62 @@ def _figure(
         ylabel="correlation with the feature",
         title="In the middle (dotted: most there can be)",
     )
-    for axes in (collapse, feature):
+    dimensions = np.array(setting.dimensions)
+    law = sample_complexity.fit_power_law(dimensions, needed.mean(axis=1))
+    growth.errorbar(
+        dimensions,
+        needed.mean(axis=1),
+        needed.std(axis=1, ddof=1),
+        linestyle="none",
+        marker="o",
+        color=style.BLUE,
+        label="three layers",
+    )
+    growth.plot(
+        dimensions,
+        law.factor * dimensions**law.exponent,
+        color=style.BLUE,
+        label=f"exponent {law.exponent:.2f}",
+    )
+    growth.set(
+        xscale="log",
+        yscale="log",
+        xlabel="dimensions",
+        ylabel=f"examples for an error of {LEVEL}",
+        title="Growth with the dimension",
+    )
+    growth.set_xticks(dimensions, [str(d) for d in dimensions])
+    growth.set_xticks([], minor=True)
+    rows = cubic["networks"]
+    third.errorbar(
+        list(rows),
+        [row["error"].mean() for row in rows.values()],
+        [row["error"].std(ddof=1) for row in rows.values()],
+        marker="o",
+        color=style.PALETTE[0],
+        label="three layers",
+    )
+    for k, (name, values) in enumerate(cubic["kernels"].items(), start=1):
+        third.plot(
+            list(rows)[-1:],
+            values,
+            linestyle="none",
+            marker=style.MARKERS[k],
+            markerfacecolor="none",
+            color=style.PALETTE[k],
+            label=f"{name}, landmarks",
+        )
+    third.set(
+        xscale="log",
+        xlabel="examples",
+        ylabel="relative error",
+        title=f"A feature of degree 3, {setting.cubic[0]} dimensions",
+    )
+    third.set_xticks(list(rows), [f"{n:,}" for n in rows])
+    third.set_xticks([], minor=True)
+    for axes in (collapse, feature, growth, third):
         axes.legend(fontsize=8)
-    for axes in (errors, collapse, feature):
+    for axes in (errors, collapse, feature, growth, third):
         style.light_grid(axes)
     return figure
 

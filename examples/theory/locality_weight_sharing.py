@@ -19,7 +19,7 @@ from jax import Array
 import kanjax as kj
 from kanjax import cli, papers
 from kanjax.plotting import style
-from kanjax.theory import patch_signals, sample_complexity
+from kanjax.theory import patch_signals, patch_training, sample_complexity
 
 PAPER = papers.Paper(
     slug="locality-weight-sharing",
@@ -158,6 +158,18 @@ def _needed(patches: int, features: int, setting: Setting) -> dict[str, np.ndarr
     return needed
 
 
+def _formula(architecture: Any, patches: int, features: int) -> float:
+    """The rows for a cosine of COSINE by closed form: of the first step, or of a second
+    step with an ideal gate.
+    """
+    size = {"patches": patches, "features": features, "noise": patches**-0.5}
+    if architecture == FCN:
+        alone = patch_signals.first_step_cosine(architecture, 1, **size)
+    else:
+        alone = patch_signals.second_step_cosine(architecture, 1, **size)
+    return float((alone**-2 - 1) * COSINE**2 / (1 - COSINE**2))
+
+
 def _risks(trained: tuple[int, ...]) -> dict[str, np.ndarray]:
     """Return squared errors on fresh examples, at the best of CHECKS stops by Adam."""
     _, examples = _draw(
@@ -179,20 +191,11 @@ def _risks(trained: tuple[int, ...]) -> dict[str, np.ndarray]:
         @jax.jit
         @jax.vmap
         def run(train: Any, stop: Any, test: Any) -> Array:
-            def step(carry: Any, _: None) -> tuple[Any, None]:
-                params, moments = carry
-                gradient = jax.grad(lambda p: loss(p, train)[0])(params)
-                updates, moments = optimizer.update(gradient, moments, params)
-                return (optax.apply_updates(params, updates), moments), None
-
-            def check(carry: Any, _: None) -> tuple[Any, tuple[Array, Array]]:
-                carry, _ = jax.lax.scan(step, carry, length=STEPS // CHECKS)
-                return carry, (loss(carry[0], stop)[0], loss(carry[0], test)[0])
-
-            _, (stopping, fresh) = jax.lax.scan(
-                check, (start, optimizer.init(start)), length=CHECKS
-            )
-            return fresh[jnp.argmin(stopping)]
+            stopped = patch_training.fit_descent(
+                net, start, train, stop,
+                optimizer=optimizer, steps=STEPS, every=STEPS // CHECKS,
+            )  # fmt: skip
+            return loss(stopped.params, test)[0]
 
         rest = slice(2 * FRESH, 2 * FRESH + rows)
         train = jax.tree.map(lambda v: v[:, rest], examples)
@@ -209,6 +212,11 @@ def _claims(needed: dict[Any, Any], laws: dict[str, Any]) -> list[papers.Claim]:
     row, size = needed[pair], f"{pair[0]} patches of {pair[1]} numbers."
     counts = {name: papers.spread(values, 0) for name, values in row.items()}
     mean = {name: values.mean() for name, values in row.items()}
+    ratios = {
+        name: [each[name].mean() / _formula(name, *p) for p, each in needed.items()]
+        for name in patch_signals.ARCHITECTURES
+    }
+    spans = {name: f"{min(r):.2f} to {max(r):.2f}" for name, r in ratios.items()}
     return [
         papers.Claim(
             f"Sharing weights saves examples: {size}",
@@ -237,6 +245,14 @@ def _claims(needed: dict[Any, Any], laws: dict[str, Any]) -> list[papers.Claim]:
             laws["patches"][LCN].exponent < 0.6,
             threshold="below 0.6",
             baseline=f"{_law(laws['patches'][FCN])} fully connected",
+        ),
+        papers.Claim(
+            "The fully connected network needs as many as its closed form says.",
+            f"{spans[FCN]} times it",
+            bool(min(ratios[FCN]) > 0.7 and max(ratios[FCN]) < 1.3),
+            threshold="within 30 %, each number of patches and of features",
+            baseline=f"locally connected {spans[LCN]} times that of an ideal gate, "
+            f"convolutional {spans[CNN]}",
         ),
         papers.Claim(
             "All numbers grow as that of a patch's features.",
@@ -302,15 +318,16 @@ def _figure(
                 x,
                 law.factor * x**law.exponent,
                 color=color,
-                label=f"{name}: exponent {law.exponent:.2f}",
+                label=f"{name}: exponent {_law(law)}",
             )
+            panel.plot(x, [_formula(name, *pair) for pair in pairs], ":", color=color)
         other = "10 features" if axis == "patches" else "10 patches"
         panel.set(
             xscale="log",
             yscale="log",
             xlabel=f"{axis}, with {other}",
             ylabel="examples for a cosine of 0.9",
-            title=f"Growth with {axis}",
+            title=f"Growth with {axis} (dotted: theory)",
         )
         panel.set_xticks(x, [str(v) for v in x], minor=False)
         panel.xaxis.set_minor_formatter("")

@@ -38,6 +38,8 @@ ACTIVATIONS = {
 }
 FACTORS = (0.8, 1.0, 1.2)
 RATES = Rates(1.0, 1.0)
+# Not so wide, and wide.
+FLUCTUATING, DEEP = (16, 64, 192), 4
 
 
 class Setting(NamedTuple):
@@ -49,14 +51,18 @@ class Setting(NamedTuple):
     widths: tuple[int, ...]
     sampled: int  # of the widest; of others more
     activations: tuple[str, ...]
-    tangents: int
+    tangents: tuple[int, ...]  # networks of each of FLUCTUATING
     residuals: tuple[float, ...] = (0.0, 0.5)
 
 
 SETTINGS = {
-    "short": Setting(20, 32, 256, (16, 32), 256, ("tanh",), 256, (0.0,)),
-    "default": Setting(50, 128, 192, (32, 64, 128), 8192, tuple(ACTIVATIONS), 2048),
-    "full": Setting(50, 128, 1024, (32, 64, 128), 65536, tuple(ACTIVATIONS), 8192),
+    "short": Setting(20, 32, 256, (16, 32), 256, ("tanh",), (256, 256), (0.0,)),
+    "default": Setting(
+        50, 128, 192, (32, 64, 128), 8192, tuple(ACTIVATIONS), (8192, 1024, 192)
+    ),
+    "full": Setting(
+        50, 128, 1024, (32, 64, 128), 65536, tuple(ACTIVATIONS), (65536, 8192, 2048)
+    ),
 }
 
 
@@ -70,14 +76,17 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
     }
     excess = _excess(setting)
     tangents = {
-        (name, g): _fluctuations(setting, name, g)
+        (name, g, width): _fluctuations(networks, name, g, width)
         for name in setting.activations
         for g in setting.residuals
+        for width, networks in zip(FLUCTUATING, setting.tangents, strict=False)
     }
     numbers = {
         "depth": {f"{n} x {f}": _listed(v) for (n, f), v in depths.items()},
         "excess": {str(n): _listed(v) for n, v in excess.items()},
-        "fluctuations": {f"{n}, g = {g}": _listed(v) for (n, g), v in tangents.items()},
+        "fluctuations": {
+            f"{n}, g = {g}, width {w}": _listed(v) for (n, g, w), v in tangents.items()
+        },
     }
     claims = (*_depth_claims(depths), *_excess_claims(excess), *_width_claims(tangents))
     figure = _figure(depths, excess, tangents)
@@ -159,15 +168,17 @@ def _excess(setting: Setting) -> dict[int, dict[str, Any]]:
     return results
 
 
-def _fluctuations(setting: Setting, name: str, residual: float) -> dict[str, Any]:
-    """The fourth layer's vertex and tangent kernel beside their predictions."""
-    activation, width, depth = ACTIVATIONS[name], 64, 4
+def _fluctuations(
+    networks: int, name: str, residual: float, width: int
+) -> dict[str, Any]:
+    """The last layer's vertex and tangent kernel beside their predictions."""
+    activation, depth = ACTIVATIONS[name], DEEP
     critical = theory.critical_initialization(activation, residual=residual)
     kernel, scales = (critical.kernel or 1.0), critical.scales
     kernel = 1.0 if np.isnan(kernel) else kernel
     tangents = ensembles.sample_ntk(
         jax.random.key(1, impl="rbg"), activation, kernel, scales, RATES,
-        width=width, depth=depth, networks=setting.tangents,
+        width=width, depth=depth, networks=networks,
     )  # fmt: skip
     widths = (width,) * (depth - 1)
     flow = finite_width.vertex_flow(activation, kernel, widths, scales)
@@ -270,33 +281,54 @@ def _excess_claims(excess: dict[int, Any]) -> tuple[papers.Claim, ...]:
     )
 
 
+QUANTITIES = ("V", "NTK", "A", "B")
+
+
 def _width_claims(tangents: dict[Any, Any]) -> tuple[papers.Claim, ...]:
     claims = []
-    for g in dict.fromkeys(g for _, g in tangents):
-        runs = {n: run for (n, h), run in tangents.items() if h == g}
+    for g in dict.fromkeys(g for _, g, _ in tangents):
+        runs = {n: run for (n, h, w), run in tangents.items() if (h, w) == (g, 64)}
         misses = {
             (n, q): abs(run[q] - 1) - 3 * run[f"{q} ±"]
             for n, run in runs.items()
-            for q in ("V", "NTK", "A", "B")
+            for q in QUANTITIES
         }
         name, quantity = max(misses, key=lambda pair: misses[pair])
         closed = ", ".join(f"{n} {run['closed']:.2f}" for n, run in runs.items())
-        ratios = ", ".join(
-            f"{q} {min(r[q] for r in runs.values()):.2f} to "
-            f"{max(r[q] for r in runs.values()):.2f}"
-            for q in ("V", "NTK", "A", "B")
-        )
         claims.append(
             papers.Claim(
                 "Recursions of first order give the vertex, the tangent kernel and its "
-                f"fluctuations at width 64, depth 4, residual share {g}.",
-                f"measured over predicted: {ratios}; worst {quantity} of {name}",
+                f"fluctuations at width 64, depth {DEEP}, residual share {g}.",
+                f"measured over predicted: {_ratios(runs.values())}; worst {quantity} "
+                f"of {name}",
                 max(misses.values()) <= 0.15,
                 threshold="within 15 % beyond three standard errors",
                 baseline=f"V over a recursion of four points alone: {closed}",
             )
         )
+    widths = list(dict.fromkeys(w for *_, w in tangents))
+    narrow, wide = (
+        [run for (*_, w), run in tangents.items() if w == width]
+        for width in (widths[0], widths[-1])
+    )
+    allowed = 0.15 * 64 / widths[-1]
+    off = max(abs(r[q] - 1) - 3 * r[f"{q} ±"] for r in wide for q in QUANTITIES)
+    claims.append(
+        papers.Claim(
+            "The wider the networks, the nearer they are.",
+            f"width {widths[-1]}: {_ratios(wide)}",
+            off <= allowed,
+            threshold=f"within {allowed:.0%} beyond three standard errors, all "
+            "activations and residual shares",
+            baseline=f"width {widths[0]}: {_ratios(narrow)}",
+        )
+    )
     return tuple(claims)
+
+
+def _ratios(runs: Any) -> str:
+    spans = ((q, [run[q] for run in runs]) for q in QUANTITIES)
+    return ", ".join(f"{q} {min(r):.2f} to {max(r):.2f}" for q, r in spans)
 
 
 @style.styled
@@ -329,24 +361,26 @@ def _figure(depths: Any, excess: Any, tangents: Any) -> Any:
         xlabel="(L - 1) / n", ylabel="excess kurtosis / 3", title="ReLU: one curve"
     )
     middle.legend()
-    names = list(dict.fromkeys(name for name, _ in tangents))
-    for (name, g), run in tangents.items():
-        place = names.index(name) + (0.15 if g else -0.15)
-        for k, q in enumerate(("V", "A", "B")):
-            label = q if (name, g) == (names[0], 0.0) else None
+    names = list(dict.fromkeys(name for name, *_ in tangents))
+    for i, name in enumerate(names):
+        runs = {w: run for (n, g, w), run in tangents.items() if (n, g) == (name, 0.0)}
+        for k, (q, dashes) in enumerate((("V", "-"), ("A", "--"))):
             right.errorbar(
-                place + 0.04 * (k - 1), run[q], run[f"{q} ±"], linestyle="none",
-                marker=style.MARKERS[k], color=style.PALETTE[k], label=label,
+                [w * (1 + 0.03 * (i - 2)) for w in runs], [r[q] for r in runs.values()],
+                [r[f"{q} ±"] for r in runs.values()], linestyle=dashes,
+                marker=style.MARKERS[k], color=style.PALETTE[i], markersize=4,
+                label=name if q == "V" else None,
             )  # fmt: skip
-        right.plot(place, run["closed"], "x", color=style.BLACK)
     right.axhline(1, color=style.GRAY, linewidth=0.7)
-    right.set_xticks(range(len(names)), names)
+    right.plot([], [], "--", color=style.GRAY, label="A, dashed")
+    ticks = sorted({w for *_, w in tangents})
     right.set(
-        ylabel="measured / predicted",
-        title="Width 64, depth 4; right of each: g = 0.5",
-    )
-    right.plot([], [], "x", color=style.BLACK, label="V, four points alone")
-    right.legend(fontsize=7, loc="center", bbox_to_anchor=(0.5, 0.68))
+        xscale="log", xlabel="width", ylabel="measured / predicted",
+        title=f"Depth {DEEP}: V (solid) and A",
+    )  # fmt: skip
+    right.set_xticks(ticks, [str(w) for w in ticks])
+    right.set_xticks([], minor=True)
+    right.legend(fontsize=7)
     for axes in (left, middle, right):
         style.light_grid(axes)
     return figure

@@ -16,9 +16,13 @@ from kanjax.theory import (
     moments,
     nearly_kernel,
     patch_signals,
+    patch_training,
     prescriptions,
     ridge_regression,
     sample_complexity,
+    several_input_ensembles,
+    several_inputs,
+    supersamples,
 )
 from kanjax.theory.criticality import critical_initialization, universality_class
 from kanjax.theory.laziness import forecast, lazy_rich
@@ -43,9 +47,13 @@ __all__ = [
     "moments",
     "nearly_kernel",
     "patch_signals",
+    "patch_training",
     "prescribe",
     "prescriptions",
     "ridge_regression",
     "sample_complexity",
+    "several_input_ensembles",
+    "several_inputs",
+    "supersamples",
     "universality_class",
 ]

@@ -24,8 +24,8 @@ class Measurement(NamedTuple):
     """A mean over networks.
 
     Attributes:
-        mean: (depth,), of each layer.
-        error: (depth,), its standard error.
+        mean: (...), in this file (depth,), of each layer.
+        error: (...), its standard error.
     """
 
     mean: Array
@@ -167,7 +167,7 @@ def _sample_vertices(
         return _with_first(_squares(start), jax.lax.scan(step, start, drawn)[1])
 
     square, pair = jax.lax.map(network, keys, batch_size=batch_size)
-    return SampledVertices(_measure(square), _covariance(pair, square, square))
+    return SampledVertices(measure(square), covariance(pair, square, square))
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5, 6))
@@ -217,11 +217,11 @@ def _sample_ntk(
         network, keys, batch_size=batch_size
     )
     return SampledNTK(
-        _covariance(pair, square, square),
-        _measure(trace),
-        _covariance(traces, trace, trace),
-        _measure(pairs),
-        _covariance(mixed, square, trace),
+        covariance(pair, square, square),
+        measure(trace),
+        covariance(traces, trace, trace),
+        measure(pairs),
+        covariance(mixed, square, trace),
     )
 
 
@@ -258,18 +258,28 @@ def _off_diagonal(total: Array, diagonal: Array, width: int) -> Array:
     return (total - diagonal) / (width * (width - 1))
 
 
-def _measure(values: Array) -> Measurement:
-    """(networks, depth)."""
+def measure(values: Array) -> Measurement:
+    """Return the mean over networks and its standard error.
+
+    Args:
+        values: (networks, ...).
+    """
     error = jnp.std(values, axis=0, ddof=1) / values.shape[0] ** 0.5
     return Measurement(jnp.mean(values, axis=0), error)
 
 
-def _covariance(product: Array, a: Array, b: Array) -> Measurement:
-    """Of a mean product, less the product of means; the error to first order."""
+def covariance(product: Array, a: Array, b: Array) -> Measurement:
+    """Return a mean product less the product of means, with its error to first order.
+
+    Args:
+        product: (networks, ...), of each network's neurons.
+        a: what broadcasts with it, the mean of the first factor.
+        b: the mean of the second.
+    """
     mean_a, mean_b = jnp.mean(a, axis=0), jnp.mean(b, axis=0)
     # Each network's linear share: of product - a b about the means.
     shares = product - a * mean_b - mean_a * b + mean_a * mean_b
-    return _measure(shares)
+    return measure(shares)
 
 
 def _check(

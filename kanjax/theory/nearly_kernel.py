@@ -17,6 +17,20 @@ from kanjax import checks, linalg, ntk
 from kanjax.ntk.finite_width import Apply, Params
 
 
+class SecondDifferentials(NamedTuple):
+    """How the tangent kernel and its differential move with the parameters.
+
+    With J and Q the first and second derivatives of outputs, and T the third.
+
+    Attributes:
+        first: (m, m, m, m), ``T_a[J_b, J_c, J_d]``, symmetric in b, c and d.
+        second: (m, m, m, m), ``Q_a[J_c] . Q_b[J_d]``.
+    """
+
+    first: Array
+    second: Array
+
+
 class Prediction(NamedTuple):
     """Outputs at the end of training; their sum is the prediction.
 
@@ -55,6 +69,52 @@ def dntk(apply: Apply, params: Params, x: Any) -> Float[Array, "m m m"]:
         return jax.lax.map(lambda c: _second(z, params, pull(b)[0], pull(c)[0]), units)
 
     return jnp.moveaxis(jax.lax.map(row, units), 2, 0)
+
+
+def ddntk(apply: Apply, params: Params, x: Any) -> SecondDifferentials:
+    """Return both differentials of the differential of the tangent kernel.
+
+    A step of gradient descent of a squared loss moves z by ``-eta H e + eta^2 / 2 dH e
+    e - eta^3 / 6 T e e e``, up to the fourth order, T being the first of the two; and H
+    by ``-eta (dH_abc + dH_bac) e_c`` to the first, ``eta^2 (first_abcd + first_bacd) /
+    2 + eta^2 second_abcd``, times ``e_c e_d``, to the second. The third power of m
+    derivatives along three directions are taken, and ``m^4`` numbers kept.
+
+    Args:
+        apply: ``apply(params, x) -> (n, outputs)``.
+        params: as for :func:`dntk`.
+        x: (n, ...), few.
+
+    Returns:
+        Of m = n outputs.
+    """
+    checks.check_real(params, "params")
+    z = _flat(apply, x)
+    value, pull = jax.vjp(z, params)
+    units = jnp.eye(value.size, dtype=value.dtype)
+
+    def third(b: Array, c: Array, d: Array) -> Array:
+        def second(p: Params) -> Array:
+            return _second(z, p, pull(b)[0], pull(c)[0])
+
+        return linalg.linearize(second, params)[1](pull(d)[0])
+
+    def over(function: Any) -> Any:
+        return lambda *rows: jax.lax.map(lambda row: function(*rows, row), units)
+
+    # (b, c, d, a).
+    first = over(over(over(third)))()
+
+    def turned(a: Array, c: Array) -> Params:
+        """Return ``Q_a[J_c]``."""
+        gradient = jax.grad(lambda p: z(p) @ a)
+        return linalg.linearize(gradient, params)[1](pull(c)[0])
+
+    ways = over(over(turned))()
+    size = value.size
+    rows = [jnp.reshape(leaf, (size, size, -1)) for leaf in jax.tree.leaves(ways)]
+    second = sum((jnp.einsum("aci,bdi->abcd", row, row) for row in rows), jnp.zeros(()))
+    return SecondDifferentials(jnp.moveaxis(first, -1, 0), second)
 
 
 def predict(

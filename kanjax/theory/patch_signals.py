@@ -12,7 +12,9 @@ import math
 from typing import Any, Literal
 
 import jax
+import jax.core
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
@@ -58,7 +60,8 @@ def sample(
         x (rows, patches, features) and y (rows,).
 
     Raises:
-        ValueError: if a number is less than 1, or position is no patch.
+        ValueError: if a number is less than 1, position is no patch, noise is negative,
+            or the signal's length is not 1.
 
     Example:
         >>> import jax
@@ -69,6 +72,8 @@ def sample(
     """
     for name, number in (("rows", rows), ("patches", patches)):
         checks.check_count(name, number)
+    _check_unit(signal)
+    _check_least("noise", noise)
     if position is not None and not 0 <= position < patches:
         raise ValueError(
             f"position is {position}, and the {patches} patches are numbered from 0 to "
@@ -96,7 +101,12 @@ def bayes_mean(
         x: (..., patches, features).
         signal: (features,), w*.
         noise: sigma, above 0.
+
+    Raises:
+        ValueError: if noise is not positive, or the signal's length is not 1.
     """
+    _check_unit(signal)
+    checks.check_positive("noise", noise)
     scores = x @ signal / jnp.square(noise)
     odds = jax.nn.logsumexp(scores, axis=-1) - jax.nn.logsumexp(-scores, axis=-1)
     return jnp.tanh(odds / 2)
@@ -107,7 +117,7 @@ def soft_threshold(z: Array, bias: ArrayLike) -> Array:
 
     Args:
         z: (...).
-        bias: broadcast with z, not negative.
+        bias: broadcast with z; it thresholds where it is not negative.
     """
     return jax.nn.relu(z - bias) - jax.nn.relu(-z - bias)
 
@@ -329,8 +339,12 @@ def first_step_cosine(
         patches: k.
         features: d.
         noise: sigma.
+
+    Raises:
+        ValueError: for another architecture, or a number that is not positive.
     """
     _check_architecture(architecture)
+    _check_sizes(rows, patches, features, noise)
     power = 1 if architecture == "convolutional" else 2
     return 1 / jnp.sqrt(1 + patches**power * features * noise**2 / jnp.asarray(rows))
 
@@ -357,7 +371,7 @@ def second_step_cosine(
         noise: sigma.
 
     Raises:
-        ValueError: if the architecture is not local.
+        ValueError: if the architecture is not local, or a number is not positive.
     """
     _check_architecture(architecture)
     if architecture == "fully connected":
@@ -365,6 +379,7 @@ def second_step_cosine(
             "a fully connected network has no gate for each patch: architecture must "
             "be 'convolutional' or 'locally connected'."
         )
+    _check_sizes(rows, patches, features, noise)
     share = 1 if architecture == "convolutional" else patches
     return 1 / jnp.sqrt(1 + share * features * noise**2 / jnp.asarray(rows))
 
@@ -373,6 +388,28 @@ def _check_architecture(architecture: str) -> None:
     if architecture not in ARCHITECTURES:
         raise ValueError(
             f"architecture must be one of {ARCHITECTURES}; got {architecture!r}."
+        )
+
+
+def _check_sizes(rows: Any, patches: Any, features: Any, noise: Any) -> None:
+    for name, value in (("rows", rows), ("patches", patches), ("features", features)):
+        checks.check_positive(name, value)
+    _check_least("noise", noise)
+
+
+def _check_least(name: str, value: Any) -> None:
+    if not isinstance(value, jax.core.Tracer) and not np.all(np.asarray(value) >= 0):
+        raise ValueError(f"{name} must be at least 0; got {value!r}.")
+
+
+def _check_unit(signal: Array) -> None:
+    if isinstance(signal, jax.core.Tracer):
+        return
+    length = float(np.linalg.norm(signal))
+    if abs(length - 1) > 1e-3:
+        raise ValueError(
+            f"signal has the length {length:.4g}; it must be on the unit sphere. "
+            "Divide it by its length, and noise as well."
         )
 
 

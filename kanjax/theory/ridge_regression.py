@@ -97,7 +97,7 @@ def measure(
     blocks = -(-n // size)
     rows = jnp.arange(blocks * size).reshape(blocks, size)
 
-    def add(total: Moments, i: Array) -> tuple[Moments, None]:
+    def add(total: Moments, i: Array) -> Moments:
         # Blocks are filled up with examples that do not count.
         at, counts = jnp.minimum(i, n - 1), i < number
         z = jnp.where(counts[:, None], features(x[at]), 0)
@@ -109,11 +109,15 @@ def measure(
             jnp.sum(v),
             v @ v,
         )
-        return jax.tree.map(jnp.add, total, block), None
+        return jax.tree.map(jnp.add, total, block)
+
+    def step(total: Moments, i: Array) -> tuple[Moments, None]:
+        # Of small samples most blocks are empty, and cost nothing.
+        return jax.lax.cond(i[0] < number, add, lambda total, _: total, total, i), None
 
     columns = jax.eval_shape(features, x[:size])
     start = _zeros(columns.shape[1:], jnp.result_type(columns.dtype, y.dtype))
-    total, _ = jax.lax.scan(add, start, rows)
+    total, _ = jax.lax.scan(step, start, rows)
     return jax.tree.map(lambda leaf: leaf / number, total)
 
 

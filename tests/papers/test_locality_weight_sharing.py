@@ -318,13 +318,13 @@ def test_power_laws_are_those_of_scipy():
         ),
         (
             lambda: patch_signals.sample(
-                jax.random.key(0), jnp.ones(2), rows=3, patches=2, noise=1, position=2
+                jax.random.key(0), jnp.eye(2)[0], rows=3, patches=2, noise=1, position=2
             ),
             "numbered from 0 to 1",
         ),
         (
             lambda: patch_signals.sample(
-                jax.random.key(0), jnp.ones(2), rows=0, patches=2, noise=1
+                jax.random.key(0), jnp.eye(2)[0], rows=0, patches=2, noise=1
             ),
             "rows must be an integer of at least 1; got 0",
         ),
@@ -355,6 +355,28 @@ def test_power_laws_are_those_of_scipy():
                 bias=0.1,
             ),
             "5 rows and y has 4",
+        ),
+        (
+            lambda: patch_signals.sample(
+                jax.random.key(0), jnp.ones(2), rows=3, patches=2, noise=1
+            ),
+            "length 1.414; it must be on the unit sphere",
+        ),
+        (
+            lambda: patch_signals.sample(
+                jax.random.key(0), jnp.eye(2)[0], rows=3, patches=2, noise=-1
+            ),
+            "noise must be at least 0; got -1",
+        ),
+        (
+            lambda: patch_signals.bayes_mean(jnp.ones((3, 2, 2)), jnp.eye(2)[0], 0.0),
+            "noise must be positive and finite; got 0.0",
+        ),
+        (
+            lambda: patch_signals.first_step_cosine(
+                "convolutional", 0, patches=2, features=2, noise=1.0
+            ),
+            "rows must be positive and finite; got 0",
         ),
         (lambda: sample_complexity.first_size([3, 2], [1, 1], 0), "increasing"),
         (lambda: sample_complexity.first_size([2, 3], [1, 1, 1], 0), "one for each"),

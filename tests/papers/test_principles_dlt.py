@@ -5,6 +5,7 @@ import math
 
 import equinox
 import flax.linen
+import flax.nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,8 +52,9 @@ def test_critical_initialization(activation, kernel, bias, weight):
     np.testing.assert_allclose(critical.perpendicular, 1, rtol=1e-9)
 
 
-def test_an_equinox_activation_with_a_leaf():
-    got = theory.critical_initialization(equinox.nn.PReLU(0.5))
+@pytest.mark.parametrize("activation", [equinox.nn.PReLU(0.5), flax.nnx.PReLU(0.5)])
+def test_activations_that_are_modules_with_a_parameter(activation):
+    got = theory.critical_initialization(activation)
     np.testing.assert_allclose(got.scales.weight, 1.6, rtol=1e-7)
 
 
@@ -300,6 +302,45 @@ def test_the_differential_of_the_kernel_is_that_of_jacobians(small):
         said = -eta * j @ j.T @ e + eta**2 / 2 * jnp.einsum("abc,b,c", got, e, e)
         off.append(np.abs(step - said).max())
     assert 900 < off[0] / off[1] < 1100
+
+
+def test_the_second_differentials_are_those_of_jacobians(small):
+    net, params, x = small
+    x, y = x[:1], jnp.array([1.0, -0.5])
+    got = jax.jit(functools.partial(nearly_kernel.ddntk, net.apply))(params, x)
+    flat, unravel = jax.flatten_util.ravel_pytree(params)
+
+    def z(p):
+        return net.apply(unravel(p), x).ravel()
+
+    def kernel(p):
+        j = jax.jacobian(z)(p)
+        return j @ j.T
+
+    j, q = jax.jacobian(z)(flat), jax.hessian(z)(flat)
+    third = jax.jacfwd(jax.hessian(z))(flat)
+    expected = jnp.einsum("aijk,bi,cj,dk->abcd", third, j, j, j)
+    np.testing.assert_allclose(got.first, expected, atol=1e-12)
+    np.testing.assert_allclose(
+        got.second, jnp.einsum("aij,bik,cj,dk->abcd", q, q, j, j), atol=1e-12
+    )
+    # One step of descent: outputs to the fourth order, the kernel to the third.
+    slope = nearly_kernel.dntk(net.apply, params, x)
+    e = z(flat) - y
+    moves = jnp.einsum("abc,c->ab", slope, e)
+    twice = jnp.einsum("abcd,c,d->ab", got.first, e, e)
+    bends = jnp.einsum("abcd,c,d->ab", got.second, e, e)
+    off = []
+    for eta in (1e-2, 1e-3):
+        end = flat - eta * j.T @ e
+        said = -eta * j @ j.T @ e + eta**2 / 2 * moves @ e - eta**3 / 6 * twice @ e
+        turned = -eta * (moves + moves.T) + eta**2 * (twice + twice.T) / 2
+        turned += eta**2 * bends
+        off.append([
+            np.abs(z(end) - z(flat) - said).max(),
+            np.abs(kernel(end) - kernel(flat) - turned).max(),
+        ])  # fmt: skip
+    np.testing.assert_allclose(np.divide(*off), [1e4, 1e3], rtol=0.3)
 
 
 def test_the_prediction_is_that_of_training_to_the_end(small):
