@@ -77,7 +77,7 @@ def fit_descent(
         params, moments = state
         gradient = jax.grad(lambda p: loss(p, train)[0])(params)
         updates, moments = optimizer.update(gradient, moments, params)
-        params = optax.apply_updates(params, updates)
+        params: Any = optax.apply_updates(params, updates)
         return (project(params) if on_sphere else params, moments), None
 
     def look(carry: Any, number: Array) -> Any:
