@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import functools
+import json
 import pathlib
 import shutil
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ ATTENTION, QUICK_ATTENTION = (1, 56, 2, 32, 7, 8), (1, 8, 1, 4, 3, 2)
 # A batch and the widths of layers; images and their side.
 LAYERS, QUICK_LAYERS = (512, 784, 64, 10), (4, 6, 3, 2)
 PHOTOGRAPHS, QUICK_PHOTOGRAPHS = (4, 64), (1, 8)
+PARTS = ("convolution", "attention", "steps")
 PEERS = ("af_kan", "faster_kan", "cm_kan")
 """The PyTorch layers of the papers' authors."""
 
@@ -35,13 +37,11 @@ PEERS = ("af_kan", "faster_kan", "cm_kan")
 def main(argv: Sequence[str] | None = None) -> None:
     """Time all candidates in turn and write the result."""
     options = _options(argv)
-    result = {
-        "benchmark": "kan_family",
-        "environment": timing.environment(),
-        "convolution": _convolution(options),
-        "attention": _attention(options),
-        "steps": _steps(options),
-    }
+    result = {"benchmark": "kan_family", "environment": timing.environment()}
+    parts = {"convolution": _convolution, "attention": _attention, "steps": _steps}
+    if set(options.parts) < set(PARTS) and options.out.exists():
+        result = json.loads(options.out.read_text(encoding="utf-8")) | result
+    result |= {part: parts[part](options) for part in options.parts}
     timing.write_json(options.out, result)
 
 
@@ -255,6 +255,13 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="toy sizes")
     parser.add_argument(
         "--out", type=pathlib.Path, default="benchmarks/results/kan_family.json"
+    )
+    parser.add_argument(
+        "--parts",
+        nargs="*",
+        default=PARTS,
+        choices=PARTS,
+        help="measure these, and leave the rest of the file as it is",
     )
     parser.add_argument("--peer-python", help="an interpreter that has PyTorch")
     parser.add_argument(

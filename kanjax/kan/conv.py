@@ -26,10 +26,11 @@ from kanjax.nn import conv
 class KANConv:
     """One layer applied to every patch of an image, channels last.
 
-    The basis functions of a whole image are never stored. A layer whose inputs share
-    them has them evaluated once at each place, where strides are 1 and its outputs not
-    very many; any other sees patches that are cut. Zeros of the padding are values like
-    others: a basis need not vanish there.
+    The basis functions of a whole image are stored only if they are no more than the
+    kernel's points, so no more than patches. More of them, that inputs share, are
+    evaluated once at each place, where strides are 1 and outputs not very many; any
+    other layer sees patches that are cut. Zeros of the padding are values like others:
+    a basis need not vanish there.
 
     Args:
         layer: maps a patch to the output channels of one group. Its inputs are the
@@ -106,7 +107,11 @@ class KANConv:
                 kernel where the padding does not make up for it.
         """
         values, room = self._pad(x)
-        if self._expands_once:
+        functions = getattr(self.layer, "shared_functions", None)
+        if functions is not None and functions.size <= self._taps:
+            values = values.reshape(*values.shape[:-1], self.groups, -1)
+            function = self._convolve
+        elif functions is not None and self._has_few_products(functions.size):
             values = values.reshape(*values.shape[:-1], self.groups, -1)
             function = functools.partial(self._shift, room)
         else:
@@ -116,20 +121,41 @@ class KANConv:
         y = jax.vmap(function, (0, -2), -2)(params, values)
         return y.reshape(*y.shape[:-2], -1)
 
-    @property
-    def _expands_once(self) -> bool:
-        """Whether functions are evaluated at each place, not at each of each patch.
+    def _has_few_products(self, functions: int) -> bool:
+        """Whether what a place weighs for all points is half its functions' values or
+        less.
 
-        Every point of the kernel then has the same functions, whose products with what
-        each point weighs are stored in place of patches: at most half of what the
-        functions' values would be. With more of them patches are as fast.
+        It is stored in place of patches, and all strides are 1. With more of it patches
+        are as fast.
         """
-        layer = self.layer
-        functions = getattr(layer, "shared_functions", None)
-        if functions is None or any(step != 1 for step in self.geometry.steps):
-            return False
-        products = self._taps * layer.out_features
-        return 2 * products <= functions.size * (layer.in_features // self._taps)
+        channels = self.layer.in_features // self._taps
+        products = self._taps * self.layer.out_features
+        return set(self.geometry.steps) == {1} and 2 * products <= functions * channels
+
+    def _convolve(self, params: Any, x: Array) -> Array:
+        """Convolve the functions' values, of which there are no more than in patches.
+
+        Args:
+            params: the layer's.
+            x: padded images (..., *spatial, channels of a group).
+        """
+        values = self.layer.shared_functions(x, axis=-2)
+        weights = self.layer.joined_weights(params)
+        rows, inputs, outputs = weights.shape
+        channels = inputs // self._taps
+        kernel = weights.reshape(rows, self._taps, channels, outputs).swapaxes(0, 1)
+        plain = conv.Conv(
+            rows * channels,
+            outputs,
+            self.kernel_size,
+            self.strides,
+            "VALID",
+            self.dilation,
+            use_bias=False,
+        )
+        kernel = kernel.reshape(*self.kernel_size, rows * channels, outputs)
+        values = values.reshape(*values.shape[:-2], rows * channels)
+        return plain.apply({"kernel": kernel}, values)
 
     def _shift(self, room: Sequence[int], params: Any, x: Array) -> Array:
         """Weigh each place for all points of the kernel, and add up what these see.
