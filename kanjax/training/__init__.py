@@ -11,7 +11,7 @@ from kanjax.training.calibration import conformal_quantile, fit_temperature
 from kanjax.training.cascades import Cascade, cascade, fit_cascade
 from kanjax.training.checkpoints import CheckpointError
 from kanjax.training.descent import descend
-from kanjax.training.distillation import distillation, kl_divergence
+from kanjax.training.distillation import kl_divergence, knowledge_distillation
 from kanjax.training.fitting import fit, fit_ensemble
 from kanjax.training.lbfgs import minimize
 from kanjax.training.losses import classification, on_batch, regression
@@ -42,12 +42,12 @@ __all__ = [
     "conformal_quantile",
     "descend",
     "describe",
-    "distillation",
     "fit",
     "fit_cascade",
     "fit_ensemble",
     "fit_temperature",
     "kl_divergence",
+    "knowledge_distillation",
     "member_mesh",
     "metrics",
     "minimize",

@@ -74,7 +74,7 @@ def kl_divergence(
     return jnp.sum(jnp.where(possible, jnp.exp(log_p) * ratio, 0), axis=-1)
 
 
-def distillation(
+def knowledge_distillation(
     apply: Callable[..., Array], *, temperature: float = 4.0, weight: float = 0.9
 ) -> losses.Loss:
     """Return the loss of a student that learns from labels and a teacher's logits.
@@ -106,7 +106,7 @@ def distillation(
         >>> x = jax.random.normal(jax.random.key(0), (64, 2))
         >>> teacher = jnp.stack([x[:, 0], -x[:, 0]], axis=1)
         >>> labels = jnp.argmax(teacher, axis=1)
-        >>> loss = training.distillation(lambda w, x: x @ w, temperature=2.0)
+        >>> loss = training.knowledge_distillation(lambda w, x: x @ w, temperature=2.0)
         >>> fit = training.fit(
         ...     loss, jnp.zeros((2, 2)), (x, (labels, teacher)), optimizer="adam",
         ...     learning_rate=0.1, steps=100, key=jax.random.key(1))

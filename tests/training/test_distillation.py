@@ -57,7 +57,7 @@ def test_gradient_of_the_loss_is_the_difference_of_probabilities(logits) -> None
     """d/ds of T^2 KL is T (softmax(s / T) - softmax(t / T))."""
     student, teacher = logits
     labels = np.zeros(6, int)
-    loss = training.distillation(
+    loss = training.knowledge_distillation(
         lambda shift, x: x + shift, temperature=2.0, weight=1.0
     )
     batch = (student, (labels, teacher))
@@ -73,7 +73,7 @@ def test_weight_zero_is_classification(logits) -> None:
     def apply(scale, x):
         return scale * x
 
-    loss = training.distillation(apply, weight=0.0)
+    loss = training.knowledge_distillation(apply, weight=0.0)
     value, metrics = loss(1.5, (student, (labels, teacher)), None)
     expected, plain = training.classification(apply)(1.5, (student, labels), None)
     np.testing.assert_allclose(value, expected, rtol=1e-6)
@@ -91,8 +91,8 @@ def test_bad_input_is_named(logits) -> None:
     with pytest.raises(ValueError, match="temperature"):
         training.kl_divergence(student, teacher, temperature=0.0)
     with pytest.raises(ValueError, match="weight must lie between 0 and 1; got 2"):
-        training.distillation(lambda w, x: x, weight=2)
-    loss = training.distillation(lambda w, x: x * w)
+        training.knowledge_distillation(lambda w, x: x, weight=2)
+    loss = training.knowledge_distillation(lambda w, x: x * w)
     with pytest.raises(ValueError, match="label"):
         training.fit(
             loss,
