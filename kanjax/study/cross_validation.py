@@ -21,25 +21,23 @@ Scores = dict[str, dict[str, float]]
 
 def cross_validate(
     config: Config,
-    first: Scores,
+    metrics: dict[str, Any],
     *,
     frame: "pd.DataFrame | None",
     keys: tuple[Array, Array, Array],
     root: pathlib.Path | None,
     resume: bool,
-    notes: list[str],
     tell: progress.Report,
 ) -> dict[str, Any]:
     """Train and score an ensemble and the baselines on all folds but the first.
 
     Args:
         config: the study's, with ``cv`` folds.
-        first: what the study itself measured, on its fold.
+        metrics: what the study itself measured, on its fold; its notes get what fails.
         frame: the table, where the config names none.
         keys: of the split, which all folds share, of the parameters and of training.
         root: the study's folder, for a checkpoint a fold; None keeps none.
         resume: go on from the checkpoints.
-        notes: get what failed.
         tell: told before each fold.
 
     Returns:
@@ -47,6 +45,8 @@ def cross_validate(
         that gave them in all folds.
     """
     key_split, key_init, key_fit = keys
+    ensemble = {evaluation.ENSEMBLE: metrics["test"]["ensemble"]}
+    first = {**ensemble, **metrics["baselines"]}
     scores = [first]
     for fold in range(1, config.cv):
         tell(f"cross-validating: fold {fold + 1} of {config.cv}", 0.8)
@@ -70,7 +70,7 @@ def cross_validate(
             jax.random.fold_in(key_fit, fold),
             checkpoint=checkpoint,
         )
-        scores.append(_scores(config, model, fit.params, prepared, notes))
+        scores.append(_scores(config, model, fit.params, prepared, metrics["notes"]))
     methods = [name for name in first if all(name in of_fold for of_fold in scores)]
     return {
         "folds": config.cv,

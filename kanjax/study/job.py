@@ -15,7 +15,6 @@ from kanjax import progress as progress_
 from kanjax.study import (
     cross_validation,
     ensembles,
-    evaluation,
     findings,
     models,
     search,
@@ -106,18 +105,16 @@ def run(
 
     metrics = findings.metrics(config, prepared, results)
     if config.cv:
-        scores = {evaluation.ENSEMBLE: metrics["test"]["ensemble"]}
         rotated = attempted(
             metrics["notes"],
             "cross-validation",
             lambda: cross_validation.cross_validate(
                 config,
-                {**scores, **metrics["baselines"]},
+                metrics,
                 frame=frame,
                 keys=(key_split, key_init, key_fit),
                 root=root,
                 resume=resume,
-                notes=metrics["notes"],
                 tell=tell,
             ),
         )

@@ -19,10 +19,13 @@ CONFIG = study.Config(
 def test_every_fold_is_scored_on_its_rows(tmp_path, monkeypatch):
     ridge = {"ridge regression": sklearn.linear_model.Ridge()}
     monkeypatch.setattr(baselines, "methods", lambda task, seed: ridge)
-    first = {
-        "ensemble": {"R2": 0.1, "RMSE": 1.0, "MAE": 1.0},
-        "ridge regression": {"R2": 0.2, "RMSE": 1.0, "MAE": 1.0},
-        "gone": {"R2": 0.3},
+    metrics = {
+        "test": {"ensemble": {"R2": 0.1, "RMSE": 1.0, "MAE": 1.0}},
+        "baselines": {
+            "ridge regression": {"R2": 0.2, "RMSE": 1.0, "MAE": 1.0},
+            "gone": {"R2": 0.3},
+        },
+        "notes": [],
     }
     keys = tuple(jax.random.split(jax.random.key(0), 3))
     told = []
@@ -30,12 +33,11 @@ def test_every_fold_is_scored_on_its_rows(tmp_path, monkeypatch):
     def run(resume):
         return cross_validation.cross_validate(
             CONFIG,
-            first,
+            metrics,
             frame=None,
             keys=keys,
             root=tmp_path,
             resume=resume,
-            notes=[],
             tell=lambda what, share: told.append(what),
         )
 
@@ -57,10 +59,7 @@ def test_every_fold_is_scored_on_its_rows(tmp_path, monkeypatch):
     # What was trained is not trained again.
     assert run(resume=True) == result
 
-    metrics = {
-        "test": {"ensemble": first["ensemble"]},
-        "cross_validation": result,
-    }
+    metrics["cross_validation"] = result
     mean = np.mean(result["scores"]["ridge regression"]["R2"])
     spread = np.std(result["scores"]["ridge regression"]["R2"], ddof=1)
     assert summary._folds(metrics).startswith(
