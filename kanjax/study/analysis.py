@@ -1,6 +1,7 @@
 """What the trained parameters tell: functions, kernels and the loss around them."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ from jax import Array
 
 from kanjax import kan, landscape, ntk, symmetry, training
 from kanjax.data import Examples
+from kanjax.data import columns as kinds
 from kanjax.kan import symbolic
 from kanjax.model import Model
 from kanjax.study import evaluation, models
@@ -26,8 +28,14 @@ WORSE = 1.02
 
 
 class Inputs(NamedTuple):
-    """How much each input matters to each member: (members, features), shares."""
+    """How much each input matters to each member.
 
+    Attributes:
+        names: of the inputs; all categories of a column are one.
+        attribution: (members, inputs), shares.
+    """
+
+    names: tuple[str, ...]
     attribution: Array
 
 
@@ -88,8 +96,25 @@ class Landscape(NamedTuple):
     aligned_barriers: Array
 
 
-def attribute_inputs(model: Model, params: Any, x: Array) -> Inputs:
-    """Shares of the inputs: the KAN score, or mean |df/dx| std(x) for other models."""
+def attribute_inputs(
+    model: Model, params: Any, x: Array, columns: Sequence[Any]
+) -> Inputs:
+    """Return shares of the inputs: the KAN score, or mean |df/dx| std(x) for other
+    models, and of a column of categories their sum.
+
+    Args:
+        model: the members' model.
+        params: their parameters, stacked.
+        x: (rows, features).
+        columns: of the preprocessor, which make the features.
+    """
+    names, owners = [], []
+    for column in columns:
+        features = column.feature_names
+        is_joint = isinstance(column, kinds.CategoricalColumn)
+        owners += [len(names) + (0 if is_joint else i) for i in range(len(features))]
+        names += [column.name] if is_joint else features
+    of_input = np.asarray(owners) == np.arange(len(names))[:, None]
 
     def gradient_score(p: Any) -> Array:
         jacobian = jax.vmap(jax.jacrev(lambda row: model.apply(p, row)))(x)
@@ -100,9 +125,9 @@ def attribute_inputs(model: Model, params: Any, x: Array) -> Inputs:
             score = kan.attribute(model, p, x).inputs
         else:
             score = gradient_score(p)
-        return score / jnp.sum(score)
+        return of_input @ (score / jnp.sum(score))
 
-    return Inputs(jax.jit(jax.vmap(share))(params))
+    return Inputs(tuple(names), jax.jit(jax.vmap(share))(params))
 
 
 def edge_threshold(

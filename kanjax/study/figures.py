@@ -131,7 +131,7 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
         yield Picture(
             "attribution",
             "functions",
-            plotting.attribution(findings.inputs.attribution, names),
+            plotting.attribution(findings.inputs.attribution, findings.inputs.names),
             "Share of each input in what the members compute; one dot per member.",
         )
     yield from _explanations(study, findings)

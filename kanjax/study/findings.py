@@ -97,7 +97,9 @@ def analyze(
     inputs = attempted(
         notes,
         "attribution",
-        lambda: analysis.attribute_inputs(model, fit.params, some_rows),
+        lambda: analysis.attribute_inputs(
+            model, fit.params, some_rows, prepared.preprocessor.columns
+        ),
     )
     tell("permuting the columns", 0.63)
     explained = attempted(
@@ -215,7 +217,7 @@ def metrics(
         values["confusion"] = evaluation.confusion(findings.scores.prediction, y)
     if findings.inputs is not None:
         shares = np.asarray(findings.inputs.attribution).T.tolist()
-        values["attribution"] = dict(zip(prepared.feature_names, shares, strict=True))
+        values["attribution"] = dict(zip(findings.inputs.names, shares, strict=True))
     if findings.explanations is not None:
         values["importance"] = explanations.metrics(findings.explanations)
     if findings.search is not None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import sklearn.metrics
 
-from kanjax import plotting, study, training
+from kanjax import kan, plotting, study, training
 from kanjax.study import evaluation, findings
 
 SMALL = {"members": 3, "steps": 60, "evaluate_every": 20, "resolution": 3}
@@ -102,6 +102,16 @@ def test_metrics_equal_scikit_learn(finished):
     member = done.metrics["test"]["members"]["MAE"][1]
     mae = sklearn.metrics.mean_absolute_error(y, one)
     assert member == pytest.approx(mae, rel=1e-4)
+
+
+def test_categories_of_a_column_are_one_input(finished):
+    done = finished[2]
+    attribution = done.metrics["attribution"]
+    assert list(attribution) == ["a", "kind", "b"]
+    np.testing.assert_allclose(np.sum(list(attribution.values()), axis=0), 1, rtol=1e-5)
+    scores = kan.attribute(done.model, done.member(0), done.data.split.train.x).inputs
+    expected = np.sum(scores[1:4]) / np.sum(scores)
+    assert attribution["kind"][0] == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_the_hardest_rows_are_those_of_the_largest_errors(finished):
