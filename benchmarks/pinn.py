@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import timing
-from kanjax import kan, model, nn, pinn
-from kanjax.pinn import library, recipes, samplers, windows
+from kanjax import kan, model, pinn
+from kanjax.pinn import recipes, samplers, windows
 
 # What is asked for: the relative error, and the minutes it may take on two cores.
 TARGETS = {
@@ -32,24 +32,6 @@ TARGETS = {
 }
 CHECK_POINTS = 4000
 
-# The command draws boxes, and has no recipes of other domains.
-CORNERS = {
-    "l_shape": recipes.Recipe(
-        library.l_shape,
-        nn.MLP((2, 20, 20, 1), jnp.tanh, kernel_scale=1.0),
-        300,
-        900,
-        ("x", "y"),
-    ),
-    "l_shape_feature": recipes.Recipe(
-        functools.partial(library.l_shape, feature=True),
-        nn.MLP((2, 12, 12, 2), jnp.tanh, kernel_scale=1.0),
-        150,
-        400,
-        ("x", "y"),
-    ),
-}
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Solve all problems in double precision and write the result."""
@@ -59,8 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="*", help="names of rows")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     options = parser.parse_args(argv)
-    solved = recipes.RECIPES | CORNERS
-    names = [*solved, *recipes.WINDOW_RECIPES]
+    names = [*recipes.RECIPES, *recipes.WINDOW_RECIPES]
     names = names[:1] if options.quick else options.only or names
     result = {"benchmark": "pinn", "environment": timing.environment()}
     kept = []
@@ -73,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             if name in recipes.WINDOW_RECIPES:
                 row = _solve_windows(name, recipes.WINDOW_RECIPES[name], options.seed)
             else:
-                row = _solve(name, solved[name], options.seed, options.quick)
+                row = _solve(name, recipes.RECIPES[name], options.seed, options.quick)
             kept.append(row)
             # After each row: all of them take an hour.
             timing.write_json(options.out, result | {"rows": kept})

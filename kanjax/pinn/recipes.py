@@ -80,6 +80,11 @@ def _vortices(*widths: int) -> model.Sequential:
     return model.Sequential((embedding, _tanh(embedding.features, *widths, 3)))
 
 
+def _corner() -> Problem:
+    """``lap u = 0`` on the L-shape, with its corner's singular function."""
+    return library.l_shape(feature=True)
+
+
 def _broyden(resample_every: int, **options: Any) -> dict[str, Any]:
     return {"method": "broyden", "resample_every": resample_every, **options}
 
@@ -168,6 +173,8 @@ RECIPES: dict[str, Recipe] = {
         ("t",),
         ("angle", "velocity"),
     ),
+    "l_shape": Recipe(library.l_shape, _tanh(2, 20, 20, 1), 300, 900, PLANE),
+    "l_shape_feature": Recipe(_corner, _tanh(2, 12, 12, 2), 150, 400, PLANE),
     "lorenz": Recipe(
         library.lorenz, _tanh(1, 20, 20, 3), 200, 100, ("t",), ("x", "y", "z")
     ),
