@@ -21,6 +21,7 @@ from kanjax.hopfield import checks
 Order = Literal["random", "sequential", "parallel"]
 Mode = Literal["asynchronous", "synchronous"]
 
+# Spins up to which an order is drawn by comparing all pairs, see _order.
 _FEW = 256
 
 
