@@ -24,7 +24,7 @@ def channels_last(function: Callable[..., Any]) -> Callable[..., Any]:
     Args:
         function: any pure function of pytrees of arrays.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import conv_layouts, nn
         >>> net = nn.Conv(1, 2, (3,))

@@ -24,7 +24,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Args:
         path: the file; its folder must exist.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile
         >>> from kanjax import files
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "greeting"

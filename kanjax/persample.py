@@ -112,7 +112,7 @@ def map_examples(
     Raises:
         ValueError: as :func:`losses` does.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, optax
         >>> from kanjax import persample, training
         >>> loss = training.regression(lambda w, x: x * w)

@@ -32,7 +32,7 @@ def record(model: Any, params: Params, x: Array) -> dict[str, Array]:
         Values by the path of the layer's parameters in ``params``, such as ``[0]`` or
         ``[2][1]``, in the order of evaluation, and at last the model's output as "".
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import nn, taps
         >>> net = nn.MLP((2, 8, 3))
@@ -92,7 +92,7 @@ class Moments(NamedTuple):
         scatter: (features, features) sums of products of deviations from the mean, or
             (features,) sums of squares.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from kanjax import taps
         >>> x = jnp.array([[1.0, 2.0], [3.0, 2.0], [5.0, 8.0]])

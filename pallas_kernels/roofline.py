@@ -77,7 +77,7 @@ def least_times(
     Raises:
         ValueError: for a type that the chip's products have not.
 
-    Example:
+    Examples:
         >>> times = least_times(CHIPS["H100"], 8192, 784, 64, 8, "bfloat16")
         >>> times.least == times.expansion
         True

@@ -39,3 +39,13 @@ def test_every_parameter_of_an_exported_function_is_documented():
         if not re.search(rf"\b{re.escape(name)}\b", inspect.getdoc(function) or "")
     ]
     assert sorted(missing) == []
+
+
+def test_examples_stand_in_a_section_that_the_reference_shows_as_code():
+    # griffe knows "Examples:"; it takes "Example:" for prose, and loses the lines.
+    wrong = [
+        f.__qualname__
+        for f in exported()
+        if "\nExample:\n" in (inspect.getdoc(f) or "")
+    ]
+    assert wrong == []

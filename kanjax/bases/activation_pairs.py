@@ -49,7 +49,7 @@ class ActivationPairs:
         inputs: None for phases (size,) that all inputs share, or the number of inputs
             with phases (inputs, size) of their own, which start alike.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> basis = ActivationPairs(5, activation=jax.nn.relu, scaled=True)
         >>> params = basis.init(jax.random.key(0))

@@ -46,7 +46,7 @@ class BSpline:
         ValueError: for knots of another number, at once, or that decrease, when the
             basis is evaluated.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> basis = BSpline(intervals=5)
         >>> basis(jnp.array([0.3])).shape

@@ -55,7 +55,7 @@ def family(name: str, resolution: int = 5) -> Any:
     Raises:
         ValueError: for an unknown name, with the one that is meant.
 
-    Example:
+    Examples:
         >>> family("chebyshev", 4)
         Chebyshev(4)
     """

@@ -50,7 +50,7 @@ def fit_rational(
         domain: the interval of the fit.
         points: number of evenly spaced points, at least m + n + 1.
 
-    Example:
+    Examples:
         >>> import jax
         >>> bool(fit_rational(jax.nn.silu).error < 1e-4)
         True

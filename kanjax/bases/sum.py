@@ -16,7 +16,7 @@ class Sum:
     Args:
         parts: bases of one size and one domain.
 
-    Example:
+    Examples:
         >>> from kanjax import bases
         >>> basis = Sum((bases.BSpline(5), bases.GaussianRBF(8)))
         >>> basis.size

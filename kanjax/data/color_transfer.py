@@ -74,7 +74,7 @@ def fit_color_map(source: Array, target: Array, kind: str = "linear") -> ColorMa
     Raises:
         ValueError: if shapes differ.
 
-    Example:
+    Examples:
         >>> x = jnp.eye(3)
         >>> bool(jnp.allclose(fit_color_map(x, 2 * x).apply(x), 2 * x, atol=1e-5))
         True

@@ -141,7 +141,7 @@ def parse_composition(text: str) -> dict[str, float]:
         DataError: when the text is no formula, names an element that there is not, or
             has no positive amount.
 
-    Example:
+    Examples:
         >>> parse_composition("AlCoCrFeNi2")
         {'Al': 1.0, 'Co': 1.0, 'Cr': 1.0, 'Fe': 1.0, 'Ni': 2.0}
     """

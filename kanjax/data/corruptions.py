@@ -57,7 +57,7 @@ def corrupt(
         ValueError: for an unknown name or severity, or images of another shape, or with
             values outside [0, 1].
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> images = jnp.full((3, 16, 16, 1), 0.5)
         >>> corrupt(jax.random.key(0), images, "pixelate", 3).shape

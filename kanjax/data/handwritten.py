@@ -28,7 +28,7 @@ def handwritten_digits(
     Raises:
         DataError: if a file is absent or damaged.
 
-    Example:
+    Examples:
         >>> from kanjax import data
         >>> train, test = data.handwritten_digits()
         >>> train.x.shape, test.y.shape

@@ -60,7 +60,7 @@ def adaptive_expectation(
     Raises:
         ValueError: if max_pieces is less than 12, which it begins with.
 
-    Example:
+    Examples:
         >>> import jax
         >>> round(float(adaptive_expectation(jax.nn.relu).value), 4)
         0.3989

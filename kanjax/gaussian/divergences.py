@@ -27,7 +27,7 @@ def kl_divergence(
     Raises:
         ValueError: for shapes that do not agree.
 
-    Example:
+    Examples:
         >>> round(float(kl_divergence([0.0], [[1.0]], [1.0], [[1.0]])), 4)
         0.5
     """
@@ -57,7 +57,7 @@ def wasserstein2(
     Raises:
         ValueError: for shapes that do not agree.
 
-    Example:
+    Examples:
         >>> round(float(wasserstein2([0.0], [[4.0]], [1.0], [[1.0]])), 4)
         1.4142
     """
@@ -82,7 +82,7 @@ def wasserstein1(
         mean2: (...).
         variance2: (...), at least 0.
 
-    Example:
+    Examples:
         >>> round(float(wasserstein1(0.0, 1.0, 2.0, 1.0)), 4)
         2.0
     """

@@ -64,7 +64,7 @@ def dual(function: Function, *, kinks: Sequence[float] | None = None) -> DualFun
     Warns:
         UserWarning: where kinks are too many to split at.
 
-    Example:
+    Examples:
         >>> import jax
         >>> half = dual(jax.nn.relu)(1.0, 1.0, 1.0)
         >>> float(half.value), float(half.slope)

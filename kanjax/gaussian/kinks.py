@@ -36,7 +36,7 @@ def find_kinks(function: Function) -> tuple[float, ...] | None:
         Ascending places, to about 1e-5; None where they are more than 24, or where
         the function cannot be evaluated for closing over traced values.
 
-    Example:
+    Examples:
         >>> import jax
         >>> find_kinks(jax.nn.hard_tanh)
         (-1.0, 1.0)

@@ -104,7 +104,7 @@ def solve(
     Raises:
         ValueError: for arguments out of range.
 
-    Example:
+    Examples:
         >>> found = solve(5.0, 0.1, 0.1, 4)
         >>> round(float(found.overlap), 4), round(float(found.example_overlap), 4)
         (0.9796, 0.9019)

@@ -47,7 +47,7 @@ def archetype_memory(
     Raises:
         ValueError: for arguments out of range, other values or an unknown teaching.
 
-    Example:
+    Examples:
         >>> import jax
         >>> from kanjax import hopfield
         >>> archetypes = hopfield.random_patterns(jax.random.key(0), 5, 200)

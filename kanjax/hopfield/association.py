@@ -53,7 +53,7 @@ def associate(
         ValueError: for shapes that do not fit, no pattern, beta not above 0, or sparse
             weights in batches.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> keys, names = jnp.eye(3), jnp.array([[10.0], [20.0], [30.0]])
         >>> associate(jnp.array([0.1, 0.9, 0.0]), keys, names, beta=20.0).round(3)

@@ -44,7 +44,7 @@ def standard_error(values: Any, *, blocks: int = 16) -> Blocked:
     Raises:
         ValueError: for fewer values than blocks.
 
-    Example:
+    Examples:
         >>> import jax
         >>> found = standard_error(jax.random.normal(jax.random.key(0), (4096,)))
         >>> round(float(found.error), 3)

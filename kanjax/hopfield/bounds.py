@@ -112,7 +112,7 @@ def capacity_bound(
     Raises:
         ValueError: for arguments out of range.
 
-    Example:
+    Examples:
         >>> round(capacity_bound(20, 1.0, radius=3.0).base, 4)
         3.1546
     """

@@ -25,7 +25,7 @@ class Pairwise:
         couplings: (spins, spins), of :func:`hebb`, :func:`pseudo_inverse`,
             :func:`storkey`, or any symmetric matrix.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> patterns = jnp.array([[1.0, 1, -1, -1], [1, -1, 1, -1]])
         >>> memory = Pairwise(hebb(patterns))
@@ -84,7 +84,7 @@ class LowRank:
         vectors: (vectors, spins), v.
         scale: (), such as 1 / spins.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> memory = LowRank(jnp.array([[1.0, 1, 0, 0], [0, -1, 1, -1]]), 0.25)
         >>> float(memory.energy(jnp.array([1.0, 1, -1, 1])))

@@ -133,7 +133,7 @@ class PSpin(_Additive):
     Raises:
         ValueError: for an order below 2.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> patterns = jnp.array([[1.0, 1, -1, -1], [1, -1, 1, -1]])
         >>> float(PSpin(patterns, 2).energy(patterns[0]))

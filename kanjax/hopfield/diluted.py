@@ -120,7 +120,7 @@ def multitask_memory(
     Raises:
         ValueError: for arguments out of range, other values or an unknown teaching.
 
-    Example:
+    Examples:
         >>> import jax
         >>> from kanjax import hopfield
         >>> patterns = diluted_patterns(jax.random.key(0), 3, 1000, 0.4)

@@ -202,7 +202,7 @@ def solve(
         ValueError: for a beta that is not positive, an unknown start, or a start whose
             shape does not fit.
 
-    Example:
+    Examples:
         >>> solve(enumerate_sites(3, 0.5), 20.0).overlaps.round(3)
         Array([0.5  , 0.25 , 0.125], dtype=float32)
     """
@@ -325,7 +325,7 @@ def critical_dilution(patterns: float) -> float:
         ValueError: for a number of patterns that is neither an integer of at least 1
             nor infinite.
 
-    Example:
+    Examples:
         >>> round(critical_dilution(3), 9)
         0.618033989
     """

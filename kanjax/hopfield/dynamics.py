@@ -114,7 +114,7 @@ def retrieve(
         ValueError: for a state that does not fit or has other values, an unknown mode,
             or a key with synchronous updates, which have no order.
 
-    Example:
+    Examples:
         >>> import jax
         >>> from kanjax import hopfield
         >>> patterns = hopfield.random_patterns(jax.random.key(0), 3, 200)
@@ -166,7 +166,7 @@ def glauber(
         ValueError: for a state that does not fit or has other values, a beta that is
             not positive or does not broadcast, or an unknown order.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import hopfield
         >>> memory = hopfield.PSpin(hopfield.random_patterns(jax.random.key(0), 2, 50))

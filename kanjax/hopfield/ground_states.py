@@ -71,7 +71,7 @@ def glass(
     Raises:
         ValueError: for arguments out of range, or without double precision.
 
-    Example:
+    Examples:
         >>> import jax
         >>> with jax.enable_x64(True):
         ...     round(float(glass(4).energy), 6)
@@ -123,7 +123,7 @@ def capacity(order: int) -> Capacity:
     Raises:
         ValueError: for an order below 3, or without double precision.
 
-    Example:
+    Examples:
         >>> import jax
         >>> with jax.enable_x64(True):
         ...     round(capacity(4).load, 3)

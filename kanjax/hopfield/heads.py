@@ -58,7 +58,7 @@ def patterns_in_use(weights: Any, *, mass: float = 0.9) -> Int[Array, "*batch"]:
     Raises:
         ValueError: for a mass out of range, or no pattern.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> patterns_in_use(jnp.array([[0.92, 0.04, 0.04], [0.5, 0.3, 0.2]]))
         Array([1, 3], dtype=int32)
@@ -118,7 +118,7 @@ def head_statistics(
     Raises:
         ValueError: for weights with fewer than three axes, or arguments out of range.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> sharp, flat = jnp.eye(8)[None], jnp.full((1, 8, 8), 1 / 8)
         >>> statistics = head_statistics(jnp.concatenate([sharp, flat]))

@@ -91,7 +91,7 @@ class Hopfield(spaces.AssociationSpace):
             backward; all of them if None. Few take a fraction of the memory. With
             dropout each example has a key of its own.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> layer = Hopfield(16, heads=2, updates=3)
         >>> params = layer.init(jax.random.key(0))

@@ -28,7 +28,7 @@ class HopfieldPooling:
         quantity: the number of trained states.
         state: (quantity, state_features), states that are not trained, in their place.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> pool = HopfieldPooling(layers.Hopfield(16, heads=2), quantity=3)
         >>> params = pool.init(jax.random.key(0))
@@ -126,7 +126,7 @@ class HopfieldLayer:
         fixed_patterns: (quantity, stored_features), patterns that are not trained.
         fixed_targets: (quantity, value_features), targets that are not trained.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> layer = HopfieldLayer(layers.Hopfield(16), quantity=100)
         >>> params = layer.init(jax.random.key(0))

@@ -95,7 +95,7 @@ def zero_temperature_capacity() -> Capacity:
 
     ``max_y (erf(y) / y - 2 exp(-y^2) / sqrt(pi))^2 / 2``, with the overlap erf(y).
 
-    Example:
+    Examples:
         >>> round(zero_temperature_capacity().load, 6)
         0.137906
     """
@@ -180,7 +180,7 @@ def glass(
     Raises:
         ValueError: for a negative load, or a beta that is not positive.
 
-    Example:
+    Examples:
         >>> round(float(glass(0.1, 2.0).order), 3), float(glass(0.1, 0.7).order)
         (0.628, 0.0)
     """

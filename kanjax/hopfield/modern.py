@@ -48,7 +48,7 @@ def energy(
 
     Arguments and what is raised are as for :func:`weights`.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> patterns = jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
         >>> round(float(energy(jnp.array([0.5, 0.2]), patterns, 2.0)), 6)
@@ -104,7 +104,7 @@ def update(
         mask: as for :func:`weights`.
         alpha: as for :func:`weights`.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> patterns = jnp.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
         >>> update(jnp.array([0.5, 0.2]), patterns, 2.0).round(6)
@@ -177,7 +177,7 @@ def retrieve(
         ValueError: as :func:`weights` does, and for a negative tolerance or max_steps
             below 1.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> found = retrieve(jnp.array([0.5, 0.2]), jnp.eye(2), 8.0)
         >>> found.state.round(3), bool(found.converged)

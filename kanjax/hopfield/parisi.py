@@ -78,7 +78,7 @@ def pressure(
     Raises:
         ValueError: for shapes that do not fit.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> value = pressure(lambda q: q**2 / 8, jnp.zeros(1), jnp.zeros(0))
         >>> round(float(value), 6)
@@ -168,7 +168,7 @@ def minimize(
         ValueError: for too few steps, a start that does not fit, or without double
             precision.
 
-    Example:
+    Examples:
         >>> import jax
         >>> with jax.enable_x64(True):
         ...     sk = minimize(lambda q: q**2 / 2, 1, zero_temperature=True)

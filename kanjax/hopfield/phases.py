@@ -87,7 +87,7 @@ def phase_diagram(
     Raises:
         ValueError: for arguments out of range, or unless exactly two vary.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> diagram = phase_diagram(
         ...     load=jnp.array([0.03, 0.1, 0.2]), temperature=jnp.array([0.1, 1.6]))

@@ -202,7 +202,7 @@ def solve(
     Raises:
         ValueError: for arguments out of range, or without double precision.
 
-    Example:
+    Examples:
         >>> import jax
         >>> with jax.enable_x64(True):
         ...     broken = solve(2.0, 1.0, 4)
@@ -298,7 +298,7 @@ def critical_beta(order: int, load: ArrayLike = 1.0) -> Array:
     Raises:
         ValueError: for arguments out of range.
 
-    Example:
+    Examples:
         >>> round(float(critical_beta(4)), 4)
         1.6211
     """

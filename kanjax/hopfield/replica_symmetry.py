@@ -169,7 +169,7 @@ def solve(
     Raises:
         ValueError: for arguments out of range.
 
-    Example:
+    Examples:
         >>> state = solve(5.0, 0.1, 4)
         >>> round(float(state.overlap), 4), bool(state.converged)
         (1.0, True)
@@ -285,7 +285,7 @@ def glass_line(noise: ArrayLike, order: int, *, nodes: int = NODES) -> GlassLine
     Raises:
         ValueError: for an order below 2.
 
-    Example:
+    Examples:
         >>> line = glass_line(0.5, 2)
         >>> round(float(line.field), 2), round(float(line.temperature), 2)
         (0.08, 0.84)
@@ -346,7 +346,7 @@ def capacity(order: int) -> Capacity:
     Raises:
         ValueError: for an order below 3.
 
-    Example:
+    Examples:
         >>> round(capacity(4).load, 6)
         0.39572
     """

@@ -62,7 +62,7 @@ def fixed_point(
     Raises:
         ValueError: for a damping, tolerance or number of steps out of range.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> def magnet(beta):
         ...     return fixed_point(lambda m: jnp.tanh(beta * m), jnp.array(1.0))

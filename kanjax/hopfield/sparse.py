@@ -32,7 +32,7 @@ def entmax(logits: Any, alpha: float = 1.5) -> Float[Array, "*batch n"]:
     Raises:
         ValueError: for an alpha below 1 or not finite.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> entmax(jnp.array([1.0, 0.8, -1.0]), 2.0).round(3)
         Array([0.6, 0.4, 0. ], dtype=float32)

@@ -67,7 +67,7 @@ def parallel_tempering(
         ValueError: for a state that does not fit or has other values, betas out of
             range or order, or fewer than 2 sweeps.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import hopfield
         >>> memory = hopfield.PSpin(hopfield.random_patterns(jax.random.key(0), 2, 50))

@@ -34,7 +34,7 @@ def elementary_symmetric(x: Any, order: int) -> Float[Array, "*batch orders"]:
     Raises:
         ValueError: for a negative order.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> elementary_symmetric(jnp.array([1.0, 2.0, 3.0]), 3)
         Array([ 1.,  6., 11.,  6.], dtype=float32)
@@ -77,7 +77,7 @@ class LowRankTensor:
     Raises:
         ValueError: for an order below 2.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> memory = LowRankTensor(jnp.array([[1.0, 1, 0.5, -1]]), 0.125, 3)
         >>> float(memory.energy(jnp.array([1.0, 1, 1, -1])))

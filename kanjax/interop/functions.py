@@ -116,7 +116,7 @@ def from_flax_with_state(
             no keyword for the mode.
         ImportError: if flax is not installed.
 
-    Example:
+    Examples:
         >>> import flax.linen, jax, jax.numpy as jnp, kanjax as kj
         >>> class Net(flax.linen.Module):
         ...     @flax.linen.compact
@@ -154,7 +154,7 @@ def from_equinox(module: Any, *, batched: bool = True) -> Functional:
         TypeError: if module is no equinox module, or cannot be called.
         ImportError: if equinox is not installed.
 
-    Example:
+    Examples:
         >>> import equinox, jax, jax.numpy as jnp, kanjax as kj
         >>> net = equinox.nn.MLP(2, 1, 8, 1, key=jax.random.key(0))
         >>> apply, params = kj.interop.from_equinox(net)

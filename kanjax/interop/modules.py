@@ -34,7 +34,7 @@ def to_linen(model: models.Model) -> Any:
         TypeError: if model has no init and apply.
         ImportError: if flax is not installed.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp, kanjax as kj
         >>> net = kj.interop.to_linen(kj.nn.MLP((2, 8, 1)))
         >>> variables = net.init(jax.random.key(0), jnp.ones((5, 2)))

@@ -40,7 +40,7 @@ def record_flax(
         ValueError: if variables are missing, or given for nnx.
         ImportError: if flax is not installed.
 
-    Example:
+    Examples:
         >>> import flax.linen, jax, jax.numpy as jnp, kanjax as kj
         >>> net = flax.linen.Sequential([flax.linen.Dense(8), flax.linen.Dense(3)])
         >>> x = jnp.ones((5, 2))
@@ -79,7 +79,7 @@ def record_equinox(module: Any, *, batched: bool = True) -> functions.Functional
         TypeError: if module is no equinox module, or cannot be called.
         ImportError: if equinox is not installed.
 
-    Example:
+    Examples:
         >>> import equinox, jax, jax.numpy as jnp, kanjax as kj
         >>> net = equinox.nn.MLP(2, 1, 8, 1, key=jax.random.key(0))
         >>> record, params = kj.interop.record_equinox(net)

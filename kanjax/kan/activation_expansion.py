@@ -77,7 +77,7 @@ class AFKANLayer:
         layer_norm: whether z is normalised over the inputs. Of two inputs nothing but
             an order is left by it, so a layer of few inputs is better without.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> layer = AFKANLayer(64, 32)
         >>> params = layer.init(jax.random.key(0))
@@ -207,7 +207,7 @@ class AFKAN:
         norm: "sample", "batch" (as published) or None, as of the layer.
         layer_norm: as of the layer; in all layers.
 
-    Example:
+    Examples:
         >>> import jax
         >>> from kanjax import model
         >>> net = AFKAN((784, 64, 10))
@@ -274,7 +274,7 @@ class ReLUKANLayer:
         intervals: of the grid on [0, 1].
         degree: the overlap of bumps.
 
-    Example:
+    Examples:
         >>> import jax
         >>> from kanjax import model
         >>> model.count_parameters(ReLUKANLayer(64, 32).init(jax.random.key(0)))
@@ -338,7 +338,7 @@ def relu_kan(
         intervals: of the grids on [0, 1].
         degree: the overlap of bumps.
 
-    Example:
+    Examples:
         >>> import jax
         >>> from kanjax import model
         >>> params = relu_kan((784, 64, 10)).init(jax.random.key(0))

@@ -35,7 +35,7 @@ class RationalEdges:
         coef_std: standard deviation of the numerators' coefficients at initialisation,
             None for ``1 / sqrt(in_features)``; that of the denominators' is 1.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> layer = RationalEdges(4, 3)
         >>> params = layer.init(jax.random.key(0))
@@ -109,7 +109,7 @@ class AttentionOperator:
             goes from the first map to the second (the published option), "row", the
             result, or None. A full operator has no "hidden".
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> operator = AttentionOperator(tokens=9, rank=4)
         >>> params = operator.init(jax.random.key(0))
@@ -231,7 +231,7 @@ class KANAttention:
         use_bias: whether the four dense layers have biases.
         initialization: of their kernels, as of :class:`kanjax.nn.Attention`.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> attention = KANAttention(8, 2, AttentionOperator(tokens=5, rank=2))
         >>> params = attention.init(jax.random.key(0))

@@ -26,7 +26,7 @@ class SharedOperators:
     Args:
         network: with :class:`KANAttention`.
 
-    Example:
+    Examples:
         >>> net = karat("tiny", universal=True, image_size=(32, 32))
         >>> type(net).__name__, net.network.depth
         ('SharedOperators', 12)
@@ -95,7 +95,7 @@ def karat(
         **options: of the operators, ``base``, ``variant``, ``coef_std`` and
             ``simplex``; all others as for :func:`kanjax.nn.vision_transformer`.
 
-    Example:
+    Examples:
         >>> net = karat("tiny", classes=10, image_size=(32, 32), patch_size=4)
         >>> net.heads, net.attention.operator.tokens
         (3, 65)
@@ -221,7 +221,7 @@ def matrix_rank(matrices: Array, *, tolerance: float = 1e-5) -> Int[Array, "*bat
         matrices: (..., tokens, tokens).
         tolerance: as a share of the largest singular value.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> int(matrix_rank(jnp.ones((4, 4))))
         1

@@ -40,7 +40,7 @@ class PatchDiscriminator:
         widths: channels of the convolutions.
         channels: of the images.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> judge = PatchDiscriminator()
         >>> params = judge.init(jax.random.key(0))
@@ -282,7 +282,7 @@ def train(
     Raises:
         ValueError: if images differ in shape, or there are fewer than a batch.
 
-    Example:
+    Examples:
         >>> import jax
         >>> from kanjax import nn
         >>> from kanjax.kan import color_cycle

@@ -158,7 +158,7 @@ class ColorMatcher:
         widths: of the pixel's KAN; with hidden units, it starts as published.
         basis: the functions of the pixel's KAN.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> net = ColorMatcher(light=True, start="identity")
         >>> params = net.init(jax.random.key(0))
@@ -383,7 +383,7 @@ def fit_pixel_kan(
             them 1 everywhere; None for this one alone.
         basis: the functions.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> x = jax.random.uniform(jax.random.key(0), (200, 3))
         >>> w = fit_pixel_kan(x, jnp.sin(2 * x))

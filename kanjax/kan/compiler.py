@@ -91,7 +91,7 @@ def compile(expressions: Sequence[Any], symbols: Sequence[Any]) -> tuple[KAN, Pa
         ValueError: for a symbol that is no input, a number that is not real, or a
             function or power that the library does not have.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, sympy
         >>> from kanjax import kan
         >>> x, y = sympy.symbols("x y")

@@ -44,7 +44,7 @@ class KANConv:
         groups: blocks of channels that do not see each other, each with parameters of
             its own for the layer.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import kan
         >>> net = kan.KANConv(kan.KANLayer(9 * 3, 8), (3, 3), strides=2)
@@ -247,7 +247,7 @@ def kan_conv(
         basis: of every edge; None is a cubic B-spline.
         **options: strides, padding, dilation and groups of :class:`KANConv`.
 
-    Example:
+    Examples:
         >>> from kanjax import bases, kan
         >>> kan.kan_conv(3, 16, (3, 3), bases.Chebyshev(4)).layer.in_features
         27

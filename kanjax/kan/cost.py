@@ -130,7 +130,7 @@ def attention_operator_cost(
             published code, of the basis and of a base function that is zero, and 0 in
             :class:`kanjax.kan.AttentionOperator`.
 
-    Example:
+    Examples:
         >>> round(attention_operator_cost(197, heads=3, depth=12).parameters / 1e6, 2)
         0.77
     """

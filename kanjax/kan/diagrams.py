@@ -59,7 +59,7 @@ def diagram(model: KAN, params: Sequence[Any], x: Float[Array, "batch in"]) -> D
         TypeError: if model is no KAN.
         ValueError: if x does not fit the model.
 
-    Example:
+    Examples:
         >>> import jax
         >>> net = KAN((2, 3, 1))
         >>> x = jax.random.uniform(jax.random.key(1), (60, 2))

@@ -62,7 +62,7 @@ def separability(
         ValueError: for samples that are not (n, in), or another kind.
         TypeError: if f does not give a scalar.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import kan
         >>> x = jax.random.normal(jax.random.key(0), (50, 3))
@@ -102,7 +102,7 @@ def asymmetry(f: Function, x: Float[ArrayLike, "n in"], group: Sequence[int]) ->
     Raises:
         ValueError: for a group that is none.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import kan
         >>> x = jax.random.normal(jax.random.key(0), (50, 3))

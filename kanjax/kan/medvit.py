@@ -78,7 +78,7 @@ def medvit(
         ValueError: for an unknown size, an image that four halvings do not divide, or
             dilations that are too few or too many.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> size = Size((32, 128, 128, 128), (1, 1, 1, 1), 0.0)
         >>> net = medvit(size, classes=10, channels=1, image_size=32, kernel=3)

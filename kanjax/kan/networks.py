@@ -52,7 +52,7 @@ class KAN:
             sum, function) with a name in ``kanjax.kan.symbolic.LIBRARY``.
             :func:`kanjax.kan.symbolic.freeze` writes it.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import bases
         >>> net = KAN((4, 16, 1), basis=bases.BSpline(8))

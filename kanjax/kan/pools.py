@@ -56,7 +56,7 @@ class SelectedLayer:
         pool: the families.
         residual: the function of the residual branch, or None for none.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> layer = SelectedLayer(4, 3, families=(0, 5, 5, 0))
         >>> params = layer.init(jax.random.key(0))

@@ -97,7 +97,7 @@ def sparse(
     Returns:
         The loss; its metrics are those of ``loss`` and ``"penalty"``.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp, kanjax as kj
         >>> net = kj.kan.KAN((2, 5, 1))
         >>> loss = kj.kan.sparse(kj.training.regression(net.apply), net)

@@ -52,7 +52,7 @@ class SelectableLayer:
             ``softmax(logits_i + slopes_i x_i)`` that move with the input. The
             expansion is then stored, family by family, and nothing can be pruned.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> layer = SelectableLayer(4, 3)
         >>> params = layer.init(jax.random.key(0))
@@ -189,7 +189,7 @@ class SelectableKAN:
         noise: scale of the expansions at initialisation.
         gate: "node" or "input", as of :class:`SelectableLayer`.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> net = SelectableKAN((2, 4, 1))
         >>> params = net.init(jax.random.key(0))
@@ -268,7 +268,7 @@ def selectable_conv(
         **options: strides, padding, dilation and groups of
             :class:`kanjax.kan.KANConv`.
 
-    Example:
+    Examples:
         >>> import jax
         >>> net = selectable_conv(3, 16, (3, 3), padding="VALID")
         >>> net.init(jax.random.key(0))["logits"].shape

@@ -100,7 +100,7 @@ def fit(
             anew for the last.
         entropy: weight of the sum of all choices' entropies in the first two phases.
 
-    Example:
+    Examples:
         >>> import jax
         >>> from kanjax import kan, training
         >>> net = kan.SelectableKAN((2, 3, 1))

@@ -39,7 +39,7 @@ def rational_mlp(
         dropout: the rate after each rational function.
         initialization: "paper" or "timm", see :class:`RationalLayer`.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> block = rational_mlp(16, groups=4)
         >>> params = block.init(jax.random.key(0))
@@ -92,7 +92,7 @@ def kat(
         **options: as for :func:`kanjax.nn.vision_transformer`: ``classes``,
             ``image_size``, ``patch_size``, ``channels``, ``drop_path``, ``scale``.
 
-    Example:
+    Examples:
         >>> net = kat("tiny", classes=10, image_size=(32, 32), patch_size=4)
         >>> net.features, net.depth, net.heads
         (192, 12, 3)

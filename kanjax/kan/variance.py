@@ -30,7 +30,7 @@ def gain(
     Warns:
         UserWarning: if the estimated error is larger.
 
-    Example:
+    Examples:
         >>> import jax
         >>> round(float(gain(jax.nn.relu)), 4)
         2.0

@@ -111,7 +111,7 @@ def random_search(
     Raises:
         ValueError: if a part has no choices, or trials or candidates are below 1.
 
-    Example:
+    Examples:
         >>> space = {"depth": (1, 2, 3), "width": (4, 8)}
         >>> size = lambda a: a["depth"] * a["width"]
         >>> random_search(space, size, trials=4, score=size, candidates=20).best
@@ -266,7 +266,7 @@ def bohb(
         ValueError: as for :func:`random_search`, and if budgets do not rise from above
             0, or random_share is not from 0 to 1.
 
-    Example:
+    Examples:
         >>> space = {"depth": (1, 2, 3), "width": (4, 8)}
         >>> reach = lambda a, budget: a["depth"] * a["width"] * budget / (1 + budget)
         >>> search = bohb(space, reach, budgets=(1, 3, 9), rounds=2)

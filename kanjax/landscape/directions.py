@@ -121,7 +121,7 @@ def filter_axes(params: Params, model: Any = None) -> Any:
     Returns:
         A pytree of integers like params.
 
-    Example:
+    Examples:
         >>> filter_axes({"weight": jnp.ones((3, 2)), "kernel": jnp.ones((2, 3))})
         {'kernel': -1, 'weight': 0}
     """

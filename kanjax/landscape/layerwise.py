@@ -29,7 +29,7 @@ def layer_leaves(params: Params) -> dict[str, tuple[str, ...]]:
     Args:
         params: any pytree.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> dense = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
         >>> len(layer_leaves((dense, dense)))

@@ -197,7 +197,7 @@ def opposing_groups(changes: Float[Array, " examples"], k: int) -> Groups:
     Raises:
         ValueError: if two groups of k do not fit.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> groups = opposing_groups(jnp.array([3.0, -1, 0, 2, -5]), 2)
         >>> groups.up.tolist(), groups.down.tolist()

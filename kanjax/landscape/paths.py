@@ -41,7 +41,7 @@ def interpolate(a: Params, b: Params, alpha: ArrayLike) -> Params:
         ValueError: naming the first path where the two pytrees differ.
         TypeError: if a leaf is not a floating-point array.
 
-    Example:
+    Examples:
         >>> interpolate({"w": 0.0}, {"w": 4.0}, 0.25)
         {'w': Array(1., dtype=float32)}
     """

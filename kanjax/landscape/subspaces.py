@@ -176,7 +176,7 @@ def subspace(
         ValueError: for an unknown kind, or a dimension or density out of range.
         TypeError: if a leaf is not of floating point.
 
-    Example:
+    Examples:
         >>> space = subspace(jax.random.key(0), jnp.zeros((20, 30)), 5)
         >>> place(space, jnp.zeros((20, 30)), jnp.ones(5)).shape
         (20, 30)

@@ -61,7 +61,7 @@ def gradsign(
     Raises:
         ValueError: as :func:`kanjax.persample.losses`, and if no leaf counts.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> loss = lambda w, batch, key: jnp.mean(batch @ w)
         >>> data = jnp.array([[1.0, -2, 0], [3, 4, -1], [-5, 6, -1]])

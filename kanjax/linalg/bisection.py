@@ -23,7 +23,7 @@ def bisect(
         high: (...), where it does.
         steps: how often to halve.
 
-    Example:
+    Examples:
         >>> bisect(lambda x: x**2 > jnp.array([2.0, 9.0]), jnp.zeros(2), 4.0)
         Array([1.4142137, 3.       ], dtype=float32)
     """

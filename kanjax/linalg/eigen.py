@@ -77,7 +77,7 @@ def eigenpairs(
     Raises:
         ValueError: if k or basis does not fit the dimension, or for an unknown which.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> scale = jnp.arange(1.0, 51.0)
         >>> found = eigenpairs(lambda v: scale * v, scale, 2, jax.random.key(0))

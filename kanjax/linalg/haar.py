@@ -23,7 +23,7 @@ def haar_transform(x: Array) -> Float[Array, "*batch height width bands"]:
     Raises:
         ValueError: if an extent is odd.
 
-    Example:
+    Examples:
         >>> haar_transform(jnp.ones((4, 6, 3)))[0, 0, :4].tolist()
         [2.0, 0.0, 0.0, 0.0]
     """

@@ -31,7 +31,7 @@ def fwht(x: ArrayLike, *, axis: int = -1, normalize: bool = False) -> Array:
     Raises:
         ValueError: if L is not a power of two.
 
-    Example:
+    Examples:
         >>> fwht(jnp.array([1.0, 0.0, 1.0, 1.0])).astype(int).tolist() == [3, 1, -1, 1]
         True
     """

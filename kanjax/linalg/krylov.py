@@ -56,7 +56,7 @@ def lanczos(product: products.Product, start: Params, steps: int) -> Tridiagonal
         ValueError: if steps is not from 1 to the dimension.
         TypeError: if a leaf of start is not of real floating point.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> scale = jnp.array([1.0, 1.0, 3.0])
         >>> int(lanczos(lambda v: scale * v, jnp.ones(3), 3).rank)

@@ -41,7 +41,7 @@ def solve_positive(
     Raises:
         ValueError: if shapes do not fit.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> result = solve_positive(jnp.diag(jnp.array([1.0, 4.0])), jnp.ones((2, 1)))
         >>> result.solution.tolist(), float(result.residual[0])

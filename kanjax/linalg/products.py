@@ -46,7 +46,7 @@ def hessian_product(f: Callable[[Params], Array], params: Params) -> Product:
     Raises:
         TypeError: if f is not scalar (from jax).
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> product = hessian_product(lambda w: jnp.sum(w**3), jnp.ones(2))
         >>> float(product(jnp.array([1.0, 2.0]))[1])
@@ -74,7 +74,7 @@ def linearize(
     Raises:
         TypeError: if neither mode serves, with what to do.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> value, product = linearize(jnp.square, jnp.array(3.0))
         >>> float(product(jnp.array(2.0)))

@@ -36,7 +36,7 @@ def triangular_roots(matrix: Float[Array, "n n"]) -> Roots:
 
     Works under jit, vmap and grad, in both modes.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> roots = triangular_roots(jnp.array([[4.0, 2.0], [2.0, 5.0]]))
         >>> roots.root.tolist(), roots.inverse.tolist()

@@ -27,7 +27,7 @@ class Sequential:
 
     So is the state, with ``()`` for a model without.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import model, nn
         >>> net = model.Sequential((nn.Dense(2, 8), nn.Dense(8, 1)))

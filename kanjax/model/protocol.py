@@ -41,7 +41,7 @@ class StatefulModel(Protocol):
     :func:`initial_state`, :func:`apply` and :func:`step` serve every model, with state
     or without.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import model, nn
         >>> layers = (nn.Dense(2, 8), nn.BatchNorm(8), nn.Activation(jax.nn.relu))
@@ -113,7 +113,7 @@ def apply(
         key: drives what is random.
         train: whether statistics are those of the batch, and move the running ones.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import model, nn
         >>> dense = nn.Dense(2, 3)
@@ -138,7 +138,7 @@ def step(model: Model, params: Params, state: State, x_t: Array) -> tuple[State,
         state: the model's state; ``()`` for a model without.
         x_t: the input of this time, (*batch_shape, features) for most models.
 
-    Example:
+    Examples:
         >>> import functools, jax, jax.numpy as jnp
         >>> from kanjax import model, nn
         >>> net = model.Sequential((nn.GRU(2, 8), nn.Dense(8, 1)))

@@ -51,7 +51,7 @@ class Aggregate:
         spatial: the number of axes of positions; of several all positions are nodes,
             row by row.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> path = jnp.array([[1.0, 1.0, 0.0], [1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
         >>> Aggregate(path).apply((), jnp.ones((3, 2)))[:, 0].tolist()
@@ -114,7 +114,7 @@ class GraphNetwork:
     Args:
         network: a model of x.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import model, nn
         >>> layers = (nn.Aggregate(), nn.Dense(4, 8), nn.GlobalPool(1))

@@ -36,7 +36,7 @@ class Attention:
         initialization: of the kernels, "lecun" (each on its own) or "mimetic" (products
             of two near a multiple of the identity, as trained networks have them).
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> attention = Attention(32, heads=4, causal=True)
         >>> params = attention.init(jax.random.key(0))

@@ -40,7 +40,7 @@ class BatchNorm:
         use_scale: whether there is a scale to train.
         use_bias: whether there is a bias to train.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> layer = BatchNorm(4)
         >>> params, state = layer.init(jax.random.key(0)), layer.initial_state()
@@ -175,7 +175,7 @@ def fold_batch_norm(
     Raises:
         TypeError: if a ``BatchNorm`` is inside of a class that is not known.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import model, nn
         >>> net = model.Sequential((nn.Dense(2, 8), nn.BatchNorm(8)))

@@ -40,7 +40,7 @@ class Conv:
         kernel_scale: the standard deviation of weights, times sqrt(fan-in).
         bias_scale: the standard deviation of biases.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> conv = Conv(3, 8, (3, 3), strides=2)
         >>> params = conv.init(jax.random.key(0))

@@ -30,7 +30,7 @@ class ConvLocal:
         kernel_scale: the standard deviation of weights, times sqrt(fan-in).
         bias_scale: the standard deviation of biases.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> layer = ConvLocal(3, 8, (6, 6), (3, 3))
         >>> params = layer.init(jax.random.key(0))

@@ -31,7 +31,7 @@ class ConvTranspose:
         kernel_scale: the standard deviation of weights, times sqrt(fan-in).
         bias_scale: the standard deviation of biases.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> layer = ConvTranspose(3, 8, (3, 3), strides=2)
         >>> params = layer.init(jax.random.key(0))

@@ -33,7 +33,7 @@ class Dense:
         bias_scale: the standard deviation of biases, b_std of the NTK literature (beta
             of Jacot et al.).
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> dense = Dense(4, 3, parameterization="ntk", bias_scale=0.1)
         >>> params = dense.init(jax.random.key(0))

@@ -22,7 +22,7 @@ class Einsum:
             of channels, which are last, have none.
         weights: not trained.
 
-    Example:
+    Examples:
         The rows of an image, the second from the first, each with a weight of its own:
 
         >>> import jax.numpy as jnp

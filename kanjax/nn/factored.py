@@ -31,7 +31,7 @@ class FactoredDense:
         scale_mean: the mean of s at the start; the paper's 1 or 0.5.
         scale_deviation: its standard deviation.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> dense = FactoredDense(4, 3)
         >>> params = dense.init(jax.random.key(0))

@@ -29,7 +29,7 @@ class FourierFeatures:
         frequencies: a B (in_features, features / 2) that is fixed; by default B is
             drawn and trained.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> embedding = FourierFeatures(2, 8)
         >>> jnp.abs(embedding.apply(embedding.init(jax.random.key(0)), jnp.zeros(2)))
@@ -77,7 +77,7 @@ class PeriodicEmbedding:
         periods: the period of each coordinate, None for one that is not periodic.
         harmonics: the number of waves.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> embedding = PeriodicEmbedding((None, 2.0), harmonics=1)
         >>> embedding.apply((), jnp.array([0.5, 1.0])).round(3)

@@ -48,7 +48,7 @@ class Masked:
             layer must take what is zero for what is not there; one that moves
             positions must say how in :func:`mask_after`.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import model, nn
         >>> net = model.Sequential((nn.Attention(4, heads=2), nn.GlobalPool(1)))

@@ -29,7 +29,7 @@ class MLP:
         use_bias: whether layers have biases (in the NTK parameterization, only with a
             ``bias_scale`` above 0).
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> net = MLP((4, 16, 1))
         >>> params = net.init(jax.random.key(0))

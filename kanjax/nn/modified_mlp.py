@@ -30,7 +30,7 @@ class ModifiedMLP:
             outputs.
         activation: tanh by default, which a differential equation can differentiate.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> net = ModifiedMLP((2, 16, 16, 1))
         >>> net.apply(net.init(jax.random.key(0)), jnp.zeros((3, 2))).shape

@@ -38,7 +38,7 @@ def neighborhood_indices(length: int, kernel: int, dilation: int = 1) -> np.ndar
         ValueError: if the kernel is even, the dilation does not divide the length, or
             the window does not fit.
 
-    Example:
+    Examples:
         >>> neighborhood_indices(10, 3, 2)[np.array([0, 5, 9])]
         array([[0, 2, 4],
                [3, 5, 7],
@@ -171,7 +171,7 @@ class NeighborhoodAttention:
             ``kernel * dilation`` fits into them.
         use_relative_bias: whether scores have a trained bias by relative place.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> layer = NeighborhoodAttention(8, 2, kernel=3, dilation=2)
         >>> params = layer.init(jax.random.key(0))

@@ -23,7 +23,7 @@ class NormalizedExponential:
         gamma: at least 0.
         shift: with -1 the values are of the size of those before.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> NormalizedExponential(shift=1.0).apply((), jnp.zeros(3)).tolist()
         [0.0, 0.0, 0.0]

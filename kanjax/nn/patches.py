@@ -21,7 +21,7 @@ class PatchEmbedding:
         channels: number of channels of the image.
         features: number of features of a token.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> patches = PatchEmbedding(4, 3, 16)
         >>> params = patches.init(jax.random.key(0))

@@ -35,7 +35,7 @@ class PirateNet:
         activation: tanh by default.
         scale: the standard deviation of the waves' frequencies.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> net = PirateNet(2, 16, 1, blocks=2)
         >>> net.apply(net.init(jax.random.key(0)), jnp.zeros((3, 2))).shape

@@ -32,7 +32,7 @@ class Pool:
         total: the sum in place of the mean.
         count_padding: whether the mean of a window over the edge counts its zeros.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> Pool((2, 2)).apply((), jnp.ones((5, 8, 8, 3))).shape
         (5, 4, 4, 3)
@@ -103,7 +103,7 @@ class GlobalPool:
         spatial: the number of spatial axes.
         total: the sum in place of the mean.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> GlobalPool(2).apply((), jnp.ones((5, 8, 8, 3))).shape
         (5, 3)
@@ -140,7 +140,7 @@ class Flatten:
     Args:
         spatial: the number of spatial axes.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> Flatten(2).apply((), jnp.ones((5, 8, 8, 3))).shape
         (5, 192)

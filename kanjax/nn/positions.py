@@ -27,7 +27,7 @@ class Positions:
         covariance: (positions, positions), not trained, positive definite: that of one
             feature between positions, row by row; None is the identity.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import model
         >>> layer = model.Residual(Positions((10,), 4))

@@ -37,7 +37,7 @@ class GRU:
         in_features: number of inputs.
         features: number of units, which are the outputs.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> gru = GRU(2, 8)
         >>> params = gru.init(jax.random.key(0))
@@ -134,7 +134,7 @@ class LSTM:
         in_features: number of inputs.
         features: number of units, which are the outputs.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> lstm = LSTM(2, 8)
         >>> params = lstm.init(jax.random.key(0))
@@ -209,7 +209,7 @@ class MultipleTimescale:
         tau: the time constant of each group, 1 or more; 1 has no leak.
         activation: f.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> net = MultipleTimescale(2, units=(60, 20), tau=(5.0, 70.0))
         >>> params = net.init(jax.random.key(0))

@@ -23,7 +23,7 @@ class Resize:
         method: "nearest", "linear", "cubic", "lanczos3" or "lanczos5".
         antialias: whether a smaller image is smoothed first.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> Resize((4, 4)).apply((), jnp.ones((5, 8, 8, 3))).shape
         (5, 4, 4, 3)
@@ -77,7 +77,7 @@ class Index:
         positions: of each spatial axis an integer, the one position that is left, whose
             axis then goes; or what ``slice`` takes, such as (None, 4) or (0, None, 2).
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> Index((0, (None, None, 2))).apply((), jnp.ones((5, 8, 8, 3))).shape
         (5, 4, 3)

@@ -28,7 +28,7 @@ def project_simplex(y: Array, *, axis: int = -1) -> Float[Array, "*shape"]:
     Raises:
         ValueError: if y has no such axis, or nothing along it.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> project_simplex(jnp.array([2.0, 1.5, -1.0])).tolist()
         [0.75, 0.25, 0.0]

@@ -21,7 +21,7 @@ class SqueezeExcitation:
         features: number of channels.
         hidden: number of hidden units.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> layer = SqueezeExcitation(8, 2)
         >>> layer.apply(layer.init(jax.random.key(0)), jnp.ones((5, 4, 4, 8))).shape

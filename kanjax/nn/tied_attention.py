@@ -43,7 +43,7 @@ class TiedAttention:
         spatial: the number of axes of positions, such as 2 for an image, all of whose
             positions are tokens.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> attention = TiedAttention(4, 6, heads=2, head_features=8)
         >>> params = attention.init(jax.random.key(0))

@@ -31,7 +31,7 @@ class TransformerBlock:
             none.
         drop_path: the rate at which an example skips a branch, given a key.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import nn
         >>> block = TransformerBlock(nn.Attention(8, heads=2), nn.MLP((8, 32, 8)))

@@ -54,7 +54,7 @@ class VisionTransformer:
         attention: another attention among ``tokens + 1`` tokens, the same description
             in all blocks; None is :class:`Attention`.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> net = VisionTransformer((8, 8), 2, 1, 10, features=16, depth=2, heads=2)
         >>> params = net.init(jax.random.key(0))

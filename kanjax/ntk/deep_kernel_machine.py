@@ -124,7 +124,7 @@ def init(inputs: Float[Array, "m d"], layers: int, *, noise: float = 0.3) -> Par
     Raises:
         ValueError: if inputs are no matrix or layers is negative.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> params = init(jnp.eye(3), 2)
         >>> params.factors.shape, float(kl_gram(params.factors[0]))

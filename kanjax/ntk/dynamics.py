@@ -94,7 +94,7 @@ def mse_training(
     Raises:
         ValueError: if shapes do not fit, or for momentum in gradient flow.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> outputs = mse_training(2 * jnp.eye(1), jnp.ones((1, 1)))
         >>> outputs(jnp.inf).train.tolist()

@@ -93,7 +93,7 @@ def empirical(
             or method, if batch_size is not positive, or if the kernel itself is
             larger than the memory.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> linear = lambda w, x: x @ w
         >>> x = jnp.array([[1.0, 2.0], [0.0, 1.0]])

@@ -125,7 +125,7 @@ def classify_regime(activation: Activation) -> Regime:
         ValueError: if activation is linear, whose kernel does not change with depth, or
             lacks a moment that :func:`dual_at_zero` takes.
 
-    Example:
+    Examples:
         >>> classify_regime(optimal_activation(3)).rule
         'singular kernel'
     """

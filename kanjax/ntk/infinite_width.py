@@ -138,7 +138,7 @@ def infinite(
             not hold, data that do not fit the model, or a kernel beyond the memory; at
             once for a ``nn.Masked``, whose network has the kernel.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp, numpy as np
         >>> from kanjax import nn
         >>> kernel = infinite(nn.MLP((2, 512, 1), parameterization="ntk"))

@@ -28,7 +28,7 @@ def linearize(apply: Apply, params: Params) -> Apply:
     Returns:
         A function of the same arguments.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> square = lambda w, x: w**2 * x
         >>> float(linearize(square, jnp.array(3.0))(jnp.array(4.0), 1.0))

@@ -76,7 +76,7 @@ def mean(
     Raises:
         ValueError: if ones is 0 or above k: the zero vector has no angle.
 
-    Example:
+    Examples:
         >>> high, low = mean(5, 2)
         >>> round(float(high), 6), round(float(low), 6)
         (0.792854, -0.020704)
@@ -118,7 +118,7 @@ def variance(
     Raises:
         ValueError: if ones is 0 or above k.
 
-    Example:
+    Examples:
         >>> round(float(5 * variance(5, 2)), 6)
         0.132347
     """
@@ -161,7 +161,7 @@ def ensemble_size(
     Raises:
         ValueError: if k is below 2, failure is no probability or scope is neither.
 
-    Example:
+    Examples:
         >>> float(ensemble_size(4)), float(ensemble_size(4, scope="all"))
         (846.0, 1197.0)
     """
@@ -199,7 +199,7 @@ def all_binary_inputs(k: int) -> Float[Array, "inputs k"]:
     Raises:
         ValueError: if k is out of range.
 
-    Example:
+    Examples:
         >>> all_binary_inputs(2).tolist()
         [[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]
     """
@@ -244,7 +244,7 @@ def permutation_dataset(permutation: Sequence[int] | Int[Array, " k"]) -> Exampl
     Raises:
         ValueError: if permutation is none.
 
-    Example:
+    Examples:
         >>> permutation_dataset([1, 0]).y.tolist()
         [[0.0, 1.0], [1.0, 0.0]]
     """

@@ -35,7 +35,7 @@ class RandomFeatureLayer:
         out_features: number of outputs.
         use_bias: whether a bias is added to the outputs.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax.ntk import random_features as rf
         >>> projections = rf.gaussian_projections(jax.random.key(0), 16, 4)
@@ -152,7 +152,7 @@ def snnk_from_dense(
         TypeError: if params are no dense layer's.
         ValueError: if shapes do not fit, or method is unknown.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import nn
         >>> x = jax.random.normal(jax.random.key(0), (200, 4)) / 2

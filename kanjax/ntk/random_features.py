@@ -226,7 +226,7 @@ class ExponentialFeatures:
         damping: M of the paper's positive features, at least 0: features carry
             ``exp(-M |g|^2)``. See :func:`optimal_damping`.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> features = ExponentialFeatures.draw(jax.random.key(0), sine(), 20_000, 3)
         >>> w, x = jnp.array([0.6, 0.8, 0.0]), jnp.array([0.0, 1.0, 0.0])
@@ -415,7 +415,7 @@ class ReLUFeatures:
         threshold: c.
         use_bias: whether a 1 is appended to inputs, and biases to weights.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> features = ReLUFeatures(gaussian_projections(jax.random.key(0), 16, 3))
         >>> features.apply((), jnp.ones((5, 3))).shape

@@ -35,7 +35,7 @@ class RandomLayer:
         offsets: b (n,).
         activation: of each value, e.g. a :class:`kanjax.ntk.ridgelets.Profile`.
 
-    Example:
+    Examples:
         >>> import jax
         >>> layer = RandomLayer.draw(jax.random.key(0), 50, 2, radius=3.0)
         >>> layer.apply((), jax.numpy.ones((4, 2))).shape

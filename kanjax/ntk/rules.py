@@ -45,7 +45,7 @@ class Rule(NamedTuple):
         channelwise: whether the rule knows of ``Covariances.scales``; if not, channels
             are averaged before it.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from kanjax import model, nn, ntk
         >>> @model.dataclass

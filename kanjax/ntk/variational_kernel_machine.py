@@ -62,7 +62,7 @@ class DeepKernelMachine:
     Raises:
         ValueError: for an unknown likelihood, or numbers out of range.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import training
         >>> x = jax.random.uniform(jax.random.key(0), (300, 2), minval=-1)

@@ -33,7 +33,7 @@ def causal_weights(
         epsilon: how steeply; 0 gives ones.
         initial: the loss of the initial condition, if that is soft.
 
-    Example:
+    Examples:
         >>> causal_weights(jnp.arange(1.0, 4.0), 0.5).round(3).tolist()[0]
         1.0
     """

@@ -132,7 +132,7 @@ class Union:
     Args:
         members: at least one, of one dimension.
 
-    Example:
+    Examples:
         >>> from kanjax.pinn import interval
         >>> both = Union((interval(0, 2), interval(1, 4)))
         >>> round(both.measure, 2), both.bounds
@@ -208,7 +208,7 @@ def difference(domain: domains.Domain, *holes: domains.Domain) -> Cut:
     Raises:
         ValueError: if there is no hole, or they are of another dimension.
 
-    Example:
+    Examples:
         >>> from kanjax import pinn
         >>> square = pinn.Box((-1.0, -1.0), (1.0, 1.0))
         >>> plate = difference(square, pinn.Disk(radius=0.5))

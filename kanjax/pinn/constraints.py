@@ -24,7 +24,7 @@ def initial(values: Field, *, start: float = 0.0) -> Constraint:
             ordinary differential equation its argument is empty.
         start: the initial time.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> u = initial(lambda x: 3 * x[0])(lambda z: jnp.exp(z[0]))
         >>> float(u(jnp.array([0.0, 2.0])))

@@ -40,7 +40,7 @@ def curriculum(
     Raises:
         ValueError: if there is no stage.
 
-    Example:
+    Examples:
         >>> import jax
         >>> steps = lambda params, speed, key: (params + speed, params)
         >>> curriculum(steps, 0.0, (1.0, 2.0), key=jax.random.key(0))[0].tolist()

@@ -42,7 +42,7 @@ def partial(u: Field, axis: int | Sequence[int], order: int = 1) -> Field:
         ValueError: if the order is not 1 to 4, is given beside several axes, or the
             point has no such coordinate.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> u = lambda z: z[0] * z[1] ** 3
         >>> float(partial(u, (0, 1, 1))(jnp.array([2.0, 5.0])))
@@ -99,7 +99,7 @@ def gradient(u: Field, axes: Sequence[int] | None = None) -> Field:
     Raises:
         ValueError: if the point has no such coordinate.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> gradient(lambda z: z[0] * z[1])(jnp.array([2.0, 5.0]))
         Array([5., 2.], dtype=float32)
@@ -146,7 +146,7 @@ def laplacian(u: Field, axes: Sequence[int] | None = None) -> Field:
     Raises:
         ValueError: if the point has no such coordinate.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> float(laplacian(lambda z: jnp.sum(z**2))(jnp.ones(3)))
         6.0
@@ -188,7 +188,7 @@ def expansion(
     Raises:
         ValueError: if the point has no such coordinate.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> u, (u_t, u_x), u_xx = expansion(lambda z: z[0] * z[1] ** 2, axes=(1,))(
         ...     jnp.array([2.0, 5.0])

@@ -74,7 +74,7 @@ class Box:
     Raises:
         ValueError: unless both are as long, finite and ordered.
 
-    Example:
+    Examples:
         >>> Box((0.0, 0.0), (2.0, 1.0)).face(0, "upper")
         Box((2.0, 0.0), (2.0, 1.0))
     """
@@ -263,7 +263,7 @@ class TimeSpace:
         end: the final time.
         space: where x lives.
 
-    Example:
+    Examples:
         >>> domain = TimeSpace(0.0, 2.0, interval(-1, 1))
         >>> domain.coordinates, domain.measure
         (2, 4.0)

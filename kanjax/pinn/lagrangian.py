@@ -46,7 +46,7 @@ class TwoBranches:
             input layer, the first and the second hidden layer (which is applied again
             for all later ones) and the output layer.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> net = TwoBranches((8, 8), (16, 16, 16))
         >>> net.apply(net.init(jax.random.key(0)), jnp.zeros((5, 2))).shape
@@ -183,7 +183,7 @@ def moving_gradient(w: Field) -> Field:
     Args:
         w: a field of points (t, X) with the values (x, u).
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> twice = lambda z: jnp.stack([2 * z[1], jnp.sin(2 * z[1])])
         >>> float(moving_gradient(twice)(jnp.zeros(2))[0])
@@ -280,7 +280,7 @@ def to_eulerian(
         places: where to interpolate, (places,).
         period: of space.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> x, u = jnp.array([7.5, 5.0, 6.0]), jnp.array([1.0, 2.0, 3.0])
         >>> to_eulerian(x, u, jnp.array([1.5, 2.75]), period=4.0).tolist()
@@ -304,7 +304,7 @@ def kolmogorov_widths(
     Args:
         snapshots: one a row, (times, places).
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> kolmogorov_widths(jnp.diag(jnp.array([4.0, 3.0]))).round(5).tolist()
         [5.0, 3.0, 0.0]

@@ -101,7 +101,7 @@ class Polygon:
     Raises:
         ValueError: for fewer, for edges that meet, or for one without area.
 
-    Example:
+    Examples:
         >>> triangle = Polygon(((0.0, 0.0), (2.0, 0.0), (0.0, 1.0)))
         >>> triangle.measure
         1.0

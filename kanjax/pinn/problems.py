@@ -55,7 +55,7 @@ class Problem:
             beside the network, and residuals take them as a third argument.
         reference: the solution, a function of points (points, coordinates).
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from kanjax import pinn
         >>> def decay(u, z):

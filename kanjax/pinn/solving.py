@@ -121,7 +121,7 @@ def solve(
         CheckpointError: if the checkpoint is of another training.
         FloatingPointError: if a residual or the reference is not finite.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import nn, pinn
         >>> def oscillator(u, z):

@@ -32,7 +32,7 @@ class Transport:
         duration: the final time.
         reference: the solution, a function of points (t, x), (points, 1 + dimensions).
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> inviscid = Transport(lambda u: u, lambda x: jnp.sin(x[0]), duration=0.5)
         >>> inviscid.domain.coordinates

@@ -150,7 +150,7 @@ def solve_windows(
     Raises:
         ValueError: as in :func:`kanjax.pinn.train`.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import nn
         >>> turn = lambda s: jnp.stack([s[1], -s[0]])

@@ -105,7 +105,7 @@ def barlow_twins_loss(
     Raises:
         ValueError: as :func:`cross_correlation`.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> za = jnp.array([[1.0, 2], [2, 1], [3, 5], [4, 3]])
         >>> zb = jnp.array([[1.5, 1], [2, 2], [2.5, 4], [5, 3]])

@@ -183,7 +183,7 @@ def fit(
         ValueError: for shapes that do not fit, labels that are no classes, or numbers
             out of range.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> x = jnp.linspace(-2, 2, 100)[:, None]
         >>> boosted = fit(squared(), x, jnp.sin(2 * x[:, 0]), key=jax.random.key(0),
@@ -287,7 +287,7 @@ def switch_off(boosted: Boosted, active: int | Array) -> Boosted:
         boosted: of :func:`fit`.
         active: how many networks count, a number that may be traced.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> x = jnp.linspace(-2, 2, 50)[:, None]
         >>> boosted = fit(squared(), x, x[:, 0] ** 2, key=jax.random.key(0), steps=4)

@@ -157,7 +157,7 @@ def generate(
         ValueError: for fewer than two vectors, a limit outside of [0, 1), or as many
             frozen ones as there are to be.
 
-    Example:
+    Examples:
         >>> key = jax.random.key(0)
         >>> basis = generate(key, 4, 3, 1 / 3, learning_rate=0.05, power=2)
         >>> bool(basis.converged), basis.vectors.shape

@@ -87,7 +87,7 @@ def merge_features(
         ValueError: as :func:`~kanjax.representation.unit_merging.merge_masked`, or if
             beta is not in [0, 1).
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import nn, symmetry
         >>> net = nn.MLP((2, 3, 1))

@@ -28,7 +28,7 @@ def grad_cam(
         features: (batch, height, width, channels), values inside the network.
         classes: (batch,) integers; None is the class of the largest logit.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> head = lambda a: jnp.mean(a, axis=(1, 2)) @ jnp.eye(2)
         >>> features = jnp.zeros((1, 2, 2, 2)).at[0, 0, 1, 1].set(8.0)

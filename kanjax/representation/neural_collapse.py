@@ -86,7 +86,7 @@ class Recorder:
         steps: at which was measured.
         measures: what came out, as numpy arrays.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import training
         >>> from kanjax.representation import neural_collapse
@@ -262,7 +262,7 @@ def collapse(
         ValueError: for labels that are no class, classes without samples, or shapes
             that do not fit.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax.representation import collapse_frames, neural_collapse
         >>> frame = collapse_frames.simplex_etf(3, 8, key=jax.random.key(0))

@@ -162,7 +162,7 @@ def minibatch_cka(
     Raises:
         ValueError: if there is no batch, its samples differ in number or are too few.
 
-    Example:
+    Examples:
         >>> import jax
         >>> from kanjax.representation import similarity
         >>> x = jax.random.normal(jax.random.key(0), (64, 5))

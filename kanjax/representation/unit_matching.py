@@ -159,7 +159,7 @@ def correlate(x: ArrayLike, y: ArrayLike) -> Correlations:
     Raises:
         ValueError: if samples differ in number.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from kanjax.representation import unit_matching
         >>> x = jnp.array([[0.0, 1.0], [1.0, 0.0], [3.0, 1.0]])

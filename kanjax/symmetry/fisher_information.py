@@ -69,7 +69,7 @@ def diagonal_fisher(
         ValueError: for an unknown option, missing ``y`` or ``key``, or a label that is
             no class.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from kanjax.symmetry import fisher_information
         >>> x = jnp.array([[1.0], [3.0]])
@@ -130,7 +130,7 @@ def stream_mean(
     Raises:
         ValueError: if there is no batch, or one of no examples.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax.symmetry import fisher_information
         >>> x = jnp.array([[1.0], [3.0], [5.0]])

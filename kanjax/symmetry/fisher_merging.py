@@ -77,7 +77,7 @@ def fisher_merge(
         ValueError: if the pytrees differ, naming the first path that does; for a Fisher
             that is negative or not finite; for coefficients that are negative or all 0.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from kanjax.symmetry import fisher_merging
         >>> members, fishers = jnp.array([[0.0], [4.0]]), jnp.array([[1.0], [3.0]])
@@ -278,7 +278,7 @@ def search_coeffs(
     Raises:
         ValueError: if there are no coefficients, or below one point at once.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from kanjax.symmetry import fisher_merging
         >>> members = jnp.array([0.0, 1.0])

@@ -58,7 +58,7 @@ def permutation_spec(model: Any) -> specs.PermutationSpec:
             there are hidden units and none can be permuted, as with KAN layers whose
             inputs have knots of their own.
 
-    Example:
+    Examples:
         >>> from kanjax import nn
         >>> permutation_spec(nn.MLP((2, 8, 8, 1))).sizes
         (('P1', 8), ('P2', 8))

@@ -56,7 +56,7 @@ def cnn_spec(
         ValueError: if order does not cover the leaves, if a layer is of another kind,
             or if consecutive sizes do not fit.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> square = {"kernel": jnp.ones((8, 8)), "bias": jnp.ones(8)}
         >>> params = {"in": {"kernel": jnp.ones((2, 8))}, "a": square, "b": square}

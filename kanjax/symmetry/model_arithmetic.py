@@ -67,7 +67,7 @@ def apply_task_vectors(
         TypeError: as :func:`task_vector` does.
         ValueError: as :func:`task_vector` does, or for scales that do not fit.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from kanjax.symmetry import model_arithmetic as arithmetic
         >>> start, tuned = jnp.array([1.0, 1.0]), jnp.array([3.0, 0.0])
@@ -191,7 +191,7 @@ def greedy_soup(members: Sequence[Params], evaluate: Callable[[Params], Array]) 
         TypeError: as :func:`task_vector` does.
         ValueError: as :func:`task_vector` does, or if there is no network.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from kanjax.symmetry import model_arithmetic as arithmetic
         >>> soup = arithmetic.greedy_soup(

@@ -31,7 +31,7 @@ def layer_inputs(model: Any) -> LayerInputs:
     Args:
         model: a chain of layers, as for :func:`kanjax.symmetry.permutation_spec`.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import nn
         >>> from kanjax.symmetry import model_arithmetic as arithmetic

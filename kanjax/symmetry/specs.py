@@ -74,7 +74,7 @@ def spec_from_axes(axes: Any, params: Params) -> PermutationSpec:
         ValueError: if axes does not fit params, or if one name stands for axes of
             different sizes.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> params = {"in": jnp.ones((2, 8)), "out": jnp.ones((8, 3))}
         >>> spec_from_axes({"in": (None, "P"), "out": ("P", None)}, params).sizes

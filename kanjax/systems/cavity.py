@@ -43,7 +43,7 @@ def solve_cavity(
         ValueError: for fewer than four cells, or if Re is not positive.
         RuntimeError: if Newton's method does not converge; more cells help.
 
-    Example:
+    Examples:
         >>> flow = solve_cavity(100.0, np.ones_like, 16)
         >>> flow.stream.shape, bool(flow.stream.min() < -0.08)
         ((17, 17), True)

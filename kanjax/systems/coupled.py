@@ -30,7 +30,7 @@ class Coupled:
         initial: the initial values (components, points) as a function of x (points,);
             complex ones make the field complex.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> free = Coupled(
         ...     ((0, 0, 0.5j),), jnp.zeros_like, 0.0, 2 * jnp.pi,

@@ -30,7 +30,7 @@ class Semilinear:
         length: the period.
         initial: the initial values as a function of x.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> heat = Semilinear((0, 0, 0.1), (), 0, 0.0, 2 * jnp.pi, jnp.sin)
         >>> solution = heat.solve(points=16, steps=4, duration=1.0)

@@ -25,7 +25,7 @@ class CosineField:
         decay: alpha, at least 1: the larger it is, the smoother.
         inverse_length: tau; waves much longer than 1 / tau are equally strong.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> field = CosineField(modes=4)
         >>> draw = field.draw(jax.random.key(0))

@@ -27,7 +27,7 @@ def weights(offsets: Sequence[float], order: int = 0) -> np.ndarray:
     Raises:
         ValueError: for an order that so many offsets do not give, or equal offsets.
 
-    Example:
+    Examples:
         >>> weights((-1, 0, 1), 2).tolist()
         [1.0, -2.0, 1.0]
     """

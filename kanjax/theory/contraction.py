@@ -46,7 +46,7 @@ def dropout_contraction(drop: float, inputs: int) -> float:
     Raises:
         ValueError: for a probability outside of [0, 1], or no input.
 
-    Example:
+    Examples:
         >>> dropout_contraction(0.5, 4)
         0.9375
     """
@@ -86,7 +86,7 @@ def noise_contraction(amplitude: float, features: int, deviation: float) -> floa
     Raises:
         ValueError: for an amplitude or deviation not positive, or no feature.
 
-    Example:
+    Examples:
         >>> round(noise_contraction(1.0, 4, 2.0), 5)
         0.68269
     """
@@ -129,7 +129,7 @@ def channel_contraction(channel: ArrayLike) -> ChannelContraction:
     Raises:
         ValueError: if a row is no law, or there are fewer than two.
 
-    Example:
+    Examples:
         >>> c = channel_contraction([[0.9, 0.1], [0.1, 0.9]])
         >>> round(float(c.total_variation), 4), round(float(c.kl), 4)
         (0.8, 0.64)

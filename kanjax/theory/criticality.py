@@ -161,7 +161,7 @@ def kernel_flow(
     Returns:
         (depth, *kernel.shape), the first layer's first.
 
-    Example:
+    Examples:
         >>> import jax
         >>> kernel_flow(jax.nn.relu, 1.0, 3, Scales(0.0, 2.0)).round(5).tolist()
         [1.0, 1.0, 1.0]
@@ -209,7 +209,7 @@ def critical_initialization(
         ValueError: if the activation jumps, is not finite at 0, or has no critical
             point (sigmoid, softplus, cos); or for a residual out of range.
 
-    Example:
+    Examples:
         >>> import jax
         >>> critical_initialization(jax.nn.relu).scales.weight
         2.0
@@ -238,7 +238,7 @@ def universality_class(activation: Activation) -> Universality:
     Args:
         activation: of each value; see :class:`Criticality` for the classes.
 
-    Example:
+    Examples:
         >>> import jax
         >>> universality_class(jax.nn.silu), universality_class(jax.nn.sigmoid)
         ('half-stable', 'none')
@@ -255,7 +255,7 @@ def critical_mlp(widths: tuple[int, ...], activation: Activation) -> nn.MLP:
         widths: the number of inputs, of each layer's hidden units, and of outputs.
         activation: of each value.
 
-    Example:
+    Examples:
         >>> import jax
         >>> params = critical_mlp((4, 16, 16, 1), jnp.tanh).init(jax.random.key(0))
     """

@@ -90,7 +90,7 @@ def sample_vertices(
         TypeError: if activation cannot be called.
         ValueError: for sizes that are too small, or scales that are not positive.
 
-    Example:
+    Examples:
         >>> import jax
         >>> measured = sample_vertices(jax.random.key(0), jax.nn.relu, 1.0,
         ...     Scales(0.0, 2.0), width=16, depth=2, networks=100)

@@ -92,7 +92,7 @@ def vertex_flow(
             kernel or scale that is not positive, or an activation that is not finite at
             0.
 
-    Example:
+    Examples:
         >>> import jax
         >>> flow = vertex_flow(jax.nn.relu, 1.0, (100, 100), Scales(0.0, 2.0))
         >>> print(np.asarray(flow.four_point).round(3))
@@ -122,7 +122,7 @@ def ntk_flow(
         TypeError: if activation cannot be called.
         ValueError: as :func:`vertex_flow` does.
 
-    Example:
+    Examples:
         >>> import jax
         >>> scales, rates = Scales(0.0, 2.0), Rates(1.0, 1.0)
         >>> flow = ntk_flow(jax.nn.relu, 1.0, (100, 100), scales, rates)
@@ -300,7 +300,7 @@ def vertex_slope(activation: Activation, *, residual: float = 0.0) -> float:
     Raises:
         ValueError: if there is no critical point.
 
-    Example:
+    Examples:
         >>> import jax
         >>> round(vertex_slope(jax.nn.relu), 6), round(vertex_slope(jnp.tanh), 6)
         (5.0, 0.666667)

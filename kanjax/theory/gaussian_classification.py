@@ -131,7 +131,7 @@ def gap(
     Raises:
         ValueError: for an unknown loss, a noise not positive, or fewer than 2 examples.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> round(gap(np.eye(20)[0], 1.0, 50).gap, 4)
         0.0789

@@ -39,7 +39,7 @@ class PolynomialNetwork:
         alpha: the scale of outputs; larger is lazier.
         epsilon: the share of the even part.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> net = PolynomialNetwork(4, 8, epsilon=0.25)
         >>> net.apply(net.init(jax.random.key(0)), jnp.ones((3, 4))).shape
@@ -330,7 +330,7 @@ def reduced_dynamics(
         ValueError: for an alpha that is not positive, shapes that do not fit, or steps
             that are no positive multiple of every.
 
-    Example:
+    Examples:
         >>> import jax
         >>> beta = draw_direction(jax.random.key(0), 8)
         >>> x, y = draw_data(jax.random.key(1), beta, 40)

@@ -53,7 +53,7 @@ class ThreeLayerNetwork:
         inner: the units ``sigma(V x + s)``.
         outer: the units ``relu(a z - b)`` of one number.
 
-    Example:
+    Examples:
         >>> import jax
         >>> net = ThreeLayerNetwork.draw(jax.random.key(0), 6, inner=20, degree=2)
         >>> net.apply(net.init(), jax.numpy.ones((4, 6))).tolist()

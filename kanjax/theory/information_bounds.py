@@ -68,7 +68,7 @@ def kl_bound(divergences: ArrayLike, sigma: float) -> Array:
     Raises:
         ValueError: for a negative divergence, or sigma not positive.
 
-    Example:
+    Examples:
         >>> round(float(kl_bound(0.02, 0.5)), 4)
         0.1
     """
@@ -188,7 +188,7 @@ def discrete_information(joint: ArrayLike) -> DiscreteInformation:
     Raises:
         ValueError: for what is no law.
 
-    Example:
+    Examples:
         >>> round(float(discrete_information([[0.5, 0.0], [0.0, 0.5]]).mutual), 4)
         0.6931
     """
@@ -244,7 +244,7 @@ def gibbs_gap(
         ValueError: for probabilities that are no law, shapes that do not agree, or
             gamma not positive.
 
-    Example:
+    Examples:
         >>> gap = gibbs_gap([0.5, 0.5], [[0.0, 1.0], [1.0, 0.0]], 2.0)
         >>> round(float(gap.gap), 4), round(float((gap.mutual + gap.lautum) / 2), 4)
         (0.3808, 0.3808)

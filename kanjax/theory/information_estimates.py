@@ -43,7 +43,7 @@ def counted_information(counts: ArrayLike) -> CountedInformation:
     Raises:
         ValueError: if counts are negative, all 0, or not (a, b).
 
-    Example:
+    Examples:
         >>> seen = counted_information([[30, 20], [20, 30]])
         >>> print(f"{seen.estimate:.4f}, {seen.bias:.4f}, {seen.error:.4f}")
         0.0201, 0.0050, 0.0199

@@ -83,7 +83,7 @@ def lazy_rich(
     Raises:
         ValueError: if start and end differ in structure or shapes.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> linear = lambda w, x: x @ w
         >>> run = lazy_rich(linear, jnp.ones((2, 1)), jnp.zeros((2, 1)), jnp.eye(2))

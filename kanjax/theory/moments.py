@@ -131,7 +131,7 @@ def moments(
         ValueError: if kernel is not positive, for fewer than 2 modes, or an activation
             that is not finite at 0 or not of each value by itself.
 
-    Example:
+    Examples:
         >>> import jax
         >>> round(float(moments(jax.nn.relu, 2.0).square), 4)
         1.0

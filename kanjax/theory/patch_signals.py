@@ -63,7 +63,7 @@ def sample(
         ValueError: if a number is less than 1, position is no patch, noise is negative,
             or the signal's length is not 1.
 
-    Example:
+    Examples:
         >>> import jax
         >>> w = draw_signal(jax.random.key(0), 5)
         >>> x, y = sample(jax.random.key(1), w, rows=8, patches=3, noise=0.0)
@@ -134,7 +134,7 @@ class PatchNetwork:
         patches: k, the number of patches and of nodes.
         features: d, the numbers in a patch.
 
-    Example:
+    Examples:
         >>> import jax
         >>> net = PatchNetwork("locally connected", 4, 3)
         >>> params = net.init(jax.random.key(0))

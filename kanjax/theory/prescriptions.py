@@ -58,7 +58,7 @@ def output_information(excess: float, outputs: tuple[int, int]) -> float:
         excess: v, ``V / (n K^2)``.
         outputs: n1 and n2, how many are in each group.
 
-    Example:
+    Examples:
         >>> round(output_information(0.1, (1, 1)), 8)
         0.00070833
     """
@@ -84,7 +84,7 @@ def optimal_aspect_ratio(
         outputs: n_L.
         residual: g, from 0 to less than 1.
 
-    Example:
+    Examples:
         >>> import jax
         >>> round(optimal_aspect_ratio(jax.nn.relu), 4)
         0.0348
@@ -155,7 +155,7 @@ def prescribe(
         ValueError: for sizes that are too small, a residual out of range, or an
             activation without a critical point.
 
-    Example:
+    Examples:
         >>> import jax
         >>> plan = prescribe(jax.nn.relu, depth=11, width=100)
         >>> plan.criticality.scales.weight, round(float(plan.excess[-1]), 3)

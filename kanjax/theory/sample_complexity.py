@@ -24,7 +24,7 @@ def first_size(
     Raises:
         ValueError: if sizes do not increase, or scores have another last axis.
 
-    Example:
+    Examples:
         >>> float(first_size([10, 20, 40, 80], [0.2, 0.7, 0.6, 0.9], 0.65))
         80.0
     """
@@ -69,7 +69,7 @@ def search_size(
     Raises:
         ValueError: if the grid is empty or its factor is not above 1.
 
-    Example:
+    Examples:
         >>> search_size(lambda n: 1 - 10 / n, 0.9, low=8, high=1000, factor=2)
         128.0
     """
@@ -130,7 +130,7 @@ def fit_power_law(x: ArrayLike, y: ArrayLike, *, confidence: float = 0.95) -> Po
     Raises:
         ValueError: if a number is not positive and finite, or there are too few.
 
-    Example:
+    Examples:
         >>> fit = fit_power_law([1, 2, 4, 8], [3, 12, 48, 192])
         >>> round(fit.exponent, 6), round(fit.factor, 6)
         (2.0, 3.0)

@@ -83,7 +83,7 @@ def flow(
         ValueError: for a width below 2, a residual share, a kernel that no inputs have,
             or an activation that is not finite at 0.
 
-    Example:
+    Examples:
         >>> import jax
         >>> x = jnp.array([[1.0, 1.0], [1.0, 0.0]])
         >>> seen = flow(jax.nn.relu, x @ x.T, (100,), Scales(0.0, 2.0), Rates(1.0, 1.0))

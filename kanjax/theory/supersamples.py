@@ -73,7 +73,7 @@ def measure_gap(
     Raises:
         ValueError: for a pool that is too small, no example, or fewer than 2 draws.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> pool = jax.random.normal(jax.random.key(0), (100,))
         >>> seen = measure_gap(jax.random.key(1), lambda key, x: jnp.mean(x),

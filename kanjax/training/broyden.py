@@ -83,7 +83,7 @@ def self_scaled_broyden() -> optax.GradientTransformationExtraArgs:
     Call ``update(grad, state, params, value=..., grad=..., value_fn=...)``, as for
     ``optax.lbfgs``; ``optax.value_and_grad_from_state`` saves an evaluation a step.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp, optax
         >>> from kanjax import training
         >>> def loss(x):

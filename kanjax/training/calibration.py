@@ -37,7 +37,7 @@ def conformal_quantile(
     Raises:
         ValueError: for a coverage outside of (0, 1), or without scores.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from kanjax import training
         >>> residuals = jnp.arange(1.0, 20.0)       # 19 of them

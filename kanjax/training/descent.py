@@ -43,7 +43,7 @@ def descend(
     Raises:
         ValueError: if steps or batch_size is less than 1.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp, optax
         >>> loss = lambda w, x, key: jnp.mean((w - x) ** 2)
         >>> w, losses = descend(loss, jnp.zeros(()), jnp.ones(3),

@@ -42,7 +42,7 @@ def kl_divergence(
         ValueError: for shapes that differ, fewer than two classes, or a temperature
             that is not positive.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from kanjax import training
         >>> teacher = jnp.log(jnp.array([0.5, 0.5]))
@@ -100,7 +100,7 @@ def knowledge_distillation(
         ValueError: for a temperature that is not positive, a weight outside of [0, 1],
             or, when called, for a teacher's logits of another shape than the student's.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import training
         >>> x = jax.random.normal(jax.random.key(0), (64, 2))

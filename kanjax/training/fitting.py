@@ -92,7 +92,7 @@ def fit(
         RuntimeWarning: if the loss became non-finite: training ended there, the last
             good parameters are kept, and ``diverged`` says at which step.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import training
         >>> x = jnp.linspace(-1, 1, 32)[:, None]

@@ -71,7 +71,7 @@ def classification(apply: Callable[..., Array]) -> Loss:
         at least. A label that is no class raises ``ValueError`` where it is known, and
         makes the loss NaN where it is traced.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp
         >>> from kanjax import model, nn, training
         >>> layers = (nn.Dense(2, 8), nn.BatchNorm(8), nn.Activation(jnp.tanh))
@@ -104,7 +104,7 @@ def on_batch(
         key: drives what is random; with a state, also whether this is training.
         state: the model's state, if it has one; it stays.
 
-    Example:
+    Examples:
         >>> import jax.numpy as jnp
         >>> from kanjax import training
         >>> loss = training.regression(lambda w, x: x * w)

@@ -135,7 +135,7 @@ def soap(
     Raises:
         ValueError: for a number outside of its range.
 
-    Example:
+    Examples:
         >>> import jax, jax.numpy as jnp, optax
         >>> from kanjax import training
         >>> loss = lambda w: jnp.sum((w - 1) ** 2)
