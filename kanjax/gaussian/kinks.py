@@ -60,7 +60,9 @@ def _find_kinks(function: Function) -> tuple[float, ...] | None:
     with jax.ensure_compile_time_eval():
         for derivative in (function, slope, curvature):
             try:
-                new = _jumps(derivative)
+                # Traced once: a sum of many functions takes longer to trace than to
+                # evaluate at the fifteen sets of points.
+                new = _jumps(jax.jit(derivative))
             except (jax.errors.TracerArrayConversionError, TypeError):
                 # Traced, or without a derivative in forward mode.
                 return None if derivative is function else tuple(sorted(places))

@@ -13,6 +13,7 @@ parameterization). Derived here after Jacot, Gabriel, Hongler 2018, arXiv 1806.0
 theorem 1, whose single activation is replaced by several functions.
 """
 
+import dataclasses
 import math
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,6 +25,21 @@ from jaxtyping import Float
 import pallas_kernels
 from kanjax import gaussian
 from kanjax.ntk.covariances import Covariances
+
+
+@dataclasses.dataclass(frozen=True)
+class _Mixture:
+    """A sum with unlike weights, whose kinks are those of all functions.
+
+    A value and no closure: kinks of equal functions are searched for once.
+    """
+
+    functions: pallas_kernels.Basis
+
+    def __call__(self, u: Array) -> Array:
+        size = self.functions.size
+        terms = (math.cos(i + 1) * self.functions.function(i, u) for i in range(size))
+        return sum(terms, start=jnp.zeros_like(u))
 
 
 @runtime_checkable
@@ -108,14 +124,7 @@ def _duals(
     functions = layer.functions
     q11, q12, q22 = jnp.broadcast_arrays(q11, q12, q22)
 
-    # The kinks of all functions are those of a sum with unlike weights.
-    def combine(u: Array) -> Array:
-        terms = (
-            math.cos(i + 1) * functions.function(i, u) for i in range(functions.size)
-        )
-        return sum(terms, start=jnp.zeros_like(u))
-
-    kinks = gaussian.find_kinks(combine)
+    kinks = gaussian.find_kinks(_Mixture(functions))
 
     def add(total: Any, at: tuple[Array, Array]) -> tuple[Any, None]:
         index, variance = at

@@ -29,6 +29,7 @@ def test_one_layer_is_the_kernel_of_its_features(residual, x64, x, key):
     np.testing.assert_allclose(pairs.ntk, np.diag(exact[:, ::-1]), rtol=1e-6)
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("basis", [bases.BSpline(3), bases.Fourier(2)])
 def test_wide_networks_come_close(basis, x, key):
     net = kan.KAN((2, 128, 128, 1), basis=basis)
