@@ -224,20 +224,22 @@ def test_rates_scale_as_the_book_says():
 
 
 def test_both_samples_have_one_law(key):
-    """Networks with and without tangent kernels, and the variance they share."""
-    sizes = {"width": 16, "depth": 2, "networks": 1024}
+    """Preactivations drawn given a layer, and weights; and the variance they share."""
+    sizes = {"width": 16, "depth": 3, "networks": 4096}
     scales = Scales(0.1, 1.5, 0.3)
     got = ensembles.sample_vertices(key, jax.nn.relu, 1.0, scales, **sizes)
-    flow = finite_width.vertex_flow(jax.nn.relu, 1.0, (16,), scales)
+    flow = finite_width.vertex_flow(jax.nn.relu, 1.0, (16, 16), scales)
+    # The first two layers are exact; what is left of the third is of order 1 / width^2.
     for measured, said in (
         (got.kernel, flow.kernel + flow.correction),
         (got.four_point, flow.four_point),
     ):
-        assert np.all(np.abs(measured.mean - said) < 4 * measured.error)
+        assert np.all(np.abs(measured.mean - said)[:2] < 4 * measured.error[:2])
     other = ensembles.sample_ntk(
         key, jax.nn.relu, 1.0, scales, Rates(1.0, 1.0), **sizes
     )
-    np.testing.assert_allclose(other.four_point.mean, got.four_point.mean, rtol=1e-6)
+    off = np.abs(other.four_point.mean - got.four_point.mean)
+    assert np.all(off < 4 * np.hypot(other.four_point.error, got.four_point.error))
 
 
 def test_sampled_tangent_kernels_are_those_of_a_network(key):
