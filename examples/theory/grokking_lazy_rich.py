@@ -290,8 +290,8 @@ def _digit_claim(setting: Setting, grokked: dict[str, np.ndarray]) -> papers.Cla
         f"{grokked['sizes'][-1]:g} times as large; {papers.spread(usual, 0)} at the "
         "usual size",
         bool(np.isfinite(large).all() and large.min() >= 5 * max(usual.max(), every)),
-        threshold="delay at least 5 times as long in each of 3 seeds, and 5 times the "
-        f"{every} steps between looks; loss of {HALF}",
+        threshold="delay at least 5 times as long, as above, in each of 3 seeds, and 5 "
+        f"times the {every} steps between looks; loss of {HALF}",
         baseline=f"without weight decay test loss {papers.spread(never, 2)} after "
         f"{setting.digits[1]:,} steps",
     )

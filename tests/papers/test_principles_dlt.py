@@ -212,6 +212,19 @@ def test_rates_give_all_layers_equal_shares():
             np.testing.assert_allclose(got.ntk[-1], 1 / 6, rtol=1e-9)
 
 
+def test_rates_give_layers_of_random_networks_equal_shares(key):
+    scales, depth = Scales(0.1, 1.2), 4
+    rates = prescriptions.equal_rates(jnp.tanh, 1.0, depth, scales)
+    for layer in (0, 2):
+        alone = Rates(*(jnp.zeros(depth).at[layer].set(r[layer]) for r in rates))
+        seen = ensembles.sample_ntk(
+            key, jnp.tanh, 1.0, scales, alone, width=64, depth=depth, networks=256
+        ).ntk
+        off = np.abs(seen.mean[-1] - 1 / depth)
+        assert off < 4 * seen.error[-1] + 0.25 / 64
+        assert seen.error[-1] < 0.01
+
+
 def test_rates_scale_as_the_book_says():
     depth, scales = 200, Scales(0.0, 1.0)
     layers = np.arange(1, depth + 1)
@@ -402,6 +415,19 @@ def test_a_prescription_answers_the_question():
     with jax.enable_x64(False):
         single = theory.prescribe(GELU, 40, 100, residual=0.5)
     np.testing.assert_allclose(single.excess, deeper.excess, rtol=1e-6)
+
+
+def test_a_prescription_is_the_same_for_any_library():
+    """A leaky line of slopes 1 and 1/2: A_2 = 5 / 8, A_4 = 17 / 32."""
+    for leaky in (
+        equinox.nn.PReLU(0.5),
+        flax.nnx.PReLU(0.5),
+        lambda x: flax.linen.leaky_relu(x, 0.5),
+    ):
+        plan = theory.prescribe(leaky, 11, 100)
+        np.testing.assert_allclose(plan.criticality.scales.weight, 8 / 5)
+        slope = 3 * (17 / 32) / (5 / 8) ** 2 - 1
+        np.testing.assert_allclose(plan.excess[-1], slope * 10 / 100, rtol=1e-6)
 
 
 def test_flows_go_through_transformations():
