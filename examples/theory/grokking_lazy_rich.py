@@ -130,14 +130,19 @@ def _train(setting: Setting, examples: int) -> dict[str, Any]:
         pairs.append((1.0, MISALIGNED * setting.epsilon))
     every = max(setting.steps // 1000, 5)
 
-    def run(seed: Array, knobs: Array) -> polynomial_regression.Curves:
-        return polynomial_regression.train(
-            _problem(setting, seed, examples), alpha=knobs[0], epsilon=knobs[1],
-            steps=setting.steps, every=every,
-        )[1]  # fmt: skip
+    def run(seed: Array, knobs: Array) -> tuple[polynomial_regression.Curves, Array]:
+        problem, (alpha, epsilon) = _problem(setting, seed, examples), knobs
+        _, x, y, start = problem
+        kernel = grokking.tangent_kernel(start, x, x, epsilon=epsilon)
+        curves = polynomial_regression.train(
+            problem, alpha=alpha, epsilon=epsilon, steps=setting.steps, every=every
+        )[1]
+        return curves, kj.ntk.alignment(kernel, y)
 
     over = jax.jit(jax.vmap(jax.vmap(run, (None, 0)), (0, None)))
-    seen = jax.tree.map(np.asarray, over(jnp.arange(setting.seeds), jnp.array(pairs)))
+    seen, aligned = jax.tree.map(
+        np.asarray, over(jnp.arange(setting.seeds), jnp.array(pairs))
+    )
     times = np.arange(setting.steps // every + 1) * every
     delay = grokking.grokking_delay(seen.train, seen.test, times, threshold=THRESHOLD)
     delay = [np.asarray(v) for v in delay]
@@ -145,39 +150,21 @@ def _train(setting: Setting, examples: int) -> dict[str, Any]:
         grokking.Delay(*(np.split(v, [len(ALPHAS)], axis=1)[i] for v in delay))
         for i in (0, 1)
     )
-    return {"times": times, "delay": usual, "misaligned": misaligned, **seen._asdict()}
-
-
-def _first_kernels(setting: Setting, epsilons: tuple[float, ...]) -> np.ndarray:
-    """The kernel's alignment with the targets before training, (epsilons, seeds)."""
-
-    def align(epsilon: Array, seed: Array) -> Array:
-        _, x, y, start = _problem(setting, seed, max(setting.examples))
-        kernel = grokking.tangent_kernel(start, x, x, epsilon=epsilon)
-        return kj.ntk.alignment(kernel, y)
-
-    over = jax.jit(jax.vmap(jax.vmap(align, (None, 0)), (0, None)))
-    return np.asarray(over(jnp.array(epsilons), jnp.arange(setting.seeds)))
+    delays = {"delay": usual, "misaligned": misaligned}
+    return {"times": times, "kernel": aligned, **delays, **seen._asdict()}
 
 
 def _linear_losses(setting: Setting) -> np.ndarray:
     """The test loss of each seed's linearized network after as many steps."""
-    epsilon = setting.epsilon
 
     def run(seed: Array) -> Array:
-        beta, x, y, start = _problem(setting, seed, setting.examples[1])
+        problem = _problem(setting, seed, setting.examples[1])
         key = jax.random.fold_in(jax.random.key(4), seed)
-        x_new, y_new = grokking.draw_data(key, beta, 1000)
-        (kernel, first), (across, new) = (
-            (
-                grokking.tangent_kernel(start, v, x, epsilon=epsilon),
-                grokking.predict(start, v, alpha=1.0, epsilon=epsilon)[:, None],
-            )
-            for v in (x, x_new)
+        x, y = grokking.draw_data(key, problem.direction, 1000)
+        predicted = polynomial_regression.train_linearized(
+            problem, x, epsilon=setting.epsilon, steps=setting.steps
         )
-        rule = kj.ntk.mse_training(kernel, y[:, None], learning_rate=2.0, discrete=True)
-        predicted = rule(setting.steps, first, new, across).test
-        return jnp.mean((predicted[:, 0] - y_new) ** 2)
+        return jnp.mean((predicted - y) ** 2)
 
     # One by one: batched eigenvectors can stand still on the CPU in jaxlib 0.10.1.
     return np.asarray(jax.jit(lambda s: jax.lax.map(run, s))(jnp.arange(setting.seeds)))
@@ -315,7 +302,7 @@ def _claims(
     end = runs[main]["alignment"][:, 0, -1]
     begin = runs[main]["alignment"][:, 0, 0]
     late = _delay(runs[many], "misaligned")[:, 0]
-    aligned = _first_kernels(setting, (MISALIGNED * setting.epsilon, setting.epsilon))
+    aligned = runs[many]["kernel"][:, -1], runs[many]["kernel"][:, 0]
     worst = max(gap for field in fields.values() for gap in field["gaps"].values())
     lowest = max(
         abs(float(mean[-1] / mean[0] - 1))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from kanjax import ntk
 from kanjax.theory import grokking
 from kanjax.theory.grokking import Moments, Scalar
 
@@ -109,3 +110,37 @@ def train(
     return grokking.reduced_dynamics(
         start, x, y, **knobs, steps=steps, every=every, record=record
     )
+
+
+def train_linearized(
+    problem: Problem,
+    x_new: Float[Array, "new inputs"],
+    *,
+    epsilon: Scalar,
+    steps: int,
+    alpha: Scalar = 1.0,
+) -> Float[Array, " new"]:
+    """Return what the network linearized at its start predicts after training.
+
+    The lazy end of :func:`train`: the first kernel is kept.
+
+    Args:
+        problem: such as :func:`draw` gives.
+        x_new: (new, inputs).
+        epsilon: the share of the even part.
+        steps: of the same gradient descent.
+        alpha: the scale of the first outputs.
+    """
+    _, x, y, start = problem
+
+    def outputs(v: Array) -> Array:
+        return grokking.predict(start, v, alpha=alpha, epsilon=epsilon)[:, None]
+
+    kernel, across = (
+        grokking.tangent_kernel(start, v, x, epsilon=epsilon) for v in (x, x_new)
+    )
+    # The loss has no half, so that the rate is twice that of the squared error's.
+    rule = ntk.mse_training(kernel, y[:, None], learning_rate=2.0, discrete=True)
+    predicted = rule(steps, outputs(x), outputs(x_new), across).test
+    assert predicted is not None
+    return predicted[:, 0]

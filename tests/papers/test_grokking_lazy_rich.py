@@ -184,6 +184,24 @@ def test_a_problem_is_trained_by_the_dynamics_with_both_losses_seen(x64):
     np.testing.assert_allclose(last, [np.mean(errors**2), shares.total, aligned])
 
 
+def test_the_linearized_network_is_trained_by_the_same_descent(problem):
+    weights, x, y, beta = problem
+    start, x_new = grokking.moments(weights), x[::-1] * 0.9
+    linear = ntk.linearize(NET.apply, weights)
+
+    def loss(params, batch, key):
+        return jnp.mean((linear(params, batch[0])[:, 0] - batch[1]) ** 2)
+
+    end, _ = training.descend(
+        loss, weights, (x, y), key=jax.random.key(0),
+        optimizer=optax.sgd(NET.learning_rate), steps=30,
+    )  # fmt: skip
+    got = polynomial_regression.train_linearized(
+        polynomial_regression.Problem(beta, x, y, start), x_new, steps=30, **KNOBS
+    )
+    np.testing.assert_allclose(got, linear(end, x_new)[:, 0], rtol=1e-8)
+
+
 def test_scaled_outputs_are_zero_at_the_start(problem):
     weights, x, *_ = problem
     moved = weights + 0.1
