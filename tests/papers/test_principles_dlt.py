@@ -255,6 +255,19 @@ def test_both_samples_have_one_law(key):
     assert np.all(off < 4 * np.hypot(other.four_point.error, got.four_point.error))
 
 
+def test_the_excess_of_relu_networks_is_the_exact_law(key):
+    """(1 + 5 / n)^(l - 1) - 1, and what 4,000 networks with weights gave."""
+    seen = ensembles.sample_vertices(
+        key, jax.nn.relu, 1.0, Scales(0.0, 2.0), width=64, depth=6, networks=2**15
+    )
+    exact, error = (1 + 5 / 64) ** np.arange(6) - 1, seen.four_point.error[1:]
+    off = np.abs(seen.four_point.mean - exact)[1:]
+    assert np.all(off < 4 * error) and np.all(error < 0.04 * exact[1:])
+    with_weights = np.array([0.076, 0.150, 0.240, 0.334, 0.441])
+    off = np.abs(seen.four_point.mean[1:] - with_weights)
+    assert np.all(off < 3 * error * (1 + 2**15 / 4000) ** 0.5)
+
+
 def test_sampled_tangent_kernels_are_those_of_a_network(key):
     """The mean over outputs of H_ii, by another route."""
     scales, rates = Scales(0.0, 1.5), Rates(0.0, 1.0)
