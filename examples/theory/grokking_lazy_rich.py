@@ -418,7 +418,7 @@ def _figure(
         title="Rich to lazy: train (dashed), test (solid)",
     )  # fmt: skip
     measured, predicted = (
-        {f"{units} unit{'s' * (units > 1)}, {kind}": field[source][kind]
+        {f"{kind}, {units} unit{'s' * (units > 1)}": field[source][kind]
          for units, field in fields.items() for kind in ("train", "test")}
         for source in ("runs", "theory")
     )  # fmt: skip
@@ -449,8 +449,12 @@ def _figure(
         yscale="log", xlabel="size of the first weights", ylabel=f"step of loss {HALF}",
         title="Digits: when each loss is low",
     )  # fmt: skip
-    for axes in (curves, phases, theory, lazy, grok, sizes):
-        axes.legend(fontsize=8 if axes is not theory else 6)
+    lines, labels = theory.get_legend_handles_labels()
+    labels = [label.removesuffix(", predicted") for label in labels[::2]]
+    theory.legend(lines[::2], labels, fontsize=8, ncols=len(fields))
+    theory.set_ylim(top=5)
+    for axes in (curves, phases, lazy, grok, sizes):
+        axes.legend(fontsize=8)
         style.light_grid(axes)
     return figure
 
