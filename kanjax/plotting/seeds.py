@@ -39,7 +39,8 @@ def seed_curves(
     t, lines = style.array(times, "times", 1), style.array(curves, "curves", 2)
     _check_lengths("curves", lines.shape[1], "times", len(t))
     figure, axes = style.on_axes(axes)
-    looks = {"color": _color(place), "linestyle": dashes, "linewidth": 0.9}
+    looks: dict[str, Any] = {"color": _color(place), "linewidth": 0.9}
+    looks["linestyle"] = dashes
     axes.plot(t, np.where(np.isfinite(lines), lines, np.nan).T, **looks)
     axes.plot([], [], label=None if label is None else style.escape(label), **looks)
     return figure
@@ -74,7 +75,8 @@ def seed_means(
     _check_lengths("values", len(y), "sizes", len(x))
     figure, axes = style.on_axes(axes)
     y = np.where(np.isfinite(y), y, np.nan)
-    looks = {"color": _color(place), "marker": style.MARKERS[place % 7]}
+    looks: dict[str, Any] = {"color": _color(place)}
+    looks["marker"] = style.MARKERS[place % len(style.MARKERS)]
     axes.plot(x, y, linestyle="none", markersize=3, alpha=0.5, **looks)
     mean, text = y.mean(axis=1), "" if label is None else style.escape(label)
     if law is None:
