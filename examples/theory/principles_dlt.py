@@ -270,7 +270,11 @@ def _depth_claims(depths: dict[Any, Any]) -> tuple[papers.Claim, ...]:
 
 
 def _excess_claims(excess: dict[int, Any]) -> tuple[papers.Claim, ...]:
-    shared = [1 / min(excess), 2 / min(excess)]
+    shared = [
+        ratio
+        for ratio in (1 / min(excess), 2 / min(excess))
+        if all(round(ratio * n) < len(run["layers"]) for n, run in excess.items())
+    ]
     apart_by = []
     for ratio in shared:
         values = [run["excess"][round(ratio * n)] for n, run in excess.items()]
