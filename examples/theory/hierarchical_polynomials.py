@@ -46,6 +46,8 @@ LEVEL = 0.5
 KERNELS = {"ReLU tangent kernel": (1e-3, 1e-2), "degree-4 polynomials": (1.0, 10.0)}
 # That of one hidden layer knows no polynomials of degree 3.
 CUBIC_KERNELS = {"deep tangent kernel": (1e-3, 1e-2), "degree-6 polynomials": (1.0, 10)}
+# Other seeds than those seen when the claim was written.
+CUBIC_KEY = 101
 TESTS = 3000
 
 
@@ -173,6 +175,7 @@ def _networks(
     degree: int = 2,
     inner: int | None = None,
     seeds: int | None = None,
+    key: int | None = None,
 ) -> dict[int, dict[str, np.ndarray]]:
     """Errors and correlations of each seed, by the number of examples."""
     sweep = jax.jit(
@@ -185,7 +188,7 @@ def _networks(
             seeds=seeds or setting.seeds,
             inner=inner or int(0.6 * dimension**2),
         )
-    )(jax.random.key(dimension))
+    )(jax.random.key(key or dimension))
     columns = {name: np.asarray(values) for name, values in sweep._asdict().items()}
     return {
         n: {name: values[i] for name, values in columns.items()}
@@ -196,9 +199,13 @@ def _networks(
 def _cubic(setting: Setting) -> dict[str, Any]:
     """Errors of networks and kernels for a feature of degree 3."""
     d, inner, sizes, seeds = setting.cubic
-    networks = _networks(setting, CUBIC, d, sizes, degree=3, inner=inner, seeds=seeds)
+    networks = _networks(
+        setting, CUBIC, d, sizes, degree=3, inner=inner, seeds=seeds, key=CUBIC_KEY
+    )
     kernels = {
-        name: _errors(CUBIC, d, kernel, choices, sizes[-1], setting.landmarks, 1)
+        name: _errors(
+            CUBIC, d, kernel, choices, sizes[-1], setting.landmarks, 1, CUBIC_KEY
+        )
         for (name, choices), kernel in zip(
             CUBIC_KERNELS.items(),
             (_tangent(d, 2), ridge_regression.polynomial_kernel(6)),
@@ -240,6 +247,7 @@ def _errors(
     examples: int,
     landmarks: int | None,
     seeds: int,
+    key: int | None = None,
 ) -> np.ndarray:
     def error(key: Array) -> Array:
         x = jax.random.normal(key, (examples + TESTS, dimension))
@@ -256,7 +264,7 @@ def _errors(
         return jnp.mean((predicted - new[:, None]) ** 2, axis=0) / jnp.var(new)
 
     # One by one: a kernel fills much of the memory.
-    keys = jax.random.split(jax.random.key(examples), seeds)
+    keys = jax.random.split(jax.random.key(key or examples), seeds)
     each = jax.jit(lambda keys: jax.lax.map(error, keys))(keys)
     return np.nanmin(each, axis=1)
 
@@ -336,7 +344,8 @@ def _cubic_claim(setting: Setting, cubic: dict[str, Any]) -> papers.Claim:
         f"relative error {papers.spread(error)}, correlation with the feature "
         f"{papers.spread(cubic['correlation'])}",
         bool(error.mean() < best - 0.1),
-        threshold="0.1 below the best kernel, mean over seeds",
+        threshold="0.1 below the best kernel, mean over seeds; twice what lies between "
+        "0.40 and 0.45 above",
         baseline=", ".join(
             f"{name} {values.mean():.3f}" for name, values in cubic["kernels"].items()
         )

@@ -114,7 +114,8 @@ def _draw(
 
 def _needed(patches: int, features: int, setting: Setting) -> dict[str, np.ndarray]:
     """Return the rows for a mean cosine of COSINE over SEEDS runs, for each group."""
-    keys = jax.random.split(jax.random.key(0), setting.groups * SEEDS)
+    # Other seeds than those seen when the closed form's claim was written.
+    keys = jax.random.split(jax.random.key(11), setting.groups * SEEDS)
     signals, (x, y) = _draw(
         keys,
         patches=patches,
@@ -250,7 +251,8 @@ def _claims(needed: dict[Any, Any], laws: dict[str, Any]) -> list[papers.Claim]:
             "The fully connected network needs as many as its closed form says.",
             f"{spans[FCN]} times it",
             bool(min(ratios[FCN]) > 0.7 and max(ratios[FCN]) < 1.3),
-            threshold="within 30 %, each number of patches and of features",
+            threshold="within 30 %, which is 3 % of the cosine, each number of patches "
+            "and of features",
             baseline=f"locally connected {spans[LCN]} times that of an ideal gate, "
             f"convolutional {spans[CNN]}",
         ),

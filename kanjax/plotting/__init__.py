@@ -35,6 +35,7 @@ from kanjax.plotting.pinn import descent, field_curves, field_maps
 from kanjax.plotting.predictions import calibration, confusion, parity, scores
 from kanjax.plotting.representation import similarity_matrix
 from kanjax.plotting.rooflines import roofline
+from kanjax.plotting.seeds import seed_curves, seed_means
 from kanjax.plotting.subspaces import intrinsic_dimension
 from kanjax.plotting.training import training_history
 
@@ -68,6 +69,8 @@ __all__ = [
     "recall_curves",
     "recalled_images",
     "scores",
+    "seed_curves",
+    "seed_means",
     "similarity_matrix",
     "spectra",
     "spectral_density",

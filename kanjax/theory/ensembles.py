@@ -75,6 +75,10 @@ def sample_vertices(
 ) -> SampledVertices:
     """Measure preactivations of all layers over random networks at one input.
 
+    Given a layer, the next is normal exactly, with the variance ``C_b + C_W / n sum
+    s^2``: preactivations are drawn by that, ``depth width`` numbers a network, and no
+    weights. :func:`sample_ntk` draws weights.
+
     Args:
         key: of all draws.
         activation: of each value.
@@ -158,13 +162,15 @@ def _sample_vertices(
     batch_size: int,
 ) -> SampledVertices:
     def network(key: Array) -> tuple[Array, Array]:
-        start, drawn = _draw(key, kernel, scales, width, depth)
+        drawn = jax.random.normal(key, (depth, width))
+        start = jnp.sqrt(kernel) * drawn[0]
 
-        def step(z: Array, layer: Layer) -> tuple[Array, tuple[Array, Array]]:
-            new = layer.bias + layer.weights @ activation(z) + scales.residual * z
+        def step(z: Array, noise: Array) -> tuple[Array, tuple[Array, Array]]:
+            variance = scales.bias + scales.weight * jnp.mean(activation(z) ** 2)
+            new = scales.residual * z + jnp.sqrt(variance) * noise
             return new, _squares(new)
 
-        return _with_first(_squares(start), jax.lax.scan(step, start, drawn)[1])
+        return _with_first(_squares(start), jax.lax.scan(step, start, drawn[1:])[1])
 
     square, pair = jax.lax.map(network, keys, batch_size=batch_size)
     return SampledVertices(measure(square), covariance(pair, square, square))

@@ -76,9 +76,9 @@ class _Examples(NamedTuple):
     Attributes:
         factor: (steps units, steps units), Cholesky's of u less its mean; rows of the
             future are those of the identity.
-        forces: (samples, steps, units), e.
-        slopes: (samples, steps, units, steps, units), of forces in u.
-        star_slopes: (samples, steps, units), of forces in ``h*``.
+        forces: (steps, units, samples), e.
+        slopes: (steps, units, steps, units, samples), of forces in u.
+        star_slopes: (steps, units, samples), of forces in ``h*``.
     """
 
     factor: Array
@@ -139,7 +139,8 @@ def solve(
             whose shapes do not fit or that no weights have.
     """
     m0, c0 = checks.as_floating(overlap), checks.as_floating(covariance)
-    _check(load, steps, samples, m0, c0)
+    check_start(load, steps, m0, c0)
+    checks.check_count("samples", samples)
     units, dtype = len(m0), jnp.result_type(m0, c0)
     shape = (steps, units)
     star_key, noise_key = jax.random.split(key)
@@ -147,11 +148,12 @@ def solve(
     # nearly free of noise.
     slices = jnp.arange(samples) + jax.random.uniform(star_key, (samples,), dtype)
     star = jax.scipy.special.ndtri(slices / samples)
-    noise = jax.random.normal(noise_key, (samples, *shape), dtype)
+    # Samples come last: sums over the past are then products of plain matrices.
+    noise = jax.random.normal(noise_key, (*shape, samples), dtype)
     slope = jax.vmap(jax.grad(activation))
 
     def error(h: Array, star: Array) -> Array:
-        return target(star) - alpha * jnp.mean(activation(h), axis=-1)
+        return target(star) - alpha * jnp.mean(activation(h), axis=0)
 
     def force(h: Array, star: Array) -> Array:
         return error(h, star) * slope(h)
@@ -160,29 +162,29 @@ def solve(
         weights, examples = state
         factor = _extend_factor(weights, examples.factor, t)
         row = jax.lax.dynamic_slice_in_dim(factor, t * units, units)
-        u = star[:, None] * weights.m[t] + jnp.einsum(
-            "isj,nsj->ni", row.reshape(units, *shape), noise
+        u = jnp.outer(weights.m[t], star) + jnp.einsum(
+            "isj,sjn->in", row.reshape(units, *shape), noise
         )
         # The weights' answer to this very example's past forces.
         answer = step_size * weights.response[t]
-        h = u + jnp.einsum("isj,nsj->ni", answer, examples.forces)
-        in_u = jnp.einsum("isj,nsjrk->nirk", answer, examples.slopes)
-        in_u = in_u.at[:, :, t].add(jnp.eye(units, dtype=dtype))
-        in_star = jnp.einsum("isj,nsj->ni", answer, examples.star_slopes)
-        by_h, by_star = jax.vmap(jax.jacfwd(force, argnums=(0, 1)))(h, star)
-        now = jax.vmap(force)(h, star)
-        slopes = jnp.einsum("nij,njrk->nirk", by_h, in_u)
-        star_slopes = by_star + jnp.einsum("nij,nj->ni", by_h, in_star)
+        h = u + jnp.einsum("isj,sjn->in", answer, examples.forces)
+        in_u = jnp.einsum("isj,sjrkn->irkn", answer, examples.slopes)
+        in_u = in_u.at[:, t].add(jnp.eye(units, dtype=dtype)[:, :, None])
+        in_star = jnp.einsum("isj,sjn->in", answer, examples.star_slopes)
+        now = jax.vmap(force, -1, -1)(h, star)
+        by_h, by_star = jax.vmap(jax.jacfwd(force, argnums=(0, 1)), -1, -1)(h, star)
+        slopes = jnp.einsum("ijn,jrkn->irkn", by_h, in_u)
+        star_slopes = by_star + jnp.einsum("ijn,jn->in", by_h, in_star)
         examples = _Examples(
             factor,
-            examples.forces.at[:, t].set(now),
-            examples.slopes.at[:, t].set(slopes),
-            examples.star_slopes.at[:, t].set(star_slopes),
+            examples.forces.at[t].set(now),
+            examples.slopes.at[t].set(slopes),
+            examples.star_slopes.at[t].set(star_slopes),
         )
         averages = _Averages(
-            jnp.einsum("ni,nsj->isj", now, examples.forces) / samples,
-            jnp.mean(slopes, axis=0),
-            jnp.mean(star_slopes, axis=0),
+            jnp.einsum("in,sjn->isj", now, examples.forces) / samples,
+            jnp.mean(slopes, axis=-1),
+            jnp.mean(star_slopes, axis=-1),
         )
         losses = [jnp.mean(error(p, star) ** 2) for p in (h, u)]
         weights = _move_weights(weights, averages, t, step_size, load)
@@ -196,9 +198,9 @@ def solve(
         ),
         _Examples(
             jnp.eye(steps * units, dtype=dtype),
-            jnp.zeros((samples, *shape), dtype),
-            jnp.zeros((samples, *shape * 2), dtype),
-            jnp.zeros((samples, *shape), dtype),
+            jnp.zeros((*shape, samples), dtype),
+            jnp.zeros((*shape * 2, samples), dtype),
+            jnp.zeros((*shape, samples), dtype),
         ),
     )
     (weights, _), losses = jax.lax.scan(advance, start, jnp.arange(steps))
@@ -255,9 +257,16 @@ def _move_weights(
     return _Weights(m, c.at[t + 1, :, t + 1].set((itself + itself.T) / 2), response)
 
 
-def _check(load: Any, steps: int, samples: int, m: Array, c: Array) -> None:
-    for name, number in (("steps", steps), ("samples", samples)):
-        checks.check_count(name, number)
+def check_start(load: Any, steps: int, m: Array, c: Array) -> None:
+    """Raise ``ValueError`` for overlaps that no weights have; traced they pass.
+
+    Args:
+        load: examples over dimension.
+        steps: how many times.
+        m: (units,), the overlaps with the direction.
+        c: (units, units), those among each other.
+    """
+    checks.check_count("steps", steps)
     checks.check_positive("load", load)
     if m.ndim != 1 or c.shape != m.shape * 2:
         raise ValueError(

@@ -12,7 +12,12 @@ import optax
 import pytest
 
 from kanjax import nn, ntk, representation, theory, training
-from kanjax.theory import grokking, laziness
+from kanjax.theory import (
+    grokking,
+    laziness,
+    mean_field_ensembles,
+    polynomial_regression,
+)
 from kanjax.theory import mean_field_dynamics as mean_field
 
 D, N, P = 7, 5, 12
@@ -158,6 +163,43 @@ def test_a_delay_is_between_two_crossings():
     np.testing.assert_array_equal(delay.train, [10, np.inf])
     np.testing.assert_array_equal(delay.test, [30, np.inf])
     assert delay.ratio[0] == 3 and np.isnan(delay.ratio[1])
+
+
+def test_a_problem_is_trained_by_the_dynamics_with_both_losses_seen(x64):
+    sizes = {"inputs": D, "width": N}
+    key = jax.random.key(0)
+    problem = polynomial_regression.draw(key, examples=P, **sizes)
+    fewer = polynomial_regression.draw(key, examples=P // 2, **sizes)
+    np.testing.assert_array_equal(fewer.x, problem.x[: P // 2])
+    np.testing.assert_allclose(problem.y, (problem.x @ problem.direction) ** 2 / 2)
+    end, curves = polynomial_regression.train(problem, steps=20, every=10, **KNOBS)
+    expected, _ = grokking.reduced_dynamics(
+        problem.start, problem.x, problem.y, steps=20, **KNOBS
+    )
+    np.testing.assert_allclose(end.second, expected.second)
+    errors = grokking.predict(end, problem.x, **KNOBS) - problem.y
+    shares = grokking.population_loss(end, problem.direction, **KNOBS)
+    aligned = grokking.alignment(end, problem.direction)
+    last = [curve[-1] for curve in curves]
+    np.testing.assert_allclose(last, [np.mean(errors**2), shares.total, aligned])
+
+
+def test_the_linearized_network_is_trained_by_the_same_descent(problem):
+    weights, x, y, beta = problem
+    start, x_new = grokking.moments(weights), x[::-1] * 0.9
+    linear = ntk.linearize(NET.apply, weights)
+
+    def loss(params, batch, key):
+        return jnp.mean((linear(params, batch[0])[:, 0] - batch[1]) ** 2)
+
+    end, _ = training.descend(
+        loss, weights, (x, y), key=jax.random.key(0),
+        optimizer=optax.sgd(NET.learning_rate), steps=30,
+    )  # fmt: skip
+    got = polynomial_regression.train_linearized(
+        polynomial_regression.Problem(beta, x, y, start), x_new, steps=30, **KNOBS
+    )
+    np.testing.assert_allclose(got, linear(end, x_new)[:, 0], rtol=1e-8)
 
 
 def test_scaled_outputs_are_zero_at_the_start(problem):
@@ -306,6 +348,30 @@ def test_mean_field_is_descent_in_many_dimensions(phi, slope, psi, units):
     assert jnp.abs(got.train[-1] - got.train[0]) > 0.3 * got.train[0]
 
 
+def test_runs_are_where_the_mean_field_says():
+    """Of the other implementation of descent; the start has the overlaps exactly."""
+    overlap = jnp.array([0.3, 0.1])
+    covariance = jnp.array([[1, 0.2], [0.2, 0.8]])
+    beta = grokking.draw_direction(jax.random.key(3), 50)
+    weights = mean_field_ensembles.draw_weights(
+        jax.random.key(4), beta, overlap, covariance
+    )
+    np.testing.assert_allclose(weights @ beta / 50, overlap, atol=1e-6)
+    np.testing.assert_allclose(weights @ weights.T / 50, covariance, atol=1e-6)
+    got = jax.jit(lambda key: mean_field_ensembles.sample(
+        key, jnp.tanh, jnp.sin, load=LOAD, step_size=KAPPA, steps=STEPS,
+        overlap=overlap, covariance=covariance, dimension=400, runs=8,
+    ))(jax.random.key(0))  # fmt: skip
+    expected = experiment(
+        *map(np.asarray, (overlap, covariance)), jnp.tanh,
+        lambda h: 1 - np.tanh(h) ** 2, jnp.sin,
+    )  # fmt: skip
+    for seen, values in zip(got, expected[:3], strict=True):
+        mean, error = values.mean(axis=0), values.std(axis=0, ddof=1) / 8**0.5
+        assert np.all(np.abs(seen.mean - mean) <= 4 * np.hypot(error, seen.error))
+        assert np.all(seen.error < 0.1 * np.abs(mean[0]))
+
+
 def test_mean_field_of_a_linear_unit_is_that_of_marchenko_and_pastur():
     # (I - kappa X^T X)^t on beta - w, and the law of the spectrum of X^T X.
     def identity(h):
@@ -344,6 +410,13 @@ FIELD = functools.partial(
     overlap=jnp.zeros(1),
     covariance=jnp.eye(1),
     samples=10,
+)
+RUNS = functools.partial(
+    mean_field_ensembles.sample,
+    *FIELD.args,
+    **{k: v for k, v in FIELD.keywords.items() if k != "samples"},
+    dimension=4,
+    runs=2,
 )
 
 
@@ -400,6 +473,8 @@ FIELD = functools.partial(
         (lambda: FIELD(load=0.0), "load must be positive and finite; got 0.0"),
         (lambda: FIELD(covariance=jnp.eye(2)), r"covariance \(2, 2\)"),
         (lambda: FIELD(overlap=jnp.full(1, 1.2)), "Cauchy"),
+        (lambda: RUNS(runs=1), "runs must be an integer of at least 2; got 1"),
+        (lambda: RUNS(dimension=1), "dimension must be an integer of at least 2"),
     ],
 )
 def test_what_is_refused(call, words):

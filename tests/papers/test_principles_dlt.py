@@ -212,6 +212,19 @@ def test_rates_give_all_layers_equal_shares():
             np.testing.assert_allclose(got.ntk[-1], 1 / 6, rtol=1e-9)
 
 
+def test_rates_give_layers_of_random_networks_equal_shares(key):
+    scales, depth = Scales(0.1, 1.2), 4
+    rates = prescriptions.equal_rates(jnp.tanh, 1.0, depth, scales)
+    for layer in (0, 2):
+        alone = Rates(*(jnp.zeros(depth).at[layer].set(r[layer]) for r in rates))
+        seen = ensembles.sample_ntk(
+            key, jnp.tanh, 1.0, scales, alone, width=64, depth=depth, networks=256
+        ).ntk
+        off = np.abs(seen.mean[-1] - 1 / depth)
+        assert off < 4 * seen.error[-1] + 0.25 / 64
+        assert seen.error[-1] < 0.01
+
+
 def test_rates_scale_as_the_book_says():
     depth, scales = 200, Scales(0.0, 1.0)
     layers = np.arange(1, depth + 1)
@@ -224,20 +237,35 @@ def test_rates_scale_as_the_book_says():
 
 
 def test_both_samples_have_one_law(key):
-    """Networks with and without tangent kernels, and the variance they share."""
-    sizes = {"width": 16, "depth": 2, "networks": 1024}
+    """Preactivations drawn given a layer, and weights; and the variance they share."""
+    sizes = {"width": 16, "depth": 3, "networks": 4096}
     scales = Scales(0.1, 1.5, 0.3)
     got = ensembles.sample_vertices(key, jax.nn.relu, 1.0, scales, **sizes)
-    flow = finite_width.vertex_flow(jax.nn.relu, 1.0, (16,), scales)
+    flow = finite_width.vertex_flow(jax.nn.relu, 1.0, (16, 16), scales)
+    # The first two layers are exact; what is left of the third is of order 1 / width^2.
     for measured, said in (
         (got.kernel, flow.kernel + flow.correction),
         (got.four_point, flow.four_point),
     ):
-        assert np.all(np.abs(measured.mean - said) < 4 * measured.error)
+        assert np.all(np.abs(measured.mean - said)[:2] < 4 * measured.error[:2])
     other = ensembles.sample_ntk(
         key, jax.nn.relu, 1.0, scales, Rates(1.0, 1.0), **sizes
     )
-    np.testing.assert_allclose(other.four_point.mean, got.four_point.mean, rtol=1e-6)
+    off = np.abs(other.four_point.mean - got.four_point.mean)
+    assert np.all(off < 4 * np.hypot(other.four_point.error, got.four_point.error))
+
+
+def test_the_excess_of_relu_networks_is_the_exact_law(key):
+    """(1 + 5 / n)^(l - 1) - 1, and what 4,000 networks with weights gave."""
+    seen = ensembles.sample_vertices(
+        key, jax.nn.relu, 1.0, Scales(0.0, 2.0), width=64, depth=6, networks=2**15
+    )
+    exact, error = (1 + 5 / 64) ** np.arange(6) - 1, seen.four_point.error[1:]
+    off = np.abs(seen.four_point.mean - exact)[1:]
+    assert np.all(off < 4 * error) and np.all(error < 0.04 * exact[1:])
+    with_weights = np.array([0.076, 0.150, 0.240, 0.334, 0.441])
+    off = np.abs(seen.four_point.mean[1:] - with_weights)
+    assert np.all(off < 3 * error * (1 + 2**15 / 4000) ** 0.5)
 
 
 def test_sampled_tangent_kernels_are_those_of_a_network(key):
@@ -400,6 +428,19 @@ def test_a_prescription_answers_the_question():
     with jax.enable_x64(False):
         single = theory.prescribe(GELU, 40, 100, residual=0.5)
     np.testing.assert_allclose(single.excess, deeper.excess, rtol=1e-6)
+
+
+def test_a_prescription_is_the_same_for_any_library():
+    """A leaky line of slopes 1 and 1/2: A_2 = 5 / 8, A_4 = 17 / 32."""
+    for leaky in (
+        equinox.nn.PReLU(0.5),
+        flax.nnx.PReLU(0.5),
+        lambda x: flax.linen.leaky_relu(x, 0.5),
+    ):
+        plan = theory.prescribe(leaky, 11, 100)
+        np.testing.assert_allclose(plan.criticality.scales.weight, 8 / 5)
+        slope = 3 * (17 / 32) / (5 / 8) ** 2 - 1
+        np.testing.assert_allclose(plan.excess[-1], slope * 10 / 100, rtol=1e-6)
 
 
 def test_flows_go_through_transformations():
