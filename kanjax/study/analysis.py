@@ -299,8 +299,8 @@ def losses_around(
             on_batch,
             params,
             # A program that calls the host could not be kept in the cache.
-            align=lambda a, b: symmetry.match_weights(
-                spec, a, b, solver="device"
-            ).permuted,
+            align=lambda a, b: (
+                symmetry.match_weights(spec, a, b, solver="device").permuted
+            ),
         ),
     )
