@@ -118,6 +118,13 @@ def test_version_and_module():
     assert "reproduce" in shown.stdout
 
 
+def test_study_without_arguments_explains_itself(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call("study")
+    assert "Usage: " in result.output and "--data" in result.output
+    assert not list(tmp_path.iterdir())
+
+
 def test_commands_are_completed():
     asked = {"_KANJAX_COMPLETE": "complete_bash", "COMP_WORDS": "kanjax re"}
     shown = subprocess.run(

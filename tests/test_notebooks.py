@@ -13,7 +13,13 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 # Each with the number of figures that it shows.
-FIGURES = {"01_first_ensemble": 6, "02_look_inside": 10, "03_physics": 5}
+FIGURES = {
+    "01_first_ensemble": 6,
+    "02_look_inside": 10,
+    "03_physics": 5,
+    "04_infinite_width": 4,
+    "05_hopfield": 3,
+}
 LARGEST_FILE = 600_000
 LARGEST_FIGURE = 100_000
 MACHINE_PATH = re.compile(

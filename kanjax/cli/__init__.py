@@ -16,7 +16,8 @@ for command in (
     papers.papers,
     papers.reproduce,
 ):
-    app.command()(command)
+    # Without arguments a command explains itself, and trains nothing for minutes.
+    app.command(no_args_is_help=command is study.study)(command)
 
 
 def reproduce_as_script(slug: str) -> None:

@@ -119,6 +119,14 @@ def study(
         float | None,
         typer.Option(help="Of the weights at initialization.", show_default="1.0"),
     ] = None,
+    intervals: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a regression: split, from the validation rows, or cv+, from ten "
+            "networks more.",
+            show_default="split",
+        ),
+    ] = None,
     search: Annotated[
         int | None,
         typer.Option(

@@ -45,8 +45,8 @@ def network(
 ) -> Figure:
     """Units as dots, inputs below; an edge is as dark and wide as it matters.
 
-    Up to 30 edges carry a box with their learned curve, each on its own scale; more
-    are lines only, the strongest 200 of them. The figure says how many are not shown.
+    The strongest 30 edges carry a box with their learned curve, each on its own scale;
+    up to 170 more are lines only. The figure says how many are not shown.
     Edges that are formulas have another colour and the function's name; units that
     multiply are crosses.
 
@@ -68,7 +68,6 @@ def network(
     shown = _shown_edges(diagram, threshold)
     total = sum(int(np.sum(edges)) for edges in diagram.edges)
     lost = sum(int(np.sum(~np.isfinite(scores))) for scores in diagram.scores)
-    with_curves = 0 < len(shown) <= _MOST_CURVES
 
     depth = len(widths) - 1
     width, places = _WIDTH, [_spread(n, _WIDTH) for n in widths]
@@ -77,11 +76,9 @@ def network(
     axes = figure.add_subplot()
     axes.set(xlim=(0, width), ylim=(-0.06, depth + 0.06), yticks=[])
     axes.spines[:].set_visible(False)
-    if with_curves:
-        _draw_with_curves(axes, diagram, shown, places, width)
-    else:
-        for edge in shown:
-            _line(axes, edge, [], places, scale=0.6)
+    for edge in shown[:-_MOST_CURVES]:
+        _line(axes, edge, [], places, scale=0.6)
+    _draw_with_curves(axes, diagram, shown[-_MOST_CURVES:], places, width)
     _draw_units(axes, diagram, places, shown)
     strengths = _unit_strengths(shown, widths)
     _name_units(axes.xaxis, places[0], below, strengths[0])

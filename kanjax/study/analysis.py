@@ -298,6 +298,9 @@ def losses_around(
         landscape.barrier_matrix(
             on_batch,
             params,
-            align=lambda a, b: symmetry.match_weights(spec, a, b).permuted,
+            # A program that calls the host could not be kept in the cache.
+            align=lambda a, b: (
+                symmetry.match_weights(spec, a, b, solver="device").permuted
+            ),
         ),
     )

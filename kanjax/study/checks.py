@@ -20,6 +20,7 @@ def check(config: Config) -> Config:
     _check_name("optimizer", config.optimizer, OPTIMIZERS)
     if config.task is not None:
         _check_name("task", config.task, ("regression", "classification"))
+    _check_name("intervals", config.intervals, ("split", "cv+"))
     least = {
         "members": 2,
         "resolution": 1,
@@ -72,6 +73,12 @@ def check(config: Config) -> Config:
         raise StudyError(
             "search, weight_decay and scale are for networks that a step size trains; "
             f"got the model {config.model!r}."
+        )
+    if config.intervals == "cv+" and (is_other or config.group or config.time):
+        raise StudyError(
+            "intervals 'cv+' are for rows in any order and networks that a step size "
+            f"trains; got the model {config.model!r}, group {config.group!r} and time "
+            f"{config.time!r}. Take 'split'."
         )
     if config.optimizer == "lbfgs" and (config.search or config.weight_decay):
         raise StudyError(

@@ -82,7 +82,7 @@ def initial_params(
     return params
 
 
-def _optimizer(config: Config) -> Any:
+def optimizer(config: Config) -> Any:
     """Return what updates the weights, and its step size where it is a name."""
     if not config.weight_decay:
         return {"optimizer": config.optimizer, "learning_rate": config.learning_rate}
@@ -124,7 +124,7 @@ def fit(
             models.loss_of(prepared.task, model),
             initial,
             train,
-            **_optimizer(config),
+            **optimizer(config),
             steps=plan.steps,
             batch_size=plan.batch_size,
             key=key,

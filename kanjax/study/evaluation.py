@@ -121,19 +121,29 @@ def class_sets(p: Array, calibration: Calibration) -> Array:
     return (p >= calibration.threshold) | (p == jnp.max(p, axis=-1, keepdims=True))
 
 
-def coverage(
-    task: str,
-    prediction: Prediction,
-    calibration: Calibration,
-    y: Array,
-    scale: np.ndarray,
+def interval_coverage(
+    ends: tuple[Array, Array], y: Array, scale: np.ndarray
 ) -> dict[str, Any]:
-    """Return how often intervals or sets hold the targets, and how large they are."""
-    if task == "regression":
-        inside = jnp.abs(y - prediction.output) <= jnp.asarray(calibration.radius)
-        width = 2 * np.asarray(calibration.radius) * np.asarray(scale)
-        held: dict[str, Any] = {"measured": float(jnp.mean(inside))}
-        return {"asked": COVERAGE, **held, "width": width.tolist()}
+    """Return how often intervals hold the targets, and how wide they are on average.
+
+    Args:
+        ends: lower and upper, (n, outputs) standardised values.
+        y: (n, outputs).
+        scale: (outputs,), the target's units.
+    """
+    lower, upper = ends
+    width = np.mean(np.asarray(upper - lower), axis=0) * np.asarray(scale)
+    return {
+        "asked": COVERAGE,
+        "measured": float(jnp.mean((lower <= y) & (y <= upper))),
+        "width": width.tolist(),
+    }
+
+
+def set_coverage(
+    prediction: Prediction, calibration: Calibration, y: Array
+) -> dict[str, Any]:
+    """Return how often sets hold the true class, and how many classes they have."""
     sets = class_sets(jnp.exp(prediction.output), calibration)
     inside = jnp.take_along_axis(sets, y[:, None], axis=-1)
     return {

@@ -41,8 +41,9 @@ def compare(model: Model, initial: Any, trained: Any, train: Examples) -> Featur
     x, y = jnp.asarray(train.x[:FEATURE_ROWS]), jnp.asarray(train.y[:FEATURE_ROWS])
     values = jax.jit(jax.vmap(lambda p: last_features(model, p, x)))
     each = {"initial": values(initial), "trained": values(trained)}
+    # On the device: what calls the host cannot be kept as a compiled program.
     similarity = {
-        name: unit_matching.compare_networks(list(features))
+        name: unit_matching.compare_networks(list(features), solver="device")
         for name, (features, _) in each.items()
     }
     collapse = None

@@ -137,7 +137,6 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
     yield from _explanations(study, findings)
     if findings.pruning is None or not isinstance(study.model, kan.KAN):
         return
-    best = study.member(int(findings.order[0]))
     x = np.asarray(data.split.train.x[:2000])
     pruned = findings.pruning.pruned
     yield Picture(
@@ -148,15 +147,16 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
             names=names,
             output_names=data.target_names,
         ),
-        "The best member after pruning; the darker an edge, the more it matters.",
+        "The best member after pruning, with the functions of its strongest edges; the "
+        "darker an edge, the more it matters.",
     )
     low, high = np.min(x, axis=0), np.max(x, axis=0)
     grid = low + np.linspace(0, 1, CURVE_POINTS)[:, None] * (high - low)
     # There is nothing between a category and another.
     grid = np.where(data.preprocessor.of_categories, np.round(grid), grid)
     grid = grid.astype(np.float32)
-    values = jax.jit(kan.layer_edges)(study.model.layers[0], best[0], grid)
-    edge_scores = kan.attribute(study.model, best, x).edges[0]
+    values = jax.jit(kan.layer_edges)(pruned.model.layers[0], pruned.params[0], grid)
+    edge_scores = kan.attribute(pruned.model, pruned.params, x).edges[0]
     yield Picture(
         "functions",
         "functions",
@@ -167,9 +167,10 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
             edge_scores,
             xlabel="input in the units of its column",
         ),
-        "Learned functions of the best member's first layer: for the inputs that "
-        "matter most, the strongest edges into hidden units. Of a category two points "
-        "exist, without and with it.",
+        "Learned functions of the first layer of the pruned network: for the inputs "
+        "that matter most, the strongest edges into hidden units, which are counted "
+        "from the left of its picture. Of a category two points exist, without and "
+        "with it.",
     )
 
 

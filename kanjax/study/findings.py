@@ -16,6 +16,7 @@ from kanjax.study import (
     explanations,
     features,
     hardest,
+    intervals,
     models,
     schedules,
     store,
@@ -31,6 +32,7 @@ class Findings(NamedTuple):
     order: np.ndarray
     scores: evaluation.Scores
     calibration: evaluation.Calibration
+    folds: intervals.FoldNetworks | None
     coverage: dict[str, Any]
     baselines: dict[str, dict[str, float]]
     compared: dict[str, dict[str, evaluation.Compared]]
@@ -75,7 +77,22 @@ def analyze(
     )
     outputs = evaluation.predict(model, fit.params, split.test.x)
     scores = evaluation.score(task, outputs, y, scale, calibration.temperature)
-    covered = evaluation.coverage(task, scores.prediction, calibration, y, scale)
+    folds = None
+    if config.intervals == "cv+":
+        tell("training without folds, for the intervals", 0.51)
+        key_folds = jax.random.fold_in(key, 1)
+        folds = attempted(
+            notes,
+            "CV+",
+            lambda: intervals.train_folds(config, model, prepared, key_folds),
+        )
+    if task == "regression":
+        output, x = scores.prediction.output, split.test.x
+        ends = intervals.find_ends(model, output, calibration, folds, x)
+        covered = evaluation.interval_coverage(ends, y, scale)
+        covered["method"] = "split" if folds is None else "cv+"
+    else:
+        covered = evaluation.set_coverage(scores.prediction, calibration, y)
     on_train = evaluation.predict(model, fit.params, split.train.x)
     on_train = evaluation.combine(task, on_train, calibration.temperature)
     wrong = hardest.hardest_rows(
@@ -150,6 +167,7 @@ def analyze(
         order=order,
         scores=scores,
         calibration=calibration,
+        folds=folds,
         coverage=covered,
         baselines={
             name: evaluation.measure(task, jnp.asarray(values), y, scale)

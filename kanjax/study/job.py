@@ -73,6 +73,11 @@ def run(
         jax.random.key(config.seed), 4
     )
     prepared = ensembles.prepare(config, frame, key_split)
+    if config.intervals == "cv+" and prepared.task != "regression":
+        raise StudyError(
+            "intervals 'cv+' are for a regression; a classification has sets of "
+            "classes, from the validation rows. Take 'split'."
+        )
     tried = None
     if config.search:
         _open_folder(root, config, overwrite and not resume)
@@ -130,6 +135,7 @@ def run(
         results.calibration,
         metrics,
         root,
+        results.folds,
     )
     if root is not None:
         from kanjax.study import report

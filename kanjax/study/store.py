@@ -14,7 +14,7 @@ import numpy as np
 from kanjax import data as data_
 from kanjax import files, pytrees, training
 from kanjax.model import Model
-from kanjax.study import evaluation, models, search, summary
+from kanjax.study import evaluation, intervals, models, search, summary
 from kanjax.study.checks import check
 from kanjax.study.config import Config, StudyError
 
@@ -60,6 +60,7 @@ class Study(NamedTuple):
         calibration: what makes intervals and sets hold as often as they say.
         metrics: all figures of the report.
         directory: where it is stored, or None.
+        folds: the networks of CV+, if the config asks for its intervals.
     """
 
     config: Config
@@ -70,6 +71,7 @@ class Study(NamedTuple):
     calibration: evaluation.Calibration
     metrics: dict[str, Any]
     directory: pathlib.Path | None
+    folds: intervals.FoldNetworks | None = None
 
     __repr__ = pytrees.short_repr
 
@@ -103,8 +105,10 @@ class Study(NamedTuple):
         if self.data.task == "regression":
             mean = scaler.inverse_target(output)
             spread = spread * np.asarray(scaler.std)
-            radius = np.asarray(calibration.radius) * np.asarray(scaler.std)
-            ends = mean - radius, mean + radius
+            ends = intervals.find_ends(
+                self.model, jnp.asarray(output), calibration, self.folds, x
+            )
+            ends = [scaler.inverse_target(np.asarray(end)) for end in ends]
             return Predictions(mean, spread, *ends, None, None, notes)
         p = np.exp(output)
         sets = np.asarray(evaluation.class_sets(jnp.asarray(p), calibration))
@@ -147,6 +151,10 @@ def save(study: Study, directory: pathlib.Path) -> None:
         {"params": study.params, "initial_params": study.initial_params},
         metadata={"config": study.config.to_dict()},
     )
+    if study.folds is not None:
+        training.checkpoints.save(
+            directory / "checkpoint" / "folds", study.folds._asdict()
+        )
     files.write_json(directory / "metrics.json", study.metrics)
 
 
@@ -169,10 +177,7 @@ def load(directory: str | os.PathLike[str]) -> Study:
         config = search.choose(config, metrics["search"])
     data, calibration = _load_data(root)
     model = models.build(config, data)
-    like = jax.eval_shape(
-        jax.vmap(model.init), jax.random.split(jax.random.key(0), config.members)
-    )
-    like = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+    like = _empty_params(model, config.members)
     restored = training.checkpoints.restore(
         root / "checkpoint" / "ensemble",
         {"params": like, "initial_params": like},
@@ -183,10 +188,31 @@ def load(directory: str | os.PathLike[str]) -> Study:
         model,
         data=data,
         calibration=calibration,
+        folds=_load_folds(root, model, data),
         metrics=metrics,
         directory=root,
         **restored,
     )
+
+
+def _load_folds(
+    root: pathlib.Path, model: Model, data: data_.Prepared
+) -> intervals.FoldNetworks | None:
+    path = root / "checkpoint" / "folds"
+    if not training.checkpoints.exists(path):
+        return None
+    y = jnp.concatenate([data.split.train.y, data.split.validation.y])
+    like = intervals.FoldNetworks(
+        _empty_params(model, intervals.FOLDS), y, jnp.zeros(len(y), int)
+    )
+    return intervals.FoldNetworks(**training.checkpoints.restore(path, like._asdict()))
+
+
+def _empty_params(model: Model, count: int) -> Any:
+    """Return zeros of the shapes of so many networks' parameters."""
+    keys = jax.random.split(jax.random.key(0), count)
+    shapes = jax.eval_shape(jax.vmap(model.init), keys)
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def _load_data(

@@ -5,6 +5,8 @@ from typing import Any
 
 from kanjax.study import evaluation
 
+FEW_ROWS = 1000
+
 
 def summarize(metrics: dict[str, Any]) -> list[str]:
     """Return sentences on who is best, what to trust, what matters and what to try.
@@ -18,6 +20,7 @@ def summarize(metrics: dict[str, Any]) -> list[str]:
         _trust(metrics),
         _inputs(metrics),
         _formula(metrics),
+        _next(metrics),
     ]
     return [sentence for sentence in sentences if sentence]
 
@@ -96,6 +99,20 @@ def _formula(metrics: dict[str, Any]) -> str:
     if not metrics.get("pruning", {}).get("formula"):
         return ""
     return "After pruning its best member reads as a formula."
+
+
+def _next(metrics: dict[str, Any]) -> str:
+    """Say what may help where another method is ahead; nothing where none is."""
+    metric = next(iter(metrics["test"]["ensemble"]))
+    level = metrics["compared"][evaluation.ENSEMBLE][metric]["is_level"]
+    if any("best at their last step" in note for note in metrics["notes"]):
+        return "To try next: more --steps, since members still improved at their last."
+    if not level and "search" not in metrics:
+        return "To try next: --search 16, since another method is ahead."
+    rows = sum(metrics["rows"].values())
+    if level and rows < FEW_ROWS and "cross_validation" not in metrics:
+        return "To try next: --cv 5, since scores of so few test rows tell little."
+    return ""
 
 
 def _named(method: str) -> str:

@@ -7,7 +7,11 @@ from kanjax.training.broyden import (
     scale_by_self_scaled_broyden,
     self_scaled_broyden,
 )
-from kanjax.training.calibration import conformal_quantile, fit_temperature
+from kanjax.training.calibration import (
+    conformal_quantile,
+    cv_plus_interval,
+    fit_temperature,
+)
 from kanjax.training.cascades import Cascade, cascade, fit_cascade
 from kanjax.training.checkpoints import CheckpointError
 from kanjax.training.descent import descend
@@ -40,6 +44,7 @@ __all__ = [
     "checkpoints",
     "classification",
     "conformal_quantile",
+    "cv_plus_interval",
     "descend",
     "describe",
     "fit",

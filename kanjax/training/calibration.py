@@ -2,10 +2,13 @@
 
 Split conformal prediction asks nothing of the model: if the held-out and the new rows
 are exchangeable, an interval or a set of coverage 0.9 holds the target of a new row
-with probability 0.9 at least, over the draw of all rows.
+with probability 0.9 at least, over the draw of all rows. CV+ needs no held-out rows
+beside those of its folds, for which it trains once more a fold.
 
 Sources: Vovk, Gammerman, Shafer (2005), Algorithmic Learning in a Random World;
-Sadinle, Lei, Wasserman (2019), arXiv:1609.00451 (sets of classes); Guo, Pleiss, Sun and
+Barber, Candes, Ramdas, Tibshirani (2021), Predictive inference with the jackknife+,
+arXiv:1905.02928 (CV+); Sadinle, Lei, Wasserman (2019), arXiv:1609.00451 (sets of
+classes); Guo, Pleiss, Sun and
 Weinberger (2017), arXiv:1706.04599 (temperature).
 """
 
@@ -56,6 +59,65 @@ def conformal_quantile(
     if rank > len(scores):
         return jnp.full(scores.shape[1:], jnp.inf, scores.dtype)
     return jnp.sort(scores, axis=0)[rank - 1]
+
+
+def cv_plus_interval(
+    predictions: Float[ArrayLike, "folds n ..."],
+    residuals: Float[ArrayLike, "rows ..."],
+    fold: Int[ArrayLike, " rows"],
+    coverage: float,
+) -> tuple[Float[Array, "n ..."], Float[Array, "n ..."]]:
+    """Return intervals that hold new targets, from models that each left a fold out.
+
+    A row that was left out says how far its model's prediction of a new row may be off:
+    the ends are conformal quantiles of that prediction minus and plus its residual. For
+    exchangeable rows they hold a target with probability 2 coverage - 1 at least, less
+    ``sqrt(2 / rows)``, and with about the coverage where the models are stable.
+
+    Args:
+        predictions: (folds, n, ...) of n new rows, by the model without each fold.
+        residuals: (rows, ...) absolute error of every row of the folds, by the model
+            that was trained without it.
+        fold: (rows,) the fold of each, from 0.
+        coverage: the probability, between 0 and 1.
+
+    Returns:
+        Lower and upper ends, (n, ...) each; infinite where the rows are too few.
+
+    Raises:
+        ValueError: if the shapes do not belong together, and as
+            :func:`conformal_quantile`.
+
+    Source: Barber et al. (2021), section 3 and theorem 4.
+
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> from kanjax import training
+        >>> fold = jnp.arange(20) % 2                # of 20 rows, two folds
+        >>> predictions = jnp.array([[0.0], [1.0]])  # of one row, by two models
+        >>> lower, upper = training.cv_plus_interval(
+        ...     predictions, jnp.ones(20), fold, 0.9)
+        >>> float(lower[0]), float(upper[0])
+        (-1.0, 2.0)
+    """
+    predictions, residuals, fold = map(jnp.asarray, (predictions, residuals, fold))
+    if (
+        predictions.ndim < 2
+        or residuals.shape != (*fold.shape, *predictions.shape[2:])
+        or fold.ndim != 1
+    ):
+        raise ValueError(
+            "predictions must be (folds, n, ...), residuals (rows, ...) with the same "
+            f"outputs and fold (rows,); got {predictions.shape}, {residuals.shape} and "
+            f"{fold.shape}."
+        )
+
+    def of_row(predicted: Array) -> tuple[Array, Array]:
+        by_row = predicted[fold]
+        below = conformal_quantile(residuals - by_row, coverage)
+        return -below, conformal_quantile(residuals + by_row, coverage)
+
+    return jax.lax.map(of_row, jnp.moveaxis(predictions, 1, 0), batch_size=1024)
 
 
 def fit_temperature(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from kanjax.study import evaluation
+from kanjax.study import evaluation, intervals
 
 
 @pytest.mark.parametrize("unit", [1e-45, 1e-21, 1.0, 1e30])
@@ -53,13 +53,9 @@ def test_intervals_and_sets_hold_what_they_say():
     noise = jnp.asarray(rng.normal(size=(1, 800, 2)) * [0.5, 2.0], jnp.float32)
     outputs = y + noise + jnp.zeros((3, 1, 1))
     calibration = evaluation.calibrate("regression", outputs[:, :400], y[:400])
-    held = evaluation.coverage(
-        "regression",
-        evaluation.combine("regression", outputs[:, 400:]),
-        calibration,
-        y[400:],
-        np.array([10.0, 1.0]),
-    )
+    mean = evaluation.combine("regression", outputs[:, 400:]).output
+    ends = intervals.find_ends(None, mean, calibration, None, None)
+    held = evaluation.interval_coverage(ends, y[400:], np.array([10.0, 1.0]))
     assert held["measured"] == pytest.approx(0.9, abs=0.04)
     # The 0.9 quantile of |N(0, s)| is 1.645 s.
     np.testing.assert_allclose(held["width"], [16.45, 6.58], rtol=0.15)
@@ -73,9 +69,7 @@ def test_intervals_and_sets_hold_what_they_say():
     predicted = evaluation.combine(
         "classification", sure[:, 400:], calibration.temperature
     )
-    held = evaluation.coverage(
-        "classification", predicted, calibration, classes[400:], np.ones(0)
-    )
+    held = evaluation.set_coverage(predicted, calibration, classes[400:])
     assert held["measured"] == pytest.approx(0.9, abs=0.04)
     assert 1 < held["classes"] < 4
 

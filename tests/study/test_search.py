@@ -43,7 +43,7 @@ def test_step_size_and_decay_travel_with_the_parameters(key):
     assert float(params["rate"]) == np.float32(0.02)
     # An ensemble with these settings is trained with the same.
     config = dataclasses.replace(CONFIG, learning_rate=0.02, weight_decay=0.1)
-    plain = ensembles._optimizer(config)["optimizer"]
+    plain = ensembles.optimizer(config)["optimizer"]
     gradient = {"w": np.ones(3, np.float32)}
     updates, _ = plain.update(gradient, plain.init(net), net)
     expected, _ = theirs.update(gradient, theirs.init(net), net)

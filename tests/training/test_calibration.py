@@ -29,6 +29,49 @@ def test_quantiles_of_columns_and_of_too_few_rows():
     assert np.isinf(training.conformal_quantile(jnp.ones(8), 0.9))
 
 
+def test_cv_plus_ends_are_order_statistics():
+    """Of what each left-out row says, sorted by numpy."""
+    rng = np.random.default_rng(0)
+    fold = np.array([0, 2, 1] * 13)
+    predictions = rng.normal(size=(3, 7, 2))
+    residuals = rng.exponential(size=(39, 2))
+    lower, upper = training.cv_plus_interval(predictions, residuals, fold, 0.9)
+    by_row = predictions[fold]
+    # floor(0.1 * 40) from below and ceil(0.9 * 40) of 39.
+    exact = np.sort(by_row - residuals[:, None], axis=0)[3]
+    np.testing.assert_allclose(lower, exact, rtol=1e-6)
+    exact = np.sort(by_row + residuals[:, None], axis=0)[35]
+    np.testing.assert_allclose(upper, exact, rtol=1e-6)
+    few = training.cv_plus_interval(predictions, residuals[:8], fold[:8], 0.9)
+    assert np.all(np.isneginf(few[0])) and np.all(np.isposinf(few[1]))
+
+
+def test_cv_plus_covers_new_targets():
+    """Least squares without each fold, on 60 rows of 20 features, 100 tables."""
+    rng = np.random.default_rng(1)
+    tables, rows, new, folds = 100, 60, 50, 6
+    fold = np.arange(rows) % folds
+    held, on_fit = [], []
+    for _ in range(tables):
+        x = rng.normal(size=(rows + new, 20))
+        y = x.sum(axis=1) + rng.standard_t(3, size=rows + new)
+        weights = np.stack(
+            [
+                np.linalg.lstsq(x[:rows][fold != k], y[:rows][fold != k])[0]
+                for k in range(folds)
+            ]
+        )
+        off = np.abs(y[:rows] - np.sum(x[:rows] * weights[fold], axis=1))
+        lower, upper = training.cv_plus_interval(weights @ x[rows:].T, off, fold, 0.9)
+        held.append(np.mean((lower <= y[rows:]) & (y[rows:] <= upper)))
+        all_rows = np.linalg.lstsq(x[:rows], y[:rows])[0]
+        radius = np.quantile(np.abs(y[:rows] - x[:rows] @ all_rows), 0.9)
+        on_fit.append(np.mean(np.abs(y[rows:] - x[rows:] @ all_rows) <= radius))
+    # Barber et al., figure 1: about the asked, where errors of the fit do not hold it.
+    assert 0.88 < np.mean(held) < 0.96
+    assert np.mean(on_fit) < 0.8
+
+
 @pytest.mark.parametrize("factor", [0.3, 1.0, 4.0])
 def test_temperature_undoes_what_logits_were_multiplied_by(factor, x64):
     rng = np.random.default_rng(0)
@@ -56,6 +99,12 @@ def test_temperature_of_rows_that_are_all_right_is_finite():
     [
         (lambda: training.conformal_quantile(jnp.ones(5), 1.0), "coverage must lie"),
         (lambda: training.conformal_quantile(jnp.ones(0), 0.9), "has no rows"),
+        (
+            lambda: training.cv_plus_interval(
+                jnp.ones((2, 3)), jnp.ones(5), jnp.zeros(4, int), 0.9
+            ),
+            r"residuals .* got \(2, 3\), \(5,\) and \(4,\)",
+        ),
         (lambda: training.fit_temperature(jnp.ones((4, 2)), jnp.zeros(3, int)), "y "),
     ],
 )

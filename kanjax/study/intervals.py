@@ -1,0 +1,114 @@
+"""Intervals that hold new targets, and the networks of folds that they may rest on."""
+
+import dataclasses
+import warnings
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from kanjax import data as data_
+from kanjax import training
+from kanjax.model import Model
+from kanjax.study import ensembles, evaluation, schedules
+from kanjax.study.config import Config
+
+FOLDS = 10
+"""Of CV+: one is left out, one says when to stop, so that a network is trained on eight
+tenths of the training and validation rows, about as many as a member of the ensemble.
+"""
+
+
+class FoldNetworks(NamedTuple):
+    """What CV+ needs of its folds.
+
+    Attributes:
+        params: of the network that was trained without each fold, with a leading axis.
+        residuals: (rows, outputs) how far it is off on that fold, standardised values.
+        fold: (rows,) of the training rows and, after them, the validation rows.
+    """
+
+    params: Any
+    residuals: Array
+    fold: Array
+
+
+def train_folds(
+    config: Config, model: Model, prepared: data_.Prepared, key: Array
+) -> FoldNetworks:
+    """Train a network without each fold of the rows, all in one program.
+
+    A network's fold is its state, and rows have weight 0 or 1 by it; those of the next
+    fold say when to stop, so that the fold itself has no say in anything.
+    """
+    train, held_out = prepared.split.train, prepared.split.validation
+    x, y = (
+        jnp.concatenate(list(map(jnp.asarray, pair)))
+        for pair in ((train.x, held_out.x), (train.y, held_out.y))
+    )
+    key_fold, key_init, key_fit = jax.random.split(key, 3)
+    fold = jax.random.permutation(key_fold, jnp.arange(len(x)) % FOLDS)
+
+    def error(params: Any, batch: Any, use: Array) -> Array:
+        x, y, _ = batch
+        squares = jnp.mean((model.apply(params, x) - y) ** 2, axis=-1)
+        return jnp.sum(use * squares) / jnp.maximum(jnp.sum(use), 1)
+
+    def loss(params: Any, batch: Any, key: Any, left_out: Array) -> Any:
+        of_row = batch[2]
+        use = (of_row != left_out) & (of_row != (left_out + 1) % FOLDS)
+        return error(params, batch, use), {}, left_out
+
+    def stopping_loss(params: Any, batch: Any, key: Any, left_out: Array) -> Any:
+        use = batch[2] == (left_out + 1) % FOLDS
+        return error(params, batch, use), {}, left_out
+
+    alike = dataclasses.replace(config, members=FOLDS)
+    initial = ensembles.initial_params(alike, model, prepared, key_init)
+    plan = schedules.schedule(config, len(x))
+    with warnings.catch_warnings():
+        # A network that diverges keeps its last good parameters, and wide intervals.
+        warnings.filterwarnings("ignore", category=RuntimeWarning)
+        fit = training.fit_ensemble(
+            loss,
+            initial,
+            (x, y, fold),
+            **ensembles.optimizer(config),
+            key=key_fit,
+            state=jnp.arange(FOLDS),
+            steps=plan.steps,
+            batch_size=plan.batch_size,
+            validation=(x, y, fold),
+            validation_loss=stopping_loss,
+            patience=config.patience,
+            evaluate_every=plan.evaluate_every,
+        )
+    outputs = evaluation.predict(model, fit.params, x)
+    off = jnp.abs(y - outputs[fold, jnp.arange(len(x))])
+    return FoldNetworks(fit.params, off, fold)
+
+
+def find_ends(
+    model: Model,
+    output: Array,
+    calibration: evaluation.Calibration,
+    networks: FoldNetworks | None,
+    x: Array,
+) -> tuple[Array, Array]:
+    """Return lower and upper ends of the targets of rows, (n, outputs) each.
+
+    Args:
+        model: of all networks.
+        output: (n, outputs), the ensemble's mean.
+        calibration: with the radius of split conformal intervals around it.
+        networks: those of CV+, or None.
+        x: (n, features), the rows.
+    """
+    if networks is None:
+        radius = jnp.asarray(calibration.radius)
+        return output - radius, output + radius
+    outputs = evaluation.predict(model, networks.params, x)
+    return training.cv_plus_interval(
+        outputs, networks.residuals, networks.fold, evaluation.COVERAGE
+    )
