@@ -156,14 +156,6 @@ RECIPES: dict[str, Recipe] = {
         LINE,
         options=_broyden(500, adaptive=1.0),
     ),
-    "korteweg_de_vries": Recipe(
-        waves.korteweg_de_vries,
-        _periodic(2.0, 4, 20, 20, 20, 1),
-        5000,
-        1500,
-        LINE,
-        options=_broyden(500, adaptive=1.0),
-    ),
     "taylor_green": Recipe(
         flows.taylor_green,
         _vortices(20, 20),
@@ -232,6 +224,12 @@ def _kuramoto_sivashinsky() -> windows.Windows:
     return windows.periodic_windows(waves.kuramoto_sivashinsky(), grid, 1 / 40)
 
 
+def _korteweg_de_vries() -> windows.Windows:
+    """``u_t + u u_x + 0.022^2 u_xxx = 0`` from ``cos(pi x)``, periodic, until t = 1."""
+    grid = systems.Grid(192, 2.0, -1.0)
+    return windows.periodic_windows(waves.korteweg_de_vries(), grid, 1 / 100)
+
+
 ROUND = _periodic(2 * math.pi, 1, 16, 16, 1)
 
 WINDOW_RECIPES: dict[str, WindowRecipe] = {
@@ -254,7 +252,16 @@ WINDOW_RECIPES: dict[str, WindowRecipe] = {
         6,
         900,
         LINE,
-        options={"resample_every": 6, "damping": 1e-9},
+        options={"resample_every": 3, "damping": 1e-9},
+    ),
+    "korteweg_de_vries": WindowRecipe(
+        _korteweg_de_vries,
+        _modes(1 / 100, 6, 72),
+        100,
+        6,
+        2200,
+        LINE,
+        options={"resample_every": 3, "damping": 1e-9},
     ),
 }
 """Recipes in windows of time, by name."""
