@@ -47,9 +47,10 @@ class Team:
             lambda leaf: jnp.repeat(leaf[None], self.count, axis=0), (start, drawn)
         )
 
-    def apply(self, params: Any, z: Array, *, key: Array | None = None) -> Array:
-        """Return the solution at a point (coordinates,): (outputs,)."""
-        return jnp.atleast_1d(evaluate(self.windows, self.net, *params, z))
+    def apply(self, params: Any, x: Array, *, key: Array | None = None) -> Array:
+        """Return the solution at a point x (coordinates,): (outputs,)."""
+        starts, networks = params
+        return jnp.atleast_1d(evaluate(self.windows, self.net, starts, networks, x))
 
 
 def join(windows: Windows, count: int) -> problems.Problem:

@@ -12,6 +12,7 @@ can differentiate goes.
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -178,11 +179,7 @@ def _product(function: Callable[..., Array], a: Any, b: Any) -> Any:
     """Leibniz' rule for a bilinear function."""
     x, y = a.entries, b.entries
     if isinstance(a, Curve):
-        terms = (
-            sum(math.comb(k, i) * function(x[i], y[k - i]) for i in range(k + 1))
-            for k in range(len(x))
-        )
-        return Curve(tuple(terms))
+        return Curve(tuple(_leibniz(function, x, y, k) for k in range(len(x))))
     first = (
         function(u, y[0]) + function(x[0], v)
         for u, v in zip(x[1:-1], y[1:-1], strict=True)
@@ -191,6 +188,13 @@ def _product(function: Callable[..., Array], a: Any, b: Any) -> Any:
     for i in a.lines_summed:
         second += 2 * function(x[i], y[i])
     return a._replace(entries=(function(x[0], y[0]), *first, second))
+
+
+def _leibniz(
+    function: Callable[..., Array], x: Sequence[Array], y: Sequence[Array], k: int
+) -> Array:
+    terms = [math.comb(k, i) * function(x[i], y[k - i]) for i in range(k + 1)]
+    return functools.reduce(operator.add, terms)
 
 
 def _compose(function: Callable[[Array], Array], a: Any, slopes: Any = None) -> Any:
@@ -253,8 +257,8 @@ def _differentiate(
 
         def curve(t: Array) -> list[Array]:
             powers = [t**k / math.factorial(k) for k in range(order + 1)]
-            pairs = (zip(powers, s, strict=True) for s in stacks)
-            return outputs([sum(p * entry for p, entry in pair) for pair in pairs])
+            terms = ([p * v for p, v in zip(powers, s, strict=True)] for s in stacks)
+            return outputs([functools.reduce(operator.add, each) for each in terms])
 
         results = [curve]
         for _ in range(order):

@@ -221,7 +221,7 @@ def _metrics(
         "members": config.members,
         "windows": windows,
         "parameters": model.count_parameters(each[0].params) // windows,
-        "first_steps": windows * config.steps,
+        "first_steps": windows * (config.steps or recipe.steps),
         "steps": len(each[0].losses),
         "points": config.points,
         "options": stages.describe(recipe.options),
