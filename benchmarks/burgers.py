@@ -91,6 +91,16 @@ def _steps(peers: Mapping[str, client.Peer], quick: bool) -> dict[str, Any]:
         moves, state = optimizer.update(slope, state, params)
         return optax.apply_updates(params, moves), state
 
+    @jax.jit
+    def products(params: Any) -> list[Any]:
+        """What any way has to multiply: four rows a point through hidden layers."""
+        values, results = jnp.ones((4 * points, widths[1])), []
+        for layer in params.network[1:-1]:
+            after = values @ layer["kernel"]
+            results += [after @ layer["kernel"].T, values.T @ after]
+            values = after
+        return [*results, values]
+
     start = params, optimizer.init(params)
     request = {
         "task": "step",
@@ -101,12 +111,14 @@ def _steps(peers: Mapping[str, client.Peer], quick: bool) -> dict[str, Any]:
     seconds = 0.0 if quick else SECONDS
     for peer in peers.values():
         peer.ask(seconds=None, **request)
-    jax.block_until_ready(step(*start))
-    blocks: dict[str, Any] = {
-        "kanjax": lambda: timing.block(
-            lambda: jax.block_until_ready(step(*start)), seconds
-        )
+    mine = {
+        "kanjax": lambda: jax.block_until_ready(step(*start)),
+        "matrix_products": lambda: jax.block_until_ready(products(params)),
     }
+    blocks: dict[str, Any] = {}
+    for name, run in mine.items():
+        run()
+        blocks[name] = lambda run=run: timing.block(run, seconds)
     for name, peer in peers.items():
         blocks[name] = lambda p=peer: p.ask(seconds=seconds, **request)["durations"]
     times = timing.interleave(blocks, 1 if quick else ROUNDS)

@@ -15,13 +15,7 @@ from jax import Array
 
 from kanjax import systems
 from kanjax.pinn import constraints, domains, samplers, shapes
-from kanjax.pinn.derivatives import (
-    Field,
-    expansion,
-    gradient,
-    laplacian,
-    partial,
-)
+from kanjax.pinn.derivatives import Field, expansion, gradient, laplacian, partial
 from kanjax.pinn.problems import Problem, dirichlet, observations
 
 
