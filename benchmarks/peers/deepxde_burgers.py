@@ -104,7 +104,7 @@ def _solve(
     deepxde.config.set_default_float("float64")
     deepxde.config.set_random_seed(0)
     known = np.load(reference)
-    z, u = known["z"][:, ::-1], known["u"]
+    z, u = np.ascontiguousarray(known["z"][:, ::-1]), known["u"]
 
     class Watch(deepxde.callbacks.Callback):
         def on_epoch_end(self):
