@@ -23,6 +23,7 @@ NAMES = (
     "symbolic",
     "pinn",
     "derivatives",
+    "burgers",
     "tables",
 )
 WITH_PEERS = (

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import timing
-from kanjax import kan, model, pinn
+from kanjax import kan, model, nn, pinn
 from kanjax.pinn import recipes, samplers, windows
 
 # What is asked for: the relative error, and the minutes it may take on two cores.
@@ -140,6 +140,8 @@ def _solve_windows(
 def _describe(net: model.Model) -> str:
     if isinstance(net, model.Sequential):
         return ", ".join(_describe(layer) for layer in net.layers)
+    if isinstance(net, nn.Separable):
+        return f"{_describe(net.first)} times {_describe(net.rest)}"
     if isinstance(net, kan.KANLayer):
         shape = (net.in_features, net.out_features)
         return f"KANLayer {shape}, {type(net.basis).__name__} {net.basis.size}"

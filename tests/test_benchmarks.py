@@ -49,6 +49,12 @@ def test_derivatives_beside_nested_ones(tmp_path):
     assert row["times_of_kanjax"]["min_ms"] > 0
 
 
+def test_steps_of_burgers_without_peers(tmp_path):
+    result = run("burgers", tmp_path, "--parts", "step")
+    assert result["peers"] == {} and "solve" not in result
+    assert result["step"]["times"]["kanjax"]["min_ms"] > 0
+
+
 def test_a_transformer_block_beside_one_with_an_mlp(tmp_path):
     block = run("kat", tmp_path)["block"]
     for mode in ("forward", "step"):

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kanjax import cli, nn, pinn, training
-from kanjax.pinn import recipes
+from kanjax.pinn import recipes, windows
 from kanjax.plotting import movies
 from kanjax.solutions import grids, job
 
@@ -53,12 +53,26 @@ def small(monkeypatch):
     }
     monkeypatch.setattr(recipes, "RECIPES", table)
 
+    def turning():
+        """``x' = y, y' = -x`` from (1, 0)."""
+        turn = lambda s: jnp.stack([s[1], -s[0]])  # noqa: E731
+        return windows.ordinary_windows(turn, (1.0, 0.0), 0.5)
+
+    pair = nn.MLP((1, 8, 2), jnp.tanh, kernel_scale=1.0)
+    table = {
+        "turning": recipes.WindowRecipe(
+            turning, pair, 3, 30, 20, ("t",), ("x", "y"), options
+        )
+    }
+    monkeypatch.setattr(recipes, "WINDOW_RECIPES", table)
+
 
 def test_the_list_has_every_recipe_with_its_equation():
     result = call("--list")
     assert result.exit_code == 0
     lines = result.stdout.strip().splitlines()
-    assert [line.split()[0] for line in lines] == list(recipes.RECIPES)
+    names = [*recipes.RECIPES, *recipes.WINDOW_RECIPES]
+    assert [line.split()[0] for line in lines] == names
     assert all(len(line.split()) > 4 and "`" not in line for line in lines)
 
 
@@ -74,6 +88,52 @@ def test_recipes_fit_their_problems(name):
     parts = 2 if jnp.issubdtype(drawn.dtype, jnp.complexfloating) else 1
     assert len(recipe.outputs) == drawn.size * parts
     assert problem.reference is not None
+
+
+@pytest.mark.parametrize("name", recipes.WINDOW_RECIPES)
+def test_recipes_in_windows_fit_their_problems(name):
+    recipe = recipes.WINDOW_RECIPES[name]
+    problem = recipe.windows().problem(recipe.windows().start)
+    pinn.residuals(problem, recipe.net)
+    assert len(recipe.coordinates) == problem.domain.coordinates
+    assert len(recipe.outputs) == problem.outputs
+
+
+def test_windows_of_time_are_stored_trusted_and_gone_on_with(
+    small, tmp_path, monkeypatch
+):
+    straight, broken = tmp_path / "straight", tmp_path / "broken"
+    told = []
+    job.solve(
+        job.Config("turning"), straight, progress=lambda *event: told.append(event)
+    )
+    shares = [share for _, share in told]
+    assert shares == sorted(shares) and shares[-1] == 1
+    save = training.checkpoints.save
+
+    def interrupt(*arguments, **rest):
+        save(*arguments, **rest)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.checkpoints, "save", interrupt)
+        assert call("turning", "--out", broken).exit_code == 130
+    result = call("--out", broken, "--resume")
+    assert result.exit_code == 0, result.output
+    assert "turning: converged\n" in result.stdout
+    (arrays, metrics), (wanted, expected) = stored(broken), stored(straight)
+    assert metrics == expected
+    for name, values in arrays.items():
+        np.testing.assert_array_equal(values, wanted[name], err_msg=name)
+    t = arrays["coordinate_t"]
+    assert t[-1] == 1.5 and metrics["windows"] == 3
+    exact = np.stack([np.cos(t), -np.sin(t)])
+    np.testing.assert_allclose(arrays["values"], exact, atol=1e-3)
+    assert arrays["losses"].shape == (3 * 40,) and metrics["first_steps"] == 90
+    page = (broken / "report.html").read_text()
+    assert "In 3 windows of time" in page and "--steps 30 " in page
+    refused = call("turning", "--members", 2, "--out", tmp_path / "more")
+    assert refused.exit_code == 2 and "windows of time" in refused.stderr
 
 
 def test_a_good_solution_is_stored_and_trusted(small, tmp_path):
@@ -185,7 +245,7 @@ def test_an_interrupted_command_goes_on_bit_for_bit(small, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["nothing"], "there is no problem 'nothing'; there are allen_cahn"),
+        (["nothing"], "there is no problem 'nothing'; there are advection_30"),
         ([], "give a problem of `kanjax pinn --list`"),
         (["heat", "--out", "{file}"], "is a file"),
         (["heat", "--out", "{full}"], "not empty"),

@@ -109,4 +109,6 @@ def _list() -> None:
     from kanjax.pinn import recipes
 
     for key, recipe in recipes.RECIPES.items():
-        typer.echo(f"{key:<18} {recipe.about}")
+        typer.echo(f"{key:<20} {recipe.about}")
+    for key, recipe in recipes.WINDOW_RECIPES.items():
+        typer.echo(f"{key:<20} {recipe.about} In {recipe.count} windows of time.")

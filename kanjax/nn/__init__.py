@@ -33,6 +33,7 @@ from kanjax.nn.positions import Positions
 from kanjax.nn.recurrent import GRU, LSTM, MultipleTimescale
 from kanjax.nn.reduced_attention import ReducedAttention
 from kanjax.nn.resize import Index, Resize
+from kanjax.nn.separable import Separable
 from kanjax.nn.simplex import project_simplex
 from kanjax.nn.squeeze_excitation import SqueezeExcitation
 from kanjax.nn.tied_attention import TiedAttention
@@ -79,6 +80,7 @@ __all__ = [
     "RMSNorm",
     "ReducedAttention",
     "Resize",
+    "Separable",
     "SqueezeExcitation",
     "TiedAttention",
     "TransformerBlock",

@@ -16,6 +16,7 @@ from kanjax.pinn import (
     flows,
     lagrangian,
     library,
+    loops,
     losses,
     natural_gradient,
     optimization,
@@ -23,6 +24,7 @@ from kanjax.pinn import (
     polygons,
     problems,
     recipes,
+    relays,
     samplers,
     shapes,
     solving,
@@ -59,6 +61,7 @@ from kanjax.pinn.problems import (
     periodic,
     residuals,
 )
+from kanjax.pinn.relays import solve_relay
 from kanjax.pinn.shapes import Disk, LShape
 from kanjax.pinn.solving import Ensemble, Solution, solve, solve_ensemble
 
@@ -105,6 +108,7 @@ __all__ = [
     "lagrangian",
     "laplacian",
     "library",
+    "loops",
     "losses",
     "march",
     "natural_gradient",
@@ -116,11 +120,13 @@ __all__ = [
     "polygons",
     "problems",
     "recipes",
+    "relays",
     "residuals",
     "samplers",
     "shapes",
     "solve",
     "solve_ensemble",
+    "solve_relay",
     "solving",
     "stages",
     "taylor",

@@ -35,7 +35,7 @@ class Recipe(NamedTuple):
     @property
     def about(self) -> str:
         """The equation, in a line."""
-        return (self.problem.__doc__ or "").partition("\n")[0].replace("``", "")
+        return _first_line(self.problem)
 
 
 class WindowRecipe(NamedTuple):
@@ -47,6 +47,8 @@ class WindowRecipe(NamedTuple):
         count: of windows.
         steps: of :func:`kanjax.pinn.windows.solve_windows` in each.
         points: inside of each.
+        coordinates: their names.
+        outputs: theirs.
         options: others of :func:`kanjax.pinn.train`.
     """
 
@@ -55,7 +57,21 @@ class WindowRecipe(NamedTuple):
     count: int
     steps: int
     points: int
+    coordinates: tuple[str, ...]
+    outputs: tuple[str, ...] = ("u",)
     options: Mapping[str, Any] = {}
+
+    @property
+    def about(self) -> str:
+        """The equation, in a line."""
+        return _first_line(self.windows)
+
+
+AnyRecipe = Recipe | WindowRecipe
+
+
+def _first_line(function: Callable[..., Any]) -> str:
+    return (function.__doc__ or "").partition("\n")[0].replace("``", "")
 
 
 def _tanh(*widths: int) -> nn.MLP:
@@ -90,6 +106,7 @@ def _broyden(resample_every: int, **options: Any) -> dict[str, Any]:
 
 
 PLANE, LINE = ("x", "y"), ("t", "x")
+LORENZ = ("x", "y", "z")
 
 RECIPES: dict[str, Recipe] = {
     "poisson": Recipe(library.poisson, _tanh(2, 20, 20, 1), 300, 900, PLANE),
@@ -139,14 +156,6 @@ RECIPES: dict[str, Recipe] = {
         LINE,
         options=_broyden(500, adaptive=1.0),
     ),
-    "korteweg_de_vries": Recipe(
-        waves.korteweg_de_vries,
-        _periodic(2.0, 4, 20, 20, 20, 1),
-        5000,
-        1500,
-        LINE,
-        options=_broyden(500, adaptive=1.0),
-    ),
     "taylor_green": Recipe(
         flows.taylor_green,
         _vortices(20, 20),
@@ -175,17 +184,21 @@ RECIPES: dict[str, Recipe] = {
     ),
     "l_shape": Recipe(library.l_shape, _tanh(2, 20, 20, 1), 300, 900, PLANE),
     "l_shape_feature": Recipe(_corner, _tanh(2, 12, 12, 2), 150, 400, PLANE),
-    "lorenz": Recipe(
-        library.lorenz, _tanh(1, 20, 20, 3), 200, 100, ("t",), ("x", "y", "z")
-    ),
+    "lorenz": Recipe(library.lorenz, _tanh(1, 20, 20, 3), 200, 100, ("t",), LORENZ),
 }
 """Recipes by the name of the problem."""
 
 
-def _polynomials(duration: float, degree: int) -> kan.KANLayer:
+def _polynomials(duration: float, degree: int, count: int) -> kan.KANLayer:
     """Make polynomials of time: a layer whose best coefficients are soon found."""
     basis = bases.Chebyshev(degree, domain=(0.0, duration), squash=None)
-    return kan.KANLayer(1, 3, basis=basis, residual=None)
+    return kan.KANLayer(1, count, basis=basis, residual=None)
+
+
+def _modes(duration: float, degree: int, harmonics: int) -> nn.Separable:
+    """Make waves of period 2 whose amplitudes are polynomials of time."""
+    shapes = nn.PeriodicEmbedding((2.0,), harmonics)
+    return nn.Separable(_polynomials(duration, degree, shapes.features), shapes)
 
 
 def _lorenz() -> windows.Windows:
@@ -193,24 +206,62 @@ def _lorenz() -> windows.Windows:
     return windows.ordinary_windows(systems.lorenz, (1.0, 1.0, 1.0), 0.2)
 
 
-def _advection(speed: float, count: int) -> Callable[[], windows.Windows]:
-    def cut() -> windows.Windows:
-        grid = systems.Grid(16, 2 * math.pi)
-        problem = library.advection(speed)
-        return windows.periodic_windows(problem, grid, 1 / count)
+def _slow_advection() -> windows.Windows:
+    """``u_t + 30 u_x = 0`` on one period, from ``sin(x)``, until t = 1."""
+    grid = systems.Grid(16, 2 * math.pi)
+    return windows.periodic_windows(library.advection(30.0), grid, 1 / 20)
 
-    return cut
 
+def _fast_advection() -> windows.Windows:
+    """``u_t + 50 u_x = 0`` on one period, from ``sin(x)``, until t = 1."""
+    grid = systems.Grid(16, 2 * math.pi)
+    return windows.periodic_windows(library.advection(50.0), grid, 1 / 32)
+
+
+def _kuramoto_sivashinsky() -> windows.Windows:
+    """``u_t + 5 u u_x + u_xx / 2 + 0.005 u_xxxx = 0``, periodic, until t = 1."""
+    grid = systems.Grid(64, 2.0, -1.0)
+    return windows.periodic_windows(waves.kuramoto_sivashinsky(), grid, 1 / 40)
+
+
+def _korteweg_de_vries() -> windows.Windows:
+    """``u_t + u u_x + 0.022^2 u_xxx = 0`` from ``cos(pi x)``, periodic, until t = 1."""
+    grid = systems.Grid(192, 2.0, -1.0)
+    return windows.periodic_windows(waves.korteweg_de_vries(), grid, 1 / 100)
+
+
+ROUND = _periodic(2 * math.pi, 1, 16, 16, 1)
 
 WINDOW_RECIPES: dict[str, WindowRecipe] = {
     "lorenz_20": WindowRecipe(
-        _lorenz, _polynomials(0.2, 24), 100, 30, 48, {"resample_every": 30}
+        _lorenz,
+        _polynomials(0.2, 24, 3),
+        100,
+        30,
+        48,
+        ("t",),
+        LORENZ,
+        {"resample_every": 30},
     ),
-    "advection_30": WindowRecipe(
-        _advection(30.0, 20), _periodic(2 * math.pi, 1, 16, 16, 1), 20, 100, 300
+    "advection_30": WindowRecipe(_slow_advection, ROUND, 20, 100, 300, LINE),
+    "advection_50": WindowRecipe(_fast_advection, ROUND, 32, 100, 300, LINE),
+    "kuramoto_sivashinsky": WindowRecipe(
+        _kuramoto_sivashinsky,
+        _modes(1 / 40, 6, 24),
+        40,
+        6,
+        900,
+        LINE,
+        options={"resample_every": 3, "damping": 1e-9},
     ),
-    "advection_50": WindowRecipe(
-        _advection(50.0, 32), _periodic(2 * math.pi, 1, 16, 16, 1), 32, 100, 300
+    "korteweg_de_vries": WindowRecipe(
+        _korteweg_de_vries,
+        _modes(1 / 100, 6, 72),
+        100,
+        6,
+        2200,
+        LINE,
+        options={"resample_every": 3, "damping": 1e-9},
     ),
 }
 """Recipes in windows of time, by name."""

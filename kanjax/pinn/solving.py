@@ -142,7 +142,7 @@ def solve(
         >>> solution.converged, solution.error < 1e-4
         (True, True)
     """
-    _check_precision(precision)
+    check_precision(precision)
     stages = Stages(problem, net, key, steps, points, options)
     if params is None:
         params = problems.initialize(problem, net, key=stages.keys[0])
@@ -188,7 +188,7 @@ def solve_ensemble(
         CheckpointError: likewise.
         FloatingPointError: likewise.
     """
-    _check_precision(precision)
+    check_precision(precision)
     if not isinstance(members, int) or members < 2:
         raise ValueError(
             f"members must be an integer of at least 2, for a spread; got {members!r}. "
@@ -231,7 +231,15 @@ def solve_ensemble(
     )
 
 
-def _check_precision(precision: str) -> None:
+def check_precision(precision: str) -> None:
+    """Check that double precision is on if it is asked for.
+
+    Args:
+        precision: "double" or "single".
+
+    Raises:
+        ValueError: if it is not.
+    """
     if precision == "double" and not jax.config.read("jax_enable_x64"):
         raise ValueError(
             "natural gradient steps need double precision: call solve inside of `with "

@@ -1,11 +1,7 @@
-"""The host's side of training: round after round, with checkpoints and progress.
-
-Two stages, the second on twice as many points. Every round is one call of one program,
-so that a training that is gone on from a checkpoint is the same bit for bit.
-"""
+"""Training in two stages, the second on twice as many points."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,11 +10,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Bool, Float
 
-from kanjax import model, training
-from kanjax.pinn import optimization, problems
-
-Watcher = Callable[[training.Progress], Any]
-CHECKPOINTS = 10
+from kanjax import model
+from kanjax.pinn import loops, optimization, problems
 
 
 class Run(NamedTuple):
@@ -46,7 +39,7 @@ class Run(NamedTuple):
         return self.carry[0]
 
 
-class Stages:
+class Stages(loops.Loop):
     """A training in two stages, to be run.
 
     Args:
@@ -77,9 +70,8 @@ class Stages:
         rest = dict(options)
         self.every = rest.pop("resample_every", 25)
         epsilons = tuple(rest.pop("epsilons", ()))
-        self.members = members
         rest |= {"resample_every": self.every, "is_causal": bool(epsilons)}
-        self._identity = {
+        identity = {
             "steps": steps,
             "points": points,
             "members": members,
@@ -92,8 +84,9 @@ class Stages:
             split = jax.vmap(lambda k: jax.random.split(k, 4), out_axes=1)
             self.keys = split(jax.random.split(key, members))
         optimization.plan(key, steps, self.every)
-        more = max(1, round(steps / 3 / self.every)) * self.every
-        self.steps = steps + more
+        more = third(steps, self.every)
+        bounds = np.arange(0, steps + more + 1, self.every)
+        super().__init__(bounds, identity, members)
         coarse = (steps, points, epsilons)
         fine = (more, 2 * points, epsilons[-1:])
         self._rounds: list[tuple[_Program, Array, Array]] = []
@@ -116,52 +109,25 @@ class Stages:
             ]
         self._coarse_rounds = steps // self.every
 
-    def train(
-        self,
-        params: problems.Parameters,
-        *,
-        checkpoint: training.Checkpoint | None = None,
-        callback: Watcher | None = None,
-    ) -> Run:
-        """Train from parameters on, or from the checkpoint.
+    def start(self, params: problems.Parameters) -> Run:
+        """Return the run before the first round.
 
         Args:
             params: to start from; of an ensemble with a leading member axis.
-            checkpoint: where to store the training, and whether to go on from there.
-            callback: called after each round.
-
-        Raises:
-            CheckpointError: if the checkpoint is of another training.
         """
-        run, done = self._start(params), 0
-        if checkpoint is not None:
-            run, done = self._restored(checkpoint, run)
-        saved = done
-        between = self._between(checkpoint)
-        try:
-            while done < len(self._rounds) and bool(jnp.any(run.good)):
-                run, done = self._advance(run, done), done + 1
-                if done - saved >= between and done < len(self._rounds):
-                    self._save(checkpoint, run, done)
-                    saved = done
-                if callback is not None:
-                    callback(self._progress(run, done))
-        except KeyboardInterrupt:
-            if done > saved:
-                self._save(checkpoint, run, done)
-            raise
-        if done > saved:
-            self._save(checkpoint, run, done)
-        return run
-
-    def _start(self, params: problems.Parameters) -> Run:
         params = jax.tree.map(jnp.asarray, params)
         lead = () if self.members is None else (self.members,)
         empty = np.full((*lead, self.steps), np.nan)
         start = self._rounds[0][0].start
         return Run(params, params, start(params), jnp.ones(lead, bool), empty, empty)
 
-    def _advance(self, run: Run, done: int) -> Run:
+    def advance(self, run: Run, done: int) -> Run:
+        """Return the run after another round.
+
+        Args:
+            run: before it.
+            done: rounds before it.
+        """
         program, key, epsilon = self._rounds[done]
         carry, good, log = program.advance(run.carry, run.good, key, epsilon)
         losses, smallest = run.losses.copy(), run.smallest.copy()
@@ -172,44 +138,6 @@ class Stages:
             coarse = carry[0]
             carry = self._rounds[-1][0].start(coarse)
         return Run(run.first, coarse, carry, good, losses, smallest)
-
-    def _between(self, checkpoint: training.Checkpoint | None) -> int:
-        """Return the rounds between checkpoints."""
-        if checkpoint is None:
-            return len(self._rounds) + 1
-        every = checkpoint.every or self.steps / CHECKPOINTS
-        return max(1, round(every / self.every))
-
-    def _metadata(self, checkpoint: training.Checkpoint) -> dict[str, Any]:
-        return {"config": checkpoint.config or {}, "training": self._identity}
-
-    def _save(
-        self, checkpoint: training.Checkpoint | None, run: Run, done: int
-    ) -> None:
-        if checkpoint is None:
-            return
-        metadata = self._metadata(checkpoint) | {"rounds": done}
-        training.checkpoints.save(checkpoint.path, run, metadata=metadata)
-
-    def _restored(self, checkpoint: training.Checkpoint, run: Run) -> tuple[Run, int]:
-        path = checkpoint.path
-        if not checkpoint.resume or not training.checkpoints.exists(path):
-            return run, 0
-        restored = training.checkpoints.restore(
-            path, run, metadata=self._metadata(checkpoint)
-        )
-        return restored, int(training.checkpoints.metadata(path)["rounds"])
-
-    def _progress(self, run: Run, done: int) -> training.Progress:
-        return training.Progress(
-            step=done * self.every,
-            steps=self.steps,
-            loss=run.losses[..., done * self.every - 1],
-            validation_loss=None,
-            training=int(jnp.sum(run.good)),
-            members=self.members or 1,
-            params=run.params,
-        )
 
 
 class _Program:
@@ -225,11 +153,7 @@ class _Program:
     ) -> None:
         self.problem, self.net, self.maps = problem, net, maps
         self.options: dict[str, Any] = dict(options) | {"points": points}
-        frozen = {
-            k: tuple(sorted(v.items())) if isinstance(v, Mapping) else v
-            for k, v in self.options.items()
-        }
-        self.known = (problem, net, maps, tuple(sorted(frozen.items())))
+        self.known = (problem, net, maps, freeze(self.options))
         self._rounds = optimization.rounds(problem, net, **self.options)
 
     def __hash__(self) -> int:
@@ -264,6 +188,29 @@ def _advance(
     if program.maps:
         return jax.vmap(program.single, (0, 0, 0, None))(carry, good, key, epsilon)
     return program.single(carry, good, key, epsilon)
+
+
+def freeze(options: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return options of training as what can be hashed, if its values can.
+
+    Args:
+        options: by name.
+    """
+    pairs = (
+        (k, tuple(sorted(v.items())) if isinstance(v, Mapping) else v)
+        for k, v in options.items()
+    )
+    return tuple(sorted(pairs))
+
+
+def third(steps: int, every: int) -> int:
+    """Return how many steps the second stage has: about a third as many.
+
+    Args:
+        steps: of the first stage.
+        every: of a round.
+    """
+    return max(1, round(steps / 3 / every)) * every
 
 
 def describe(value: Any) -> Any:

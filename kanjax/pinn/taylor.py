@@ -1,16 +1,18 @@
-"""Values and derivatives of a field in one pass, as one stacked array a variable.
+"""Values and derivatives of a field in one pass.
 
 Instead of differentiating a derivative again, a field's own program is run once on
-stacks of a value and its derivatives: products with weights take the stack at once, and
-elementwise functions follow the chain rule. Li et al. (2023), "Forward Laplacian",
-arXiv 2307.08214; Dangel et al. (2025), "Collapsing Taylor Mode Automatic
-Differentiation", arXiv 2505.13644. An operation without a rule here is differentiated
-by nested ``jax.jvp``, itself alone, so that every field that jax can differentiate
-goes.
+stacks of a value and its derivatives: each entry goes through products with weights,
+and elementwise functions follow the chain rule. Entries are arrays of their own, not
+one array: where points are mapped over, each is contiguous, and to pick one is free. Li
+et al. (2023), "Forward Laplacian", arXiv 2307.08214; Dangel et al. (2025), "Collapsing
+Taylor Mode Automatic Differentiation", arXiv 2505.13644. An operation without a rule
+here is differentiated by nested ``jax.jvp``, itself alone, so that every field that jax
+can differentiate goes.
 """
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -42,23 +44,31 @@ SMOOTH = frozenset(
 
 
 class Curve(NamedTuple):
-    """Derivatives of a variable along one line: ``stack[k]`` is the k-th."""
+    """Derivatives of a variable along one line: ``entries[k]`` is the k-th."""
 
-    stack: Array
+    entries: tuple[Array, ...]
 
 
 class Collapsed(NamedTuple):
     """A variable, its derivatives along lines, and the sum of some second ones.
 
-    The stack's first entry is the value, the last the sum of second derivatives along
-    the last ``summed`` lines; between them are first derivatives along all lines.
+    The first entry is the value, the last the sum of second derivatives along the last
+    ``summed`` lines; between them are first derivatives along all lines.
     """
 
-    stack: Array
+    entries: tuple[Array, ...]
     summed: int
 
+    @property
+    def lines_summed(self) -> range:
+        """Where the slopes along the summed lines are."""
+        last = len(self.entries) - 1
+        return range(last - self.summed, last)
 
-def along(u: Callable[[Array], Array], z: Array, direction: Array, order: int) -> Array:
+
+def along(
+    u: Callable[[Array], Array], z: Array, direction: Array, order: int
+) -> tuple[Array, ...]:
     """Return the derivatives of order 0 to ``order`` along a line.
 
     Args:
@@ -68,11 +78,10 @@ def along(u: Callable[[Array], Array], z: Array, direction: Array, order: int) -
         order: the highest.
 
     Returns:
-        (order + 1, ...): ``u``, its slope, and so on.
+        ``u``, its slope, and so on: order + 1 arrays.
     """
-    rest = [jnp.zeros_like(z)] * (order - 1)
-    start = Curve(jnp.stack([z, direction, *rest][: order + 1]))
-    return _run(u, z, start).stack
+    rest = (jnp.zeros_like(z),) * (order - 1)
+    return _run(u, z, Curve((z, direction, *rest)[: order + 1])).entries
 
 
 def collapsed(
@@ -89,9 +98,9 @@ def collapsed(
     Returns:
         (...), (lines, ...) and (...).
     """
-    stack = jnp.concatenate([z[None], lines, jnp.zeros_like(z)[None]])
-    stack = _run(u, z, Collapsed(stack, summed)).stack
-    return stack[0], stack[1:-1], stack[-1]
+    start = Collapsed((z, *lines, jnp.zeros_like(z)), summed)
+    value, *slopes, second = _run(u, z, start).entries
+    return value, jnp.stack(slopes), second
 
 
 def _run(u: Callable[[Array], Array], z: Array, start: Any) -> Any:
@@ -146,11 +155,12 @@ def _bind(equation: Any, *operands: Any) -> Array:
 
 
 def _through(function: Callable[..., Array], operands: Sequence[Any]) -> Any:
-    """Apply what is linear in the only stack to all of its entries at once."""
-    axes = [0 if _is_stack(x) else None for x in operands]
-    stack = next(x for x in operands if _is_stack(x))
-    entries = [x.stack if _is_stack(x) else x for x in operands]
-    return stack._replace(stack=jax.vmap(function, axes)(*entries))
+    """Apply what is linear in the only stack to each of its entries."""
+    (place,) = (i for i, x in enumerate(operands) if _is_stack(x))
+    stack = operands[place]
+    before, after = operands[:place], operands[place + 1 :]
+    entries = (function(*before, entry, *after) for entry in stack.entries)
+    return stack._replace(entries=tuple(entries))
 
 
 def _linear(function: Callable[..., Array], operands: Sequence[Any], like: Any) -> Any:
@@ -159,33 +169,37 @@ def _linear(function: Callable[..., Array], operands: Sequence[Any], like: Any) 
         x if _is_stack(x) or not _is_smooth(jnp.result_type(x)) else _lift(like, x)
         for x in operands
     ]
-    axes = [0 if _is_stack(x) else None for x in lifted]
-    entries = [x.stack if _is_stack(x) else x for x in lifted]
-    return like._replace(stack=jax.vmap(function, axes)(*entries))
+    count = len(like.entries)
+    columns = (x.entries if _is_stack(x) else (x,) * count for x in lifted)
+    rows = zip(*columns, strict=True)
+    return like._replace(entries=tuple(function(*row) for row in rows))
 
 
 def _product(function: Callable[..., Array], a: Any, b: Any) -> Any:
     """Leibniz' rule for a bilinear function."""
-    x, y = a.stack, b.stack
+    x, y = a.entries, b.entries
     if isinstance(a, Curve):
-        terms = [
-            sum(math.comb(k, i) * function(x[i], y[k - i]) for i in range(k + 1))
-            for k in range(len(x))
-        ]
-        return Curve(jnp.stack(terms))
-    first = jax.vmap(function, (0, None))(x[1:-1], y[0])
-    first += jax.vmap(function, (None, 0))(x[0], y[1:-1])
+        return Curve(tuple(_leibniz(function, x, y, k) for k in range(len(x))))
+    first = (
+        function(u, y[0]) + function(x[0], v)
+        for u, v in zip(x[1:-1], y[1:-1], strict=True)
+    )
     second = function(x[-1], y[0]) + function(x[0], y[-1])
-    if a.summed:
-        lines = slice(-1 - a.summed, -1)
-        second += 2 * jnp.sum(jax.vmap(function)(x[lines], y[lines]), axis=0)
-    stack = [function(x[0], y[0])[None], first, second[None]]
-    return a._replace(stack=jnp.concatenate(stack))
+    for i in a.lines_summed:
+        second += 2 * function(x[i], y[i])
+    return a._replace(entries=(function(x[0], y[0]), *first, second))
+
+
+def _leibniz(
+    function: Callable[..., Array], x: Sequence[Array], y: Sequence[Array], k: int
+) -> Array:
+    terms = [math.comb(k, i) * function(x[i], y[k - i]) for i in range(k + 1)]
+    return functools.reduce(operator.add, terms)
 
 
 def _compose(function: Callable[[Array], Array], a: Any, slopes: Any = None) -> Any:
     """Faa di Bruno's rule for an elementwise function."""
-    x = a.stack
+    x = a.entries
     order = len(x) - 1 if isinstance(a, Curve) else 2
     d = slopes(x[0], order) if slopes else _slopes(function, x[0], order)
     if isinstance(a, Curve):
@@ -200,12 +214,11 @@ def _compose(function: Callable[[Array], Array], a: Any, slopes: Any = None) -> 
             mixed = d[2] * (4 * x[1] * x[3] + 3 * x[2] ** 2)
             mixed += 6 * d[3] * x[1] ** 2 * x[2]
             terms.append(d[1] * x[4] + mixed + d[4] * x[1] ** 4)
-        return Curve(jnp.stack(terms))
-    squares = jnp.sum(x[len(x) - 1 - a.summed : -1] ** 2, axis=0)
-    # One product for all lines and the sum.
-    rest = d[1] * x[1:]
-    rest = rest.at[-1].add(d[2] * squares)
-    return a._replace(stack=jnp.concatenate([d[0][None], rest]))
+        return Curve(tuple(terms))
+    second = d[1] * x[-1]
+    if a.summed:
+        second += d[2] * sum(x[i] ** 2 for i in a.lines_summed)
+    return a._replace(entries=(d[0], *(d[1] * v for v in x[1:-1]), second))
 
 
 def _slopes(function: Callable[[Array], Array], x: Array, order: int) -> list[Array]:
@@ -231,7 +244,7 @@ def _differentiate(
 ) -> list[Any]:
     """Differentiate one operation along lines by nested jvp."""
     places = [i for i, x in enumerate(operands) if _is_stack(x)]
-    stacks = [operands[i].stack for i in places]
+    stacks = [operands[i].entries for i in places]
 
     def outputs(values: Sequence[Array]) -> list[Array]:
         filled = list(operands)
@@ -240,51 +253,46 @@ def _differentiate(
         return function(filled)
 
     if isinstance(like, Curve):
-        order = len(stacks[0]) - 1
+        order = len(like.entries) - 1
 
         def curve(t: Array) -> list[Array]:
             powers = [t**k / math.factorial(k) for k in range(order + 1)]
-            weigh = functools.partial(jnp.tensordot, jnp.stack(powers), axes=1)
-            return outputs([weigh(s) for s in stacks])
+            terms = ([p * v for p, v in zip(powers, s, strict=True)] for s in stacks)
+            return outputs([functools.reduce(operator.add, each) for each in terms])
 
         results = [curve]
         for _ in range(order):
             results.append(
                 lambda t, f=results[-1]: jax.jvp(f, (t,), (jnp.ones_like(t),))[1]
             )
-        zero = jnp.zeros((), jnp.finfo(stacks[0].dtype).dtype)
+        zero = jnp.zeros((), jnp.finfo(stacks[0][0].dtype).dtype)
         each = [f(zero) for f in results]
-        return [Curve(jnp.stack(entries)) for entries in zip(*each, strict=True)]
-    at = [s[0] for s in stacks]
+        return [Curve(entries) for entries in zip(*each, strict=True)]
+    at, *lines, last = zip(*stacks, strict=True)
 
     def slope(values: Sequence[Array], tangents: Sequence[Array]) -> list[Array]:
         return jax.jvp(lambda *v: outputs(v), tuple(values), tuple(tangents))[1]
 
-    def curvature(*tangents: Array) -> list[Array]:
+    def curvature(tangents: Sequence[Array]) -> list[Array]:
         return jax.jvp(lambda *v: slope(v, tangents), tuple(at), tuple(tangents))[1]
 
-    values = outputs(at)
-    firsts = jax.vmap(lambda *t: slope(at, t))(*(s[1:-1] for s in stacks))
-    seconds = slope(at, [s[-1] for s in stacks])
-    if like.summed:
-        lines = slice(-1 - like.summed, -1)
-        curved = jax.vmap(curvature)(*(s[lines] for s in stacks))
-        seconds = [s + jnp.sum(c, axis=0) for s, c in zip(seconds, curved, strict=True)]
-    return [
-        like._replace(stack=jnp.concatenate([v[None], first, second[None]]))
-        for v, first, second in zip(values, firsts, seconds, strict=True)
-    ]
+    rows = [outputs(at), *(slope(at, line) for line in lines)]
+    seconds = slope(at, last)
+    for line in lines[len(lines) - like.summed :]:
+        seconds = [s + c for s, c in zip(seconds, curvature(line), strict=True)]
+    columns = zip(*rows, seconds, strict=True)
+    return [like._replace(entries=entries) for entries in columns]
 
 
 def _lift(like: Any, value: Any) -> Any:
     """Return a constant as a stack: all derivatives are 0."""
     value = jnp.asarray(value)
-    zeros = jnp.zeros((len(like.stack) - 1, *value.shape), value.dtype)
-    return like._replace(stack=jnp.concatenate([value[None], zeros]))
+    zeros = (jnp.zeros_like(value),) * (len(like.entries) - 1)
+    return like._replace(entries=(value, *zeros))
 
 
 def _value(x: Any) -> Any:
-    return x.stack[0] if _is_stack(x) else x
+    return x.entries[0] if _is_stack(x) else x
 
 
 def _is_stack(x: Any) -> bool:

@@ -180,13 +180,22 @@ def solve_windows(
         return (windows.end(u), trained.params), kept
 
     _, (starts, trained, losses) = causal.march(fit, (begin, params), count, key=keys)
-    solution = functools.partial(_evaluate, windows, net, starts, trained)
+    solution = functools.partial(evaluate, windows, net, starts, trained)
     return Relay(solution, starts, trained, losses)
 
 
-def _evaluate(
+def evaluate(
     windows: Windows, net: model.Model, starts: Any, params: Any, z: Array
 ) -> Array:
+    """Return the solution of the window that a point lies in.
+
+    Args:
+        windows: the equation.
+        net: its model.
+        starts: of each window, (windows, ...).
+        params: of each window's network, likewise.
+        z: a point, whose time counts from the first window's start, (coordinates,).
+    """
     count = jax.tree.leaves(params)[0].shape[0]
     index = jnp.clip((z[0] // windows.duration).astype(int), 0, count - 1)
     start, network = jax.tree.map(lambda rows: rows[index], (starts, params))

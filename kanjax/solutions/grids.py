@@ -15,7 +15,7 @@ TIMES, SPACE_SIDE = 25, 65
 
 def evaluate(
     problem: problems.Problem,
-    recipe: recipes.Recipe,
+    recipe: recipes.AnyRecipe,
     solution: solving.Solution | solving.Ensemble,
 ) -> dict[str, Any]:
     """Return coordinates, and values, references and residuals at their grid.

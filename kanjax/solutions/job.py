@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from kanjax import files, model, training, versions
-from kanjax.pinn import recipes, solving, stages
+from kanjax.pinn import recipes, relays, solving, stages
 from kanjax.solutions import grids, report
 
 CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.json", "checkpoint"
@@ -26,14 +26,15 @@ class Config:
     """What to solve, and how.
 
     Args:
-        problem: of :data:`kanjax.pinn.recipes.RECIPES`.
+        problem: of :data:`kanjax.pinn.recipes.RECIPES` or ``WINDOW_RECIPES``.
         seed: of everything random.
-        steps: of training; the recipe's if None.
-        points: inside of the domain; the recipe's if None.
-        members: of an ensemble; 1 is a single network.
+        steps: of training, in windows of time of each; the recipe's if None.
+        points: inside of the domain, or of each window; the recipe's if None.
+        members: of an ensemble; 1 is a single network, as windows of time have it.
 
     Raises:
-        ValueError: for an unknown problem, or a count that is not positive.
+        ValueError: for an unknown problem, a count that is not positive, or an ensemble
+            in windows of time.
     """
 
     problem: str
@@ -52,6 +53,11 @@ class Config:
                 raise ValueError(
                     f"{name} must be positive; got {getattr(self, name)!r}."
                 )
+        if isinstance(recipe, recipes.WindowRecipe) and self.members > 1:
+            raise ValueError(
+                f"{self.problem} is solved in windows of time, by one network each; "
+                f"got members={self.members}. Leave it out."
+            )
 
 
 def solve(
@@ -107,13 +113,20 @@ def solve(
         **recipe.options,
     }
     with jax.enable_x64(True):
-        problem = recipe.problem()
         start = time.perf_counter()
-        if config.members > 1:
+        if isinstance(recipe, recipes.WindowRecipe):
+            windows = recipe.windows()
+            problem = relays.join(windows, recipe.count)
+            solution = relays.solve_relay(
+                windows, recipe.net, count=recipe.count, **options
+            )
+        elif config.members > 1:
+            problem = recipe.problem()
             solution = solving.solve_ensemble(
                 problem, recipe.net, members=config.members, **options
             )
         else:
+            problem = recipe.problem()
             solution = solving.solve(problem, recipe.net, **options)
         seconds = time.perf_counter() - start
         tell("evaluating the solution", TRAINING_SHARE)
@@ -129,7 +142,7 @@ def solve(
     return metrics
 
 
-def find(name: str) -> recipes.Recipe:
+def find(name: str) -> recipes.AnyRecipe:
     """Return the recipe of a problem.
 
     Args:
@@ -138,10 +151,11 @@ def find(name: str) -> recipes.Recipe:
     Raises:
         ValueError: if there is none.
     """
-    if name not in recipes.RECIPES:
-        known = ", ".join(sorted(recipes.RECIPES))
-        raise ValueError(f"there is no problem {name!r}; there are {known}.")
-    return recipes.RECIPES[name]
+    known = {**recipes.RECIPES, **recipes.WINDOW_RECIPES}
+    if name not in known:
+        names = ", ".join(sorted(known))
+        raise ValueError(f"there is no problem {name!r}; there are {names}.")
+    return known[name]
 
 
 def read_config(out: pathlib.Path) -> Config:
@@ -184,13 +198,14 @@ def verdict(metrics: dict[str, Any]) -> str:
 
 def _metrics(
     config: Config,
-    recipe: recipes.Recipe,
+    recipe: recipes.AnyRecipe,
     solution: solving.Solution | solving.Ensemble,
     seconds: float,
 ) -> dict[str, Any]:
     is_ensemble = isinstance(solution, solving.Ensemble)
     each = solution.members if is_ensemble else (solution,)
     names = each[0].residuals
+    windows = recipe.count if isinstance(recipe, recipes.WindowRecipe) else 1
     metrics = {
         "problem": config.problem,
         "about": recipe.about,
@@ -204,8 +219,9 @@ def _metrics(
         "coefficients": dict(solution.params.coefficients),
         "seed": config.seed,
         "members": config.members,
-        "parameters": model.count_parameters(each[0].params),
-        "first_steps": config.steps,
+        "windows": windows,
+        "parameters": model.count_parameters(each[0].params) // windows,
+        "first_steps": windows * (config.steps or recipe.steps),
         "steps": len(each[0].losses),
         "points": config.points,
         "options": stages.describe(recipe.options),

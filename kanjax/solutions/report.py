@@ -16,7 +16,7 @@ TIME = "t"
 
 def write(
     out: pathlib.Path,
-    recipe: recipes.Recipe,
+    recipe: recipes.AnyRecipe,
     arrays: dict[str, Any],
     metrics: dict[str, Any],
 ) -> None:
@@ -46,7 +46,7 @@ def write(
 
 
 def _figures(
-    recipe: recipes.Recipe, arrays: dict[str, Any], metrics: dict[str, Any]
+    recipe: recipes.AnyRecipe, arrays: dict[str, Any], metrics: dict[str, Any]
 ) -> Iterator[tuple[str, str, Any]]:
     """Yield names, captions and figures."""
     axes = _axes(recipe, arrays)
@@ -82,7 +82,7 @@ def _figures(
         yield "causal_weights", caption, figure
 
 
-def _drawing(recipe: recipes.Recipe, axes: list[np.ndarray]) -> tuple[Any, str]:
+def _drawing(recipe: recipes.AnyRecipe, axes: list[np.ndarray]) -> tuple[Any, str]:
     """Return what draws fields by name, and at which time that is."""
     names = recipe.coordinates
     if len(axes) == 1:
@@ -99,7 +99,9 @@ def _drawing(recipe: recipes.Recipe, axes: list[np.ndarray]) -> tuple[Any, str]:
     return at_the_end, f", at {names[0]} = {axes[0][-1]:.3g}"
 
 
-def _animate(path: pathlib.Path, recipe: recipes.Recipe, arrays: dict[str, Any]) -> str:
+def _animate(
+    path: pathlib.Path, recipe: recipes.AnyRecipe, arrays: dict[str, Any]
+) -> str:
     """Write the GIF of a problem with time and space, and return its caption."""
     axes = _axes(recipe, arrays)
     if recipe.coordinates[0] != TIME or len(axes) < 2:
@@ -123,12 +125,12 @@ def _animate(path: pathlib.Path, recipe: recipes.Recipe, arrays: dict[str, Any])
     return caption
 
 
-def _axes(recipe: recipes.Recipe, arrays: dict[str, Any]) -> list[np.ndarray]:
+def _axes(recipe: recipes.AnyRecipe, arrays: dict[str, Any]) -> list[np.ndarray]:
     count = arrays["values"].ndim - 1
     return [arrays[f"coordinate_{name}"] for name in recipe.coordinates[:count]]
 
 
-def _outputs(recipe: recipes.Recipe, values: np.ndarray) -> list[str]:
+def _outputs(recipe: recipes.AnyRecipe, values: np.ndarray) -> list[str]:
     """Return the names of the values, two of each complex output."""
     if len(values) == len(recipe.outputs):
         return list(recipe.outputs)

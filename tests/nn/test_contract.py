@@ -110,6 +110,7 @@ MODELS = {
     "fourier features": nn.FourierFeatures(4, 6, 0.7),
     "fixed fourier features": nn.FourierFeatures(4, 2, frequencies=jnp.eye(4, 1)),
     "periodic embedding": nn.PeriodicEmbedding((None, 3.0, None, 5.0), 2),
+    "separable": nn.Separable(nn.MLP((1, 5, 6)), nn.MLP((3, 5, 3)), outputs=2),
     "ntk mlp": nn.MLP((4, 8, 2), jnp.tanh, "ntk", 1.5, bias_scale=0.5),
     "kan": kan.KAN((4, 5, 2)),
     "pruned kan": kan.KAN((4, 2), masks=(jnp.ones((4, 2)).at[0, 1].set(0),)),

@@ -70,6 +70,16 @@ def test_laplacian_and_hessian_diagonal(z):
     close(d.laplacian(vector)(z), [diagonal.sum(), 2])
 
 
+def test_laplacians_of_many_coordinates_come_in_blocks(z):
+    # More than twice as many as one part of the program has, and a rest.
+    many = jnp.linspace(0.1, 0.9, 2 * d.LINES + 3)
+    powers = jnp.arange(1, len(many) + 1) % 4
+    power = lambda z: jnp.sum(z**powers) * z[0]  # noqa: E731
+    hessian = np.array(jax.hessian(power)(many))
+    close(d.laplacian(power)(many), np.trace(hessian))
+    close(d.laplacian(power, range(2 * d.LINES))(many), np.trace(hessian[:-3, :-3]))
+
+
 def test_the_biharmonic_operator_nests(z):
     power = lambda z: jnp.sum(z**4) + z[0] ** 2 * z[1] ** 2  # noqa: E731
     close(d.laplacian(d.laplacian(power))(z), 3 * 24 + 8)
