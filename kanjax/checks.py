@@ -178,17 +178,26 @@ def check_function(function: Any, name: str) -> None:
     Raises:
         TypeError: for a module of flax or equinox, with what takes it apart.
     """
-    kind = type(function)
+    if library := foreign_library(function):
+        raise TypeError(
+            f"{name} is the {library} network {type(function).__name__}, which holds "
+            "its parameters; take it apart first: apply, params = "
+            f"kj.interop.from_{library}(network)."
+        )
+
+
+def foreign_library(value: Any) -> str | None:
+    """Return "flax" or "equinox" for a network of theirs, None for all else.
+
+    Args:
+        value: of any type.
+    """
+    kind = type(value)
     # Functions that equinox has wrapped are its modules, too.
-    is_wrapped = kind.__module__.startswith("equinox._")
-    for base in kind.__mro__:
-        library = base.__module__.partition(".")[0]
-        if library in ("flax", "equinox") and not is_wrapped:
-            raise TypeError(
-                f"{name} is the {library} network {kind.__name__}, which holds its "
-                f"parameters; take it apart first: apply, params = "
-                f"kj.interop.from_{library}(network)."
-            )
+    if kind.__module__.startswith("equinox._"):
+        return None
+    libraries = {base.__module__.partition(".")[0] for base in kind.__mro__}
+    return next((name for name in ("flax", "equinox") if name in libraries), None)
 
 
 def path_name(path: Sequence[Any]) -> str:

@@ -54,6 +54,7 @@ def permutation_spec(model: Any) -> specs.PermutationSpec:
             rational, attention, normalisation and elementwise layers.
 
     Raises:
+        TypeError: for a network of flax or equinox, with what serves in its place.
         ValueError: if a layer does not say how its parameters belong to units, or if
             there are hidden units and none can be permuted, as with KAN layers whose
             inputs have knots of their own.
@@ -63,6 +64,13 @@ def permutation_spec(model: Any) -> specs.PermutationSpec:
         >>> permutation_spec(nn.MLP((2, 8, 8, 1))).sizes
         (('P1', 8), ('P2', 8))
     """
+    if library := checks.foreign_library(model):
+        raise TypeError(
+            f"model is the {library} network {type(model).__name__}, whose layers do "
+            "not say how their parameters belong to units. Give the parameters of a "
+            "stack of dense layers to kj.symmetry.mlp_spec, or name the axes of all "
+            "parameters in kj.symmetry.spec_from_axes."
+        )
     params = jax.eval_shape(model.init, jax.random.key(0))
     return specs.named_spec(unit_trace.trace(model, params).leaf_names(), params)
 

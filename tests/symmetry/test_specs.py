@@ -346,6 +346,9 @@ def test_bad_input_is_named(key):
         symmetry.spec_from_axes({"v": ("P",)}, {"w": jnp.ones(2)})
     with pytest.raises(ValueError, match="Plain does not say"):
         symmetry.permutation_spec(Chain((Dense(2, 2), Plain(), Dense(2, 2))))
+    for net in (eqx.nn.MLP(2, 1, 8, 1, key=key), linen.Dense(3)):
+        with pytest.raises(TypeError, match=r"network .* kj.symmetry.mlp_spec"):
+            symmetry.permutation_spec(net)
     with pytest.raises(ValueError, match=r"axes of layer \[0\] hold"):
         symmetry.chain_spec([{"w": ("input", "out")}], [{"w": jnp.ones((2, 2))}])
     with pytest.raises(ValueError, match="axes is for 1 layers and params for 2"):
