@@ -33,7 +33,11 @@ def tables() -> str:
 def measured() -> str:
     """Claims beside measurements, from what ``make claims`` stored."""
     results = claims.read_claims(MEASURED)
-    return claims.table(results) if results else "`make claims` fills in this table."
+    missing = [p.slug for p in papers.PAPERS if p.slug not in results]
+    if not missing:
+        return claims.table(results)
+    rest = f"Not run yet for this table, by `make claims`: {', '.join(missing)}."
+    return f"{claims.table(results)}\n\n{rest}" if results else rest
 
 
 def gallery() -> str:
