@@ -22,7 +22,16 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 from jax._src.interpreters import mlir  # noqa: E402
 
-CONTEXT = functools.cache(mlir.make_ir_context)
+make_ir_context = mlir.make_ir_context
+CONTEXT = functools.cache(make_ir_context)
+
+
+def share_context() -> mlir.ir.Context:
+    """Give the programs of a file one context, but one inside of another its own."""
+    nested = mlir.ir.Context.current is not None
+    return make_ir_context() if nested else CONTEXT()
+
+
 FLAGS = ["--xla_force_host_platform_device_count=4"]
 if jax.__version_info__ < (0, 11) and not OPTIMIZED:
     # The older way to make loops compiles twice as fast. A flag that a later compiler
@@ -30,7 +39,7 @@ if jax.__version_info__ < (0, 11) and not OPTIMIZED:
     FLAGS.append("--xla_cpu_use_fusion_emitters=false")
     FLAGS.append("--xla_cpu_parallel_codegen_split_count=1")
     # jax makes a context for each program, a sixth of all processor time.
-    mlir.make_ir_context = CONTEXT
+    mlir.make_ir_context = share_context
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
 
 
