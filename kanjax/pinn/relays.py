@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 
 from kanjax import model, training
 from kanjax.pinn import domains, loops, optimization, problems, stages, verdicts
-from kanjax.pinn.solving import Solution, check_precision
+from kanjax.pinn.solving import Solution, check_precision, conclude
 from kanjax.pinn.windows import Windows, evaluate
 
 
@@ -135,21 +135,8 @@ def solve_relay(
     first = problems.initialize(problem, team, key=relay.keys[0])
     run = relay.train(first.network, checkpoint=checkpoint, callback=callback)
     examiner = verdicts.Examiner(problem, team, relay.keys[3], tolerance, options)
-    diverged = None if run.good else int(np.argmax(np.isnan(run.losses)))
     coarse, fine = (problems.Parameters(p, {}) for p in (run.coarse, run.fine))
-    v = examiner.judge(first, coarse, fine, diverged)
-    return Solution(
-        problems.field(problem, team, fine),
-        fine,
-        v.residuals,
-        v.change,
-        v.error,
-        v.smallest_weight,
-        v.converged,
-        v.reasons,
-        jnp.asarray(run.losses),
-        jnp.asarray(run.smallest),
-    )
+    return conclude(examiner, first, coarse, fine, run)
 
 
 class Run(NamedTuple):

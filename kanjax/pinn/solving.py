@@ -148,7 +148,7 @@ def solve(
         params = problems.initialize(problem, net, key=stages.keys[0])
     run = stages.train(params, checkpoint=checkpoint, callback=callback)
     examiner = verdicts.Examiner(problem, net, stages.keys[3], tolerance, options)
-    return _solution(examiner, run)
+    return conclude(examiner, run.first, run.coarse, run.params, run)
 
 
 def solve_ensemble(
@@ -198,7 +198,8 @@ def solve_ensemble(
     first = jax.vmap(lambda k: problems.initialize(problem, net, key=k))(stages.keys[0])
     run = stages.train(first, checkpoint=checkpoint, callback=callback)
     examiner = verdicts.Examiner(problem, net, stages.keys[3][0], tolerance, options)
-    solutions = tuple(_solution(examiner, _member(run, i)) for i in range(members))
+    each = (_member(run, i) for i in range(members))
+    solutions = tuple(conclude(examiner, r.first, r.coarse, r.params, r) for r in each)
 
     def values(z: Array) -> Array:
         return jax.vmap(lambda p: problems.field(problem, net, p)(z))(run.params)
@@ -248,14 +249,27 @@ def check_precision(precision: str) -> None:
         )
 
 
-def _solution(examiner: verdicts.Examiner, run: Run) -> Solution:
-    diverged = None
-    if not bool(run.good):
-        diverged = int(np.argmax(np.isnan(run.losses)))
-    v = examiner.judge(run.first, run.coarse, run.params, diverged)
+def conclude(
+    examiner: verdicts.Examiner,
+    first: problems.Parameters,
+    coarse: problems.Parameters,
+    fine: problems.Parameters,
+    run: Any,
+) -> Solution:
+    """Return the solution that a training came to, with its verdict.
+
+    Args:
+        examiner: of the problem.
+        first: parameters at the start.
+        coarse: parameters after the first stage.
+        fine: the last good parameters.
+        run: of stages or of relays, with ``good``, ``losses`` and ``smallest``.
+    """
+    diverged = None if run.good else int(np.argmax(np.isnan(run.losses)))
+    v = examiner.judge(first, coarse, fine, diverged)
     return Solution(
-        problems.field(examiner.problem, examiner.net, run.params),
-        run.params,
+        problems.field(examiner.problem, examiner.net, fine),
+        fine,
         v.residuals,
         v.change,
         v.error,
