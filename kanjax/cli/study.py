@@ -1,5 +1,6 @@
 """``kanjax study`` and ``kanjax predict``."""
 
+import gc
 import pathlib
 import sys
 from typing import Annotated, Any
@@ -187,6 +188,10 @@ def study(
 
         config = _config(settings, out, resume)
         _use_cache(no_cache)
+        # What is imported stays till the end. Looking for garbage among it took a tenth
+        # of a study's time (measured), and frees next to nothing.
+        gc.freeze()
+        gc.set_threshold(100_000, 20)
         with progress.stages(sys.stderr if as_json else None, quiet=quiet) as show:
 
             def tell(what: str, share: float) -> None:

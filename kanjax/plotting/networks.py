@@ -170,6 +170,8 @@ def _draw_with_curves(
                 transform=axes.transData,
                 zorder=3,
             )
+            # Inside of the picture: a layout need not measure it.
+            box.set_in_layout(False)
             source = inputs[:, edge.source]
             order = np.argsort(source, kind="stable")
             curve = curves[:, edge.source, edge.column]
