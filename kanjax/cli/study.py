@@ -125,7 +125,7 @@ def study(
         typer.Option(
             help="Of a regression: split, from the validation rows, or cv+, from ten "
             "networks more.",
-            show_default="split",
+            show_default="cv+ below 1,000 rows",
         ),
     ] = None,
     search: Annotated[

@@ -353,7 +353,10 @@ def losses_around(
 
     @_balanced
     def barriers(params: Any) -> Array:
-        firsts, seconds = (jax.tree.map(lambda v: v[i], params) for i in upper)
+        def of(members: np.ndarray) -> Any:
+            return jax.tree.map(lambda leaf: leaf[members], params)
+
+        firsts, seconds = map(of, upper)
 
         def align(pair: tuple[Any, Any]) -> Any:
             # A program that calls the host could not be kept in the cache.

@@ -78,7 +78,7 @@ def analyze(
     outputs = evaluation.predict(model, fit.params, split.test.x)
     scores = evaluation.score(task, outputs, y, scale, calibration.temperature)
     folds = None
-    if config.intervals == "cv+":
+    if intervals.use_folds(config, prepared):
         tell("training without folds, for the intervals", 0.51)
         key_folds = jax.random.fold_in(key, 1)
         folds = attempted(
