@@ -10,8 +10,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
 # LAPACK's threads wait in a busy loop, on cores where the other worker compiles.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-# Commands that tests call keep no compiled programs.
-os.environ["KANJAX_CACHE_DIR"] = ""
 # Optimizing takes longer than what it saves, in processes that tests start as well;
 # `make test-optimized` compiles as users do.
 OPTIMIZED = bool(os.environ.get("KANJAX_TEST_OPTIMIZED"))
@@ -19,8 +17,11 @@ if not OPTIMIZED:
     os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import jax  # noqa: E402
+import platformdirs  # noqa: E402
 import pytest  # noqa: E402
 from jax._src.interpreters import mlir  # noqa: E402
+
+from kanjax import compilation_cache  # noqa: E402
 
 make_ir_context = mlir.make_ir_context
 CONTEXT = functools.cache(make_ir_context)
@@ -40,7 +41,26 @@ if jax.__version_info__ < (0, 11) and not OPTIMIZED:
     FLAGS.append("--xla_cpu_parallel_codegen_split_count=1")
     # jax makes a context for each program, a sixth of all processor time.
     mlir.make_ir_context = share_context
-os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS])
+# Each once, also in workers, which begin with the flags of the first process.
+FLAGS = [*os.environ.get("XLA_FLAGS", "").split(), *FLAGS]
+os.environ["XLA_FLAGS"] = " ".join(dict.fromkeys(FLAGS))
+
+
+def keep_programs() -> None:
+    """Keep what is compiled outside of the checkout, for all workers and later runs.
+
+    Processes that tests start find the folder where jax looks.
+    """
+    os.environ["KANJAX_CACHE_DIR"] = platformdirs.user_cache_dir("kanjax-tests")
+    folder = compilation_cache.use()
+    # Commands that tests call have no folder of their own.
+    os.environ["KANJAX_CACHE_DIR"] = ""
+    if folder is not None:
+        options = {"jax_compilation_cache_dir": folder, **compilation_cache.OPTIONS}
+        os.environ.update({name.upper(): str(options[name]) for name in options})
+
+
+keep_programs()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
