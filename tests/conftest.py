@@ -28,7 +28,7 @@ CONTEXT = functools.cache(make_ir_context)
 
 
 def share_context() -> mlir.ir.Context:
-    """Give the programs of a file one context, but one inside of another its own."""
+    """Give programs one context till they go, but one inside another its own."""
     nested = mlir.ir.Context.current is not None
     return make_ir_context() if nested else CONTEXT()
 
@@ -85,10 +85,17 @@ def x64():
         yield
 
 
+# What was compiled since programs were let go of, and how much of it is held at most.
 COMPILED: list[str] = []
-jax.monitoring.register_event_duration_secs_listener(
-    lambda event, *_, **__: COMPILED.append(event)
-)
+MOST = 2000
+
+
+def note(event: str, *_: Any, fun_name: str = "", **__: Any) -> None:
+    if "backend_compile" in event:
+        COMPILED.append(fun_name)
+
+
+jax.monitoring.register_event_duration_secs_listener(note)
 
 
 @pytest.fixture
@@ -98,15 +105,16 @@ def compilations():
     def count(call: Callable[[], Any]) -> int:
         before = len(COMPILED)
         jax.block_until_ready(call())
-        return sum("backend_compile" in event for event in COMPILED[before:])
+        return len(COMPILED) - before
 
     return count
 
 
 @pytest.fixture(autouse=True)
 def compilation(request: pytest.FixtureRequest):
-    """Optimise what marked tests compile."""
+    """Optimise what marked tests compile, all of it."""
     if request.node.get_closest_marker("optimized"):
+        jax.clear_caches()
         jax.config.update("jax_disable_most_optimizations", False)
     yield
     jax.config.update("jax_disable_most_optimizations", not OPTIMIZED)
@@ -114,8 +122,10 @@ def compilation(request: pytest.FixtureRequest):
 
 @pytest.fixture(autouse=True, scope="module")
 def forget_programs():
-    """Let go of what a file compiled: too many programs at once end a process."""
+    """Let go of what files compiled: too many programs at once end a process."""
     yield
-    jax.clear_caches()
-    # It holds the constants of its programs.
-    CONTEXT.cache_clear()
+    if len(COMPILED) > MOST:
+        jax.clear_caches()
+        # It holds the constants of its programs.
+        CONTEXT.cache_clear()
+        COMPILED.clear()
