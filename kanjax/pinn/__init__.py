@@ -14,6 +14,7 @@ from kanjax.pinn import (
     derivatives,
     domains,
     flows,
+    integrals,
     lagrangian,
     library,
     loops,
@@ -48,6 +49,7 @@ from kanjax.pinn.derivatives import (
     partial,
 )
 from kanjax.pinn.domains import Box, TimeSpace, interval
+from kanjax.pinn.integrals import integral
 from kanjax.pinn.optimization import Training, train
 from kanjax.pinn.polygons import Polygon, Segment
 from kanjax.pinn.problems import (
@@ -103,6 +105,8 @@ __all__ = [
     "gradient",
     "hessian_diagonal",
     "initialize",
+    "integral",
+    "integrals",
     "intersection",
     "interval",
     "lagrangian",
