@@ -23,6 +23,7 @@ from kanjax.pinn import (
     optimization,
     patterns,
     polygons,
+    polynomials,
     problems,
     recipes,
     relays,
@@ -52,6 +53,7 @@ from kanjax.pinn.domains import Box, TimeSpace, interval
 from kanjax.pinn.integrals import integral
 from kanjax.pinn.optimization import Training, train
 from kanjax.pinn.polygons import Polygon, Segment
+from kanjax.pinn.polynomials import PolynomialProducts
 from kanjax.pinn.problems import (
     Condition,
     Parameters,
@@ -77,6 +79,7 @@ __all__ = [
     "LShape",
     "Parameters",
     "Polygon",
+    "PolynomialProducts",
     "Problem",
     "Segment",
     "Solution",
@@ -122,6 +125,7 @@ __all__ = [
     "patterns",
     "periodic",
     "polygons",
+    "polynomials",
     "problems",
     "recipes",
     "relays",

@@ -1,13 +1,17 @@
 """Networks and numbers of steps by which problems of the library were solved."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+from jax import Array
 
 from kanjax import bases, kan, model, nn, systems
 from kanjax.pinn import flows, library, patterns, waves, windows
+from kanjax.pinn.derivatives import Field
+from kanjax.pinn.polynomials import PolynomialProducts
 from kanjax.pinn.problems import Problem
 
 
@@ -102,18 +106,6 @@ def _polynomials(domain: tuple[float, float], degree: int, count: int) -> kan.KA
     return kan.KANLayer(1, count, basis=basis, residual=None)
 
 
-def _products(
-    first: tuple[float, float], second: tuple[float, float], degree: int, outputs: int
-) -> nn.Separable:
-    """Make sums of products of polynomials of the coordinates of a rectangle."""
-    shapes = degree + 1
-    return nn.Separable(
-        _polynomials(first, degree, outputs * shapes),
-        _polynomials(second, degree, shapes),
-        outputs,
-    )
-
-
 def _modes(
     duration: float,
     degree: int,
@@ -170,20 +162,22 @@ RECIPES: dict[str, Recipe] = {
     "inverse_heat": Recipe(library.inverse_heat, _tanh(2, 12, 12, 1), 150, 400, LINE),
     "inverse_lorenz": Recipe(
         library.inverse_lorenz,
-        _polynomials((0.0, 1.0), 48, 3),
-        100,
-        150,
+        _polynomials((0.0, 1.0), 44, 3),
+        20,
+        300,
         ("t",),
         LORENZ,
+        # The data first: then the coefficients are those of a linear equation.
+        {"resample_every": 10, "damping": 1e-6, "weights": {"data": 1e4}},
     ),
     "wave": Recipe(
         waves.wave, _waves(2, 20, 20, 20, 1), 3000, 1500, LINE, options=_broyden(200)
     ),
     "kovasznay": Recipe(
         flows.kovasznay,
-        _products((-0.5, 1.0), (-0.5, 1.5), 15, 3),
-        32,
-        1500,
+        PolynomialProducts((-0.5, -0.5), (1.0, 1.5), (12, 20), 3),
+        12,
+        1000,
         PLANE,
         ("u", "v", "p"),
         {"resample_every": 4, "damping": 1e-6},
@@ -262,7 +256,7 @@ def _korteweg_de_vries() -> windows.Windows:
 
 def _ginzburg_landau() -> windows.Windows:
     """``A_t = 0.004 A_xx + 10 (A - (1 + 1.5 i) |A|^2 A)``, periodic, until t = 1."""
-    grid = systems.Grid(96, 2.0, -1.0)
+    grid = systems.Grid(120, 2.0, -1.0)
     return windows.periodic_windows(patterns.ginzburg_landau(), grid, 1 / 25)
 
 
@@ -275,10 +269,17 @@ def _gray_scott() -> windows.Windows:
 def _cahn_hilliard() -> windows.Windows:
     """``u_t = 0.01 q_xx, q = u^3 - u - 1e-4 u_xx`` from ``-cos(2 pi x)``, until t = 1.
 
-    Its start has the period 1, and so has the solution.
+    Its start has the period 1, and so has the solution. A window starts from the
+    potential of u: with that of the last window errors of both would grow.
     """
     grid = systems.Grid(128, 1.0, -1.0)
-    return windows.periodic_windows(patterns.cahn_hilliard(), grid, 1 / 20)
+    cut = windows.periodic_windows(patterns.cahn_hilliard(), grid, 1 / 20)
+
+    def end(w: Field) -> Array:
+        u, _ = cut.end(w)
+        return jnp.stack([u, u**3 - u - 1e-4 * grid.derivative(u, 2)])
+
+    return dataclasses.replace(cut, end=end)
 
 
 ROUND = _periodic(2 * math.pi, 1, 16, 16, 1)
@@ -316,10 +317,10 @@ WINDOW_RECIPES: dict[str, WindowRecipe] = {
     ),
     "ginzburg_landau": WindowRecipe(
         _ginzburg_landau,
-        _modes(1 / 25, 5, 48, outputs=2),
+        _modes(1 / 25, 5, 60, outputs=2),
         25,
         4,
-        1200,
+        1500,
         LINE,
         ("real", "imaginary"),
         {"resample_every": 4, "damping": 1e-9},
