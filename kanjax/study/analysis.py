@@ -75,8 +75,8 @@ class Kernels(NamedTuple):
         drift: (members,), the relative change in Frobenius norm.
     """
 
-    initial: Array
-    trained: Array
+    initial: np.ndarray
+    trained: np.ndarray
     spectra: dict[str, ntk.Spectrum]
     alignment: dict[str, Array]
     drift: Array
@@ -329,7 +329,8 @@ def losses_around(
     """
     # First: a model without units to permute is known before anything is computed.
     spec = symmetry.permutation_spec(model)
-    batch = Examples(*(np.asarray(v)[:LOSS_ROWS] for v in (train.x, train.y)))
+    x, y = (jnp.asarray(np.asarray(v)[:LOSS_ROWS]) for v in (train.x, train.y))
+    batch = Examples(x, y)
     on_batch = training.on_batch(loss, batch)
 
     def member(i: int) -> Any:

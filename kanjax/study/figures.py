@@ -139,7 +139,7 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
     yield from _explanations(study, findings)
     if findings.pruning is None or not isinstance(study.model, kan.KAN):
         return
-    x = np.asarray(data.split.train.x[:2000])
+    x: Any = np.asarray(data.split.train.x[:2000])
     pruned = findings.pruning.pruned
     diagram = kan.diagram(pruned.model, pruned.params, x)
     yield Picture(

@@ -65,7 +65,7 @@ def analyze(
     order = np.argsort(np.nanmin(fit.history.validation_loss, axis=1))
     # On the host, where taking a member or rows needs no program.
     best = jax.tree.map(lambda leaf: np.asarray(leaf)[order[0]], fit.params)
-    some_rows = np.asarray(split.train.x)[:2000]
+    some_rows: Any = np.asarray(split.train.x)[:2000]
 
     notes: list[str] = []
     tell("scoring", 0.5)
