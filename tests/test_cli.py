@@ -144,7 +144,10 @@ def test_a_folder_that_is_not_empty_is_kept(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-SMALL = ("--members", 2, "--steps", 20, "--evaluate-every", 10, "--resolution", 2)
+SMALL = (
+    *("--members", 2, "--steps", 20, "--evaluate-every", 10, "--resolution", 2),
+    *("--intervals", "split"),
+)
 
 
 @pytest.fixture(scope="module")

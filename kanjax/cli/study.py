@@ -123,9 +123,9 @@ def study(
     intervals: Annotated[
         str | None,
         typer.Option(
-            help="Of a regression: split, from the validation rows, or cv+, from ten "
-            "networks more.",
-            show_default="cv+ below 1,000 rows",
+            help="Of a regression: split, from the validation rows; cv+, from ten "
+            "networks more; auto, cv+ below 1,000 rows.",
+            show_default="auto",
         ),
     ] = None,
     search: Annotated[
