@@ -11,7 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 
-def as_floating(x: ArrayLike) -> Array:
+def as_floating(x: ArrayLike | Sequence[Any]) -> Array:
     """Return the array itself, or integers and booleans in the default floating type.
 
     What a layer computes is real: knots, parameters and sums cast to integers would be

@@ -43,7 +43,7 @@ def record(model: Any, params: Params, x: Array) -> dict[str, Array]:
     """
     values: dict[str, Array] = {}
 
-    def visit(layer: Any, p: Params, x: Array, path: Any, key: None) -> Array:
+    def visit(layer: Any, p: Params, x: Array, path: Any, key: Any) -> Array:
         if not hasattr(layer, "activations"):
             return layer.apply(p, x)
         _, *outputs = layer.activations(p, x)

@@ -154,7 +154,7 @@ def _walk(
 ) -> Entry:
     """Return the units and values that leave a model, for those that enter."""
 
-    def visit(layer: Any, p: Params, value: Entry, path: Any, key: None) -> Entry:
+    def visit(layer: Any, p: Params, value: Entry, path: Any, key: Any) -> Entry:
         if hasattr(layer, "layers"):
             return _walk_chain(units, layer, p, path, *value)
         return _meet(units, layer, _axes(layer), p, path, *value)

@@ -176,7 +176,7 @@ class Parallel(_Branches):
     """Models side by side on one input, their outputs, of one shape, summed."""
 
     def join(self, outputs: Sequence[Array]) -> Array:
-        """Return the sum of the outputs."""
+        """Return the sum of the outputs (...)."""
         _check_one_shape(self, "sums", {y.shape for y in outputs})
         return functools.reduce(operator.add, outputs)
 
@@ -186,7 +186,7 @@ class Product(_Branches):
     """Models side by side on one input, their outputs, of one shape, multiplied."""
 
     def join(self, outputs: Sequence[Array]) -> Array:
-        """Return the product of the outputs."""
+        """Return the product of the outputs (...)."""
         _check_one_shape(self, "multiplies", {y.shape for y in outputs})
         return functools.reduce(operator.mul, outputs)
 
@@ -199,7 +199,7 @@ class Concatenate(_Branches):
     """
 
     def join(self, outputs: Sequence[Array]) -> Array:
-        """Return the outputs along one last axis."""
+        """Return the outputs (..., features) along one last axis."""
         _check_one_shape(self, "joins", {y.shape[:-1] for y in outputs})
         return jnp.concatenate(outputs, axis=-1)
 
