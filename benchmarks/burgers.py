@@ -28,14 +28,17 @@ WIDTHS, POINTS = (2, 128, 128, 128, 128, 1), 1024
 ROUNDS, SECONDS = 12, 0.5
 SMALL, GOAL, CHECK_POINTS = (2, 20, 20, 20, 1), 1e-4, 4000
 # A power of 2, as jinns asks for with Sobol points.
-SOLVE_POINTS, STEPS, LIMIT = 2048, 20000, 500.0
+SOLVE_POINTS, STEPS = 2048, 20000
+# How long peers may take, in times of kanjax' seconds.
+PATIENCE = 2.5
 VISCOSITY = 0.01 / np.pi
 SCRIPTS = {
     "jinns": "jinns_burgers",
     "deepxde_torch": "deepxde_burgers",
     "deepxde_jax": "deepxde_burgers",
 }
-PARTS = ("step", "solve")
+MEMBERS, MEMBER_STEPS = 8, 25
+PARTS = ("step", "solve", "ensemble")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -66,13 +69,17 @@ def main(argv: Sequence[str] | None = None) -> None:
             if name not in SCRIPTS or not python:
                 parser.error(f"--peer takes NAME=PYTHON of {list(SCRIPTS)}; got {item}")
             peers[name] = stack.enter_context(client.start(SCRIPTS[name], python))
-        result["peers"] = {name: peer.entry for name, peer in peers.items()}
+        entries = {name: peer.entry for name, peer in peers.items()}
+        result["peers"] = result.get("peers", {}) | entries
         there = {name: peer for name, peer in peers.items() if not peer.absent}
         if "step" in options.parts:
             result["step"] = _steps(there, options.quick)
             timing.write_json(options.out, result)
         if "solve" in options.parts:
             result["solve"] = _solutions(there, options.quick)
+            timing.write_json(options.out, result)
+        if "ensemble" in options.parts:
+            result["ensemble"] = _ensemble(options.quick)
     timing.write_json(options.out, result)
 
 
@@ -138,6 +145,51 @@ def _steps(peers: Mapping[str, client.Peer], quick: bool) -> dict[str, Any]:
     }
 
 
+def _ensemble(quick: bool) -> dict[str, Any]:
+    """Time steps of the recipe for one network, and for several in one program."""
+    points, steps = (16, 2) if quick else (SOLVE_POINTS, MEMBER_STEPS)
+    problem, net = library.burgers(VISCOSITY), nn.MLP(SMALL, jnp.tanh, kernel_scale=1.0)
+    options = {**recipes.RECIPES["burgers"].options, "resample_every": steps}
+    with jax.enable_x64(True):
+        begin, advance = pinn.optimization.rounds(
+            problem, net, points=points, **options
+        )
+        keys = jax.random.split(jax.random.key(0), MEMBERS)
+
+        def start(key: jax.Array) -> Any:
+            return begin(pinn.initialize(problem, net, key=key))
+
+        def train(key: jax.Array, carry: Any) -> Any:
+            return advance(carry, (key, jnp.zeros(())))
+
+        carries = jax.vmap(start)(keys)
+        first = jax.tree.map(lambda leaf: leaf[0], carries)
+        one, all_members = jax.jit(train), jax.jit(jax.vmap(train))
+        runs = {
+            "one": lambda: jax.block_until_ready(one(keys[0], first)),
+            "members": lambda: jax.block_until_ready(all_members(keys, carries)),
+        }
+        for run in runs.values():
+            run()
+        # The short one more often, for blocks of like length.
+        blocks = {
+            "one": lambda: [s for _ in range(4) for s in timing.block(runs["one"], 0)],
+            "members": lambda: timing.block(runs["members"], 0),
+        }
+        times = timing.interleave(blocks, 1 if quick else ROUNDS // 2)
+    shares = {
+        kind: round(times["members"][kind] / (MEMBERS * times["one"][kind]), 3)
+        for kind in ("min_ms", "median_ms")
+    }
+    return {
+        "members": MEMBERS,
+        "steps": steps,
+        "points": points,
+        "times": times,
+        "share_of_single_runs": shares,
+    }
+
+
 def _solutions(peers: Mapping[str, client.Peer], quick: bool) -> dict[str, Any]:
     problem = library.burgers(VISCOSITY)
     assert problem.reference is not None
@@ -146,6 +198,7 @@ def _solutions(peers: Mapping[str, client.Peer], quick: bool) -> dict[str, Any]:
         u = problem.reference(z)
     points, steps = (16, 100) if quick else (SOLVE_POINTS, STEPS)
     results = {"kanjax": _solve(problem, z, u, points, steps)}
+    limit = PATIENCE * results["kanjax"]["seconds"]
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "reference.npz"
         np.savez(path, z=np.asarray(z), u=np.asarray(u))
@@ -156,17 +209,15 @@ def _solutions(peers: Mapping[str, client.Peer], quick: bool) -> dict[str, Any]:
             "viscosity": VISCOSITY,
             "goal": GOAL,
             "reference": str(path),
+            "seconds": limit,
+            "steps": steps,
         }
         for name, peer in peers.items():
             if name == "jinns":
-                # Its loop is one program, without a limit of time.
-                for method, count in (("broyden", 6000), ("natural_gradient", 400)):
-                    few = min(steps, count)
-                    results[f"jinns_{method}"] = peer.ask(
-                        method=method, steps=few, **request
-                    )
+                for method in ("broyden", "natural_gradient"):
+                    results[f"jinns_{method}"] = peer.ask(method=method, **request)
             else:
-                results[name] = peer.ask(steps=steps, seconds=LIMIT, **request)
+                results[name] = peer.ask(**request)
     return {"goal": GOAL, "widths": SMALL, "points": points, "results": results}
 
 
@@ -192,14 +243,16 @@ def _solve(
 
         first, key = jax.random.split(jax.random.key(0))
         carry = begin(pinn.initialize(problem, net, key=first))
-        done, reached = 0, float("inf")
+        done, reached, curve = 0, float("inf"), []
         while done < steps and reached >= GOAL:
             key, draw = jax.random.split(key)
             carry, _ = run(carry, (draw, jnp.zeros(())))
             done += options["resample_every"]
             reached = float(error(carry[0]))
+            curve.append([time.perf_counter() - start, reached])
     return {
         "error": reached,
+        "seconds_and_errors": curve,
         "steps": done,
         "seconds": time.perf_counter() - start,
         "processor_seconds": time.process_time() - processor,

@@ -20,7 +20,9 @@ def call(*arguments):
 
 @pytest.fixture
 def small(monkeypatch):
-    """Two recipes that take seconds."""
+    """Recipes that take seconds, and small pictures of few frames."""
+    monkeypatch.setattr(grids, "SIDE", 31)
+    monkeypatch.setattr(movies, "FRAMES", 2)
 
     def decay():
         """``u' = -u`` from 1."""
@@ -82,9 +84,12 @@ def test_recipes_fit_their_problems(name):
     problem = recipe.problem()
     pinn.residuals(problem, recipe.net)
     assert len(recipe.coordinates) == problem.domain.coordinates
-    params = pinn.initialize(problem, recipe.net, key=jax.random.key(0))
-    field = pinn.field(problem, recipe.net, params)
-    drawn = jax.eval_shape(field, jnp.zeros(len(recipe.coordinates)))
+
+    def value(z):
+        params = pinn.initialize(problem, recipe.net, key=jax.random.key(0))
+        return pinn.field(problem, recipe.net, params)(z)
+
+    drawn = jax.eval_shape(value, jnp.zeros(len(recipe.coordinates)))
     parts = 2 if jnp.issubdtype(drawn.dtype, jnp.complexfloating) else 1
     assert len(recipe.outputs) == drawn.size * parts
     assert problem.reference is not None
@@ -93,7 +98,8 @@ def test_recipes_fit_their_problems(name):
 @pytest.mark.parametrize("name", recipes.WINDOW_RECIPES)
 def test_recipes_in_windows_fit_their_problems(name):
     recipe = recipes.WINDOW_RECIPES[name]
-    problem = recipe.windows().problem(recipe.windows().start)
+    cut = recipe.windows()
+    problem = cut.problem(cut.start)
     pinn.residuals(problem, recipe.net)
     assert len(recipe.coordinates) == problem.domain.coordinates
     assert len(recipe.outputs) == problem.outputs
@@ -209,7 +215,6 @@ def stored(folder):
 
 
 def test_an_interrupted_command_goes_on_bit_for_bit(small, tmp_path, monkeypatch):
-    monkeypatch.setattr(movies, "FRAMES", 2)
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     told = []
     config = job.Config("growth", seed=3, members=2)

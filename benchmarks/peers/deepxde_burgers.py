@@ -106,11 +106,14 @@ def _solve(
     known = np.load(reference)
     z, u = np.ascontiguousarray(known["z"][:, ::-1]), known["u"]
 
+    curve: list[list[float]] = []
+
     class Watch(deepxde.callbacks.Callback):
         def on_epoch_end(self):
             late = time.perf_counter() - start > seconds
             if late or self.model.train_state.step % CHECK_EVERY == 0:
-                self.model.stop_training = late or error() < goal
+                curve.append([time.perf_counter() - start, error()])
+                self.model.stop_training = late or curve[-1][1] < goal
 
     def error() -> float:
         values = model.predict(z)[:, 0]
@@ -128,6 +131,7 @@ def _solve(
         model.train(callbacks=[Watch()], verbose=0)
     return {
         "error": error(),
+        "seconds_and_errors": curve,
         "steps": int(model.train_state.step),
         "seconds": time.perf_counter() - start,
         "processor_seconds": time.process_time() - processor,

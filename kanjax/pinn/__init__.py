@@ -14,6 +14,7 @@ from kanjax.pinn import (
     derivatives,
     domains,
     flows,
+    integrals,
     lagrangian,
     library,
     loops,
@@ -22,6 +23,7 @@ from kanjax.pinn import (
     optimization,
     patterns,
     polygons,
+    polynomials,
     problems,
     recipes,
     relays,
@@ -48,8 +50,10 @@ from kanjax.pinn.derivatives import (
     partial,
 )
 from kanjax.pinn.domains import Box, TimeSpace, interval
+from kanjax.pinn.integrals import integral
 from kanjax.pinn.optimization import Training, train
 from kanjax.pinn.polygons import Polygon, Segment
+from kanjax.pinn.polynomials import PolynomialProducts
 from kanjax.pinn.problems import (
     Condition,
     Parameters,
@@ -75,6 +79,7 @@ __all__ = [
     "LShape",
     "Parameters",
     "Polygon",
+    "PolynomialProducts",
     "Problem",
     "Segment",
     "Solution",
@@ -103,6 +108,8 @@ __all__ = [
     "gradient",
     "hessian_diagonal",
     "initialize",
+    "integral",
+    "integrals",
     "intersection",
     "interval",
     "lagrangian",
@@ -118,6 +125,7 @@ __all__ = [
     "patterns",
     "periodic",
     "polygons",
+    "polynomials",
     "problems",
     "recipes",
     "relays",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from kanjax import systems
@@ -198,6 +199,9 @@ def inverse_lorenz(duration: float = 1.0, rows: int = 50) -> Problem:
     """
     forward = lorenz(duration=duration)
     assert forward.reference is not None
+    with jax.enable_x64(True):
+        # The integrator's tolerance is below what single precision can tell apart.
+        states = forward.reference(jnp.linspace(0.0, duration, rows)[:, None])
     times = jnp.linspace(0.0, duration, rows)[:, None]
 
     def residual(s: Field, z: Array, c: Mapping[str, Array]) -> Array:
@@ -207,7 +211,7 @@ def inverse_lorenz(duration: float = 1.0, rows: int = 50) -> Problem:
     return Problem(
         forward.domain,
         residual,
-        {"data": observations(times, forward.reference(times))},
+        {"data": observations(times, jnp.asarray(np.asarray(states), float))},
         outputs=3,
         coefficients={"sigma": 5.0, "rho": 20.0, "beta": 1.0},
         reference=forward.reference,

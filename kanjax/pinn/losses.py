@@ -14,7 +14,7 @@ import optax
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import model
+from kanjax import model, pytrees
 from kanjax.pinn import problems
 
 Params = Any
@@ -167,7 +167,7 @@ def pseudo_time(
         raise ValueError(
             f"pseudo_time names equations, here {names}; got {unknown[0]!r}."
         )
-    if any(tau == 0 for tau in steps.values()):
+    if any(pytrees.concrete(tau) and tau == 0 for tau in steps.values()):
         raise ValueError(f"steps of pseudo-time must not be 0; got {dict(steps)}.")
     previous = jax.lax.stop_gradient(previous)
 

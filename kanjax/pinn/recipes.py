@@ -1,13 +1,17 @@
 """Networks and numbers of steps by which problems of the library were solved."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+from jax import Array
 
 from kanjax import bases, kan, model, nn, systems
-from kanjax.pinn import flows, library, waves, windows
+from kanjax.pinn import flows, library, patterns, waves, windows
+from kanjax.pinn.derivatives import Field
+from kanjax.pinn.polynomials import PolynomialProducts
 from kanjax.pinn.problems import Problem
 
 
@@ -96,6 +100,26 @@ def _vortices(*widths: int) -> model.Sequential:
     return model.Sequential((embedding, _tanh(embedding.features, *widths, 3)))
 
 
+def _polynomials(domain: tuple[float, float], degree: int, count: int) -> kan.KANLayer:
+    """Make polynomials of one coordinate, a layer that is linear in its parameters."""
+    basis = bases.Chebyshev(degree, domain=domain, squash=None)
+    return kan.KANLayer(1, count, basis=basis, residual=None)
+
+
+def _modes(
+    duration: float,
+    degree: int,
+    harmonics: int,
+    *,
+    outputs: int = 1,
+    period: float = 2.0,
+) -> nn.Separable:
+    """Make waves of a period whose amplitudes are polynomials of time."""
+    shapes = nn.PeriodicEmbedding((period,), harmonics)
+    amplitudes = _polynomials((0.0, duration), degree, outputs * shapes.features)
+    return nn.Separable(amplitudes, shapes, outputs)
+
+
 def _corner() -> Problem:
     """``lap u = 0`` on the L-shape, with its corner's singular function."""
     return library.l_shape(feature=True)
@@ -136,25 +160,27 @@ RECIPES: dict[str, Recipe] = {
         options=_broyden(500, adaptive=1.0),
     ),
     "inverse_heat": Recipe(library.inverse_heat, _tanh(2, 12, 12, 1), 150, 400, LINE),
+    "inverse_lorenz": Recipe(
+        library.inverse_lorenz,
+        _polynomials((0.0, 1.0), 44, 3),
+        20,
+        300,
+        ("t",),
+        LORENZ,
+        # The data first: then the coefficients are those of a linear equation.
+        {"resample_every": 10, "damping": 1e-6, "weights": {"data": 1e4}},
+    ),
     "wave": Recipe(
         waves.wave, _waves(2, 20, 20, 20, 1), 3000, 1500, LINE, options=_broyden(200)
     ),
     "kovasznay": Recipe(
         flows.kovasznay,
-        _tanh(2, 20, 20, 3),
-        6000,
-        800,
+        PolynomialProducts((-0.5, -0.5), (1.0, 1.5), (12, 20), 3),
+        12,
+        1000,
         PLANE,
         ("u", "v", "p"),
-        options=_broyden(500),
-    ),
-    "allen_cahn": Recipe(
-        library.allen_cahn,
-        _periodic(2.0, 3, 20, 20, 20, 1),
-        9000,
-        2000,
-        LINE,
-        options=_broyden(500, adaptive=1.0),
+        {"resample_every": 4, "damping": 1e-6},
     ),
     "taylor_green": Recipe(
         flows.taylor_green,
@@ -189,18 +215,6 @@ RECIPES: dict[str, Recipe] = {
 """Recipes by the name of the problem."""
 
 
-def _polynomials(duration: float, degree: int, count: int) -> kan.KANLayer:
-    """Make polynomials of time: a layer whose best coefficients are soon found."""
-    basis = bases.Chebyshev(degree, domain=(0.0, duration), squash=None)
-    return kan.KANLayer(1, count, basis=basis, residual=None)
-
-
-def _modes(duration: float, degree: int, harmonics: int) -> nn.Separable:
-    """Make waves of period 2 whose amplitudes are polynomials of time."""
-    shapes = nn.PeriodicEmbedding((2.0,), harmonics)
-    return nn.Separable(_polynomials(duration, degree, shapes.features), shapes)
-
-
 def _lorenz() -> windows.Windows:
     """Lorenz' system with s = 10, r = 28, b = 8/3 from (1, 1, 1), until t = 20."""
     return windows.ordinary_windows(systems.lorenz, (1.0, 1.0, 1.0), 0.2)
@@ -218,6 +232,16 @@ def _fast_advection() -> windows.Windows:
     return windows.periodic_windows(library.advection(50.0), grid, 1 / 32)
 
 
+def _allen_cahn() -> windows.Windows:
+    """``u_t = 1e-4 u_xx + 5 (u - u^3)`` from ``x^2 cos(pi x)``, periodic, until t = 1.
+
+    The grid has as many values as the waves below, so that no wave of the start is left
+    which the network could not change.
+    """
+    grid = systems.Grid(320, 2.0, -1.0)
+    return windows.periodic_windows(library.allen_cahn(), grid, 1 / 20)
+
+
 def _kuramoto_sivashinsky() -> windows.Windows:
     """``u_t + 5 u u_x + u_xx / 2 + 0.005 u_xxxx = 0``, periodic, until t = 1."""
     grid = systems.Grid(64, 2.0, -1.0)
@@ -230,12 +254,40 @@ def _korteweg_de_vries() -> windows.Windows:
     return windows.periodic_windows(waves.korteweg_de_vries(), grid, 1 / 100)
 
 
+def _ginzburg_landau() -> windows.Windows:
+    """``A_t = 0.004 A_xx + 10 (A - (1 + 1.5 i) |A|^2 A)``, periodic, until t = 1."""
+    grid = systems.Grid(120, 2.0, -1.0)
+    return windows.periodic_windows(patterns.ginzburg_landau(), grid, 1 / 25)
+
+
+def _gray_scott() -> windows.Windows:
+    """``u_t = 0.2 u_xx + 40 (1-u) - r, v_t = 0.1 v_xx - 100 v + r, r = 1000 u v^2``."""
+    grid = systems.Grid(64, 2.0, -1.0)
+    return windows.periodic_windows(patterns.gray_scott(), grid, 0.002)
+
+
+def _cahn_hilliard() -> windows.Windows:
+    """``u_t = 0.01 q_xx, q = u^3 - u - 1e-4 u_xx`` from ``-cos(2 pi x)``, until t = 1.
+
+    Its start has the period 1, and so has the solution. A window starts from the
+    potential of u: with that of the last window errors of both would grow.
+    """
+    grid = systems.Grid(128, 1.0, -1.0)
+    cut = windows.periodic_windows(patterns.cahn_hilliard(), grid, 1 / 20)
+
+    def end(w: Field) -> Array:
+        u, _ = cut.end(w)
+        return jnp.stack([u, u**3 - u - 1e-4 * grid.derivative(u, 2)])
+
+    return dataclasses.replace(cut, end=end)
+
+
 ROUND = _periodic(2 * math.pi, 1, 16, 16, 1)
 
 WINDOW_RECIPES: dict[str, WindowRecipe] = {
     "lorenz_20": WindowRecipe(
         _lorenz,
-        _polynomials(0.2, 24, 3),
+        _polynomials((0.0, 0.2), 24, 3),
         100,
         30,
         48,
@@ -245,6 +297,15 @@ WINDOW_RECIPES: dict[str, WindowRecipe] = {
     ),
     "advection_30": WindowRecipe(_slow_advection, ROUND, 20, 100, 300, LINE),
     "advection_50": WindowRecipe(_fast_advection, ROUND, 32, 100, 300, LINE),
+    "allen_cahn": WindowRecipe(
+        _allen_cahn,
+        _modes(1 / 20, 4, 160),
+        20,
+        4,
+        3300,
+        LINE,
+        options={"resample_every": 4, "damping": 1e-9},
+    ),
     "kuramoto_sivashinsky": WindowRecipe(
         _kuramoto_sivashinsky,
         _modes(1 / 40, 6, 24),
@@ -253,6 +314,36 @@ WINDOW_RECIPES: dict[str, WindowRecipe] = {
         900,
         LINE,
         options={"resample_every": 3, "damping": 1e-9},
+    ),
+    "ginzburg_landau": WindowRecipe(
+        _ginzburg_landau,
+        _modes(1 / 25, 5, 60, outputs=2),
+        25,
+        4,
+        1500,
+        LINE,
+        ("real", "imaginary"),
+        {"resample_every": 4, "damping": 1e-9},
+    ),
+    "gray_scott": WindowRecipe(
+        _gray_scott,
+        _modes(0.002, 6, 32, outputs=2),
+        100,
+        4,
+        950,
+        LINE,
+        ("u", "v"),
+        {"resample_every": 4, "damping": 1e-9},
+    ),
+    "cahn_hilliard": WindowRecipe(
+        _cahn_hilliard,
+        _modes(1 / 20, 5, 64, outputs=2, period=1.0),
+        20,
+        4,
+        1600,
+        LINE,
+        ("u", "potential"),
+        {"resample_every": 4, "damping": 1e-9},
     ),
     "korteweg_de_vries": WindowRecipe(
         _korteweg_de_vries,

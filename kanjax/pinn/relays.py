@@ -133,8 +133,8 @@ def solve_relay(
     team, problem = Team(windows, net, count), join(windows, count)
     relay = Relays(team, key, steps, points, options)
     first = problems.initialize(problem, team, key=relay.keys[0])
-    run = relay.train(first.network, checkpoint=checkpoint, callback=callback)
     examiner = verdicts.Examiner(problem, team, relay.keys[3], tolerance, options)
+    run = relay.train(first.network, checkpoint=checkpoint, callback=callback)
     coarse, fine = (problems.Parameters(p, {}) for p in (run.coarse, run.fine))
     return conclude(examiner, first, coarse, fine, run)
 

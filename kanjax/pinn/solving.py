@@ -146,8 +146,8 @@ def solve(
     stages = Stages(problem, net, key, steps, points, options)
     if params is None:
         params = problems.initialize(problem, net, key=stages.keys[0])
-    run = stages.train(params, checkpoint=checkpoint, callback=callback)
     examiner = verdicts.Examiner(problem, net, stages.keys[3], tolerance, options)
+    run = stages.train(params, checkpoint=checkpoint, callback=callback)
     return conclude(examiner, run.first, run.coarse, run.params, run)
 
 
@@ -196,8 +196,8 @@ def solve_ensemble(
         )
     stages = Stages(problem, net, key, steps, points, options, members=members)
     first = jax.vmap(lambda k: problems.initialize(problem, net, key=k))(stages.keys[0])
-    run = stages.train(first, checkpoint=checkpoint, callback=callback)
     examiner = verdicts.Examiner(problem, net, stages.keys[3][0], tolerance, options)
+    run = stages.train(first, checkpoint=checkpoint, callback=callback)
     each = (_member(run, i) for i in range(members))
     solutions = tuple(conclude(examiner, r.first, r.coarse, r.params, r) for r in each)
 

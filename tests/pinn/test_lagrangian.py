@@ -15,7 +15,7 @@ CONVECTION = transport.convection_diffusion(30.0)
 def test_labels_and_values_are_where_they_start(key):
     problem = lagrangian.lagrangian(CONVECTION)
     params = pinn.initialize(problem, SMALL, key=key)
-    w = pinn.field(problem, SMALL, params)
+    w = jax.jit(pinn.field(problem, SMALL, params))
     np.testing.assert_allclose(w(jnp.array([0.0, 2.0])), [2.0, np.sin(2.0)], rtol=1e-6)
     # One period on, the label has moved as far, and carries the same value.
     shift = w(jnp.array([0.6, 2 + 2 * np.pi])) - w(jnp.array([0.6, 2.0]))
@@ -47,7 +47,9 @@ def test_metrics_differ_where_labels_are_stretched(x64):
     w = lambda z: jnp.stack([2 * z[1], jnp.sin(z[1])])  # noqa: E731
     z = jnp.array([0.5, 1.0])
     # u = sin(x / 2): u_xx = -u / 4, but -u by the label; u_t = 0.
-    found = [p.residual(w, z)["state"] for p in (physical, label)]
+    found = [
+        jax.jit(lambda z, p=p: p.residual(w, z)["state"])(z) for p in (physical, label)
+    ]
     np.testing.assert_allclose(found, 0.1 * np.sin(1.0) * np.array([0.25, 1]))
 
 
@@ -61,13 +63,17 @@ def test_two_dimensions_of_bent_labels(x64):
     z = jnp.array([0.8, 0.4, 1.1])
     x, y, u = w(z)
     slopes = [2 * np.cos(2 * x) * np.exp(y), u]
-    np.testing.assert_allclose(lagrangian.moving_gradient(w)(z), slopes, rtol=1e-12)
-    np.testing.assert_allclose(
-        lagrangian.moving_laplacian(w)(z), -4 * u + u, rtol=1e-12
-    )
-    jacobian = np.asarray(jax.jacobian(w)(z))[:2, 1:]
-    found = lagrangian.stretch(w)(z)
-    np.testing.assert_allclose(found, np.linalg.det(jacobian), rtol=1e-12)
+    gradient, laplacian, stretch, jacobian = jax.jit(
+        lambda z: (
+            lagrangian.moving_gradient(w)(z),
+            lagrangian.moving_laplacian(w)(z),
+            lagrangian.stretch(w)(z),
+            jax.jacobian(w)(z)[:2, 1:],
+        )
+    )(z)
+    np.testing.assert_allclose(gradient, slopes, rtol=1e-12)
+    np.testing.assert_allclose(laplacian, -4 * u + u, rtol=1e-12)
+    np.testing.assert_allclose(stretch, np.linalg.det(jacobian), rtol=1e-12)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
@@ -85,7 +91,7 @@ def test_waves_in_two_dimensions_have_no_residual(x64):
         return jnp.append(z[1:] + jnp.array([3.0, -5.0]) * z[0], u)
 
     z = jnp.array([[0.3, 1.0, 4.0], [0.9, 2.0, 0.5]])
-    for r in jax.vmap(lambda z: problem.residual(w, z))(z).values():
+    for r in jax.jit(jax.vmap(lambda z: problem.residual(w, z)))(z).values():
         np.testing.assert_allclose(r, 0, atol=1e-12)
     np.testing.assert_allclose(lagrangian.error(equation, w, z), 0, atol=1e-12)
 
@@ -180,7 +186,8 @@ def test_a_fast_wave_is_solved(x64):
     )
     assert solution.converged, solution.reasons
     z = pinn.samplers.uniform(problem.domain, 50, key=jax.random.key(1))
-    assert float(lagrangian.error(CONVECTION, solution.field, z)) < 1e-3
+    error = jax.jit(lambda z: lagrangian.error(CONVECTION, solution.field, z))
+    assert float(error(z)) < 1e-3
 
 
 def test_residuals_serve_ensembles_and_gradients(key):
@@ -194,7 +201,9 @@ def test_residuals_serve_ensembles_and_gradients(key):
 
     keys = jax.random.split(key, 2)
     together = jax.jit(jax.vmap(loss))(keys)
-    np.testing.assert_allclose(together[1], loss(keys[1]), rtol=1e-4)
+    np.testing.assert_allclose(together[1], jax.jit(loss)(keys[1]), rtol=1e-4)
     params = pinn.initialize(problem, SMALL, key=key)
-    slope = jax.grad(lambda p: pinn.losses.loss(residuals, p, {"residual": z}))(params)
+    slope = jax.jit(
+        jax.grad(lambda p: pinn.losses.loss(residuals, p, {"residual": z}))
+    )(params)
     assert all(bool(jnp.all(jnp.isfinite(g))) for g in jax.tree.leaves(slope))

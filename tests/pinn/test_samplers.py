@@ -34,6 +34,17 @@ def test_a_grid_has_the_middles_of_cells():
     assert samplers.grid(domains.TimeSpace(0.0, 1.0, TALL), 30).shape == (27, 3)
 
 
+def test_points_dense_at_the_edges_have_the_arcsine_law(x64, key):
+    z = np.asarray(samplers.edge_dense(TALL, 1000, key=key))
+    # P(x < a) = 2 arcsin(sqrt(a)) / pi on [0, 1].
+    scaled = (z - [0, -1]) / [1, 4]
+    for a in (0.05, 0.5, 0.8):
+        wanted = 2 * np.arcsin(np.sqrt(a)) / np.pi
+        np.testing.assert_allclose((scaled < a).mean(axis=0), wanted, atol=0.01)
+    top = np.asarray(samplers.edge_dense(TALL.face(1, "upper"), 50, key=key))
+    assert np.all(top[:, 1] == 3) and np.ptp(top[:, 0]) > 0.9
+
+
 @pytest.mark.parametrize("name", ["uniform", "latin_hypercube", "sobol", "grid"])
 def test_samplers_work_under_jit_and_vmap(name):
     sampler = functools.partial(getattr(samplers, name), TALL, 16)

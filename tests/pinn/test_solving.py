@@ -111,8 +111,6 @@ def test_options_reach_the_steps(x64):
 
 
 def test_quasi_newton_steps_solve_and_never_go_up_between_draws(x64):
-    solution = solve(DECAY, method="broyden", steps=60, resample_every=20)
-    assert solution.error < 1e-4
     params = pinn.initialize(DECAY, SMALL, key=jax.random.key(0))
 
     def train(params):
@@ -132,6 +130,8 @@ def test_quasi_newton_steps_solve_and_never_go_up_between_draws(x64):
     rounds = result.losses.reshape(3, 20)
     assert np.all(np.diff(rounds, axis=1) <= 0)
     assert rounds[-1, -1] < 1e-6 * rounds[0, 0]
+    u = pinn.field(DECAY, SMALL, result.params)(jnp.array([0.7]))
+    np.testing.assert_allclose(u, np.exp(-0.7), atol=1e-4)
     both = jax.jit(jax.vmap(train))(jax.tree.map(lambda a: jnp.stack([a, a]), params))
     np.testing.assert_allclose(both.losses[1, :5], result.losses[:5], rtol=1e-3)
 

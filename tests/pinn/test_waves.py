@@ -27,7 +27,7 @@ def test_closed_forms_have_no_residual(name, x64):
         assert np.max(np.abs(values)) < tolerance
     for condition in problem.conditions.values():
         edge = samplers.uniform(condition.place, 10, key=jax.random.key(1))
-        values = jax.vmap(lambda z, c=condition: c.residual(u, z))(edge)
+        values = jax.jit(jax.vmap(lambda z, c=condition: c.residual(u, z)))(edge)
         assert np.max(np.abs(values)) < 1e-12
 
 
@@ -37,8 +37,9 @@ def test_momentum_is_not_fulfilled_by_another_pressure(x64):
     def wrong(z):
         return problem.reference(z) * jnp.array([1.0, 1.0, 1.1])
 
-    assert np.max(np.abs(problem.residual(wrong, jnp.zeros(2))["momentum"])) > 1e-3
-    assert np.abs(problem.residual(wrong, jnp.zeros(2))["continuity"]) < 1e-12
+    r = jax.jit(lambda z: problem.residual(wrong, z))(jnp.zeros(2))
+    assert np.max(np.abs(r["momentum"])) > 1e-3
+    assert np.abs(r["continuity"]) < 1e-12
 
 
 @pytest.mark.parametrize("name", ["wave", "schroedinger"])
@@ -48,9 +49,10 @@ def test_networks_start_as_the_reference_does(name, x64):
     params = pinn.initialize(problem, net, key=jax.random.key(0))
     u = pinn.field(problem, net, params)
     z = samplers.uniform(problem.domain.initial, 20, key=jax.random.key(1))
-    np.testing.assert_allclose(jax.vmap(u)(z), problem.reference(z), atol=1e-12)
+    start = jax.jit(jax.vmap(u))
+    np.testing.assert_allclose(start(z), problem.reference(z), atol=1e-12)
     if name == "wave":
-        rest = jax.vmap(pinn.partial(u, 0))(z)
+        rest = jax.jit(jax.vmap(pinn.partial(u, 0)))(z)
         np.testing.assert_allclose(rest, 0, atol=1e-12)
         walls = jnp.array([[0.3, 0.0], [0.9, 1.0]])
         np.testing.assert_allclose(jax.vmap(u)(walls), 0, atol=1e-12)
@@ -90,22 +92,6 @@ def test_korteweg_de_vries_against_scipy(x64):
     np.testing.assert_allclose(found, known.y[:, -1], atol=2e-6)
 
 
-def test_kuramoto_sivashinsky_against_scipy(x64):
-    n, end = 64, 0.3
-    x = -1 + 2 * np.arange(n) / n
-    known = scipy.integrate.solve_ivp(
-        rates_of(n, {2: -0.5, 4: -0.005}, 5.0),
-        (0, end),
-        -np.sin(np.pi * x),
-        "LSODA",
-        rtol=1e-10,
-        atol=1e-12,
-    )
-    z = jnp.stack([jnp.full(n, end), jnp.asarray(x)], axis=1)
-    found = waves.kuramoto_sivashinsky().reference(z)
-    np.testing.assert_allclose(found, known.y[:, -1], atol=2e-5)
-
-
 @pytest.mark.parametrize("name", ["korteweg_de_vries", "kuramoto_sivashinsky"])
 def test_residuals_vanish_on_the_spectral_solution(name, x64):
     # By differences of the reference, in place of derivatives through its table.
@@ -122,22 +108,26 @@ def test_residuals_vanish_on_the_spectral_solution(name, x64):
     in_space = shifted(1, 4, width)
     # Local polynomials of degree 8 in both coordinates.
     offsets = np.arange(-4, 5) * width
-    for i in range(2):
-        powers = np.polynomial.polynomial.polyfit(offsets, in_space[i], 8)
-        slope = (in_time[i, 2] - in_time[i, 0]) / 2e-4
+    powers = np.polynomial.polynomial.polyfit(offsets, in_space.T, 8).T
+    slopes = (in_time[:, 2] - in_time[:, 0]) / 2e-4
 
-        def u(point, powers=powers, slope=slope, center=z[i]):
+    @jax.jit
+    @jax.vmap
+    def residual(center, powers, slope):
+        def u(point):
             t, x = point - center
             return sum(c * x**k for k, c in enumerate(powers)) + slope * t
 
-        scale = abs(slope) + 1
-        assert abs(problem.residual(u, z[i])) < 2e-3 * scale
+        return problem.residual(u, center)
+
+    r = residual(z, jnp.asarray(powers), slopes)
+    assert np.all(np.abs(r) < 2e-3 * (np.abs(slopes) + 1))
 
 
 def test_a_flow_is_solved(x64):
-    net = nn.MLP((2, 12, 12, 3), jnp.tanh, kernel_scale=1.0)
+    net = nn.MLP((2, 10, 10, 3), jnp.tanh, kernel_scale=1.0)
     solution = pinn.solve(
-        flows.kovasznay(), net, key=jax.random.key(0), steps=75, points=200
+        flows.kovasznay(), net, key=jax.random.key(0), steps=50, points=100
     )
     names = {"momentum", "continuity", "boundary", "outflow"}
     assert set(solution.residuals) == names
