@@ -44,7 +44,7 @@ def test_every_parameter_of_an_exported_function_is_documented():
 ARRAY = re.compile(r"\b(Array|ArrayLike|ndarray)\b")
 # jaxtyping's, or in words: (n, d), (...), (), scalar, a number.
 ANNOTATION = re.compile(r"\b(Float|Int|Integer|Bool|Shaped|Num|Complex|Inexact|Key)\[")
-SHAPE = re.compile(r"\((\)|\.\.\.|\*?[\w'*/+ -]+,)|\b(scalar|shape|numbers?)\b")
+SHAPE = re.compile(r"\((\)|\.\.\.|\*?[\w'*/+ -]+,)|\b(scalar|shapes?|numbers?)\b")
 
 
 def methods(value: object) -> Iterator[tuple[types.FunctionType, str]]:

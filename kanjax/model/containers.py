@@ -254,6 +254,8 @@ def walk(
         )
     if not isinstance(model, Sequential | _Branches):
         return visit(model, params, value, path, key)
+    # A chain and branches differ in one thing: whether the next model takes what the
+    # last one gave, or what came in. Keys and paths go as in ``apply`` and ``init``.
     chain = isinstance(model, Sequential)
     layers = model.layers if chain else model.branches
     if len(layers) != len(params):
@@ -272,6 +274,7 @@ def walk(
 
 
 def _init_all(models: Sequence[Model], key: Array) -> tuple[Params, ...]:
+    # A key for each, so that a model's draw does not hang on what stands beside it.
     keys = jax.random.split(key, len(models))
     return tuple(m.init(k) for m, k in zip(models, keys, strict=True))
 
