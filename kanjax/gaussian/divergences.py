@@ -4,18 +4,13 @@ Dowson, Landau 1982, "The Frechet distance between multivariate normal distribut
 (Wasserstein of order 2).
 """
 
-from collections.abc import Sequence
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from kanjax.checks import Numbers
 from kanjax.square_root import safe_sqrt
-
-Numbers = ArrayLike | Sequence[Any]
 
 
 def kl_divergence(
