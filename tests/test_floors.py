@@ -17,6 +17,7 @@ FLOORS = (
         "kanjax.gaussian",
         "kanjax.linalg",
         "kanjax.model",
+        "kanjax.compiling",
         "kanjax.nn",
         "kanjax.jaxprs",
         "kanjax.persample",
