@@ -287,8 +287,8 @@ def _cahn_hilliard() -> windows.Windows:
 
     Its start has the period 1, and so has the solution.
     """
-    grid = systems.Grid(220, 1.0, -1.0)
-    return windows.periodic_windows(patterns.cahn_hilliard(), grid, 1 / 20)
+    grid = systems.Grid(160, 1.0, -1.0)
+    return windows.periodic_windows(patterns.cahn_hilliard(split=False), grid, 1 / 25)
 
 
 ROUND = _periodic(2 * math.pi, 1, 16, 16, 1)
@@ -346,13 +346,12 @@ WINDOW_RECIPES: dict[str, WindowRecipe] = {
     ),
     "cahn_hilliard": WindowRecipe(
         _cahn_hilliard,
-        _modes(1 / 20, 3, 110, outputs=2, period=1.0),
-        20,
+        _modes(1 / 25, 5, 80, period=1.0),
+        25,
         3,
         2000,
         LINE,
-        ("u", "potential"),
-        {"resample_every": 3, "damping": 1e-9},
+        options={"resample_every": 3, "damping": 1e-9},
     ),
     "korteweg_de_vries": WindowRecipe(
         _korteweg_de_vries,

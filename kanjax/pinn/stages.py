@@ -189,7 +189,8 @@ def _advance(
         # One member after the other: their line searches are of different lengths, and
         # side by side all would take each step of the longest, ten times as much.
         return jax.lax.map(
-            lambda each: program.single(*each, epsilon), (carry, good, key)
+            lambda each: program.single(each[0], each[1], each[2], epsilon),
+            (carry, good, key),
         )
     if program.maps:
         return jax.vmap(program.single, (0, 0, 0, None))(carry, good, key, epsilon)
