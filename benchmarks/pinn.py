@@ -173,7 +173,8 @@ def _climb(name: str, seed: int) -> dict[str, Any]:
     @jax.jit
     def run(key: jax.Array, z: jax.Array) -> Any:
         first, key = jax.random.split(key)
-        start = pinn.initialize(problem, net, key=first)
+        # From rest.
+        start = jax.tree.map(jnp.zeros_like, pinn.initialize(problem, net, key=first))
         params, losses = pinn.curriculum.curriculum(fit, start, LADDER, key=key)
         return jax.vmap(pinn.field(problem, net, params))(z), losses
 

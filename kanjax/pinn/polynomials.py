@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -15,7 +16,7 @@ class PolynomialProducts:
     """``y_o = sum_ij c_oij T_i(x_0) T_j(x_1) / (1 + i^2 + j^2)^2`` with Chebyshev's T.
 
     A KAN layer of products, in a way, on a rectangle. It is linear in its parameters,
-    so that Gauss-Newton steps are almost Newton's and a few suffice; all start at 0.
+    so that Gauss-Newton steps are almost Newton's and a few suffice.
     Second derivatives of a product at the edges grow as the fourth power of its
     degrees: undivided, the damping of a step would hold what is smooth.
 
@@ -53,9 +54,11 @@ class PolynomialProducts:
             )
 
     def init(self, key: Array) -> dict[str, Array]:
-        """Return "coef" (outputs, degrees + 1, degrees + 1) of zeros."""
+        """Draw "coef" (outputs, degrees + 1, degrees + 1), normal of deviation 0.1."""
+        # Not 0: a residual is judged by what it was at first, which may be 0 there.
         first, second = self.degrees
-        return {"coef": jnp.zeros((self.outputs, first + 1, second + 1))}
+        shape = (self.outputs, first + 1, second + 1)
+        return {"coef": 0.1 * jax.random.normal(key, shape)}
 
     def apply(
         self, params: dict[str, Any], x: Array, *, key: Array | None = None
