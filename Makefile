@@ -40,15 +40,16 @@ claims: $(VENV)/.installed-dev
 
 # The core on the oldest and on the newest jax allowed; `make test` runs on the newest
 # that the default Python can have.
+VERSIONS := -m "not paper and not numerical"
 test-oldest: $(OLDEST)/.installed-dev
-	$(OLDEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE)
+	$(OLDEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(VERSIONS) $(CORE)
 
 ifeq ($(PYTHON_NEWEST),)
 test-newest:
 	@echo "no Python 3.12 or 3.13 found: the newest jax is not tested"
 else
 test-newest: $(NEWEST)/.installed-dev
-	$(NEWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE) $(KERNELS)
+	$(NEWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(VERSIONS) $(CORE) $(KERNELS)
 endif
 
 # Everything without the flags that make tests compile quickly; takes long, by hand.

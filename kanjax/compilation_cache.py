@@ -17,6 +17,11 @@ import platformdirs
 VARIABLE = "KANJAX_CACHE_DIR"
 DAYS = 60
 """How long a program stays that no command asks for."""
+# Many small programs take as long as a few large ones.
+OPTIONS = {
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
 
 
 def use() -> pathlib.Path | None:
@@ -42,9 +47,8 @@ def use() -> pathlib.Path | None:
     except OSError:
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
-    # Many small programs take as long as a few large ones.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    for name, value in OPTIONS.items():
+        jax.config.update(name, value)
     return folder
 
 

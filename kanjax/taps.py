@@ -4,9 +4,10 @@ Values of flax and equinox networks come from :func:`kanjax.interop.record_flax`
 :func:`kanjax.interop.record_equinox`; :class:`Moments` takes the values of any.
 """
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
@@ -41,42 +42,23 @@ def record(model: Any, params: Params, x: Array) -> dict[str, Array]:
         {'[0]': (5, 8), '[1]': (5, 3), '': (5, 3)}
     """
     values: dict[str, Array] = {}
-    values[""] = _walk(values, model, params, x, "")
-    return values
 
-
-def _walk(
-    values: dict[str, Array], model: Any, params: Params, x: Array, path: str
-) -> Array:
-    """Evaluate a model as its own ``apply`` does, and note the layers' outputs."""
-    if isinstance(model, models.Residual):
-        # Its parameters are those of the branch, so that both have one path.
-        return x + _walk(values, model.branch, params, x, path)
-    if hasattr(model, "branches") and hasattr(model, "join"):
-        branches = zip(model.branches, params, strict=True)
-        outputs = [
-            _visit(values, branch, p, x, f"{path}[{i}]")
-            for i, (branch, p) in enumerate(branches)
-        ]
-        return cast(Any, model).join(outputs)
-    if hasattr(model, "activations"):
-        _, *outputs = model.activations(params, x)
+    def visit(layer: Any, p: Params, x: Array, path: Any, key: None) -> Array:
+        if not hasattr(layer, "activations"):
+            return layer.apply(p, x)
+        _, *outputs = layer.activations(p, x)
         for i, y in enumerate(outputs):
-            values[f"{path}[{i}]"] = y
+            leave((*path, jax.tree_util.SequenceKey(i)), y)
         return outputs[-1]
-    if isinstance(model, models.Sequential):
-        for i, (layer, p) in enumerate(zip(model.layers, params, strict=True)):
-            x = _visit(values, layer, p, x, f"{path}[{i}]")
-        return x
-    return model.apply(params, x)
 
+    def join(container: Any, outputs: Sequence[Array]) -> Array:
+        return container.join(outputs)
 
-def _visit(
-    values: dict[str, Array], model: Any, params: Params, x: Array, path: str
-) -> Array:
-    y = _walk(values, model, params, x, path)
-    values[path] = y
-    return y
+    def leave(path: Any, y: Array) -> None:
+        values[jax.tree_util.keystr(path)] = y
+
+    values[""] = models.walk(model, params, x, visit, join, leave=leave)
+    return values
 
 
 class Moments(NamedTuple):

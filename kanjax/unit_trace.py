@@ -25,6 +25,7 @@ AxisNames = tuple[str | tuple[str, int] | None, ...]
 ROLES = ("in", "out", "unit", None)
 
 _PINNED = 0
+Entry = tuple[int, Array | None]
 
 
 class Mixing(NamedTuple):
@@ -150,23 +151,35 @@ def _walk(
     path: tuple[Any, ...],
     unit: int,
     x: Array | None,
-) -> tuple[int, Array | None]:
+) -> Entry:
     """Return the units and values that leave a model, for those that enter."""
-    if isinstance(model, models.Residual):
-        out, y = _walk(units, model.branch, params, path, unit, x)
-        units.join(out, unit)
-        return unit, None if x is None or y is None else x + y
-    if isinstance(model, models.Parallel):
-        outs = [
-            _walk(units, branch, p, (*path, jax.tree_util.SequenceKey(i)), unit, x)
-            for i, (branch, p) in enumerate(zip(model.branches, params, strict=True))
-        ]
-        for out, _ in outs[1:]:
-            units.join(outs[0][0], out)
-        values = [y for _, y in outs if y is not None]
-        return outs[0][0], sum(values[1:], values[0]) if values else None
-    if not hasattr(model, "layers"):
-        return _meet(units, model, _axes(model), params, path, unit, x)
+
+    def visit(layer: Any, p: Params, value: Entry, path: Any, key: None) -> Entry:
+        if hasattr(layer, "layers"):
+            return _walk_chain(units, layer, p, path, *value)
+        return _meet(units, layer, _axes(layer), p, path, *value)
+
+    def join(container: Any, values: Sequence[Entry]) -> Entry:
+        if not isinstance(container, models.Residual | models.Parallel):
+            _axes(container)
+        first, *others = (unit for unit, _ in values)
+        for other in others:
+            units.join(first, other)
+        outputs = [y for _, y in values if y is not None]
+        return first, container.join(outputs) if outputs else None
+
+    return models.walk(model, params, (unit, x), visit, join, path=path)
+
+
+def _walk_chain(
+    units: Trace,
+    model: Any,
+    params: Params,
+    path: tuple[Any, ...],
+    unit: int,
+    x: Array | None,
+) -> Entry:
+    """Go through the layers of a network that is no container, as of an MLP."""
     if len(model.layers) != len(params):
         raise ValueError(
             f"{type(model).__name__} has {len(model.layers)} layers and parameters "
@@ -192,7 +205,7 @@ def _meet(
     path: tuple[Any, ...],
     unit: int,
     x: Array | None,
-) -> tuple[int, Array | None]:
+) -> Entry:
     """Note the axes of one layer and what it does to the units."""
     leaves = _leaf_roles(checks.path_name(path), axes, params)
     y = None if x is None else layer.apply(params, x)

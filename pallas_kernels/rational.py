@@ -29,8 +29,11 @@ from pallas_kernels import (
 )
 
 FORMS = ("A", "B")
-BLOCK_BYTES = 2**18
-"""On CPU a block of rows, for which there are some ten sums, stays in the cache."""
+BLOCK_BYTES = 2**16
+"""On CPU a block of rows and what some ten sums need of it stay in the cache."""
+SUM_ROWS = 2
+"""Rows that a block is added up to; to a single one, the compiler adds number by
+number."""
 
 
 class Static(NamedTuple):
@@ -288,32 +291,34 @@ def _cotangent(
 ) -> tuple[Array, Array, Array]:
     """All three gradients, a block of rows at a time.
 
-    Blocks are added up place by place, and rows only at the end: on CPU a sum over rows
-    takes longer than what it sums.
+    A block's rows are added up to :data:`SUM_ROWS`, and these only at the end.
     """
     exact = jnp.promote_types(x.dtype, jnp.float32)
     number, channels = x.shape
     size = number * channels * exact.itemsize * members
     blocks = max(1, min(number // 16, size // BLOCK_BYTES if platform == "cpu" else 1))
-    blocks = next((n for n in range(blocks, 2 * blocks) if number % n == 0), blocks)
-    missing = -number % blocks
+    rows_a, rows_b = _rows(a.astype(exact)), _rows(b.astype(exact))
+    if blocks == 1:
+        xs, gs = x.astype(exact), g.astype(exact)
+        gx, by_a, by_b = rational_math.cotangent(xs, rows_a, rows_b, gs, form)
+        return gx, _sums(by_a), _sums(by_b)
+    even = (n for n in range(blocks, 2 * blocks) if number % (n * SUM_ROWS) == 0)
+    blocks = next(even, blocks)
+    missing = -number % (blocks * SUM_ROWS)
     shape = (blocks, (number + missing) // blocks, channels)
     # Rows of zeros in g count nothing.
     cut = [jnp.pad(v, ((0, missing), (0, 0))).reshape(shape) for v in (x, g)]
-    rows_a, rows_b = _rows(a.astype(exact)), _rows(b.astype(exact))
-    if blocks == 1:
-        xs, gs = (v[0].astype(exact) for v in cut)
-        gx, by_a, by_b = rational_math.cotangent(xs, rows_a, rows_b, gs, form)
-        return gx, _sums(by_a), _sums(by_b)
 
     def step(i: Array, carry: Any) -> Any:
         gx, sums = carry
         xs, gs = (lax.dynamic_index_in_dim(v, i, 0, False).astype(exact) for v in cut)
         rows_gx, by_a, by_b = rational_math.cotangent(xs, rows_a, rows_b, gs, form)
         gx = lax.dynamic_update_index_in_dim(gx, rows_gx, i, 0)
-        return gx, [s + m for s, m in zip(sums, by_a + by_b, strict=True)]
+        moments = [m.reshape(-1, SUM_ROWS, channels) for m in by_a + by_b]
+        return gx, [s + jnp.sum(m, 0) for s, m in zip(sums, moments, strict=True)]
 
-    zeros = (jnp.zeros(shape, exact), [jnp.zeros(shape[1:], exact)] * (len(a) + len(b)))
+    zero = jnp.zeros((SUM_ROWS, channels), exact)
+    zeros = (jnp.zeros(shape, exact), [zero] * (len(a) + len(b)))
     start = jax.tree.map(lambda zero: varying_axes.vary_like(zero, [x, a, b, g]), zeros)
     gx, sums = lax.fori_loop(0, blocks, step, start)
     ga, gb = _sums(sums[: len(a)]), _sums(sums[len(a) :])

@@ -21,8 +21,8 @@ class Pieces(NamedTuple):
     value: Array
     slope: Array
     """The derivative of the value in x."""
-    inverse: Array
-    """1 / Q(x)."""
+    denominator: Array
+    """Q(x)."""
     sign: Array | None
     """Form B: the sign of the polynomial in Q."""
 
@@ -45,9 +45,8 @@ def pieces(x: Array, a: Rows, b: Rows, form: str) -> Pieces:
         sign = sign_of(d)
         q = 1 + sign * d
         dq = sign * horner(_weighted(b), x)
-    inverse = 1 / q
-    value = p * inverse
-    return Pieces(value, (dp - value * dq) * inverse, inverse, sign)
+    value = p / q
+    return Pieces(value, (dp - value * dq) / q, q, sign)
 
 
 def tangent(
@@ -60,7 +59,7 @@ def tangent(
         dq = z * horner([sign_of(v) * dv for v, dv in zip(b, db, strict=True)], z)
     else:
         dq = of.sign * x * horner(db, x)
-    return of.slope * dx + of.inverse * (horner(da, x) - of.value * dq)
+    return of.slope * dx + (horner(da, x) - of.value * dq) / of.denominator
 
 
 def cotangent(
@@ -70,7 +69,8 @@ def cotangent(
     coefficients'.
     """
     of = pieces(x, a, b, form)
-    u = g * of.inverse
+    # On CPU XLA computes a quotient once for all that use it, a product for each anew.
+    u = g / of.denominator
     w = -u * of.value
     by_a = _moments(u, x, len(a))
     if of.sign is None:

@@ -9,18 +9,15 @@ from jax.experimental import compilation_cache as jax_cache
 
 from kanjax import cli, compilation_cache
 
-OPTIONS = (
-    "jax_compilation_cache_dir",
-    "jax_persistent_cache_min_compile_time_secs",
-    "jax_persistent_cache_min_entry_size_bytes",
-)
+OPTIONS = ("jax_compilation_cache_dir", *compilation_cache.OPTIONS)
 
 
 @pytest.fixture
 def restored():
-    """Turn the cache off again, as it must have been before."""
+    """Begin without the cache of the tests, and turn that on again."""
     before = {name: getattr(jax.config, name) for name in OPTIONS}
-    assert before["jax_compilation_cache_dir"] is None
+    jax.config.update("jax_compilation_cache_dir", None)
+    jax_cache.compilation_cache.reset_cache()
     yield
     for name, value in before.items():
         jax.config.update(name, value)

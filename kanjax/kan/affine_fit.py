@@ -16,7 +16,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from kanjax import checks
+from kanjax import checks, compiling
 from kanjax.kan.library import LIBRARY
 
 _COARSE, _FINE, _ZOOMS = 41, 11, 5
@@ -82,7 +82,9 @@ def fit_all(
     return ranked
 
 
-@functools.partial(jax.jit, static_argnames="names")
+@functools.partial(
+    jax.jit, static_argnames="names", compiler_options=compiling.BALANCED
+)
 def _fit(
     names: tuple[str, ...], x: Float[Array, " points"], y: Float[Array, " points"]
 ) -> Float[Array, "functions 5"]:
@@ -93,8 +95,8 @@ def _fit(
     function.
     """
     branches = [functools.partial(LIBRARY[name].evaluate, jnp) for name in names]
-    coarse = jnp.linspace(-1, 1, _COARSE, dtype=x.dtype)
-    fine = jnp.linspace(-1, 1, _FINE, dtype=x.dtype)
+    offsets, widths = (jnp.asarray(v, x.dtype) for v in _search_plan())
+    blocks = len(offsets) - _ZOOMS
     low, high = jnp.min(x), jnp.max(x)
     middle = (low + high) / 2
     varies = jnp.any(deviation(x) != 0)
@@ -104,21 +106,23 @@ def _fit(
     aim = deviation(y) / jnp.where(size > 0, size, 1)
 
     def fit_at(index: Array) -> Array:
-        def search(center: Array, width: Any, offsets: Array) -> Array:
-            a, b = center[:, None] + width * offsets
-            inner = a[:, None, None] * unit + b[:, None]
-            z = jax.lax.switch(index, branches, inner)
-            best = jnp.argmax(_squared_correlation(z, aim))
-            return jnp.stack([a[best // len(b)], b[best % len(b)]])
+        def search(i: Array, best: Any) -> Any:
+            center, _, r2 = best
+            is_zoom = i >= blocks
+            pairs = jnp.where(is_zoom, center, 0) + widths[i] * offsets[i]
+            z = jax.lax.switch(index, branches, pairs[:, :1] * unit + pairs[:, 1:])
+            scores = _squared_correlation(z, aim)
+            first = jnp.argmax(scores)
+            # The blocks of the coarse grid compete; each zoom starts anew.
+            better = is_zoom | (scores[first] > r2)
+            return jax.tree.map(
+                functools.partial(jnp.where, better),
+                (pairs[first], z[first], scores[first]),
+                best,
+            )
 
-        def zoom(i: Any, center: Array) -> Array:
-            step = 2 * _RANGE / (_COARSE - 1)
-            return search(center, step * (2 / (_FINE - 1)) ** i, fine)
-
-        center = search(jnp.zeros(2, x.dtype), _RANGE, coarse)
-        a, b = jax.lax.fori_loop(0, _ZOOMS, zoom, center)
-        z = jax.lax.switch(index, branches, a * unit + b)
-        r2 = _squared_correlation(z, aim)
+        start = jnp.zeros(2, x.dtype), jnp.zeros_like(x), -jnp.ones((), x.dtype)
+        (a, b), z, r2 = jax.lax.fori_loop(0, len(offsets), search, start)
         z = jnp.where(jnp.all(jnp.isfinite(z)), z, 0)
         moved = deviation(z)
         largest = jnp.max(jnp.abs(moved))
@@ -129,6 +133,27 @@ def _fit(
         return jnp.stack([a / half, b - a * middle / half, c, d, r2])
 
     return jax.lax.map(fit_at, jnp.arange(len(names)))
+
+
+def _search_plan() -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs (a, b) that are tried together, and what they are scaled by.
+
+    The coarse grid comes in blocks as large as the fine one, so that functions are
+    compiled for one shape: (blocks + zooms, fine grid, 2) and (blocks + zooms,).
+    """
+
+    def grid(points: int) -> np.ndarray:
+        line = np.linspace(-1, 1, points)
+        return np.stack(np.meshgrid(line, line, indexing="ij"), -1).reshape(-1, 2)
+
+    fine, coarse = grid(_FINE), grid(_COARSE)
+    # The last pair fills up the last block; it wins nothing by being there twice.
+    filled = np.pad(coarse, ((0, -len(coarse) % len(fine)), (0, 0)), mode="edge")
+    blocks = filled.reshape(-1, len(fine), 2)
+    steps = 2 * _RANGE / (_COARSE - 1) * (2 / (_FINE - 1)) ** np.arange(_ZOOMS)
+    zooms = np.broadcast_to(fine, (_ZOOMS, *fine.shape))
+    widths = np.concatenate([np.full(len(blocks), _RANGE), steps])
+    return np.concatenate([blocks, zooms]), widths
 
 
 def deviation(values: Float[Array, "*batch points"]) -> Float[Array, "*batch points"]:

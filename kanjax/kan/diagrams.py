@@ -4,6 +4,7 @@ The picture is that of Liu et al. (2024), arXiv 2404.19756, figures 2.4 and 4.1,
 the attribution scores of KAN 2.0, arXiv 2408.10205.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from kanjax import compiling
 from kanjax.kan import multiplication
 from kanjax.kan.attribution import attribute, edge_activations
 from kanjax.kan.networks import KAN
@@ -73,9 +75,7 @@ def diagram(model: KAN, params: Sequence[Any], x: Float[Array, "batch in"]) -> D
             f"x has shape {jnp.shape(x)}; it must be (batch, {model.widths[0]})."
         )
     layers, few = model.layers, x[:SAMPLES]
-    scores, inputs, curves = jax.device_get(
-        (attribute(model, params, x).edges, *_curves(model, params, few))
-    )
+    scores, inputs, curves = jax.device_get(_measured(model, params, x, few))
     return Diagram(
         widths=model.widths,
         products=model.products or (0,) * len(layers),
@@ -94,8 +94,11 @@ def diagram(model: KAN, params: Sequence[Any], x: Float[Array, "batch in"]) -> D
     )
 
 
-@jax.jit
-def _curves(model: KAN, params: Sequence[Any], x: Array) -> tuple[Any, Any]:
-    """Return for each layer what its edges take and what they give."""
-    inputs = model.activations(params, x)[:-1]
-    return inputs, edge_activations(model, params, x)
+@functools.partial(jax.jit, compiler_options=compiling.SOON)
+def _measured(
+    model: KAN, params: Sequence[Any], x: Array, few: Array
+) -> tuple[Any, Any, Any]:
+    """Return scores on all samples, and of a few what edges take and give."""
+    inputs = model.activations(params, few)[:-1]
+    curves = edge_activations(model, params, few)
+    return attribute(model, params, x).edges, inputs, curves

@@ -46,6 +46,7 @@ def prune(
     node_threshold: float = 1e-2,
     edge_threshold: float = 3e-2,
     input_threshold: float = 0.0,
+    scores: attribution.Attribution | None = None,
 ) -> Pruned:
     """Remove hidden units and mask edges and inputs whose attribution score is small.
 
@@ -62,6 +63,7 @@ def prune(
         edge_threshold: edges with at most this score go, from 0 up.
         input_threshold: inputs with at most this score lose all edges, from 0 up; the
             best one does not.
+        scores: of :func:`attribute` on these samples, where they are known.
 
     Raises:
         ValueError: if a threshold is negative.
@@ -74,7 +76,8 @@ def prune(
         if not value >= 0:
             raise ValueError(f"{name} must be at least 0; got {value}.")
     checks.check_finite(x, "x")
-    scores = attribution.attribute(model, params, x)
+    if scores is None:
+        scores = attribution.attribute(model, params, x)
     thresholds = [input_threshold] + [node_threshold] * (len(model.layers) - 1)
     alive, kept = _survivors(model, scores, thresholds, edge_threshold)
 

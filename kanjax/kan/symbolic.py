@@ -6,6 +6,7 @@ section 2.5.1; the choice between functions weighs fit against complexity as in 
 arXiv 2408.10205.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -15,7 +16,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import checks, pytrees, training
+from kanjax import checks, compiling, pytrees, training
 from kanjax.kan import affine_fit, attribution, formula_search, multiplication
 from kanjax.kan.affine_fit import Fit
 from kanjax.kan.formula_tidying import tidy
@@ -173,10 +174,10 @@ def _candidates(
         values_of.append(values[:, sources, targets].T)
     both = np.concatenate(points_of), np.concatenate(values_of)
     fits = affine_fit.fit_all(names, *both, complexity_weight)
-    still = ~np.any(np.asarray(affine_fit.deviation(jnp.asarray(both[1]))), axis=-1)
-    for i in np.flatnonzero(still):
-        # No function explains a constant; it is one.
-        fits[i] = [Fit("0", (0.0, 0.0, 0.0, float(np.mean(both[1][i]))), 1.0)]
+    for i, values in enumerate(both[1]):
+        # No function explains a constant, not even in part; it is one.
+        if all(fit.r2 == 0 for fit in fits[i]):
+            fits[i] = [Fit("0", (0.0, 0.0, 0.0, float(np.mean(values))), 1.0)]
     return dict(sorted((known | dict(zip(places, fits, strict=True))).items()))
 
 
@@ -184,17 +185,17 @@ def _sampled(
     model: KAN, params: Sequence[Any], x: Array, points: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Each layer's inputs at their quantiles, and the values of its edges there."""
+    return jax.device_get(_every_edge(model, params, x, points=points))
 
-    @jax.jit
-    def every(model: KAN, params: Any, x: Array) -> Any:
-        edges = []
-        inputs = model.activations(params, x)[:-1]
-        for layer, p, values in zip(model.layers, params, inputs, strict=True):
-            samples = jnp.quantile(values, jnp.linspace(0, 1, points), axis=0)
-            edges.append((samples, attribution.layer_edges(layer, p, samples)))
-        return edges
 
-    return jax.device_get(every(model, params, x))
+@functools.partial(jax.jit, static_argnames="points", compiler_options=compiling.SOON)
+def _every_edge(model: KAN, params: Sequence[Any], x: Array, *, points: int) -> Any:
+    edges = []
+    inputs = model.activations(params, x)[:-1]
+    for layer, p, values in zip(model.layers, params, inputs, strict=True):
+        samples = jnp.quantile(values, jnp.linspace(0, 1, points), axis=0)
+        edges.append((samples, attribution.layer_edges(layer, p, samples)))
+    return edges
 
 
 def auto_symbolic(

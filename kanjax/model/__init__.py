@@ -14,6 +14,7 @@ from kanjax.model.containers import (
     Product,
     Residual,
     Sequential,
+    walk,
 )
 from kanjax.model.description import child, dataclass, stack
 from kanjax.model.protocol import (
@@ -46,4 +47,5 @@ __all__ = [
     "split",
     "stack",
     "step",
+    "walk",
 ]

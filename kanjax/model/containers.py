@@ -3,11 +3,12 @@
 import functools
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.tree_util import SequenceKey
 
 from kanjax.model.description import child, dataclass
 from kanjax.model.protocol import (
@@ -19,6 +20,9 @@ from kanjax.model.protocol import (
     split,
     step,
 )
+
+Path = tuple[Any, ...]
+Value = TypeVar("Value")
 
 
 @dataclass
@@ -105,14 +109,24 @@ class Residual:
             ValueError: if the branch changes the shape.
         """
         if state is None:
-            return _add(x, self.branch.apply(params, x, key=key))
+            return self.join((x, self.branch.apply(params, x, key=key)))
         y, state = apply(self.branch, params, x, state=state, key=key, train=train)
-        return _add(x, y), state
+        return self.join((x, y)), state
 
     def step(self, params: Params, state: State, x_t: Array) -> tuple[State, Array]:
         """Take the branch one step of time on."""
         state, y = step(self.branch, params, state, x_t)
-        return state, _add(x_t, y)
+        return state, self.join((x_t, y))
+
+    def join(self, outputs: Sequence[Array]) -> Array:
+        """Return the sum of what came in and the branch's output, of one shape."""
+        x, y = outputs
+        if y.shape != x.shape:
+            raise ValueError(
+                f"Residual needs a branch that keeps the shape: x has shape {x.shape}, "
+                f"the branch gave {y.shape}. Add a projection to the branch."
+            )
+        return x + y
 
 
 @dataclass
@@ -190,6 +204,73 @@ class Concatenate(_Branches):
         return jnp.concatenate(outputs, axis=-1)
 
 
+def walk(
+    model: Any,
+    params: Any,
+    value: Value,
+    visit: Callable[[Any, Any, Value, Path, Array | None], Value],
+    join: Callable[[Any, Sequence[Value]], Value],
+    *,
+    leave: Callable[[Path, Value], None] = lambda path, value: None,
+    path: Path = (),
+    key: Array | None = None,
+) -> Value:
+    """Carry a value through a model that is made of models.
+
+    The one place that knows how they are made: what wants to follow inputs, masks or
+    names of units from layer to layer says what becomes of them at a layer, and where
+    branches meet.
+
+    Args:
+        model: of ``Sequential``, ``Residual`` and models side by side, nested at will.
+        params: its parameters.
+        value: what comes in, whatever it is. ``Sequential`` hands it on; the branches
+            of other containers take the same.
+        visit: ``visit(layer, params, value, path, key)``: what a layer that is none of
+            these containers makes of it.
+        join: ``join(container, values)``: what becomes of those of its branches; of a
+            ``Residual``, the first is what came in.
+        leave: ``leave(path, value)`` is called after each model of a ``Sequential`` or
+            of models side by side, be it a layer or a container.
+        path: of the parameters, as in :mod:`jax.tree_util`.
+        key: split as ``apply`` splits it.
+
+    Raises:
+        ValueError: if a container's parameters are not one entry for each model.
+
+    Examples:
+        >>> from kanjax import model, nn
+        >>> net = model.Sequential((nn.Dense(2, 8), model.Residual(nn.Dense(8, 8))))
+        >>> visit = lambda layer, params, names, path, key: [*names, repr(layer)]
+        >>> join = lambda container, values: sum(values, [])
+        >>> walk(net, ({}, {}), [], visit, join)
+        ['Dense(2, 8)', 'Dense(2, 8)', 'Dense(8, 8)']
+    """
+    if isinstance(model, Residual):
+        # Its parameters are those of the branch, so that both have one path.
+        options = {"leave": leave, "path": path, "key": key}
+        return join(
+            model, [value, walk(model.branch, params, value, visit, join, **options)]
+        )
+    if not isinstance(model, Sequential | _Branches):
+        return visit(model, params, value, path, key)
+    chain = isinstance(model, Sequential)
+    layers = model.layers if chain else model.branches
+    if len(layers) != len(params):
+        raise ValueError(
+            f"{type(model).__name__} has {len(layers)} layers and parameters with "
+            f"{len(params)} entries; it has one entry for each layer."
+        )
+    values, keys = [], split(key, len(layers))
+    for i, (layer, p, k) in enumerate(zip(layers, params, keys, strict=True)):
+        inner = (*path, SequenceKey(i))
+        y = walk(layer, p, value, visit, join, leave=leave, path=inner, key=k)
+        leave(inner, y)
+        values.append(y)
+        value = y if chain else value
+    return value if chain else join(model, values)
+
+
 def _init_all(models: Sequence[Model], key: Array) -> tuple[Params, ...]:
     keys = jax.random.split(key, len(models))
     return tuple(m.init(k) for m, k in zip(models, keys, strict=True))
@@ -238,15 +319,6 @@ def _check_states(
             "model.initial_state()."
         )
     return state
-
-
-def _add(x: Array, y: Array) -> Array:
-    if y.shape != x.shape:
-        raise ValueError(
-            f"Residual needs a branch that keeps the shape: x has shape {x.shape}, "
-            f"the branch gave {y.shape}. Add a projection to the branch."
-        )
-    return x + y
 
 
 def _check_one_shape(layer: Any, verb: str, shapes: set[tuple[int, ...]]) -> None:

@@ -85,6 +85,15 @@ class Aggregate:
         after = self.positions(nodes, y.shape[-2])
         return y.reshape(*y.shape[:-2], *after, y.shape[-1])
 
+    def mask_after(self, mask: Array) -> Array:
+        """Of nodes that stay the same; of new ones, where they take anything."""
+        graph = self.weights
+        nodes = math.prod(mask.shape[-self.spatial :])
+        if graph is None or isinstance(graph, Edges) or graph.shape[-2] == nodes:
+            return mask
+        there = (graph != 0).astype(int), mask[..., None].astype(int)
+        return neighbors(*there)[..., 0] > 0
+
     def positions(self, nodes: tuple[int, ...], new: int) -> tuple[int, ...]:
         """Return the axes of that many new nodes, in the place of those of the
         nodes.

@@ -143,6 +143,17 @@ class Attention:
         )
         return self.projection.apply(params["output"], attended.reshape(x.shape))
 
+    def apply_masked(
+        self,
+        params: dict[str, dict[str, Array]],
+        x: Array,
+        mask: Array,
+        *,
+        key: Array | None = None,
+    ) -> Float[Array, "*batch tokens features"]:
+        """Return the outputs where tokens look at unmasked ones alone."""
+        return self.apply(params, x, key=key, mask=looks_at(mask))
+
     def _heads(self, x: Array) -> Float[Array, "batch tokens heads head_features"]:
         return x.reshape(
             math.prod(x.shape[:-2]),
@@ -174,6 +185,11 @@ class Attention:
         if not self.use_bias:
             return {name: {"kernel": way} for name, way in ways.items()}
         return {n: {"kernel": way, "bias": way[1:]} for n, way in ways.items()}
+
+
+def looks_at(mask: Array) -> Bool[Array, "*batch tokens tokens"]:
+    """Return which tokens each may look at: those of a mask (..., tokens)."""
+    return jnp.broadcast_to(mask[..., None, :], (*mask.shape, mask.shape[-1]))
 
 
 def _near_identity(

@@ -4,8 +4,9 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from kanjax import model
 from kanjax.nn import checks, linear
@@ -182,6 +183,14 @@ class Conv:
             feature_group_count=self.groups,
         )
 
+    def mask_after(self, mask: Array) -> Array:
+        """Return where windows have something at their centers."""
+        extents = tuple(
+            dilation * (size - 1) + 1
+            for size, dilation in zip(self.kernel_size, self.dilations, strict=True)
+        )
+        return mask_of_centers(mask, extents, self.steps, self.padding)
+
     def _each(self, value: int | tuple[int, ...]) -> tuple[int, ...]:
         return value if isinstance(value, tuple) else (value,) * self._spatial
 
@@ -223,6 +232,27 @@ def around(
     if isinstance(padding, str):
         return jax.lax.padtype_to_pads((size,), (extent,), (stride,), padding)[0]
     return padding[axis]
+
+
+def mask_of_centers(
+    mask: Array, extents: tuple[int, ...], strides: tuple[int, ...], padding: Padding
+) -> Bool[Array, "..."]:
+    """Return what a mask has at the centers of windows.
+
+    Args:
+        mask: (..., *spatial).
+        extents: of a window in each spatial axis, with what is between its points.
+        strides: steps between windows.
+        padding: of the layer.
+    """
+    for a, (extent, stride) in enumerate(zip(extents, strides, strict=True)):
+        axis = a - len(extents)
+        size = mask.shape[axis]
+        before, after = around(padding, a, size, extent, stride)
+        count = (size + before + after - extent) // stride + 1
+        centers = np.arange(count) * stride + (extent - 1) // 2 - before
+        mask = jnp.take(mask, np.clip(centers, 0, size - 1), axis)
+    return mask
 
 
 def _check_padding(padding: Padding, spatial: int) -> None:

@@ -86,6 +86,10 @@ class ConvLocal:
             for n, k, s in zip(self.size, short, self.steps, strict=True)
         )
 
+    def mask_after(self, mask: Array) -> Array:
+        """Return where windows have something at their centers."""
+        return conv.mask_of_centers(mask, self.kernel_size, self.steps, self.padding)
+
     def init(self, key: Array) -> dict[str, Array]:
         """Draw "kernel" (*out_size, fan-in, out) and any "bias" (*out_size, out).
 

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float
 
@@ -124,6 +125,21 @@ class ConvTranspose:
             kernel_scale=self.kernel_scale,
             bias_scale=self.bias_scale,
         )
+
+    def mask_after(self, mask: Array) -> Array:
+        """Return where no kernel reaches a position that has nothing."""
+        lead = mask.ndim - len(self.kernel_size)
+        ones = (1,) * lead
+        missing = jax.lax.reduce_window(
+            (~mask).astype(jnp.int32),
+            np.int32(0),
+            jax.lax.add,
+            (*ones, *self.kernel_size),
+            (1,) * mask.ndim,
+            ((0, 0),) * lead + self.zeros,
+            base_dilation=(*ones, *self.steps),
+        )
+        return missing == 0
 
     def parameter_axes(self) -> conv.Axes:
         """Return what the axes of each parameter run over."""

@@ -67,6 +67,14 @@ class Einsum:
         subscripts = f"...{before}C,{of_weights}->...{after}C"
         return jnp.einsum(subscripts, x, self.weights.astype(x.dtype))
 
+    def mask_after(self, mask: Array) -> Array | None:
+        """Return where anything is taken of what is there."""
+        before, of_weights, after = self.letters
+        if not after:
+            return None
+        there = mask.astype(int), (self.weights != 0).astype(int)
+        return jnp.einsum(f"...{before},{of_weights}->...{after}", *there) > 0
+
     def _check(self, shape: tuple[int, ...]) -> None:
         before, of_weights, _ = self.letters
         sizes = shape[:-1][len(shape) - 1 - len(before) :]

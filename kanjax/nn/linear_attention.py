@@ -84,7 +84,19 @@ class LinearAttention:
     ) -> Float[Array, "*batch out"]:
         """Return the layer's outputs for x (..., *positions, features)."""
         check_tokens(x, self.features, self.spatial)
-        return self.attend(params, x, source_of_keys(self, params, x, key))
+        return self.attend(params, x, source_of_keys(self, params, x, None, key))
+
+    def apply_masked(
+        self,
+        params: dict[str, model.Params],
+        x: Array,
+        mask: Array,
+        *,
+        key: Array | None = None,
+    ) -> Float[Array, "*batch out"]:
+        """Return the outputs, of x that is 0 where the mask is not."""
+        check_tokens(x, self.features, self.spatial)
+        return self.attend(params, x, source_of_keys(self, params, x, mask, key))
 
     def attend(
         self, params: dict[str, model.Params], x: Array, source: Array

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from kanjax import model
 from kanjax.checks import as_floating
-from kanjax.nn import checks
+from kanjax.nn import checks, conv
 
 _PADDINGS = ("VALID", "SAME")
 
@@ -90,6 +90,10 @@ class Pool:
         ones = jnp.ones((*x.shape[-spatial - 1 : -1], 1), x.dtype)
         return sums / jnp.broadcast_to(_window_sum(self, ones), sums.shape)
 
+    def mask_after(self, mask: Array) -> Array:
+        """Return where windows have something at their centers."""
+        return conv.mask_of_centers(mask, self.window, self.steps, self.padding)
+
     def parameter_axes(self) -> tuple[()]:
         """There are no parameters: channels pass in their order."""
         return ()
@@ -128,6 +132,21 @@ class GlobalPool:
         axes = tuple(range(-self.spatial - 1, -1))
         return jnp.sum(x, axes) if self.total else jnp.mean(x, axes)
 
+    def apply_masked(
+        self, params: tuple[()], x: Array, mask: Array, *, key: Array | None = None
+    ) -> Float[Array, "*batch channels"]:
+        """Pool unmasked positions alone, of x that is 0 elsewhere."""
+        check_spatial(x, self.spatial)
+        total = jnp.sum(x, tuple(range(-self.spatial - 1, -1)))
+        if self.total:
+            return total
+        # Of an example with nothing in it the sum is 0, and so the mean.
+        count = jnp.sum(mask, tuple(range(-self.spatial, 0)))
+        return total / jnp.maximum(count, 1).astype(x.dtype)[..., None]
+
+    def mask_after(self, mask: Array) -> None:
+        """No positions are left."""
+
     def parameter_axes(self) -> tuple[()]:
         """There are no parameters: channels pass in their order."""
         return ()
@@ -161,6 +180,9 @@ class Flatten:
         """x (..., *spatial, channels) to (..., features), channels running fastest."""
         check_spatial(x, self.spatial)
         return x.reshape(*x.shape[: -self.spatial - 1], -1)
+
+    def mask_after(self, mask: Array) -> None:
+        """No positions are left."""
 
 
 def check_spatial(x: Array, spatial: int) -> None:

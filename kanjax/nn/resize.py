@@ -64,6 +64,15 @@ class Resize:
             antialias=self.antialias,
         )
 
+    def mask_after(self, mask: Array) -> Array:
+        """Return where anything is taken of what is there."""
+        share = mask.astype(float)
+        for a in range(-len(self.shape), 0):
+            matrix = self.matrix(a, mask.shape[a])
+            moved = jnp.tensordot(matrix, share, (1, a), precision="highest")
+            share = jnp.moveaxis(moved, 0, a)
+        return share != 0
+
     def parameter_axes(self) -> tuple[()]:
         """There are no parameters: channels pass in their order."""
         return ()
@@ -117,6 +126,11 @@ class Index:
         """Those of x (..., *spatial, channels)."""
         pooling.check_spatial(x, len(self.positions))
         return x[(..., *self.slices, slice(None))]
+
+    def mask_after(self, mask: Array) -> Array | None:
+        """Return that of the positions that are left, None if there are none."""
+        left = any(isinstance(index, slice) for index in self.slices)
+        return mask[(..., *self.slices)] if left else None
 
     def parameter_axes(self) -> tuple[()]:
         """There are no parameters: channels pass in their order."""

@@ -14,7 +14,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
-from kanjax.nn import checks
+from kanjax.nn import checks, masked
 
 
 @model.dataclass
@@ -99,7 +99,20 @@ class TiedAttention:
     ) -> Float[Array, "*batch out"]:
         """Return the layer's outputs for x (..., *positions, features)."""
         check_tokens(x, self.features, self.spatial)
-        return self.attend(params, x, source_of_keys(self, params, x, key))
+        return self.attend(params, x, source_of_keys(self, params, x, None, key))
+
+    def apply_masked(
+        self,
+        params: dict[str, model.Params],
+        x: Array,
+        mask: Array,
+        *,
+        key: Array | None = None,
+    ) -> Float[Array, "*batch out"]:
+        """Return the outputs where tokens look at unmasked ones alone."""
+        check_tokens(x, self.features, self.spatial)
+        source = source_of_keys(self, params, x, mask, key)
+        return self.attend(params, x, source, mask)
 
     def attend(
         self,
@@ -162,13 +175,16 @@ class TiedAttention:
         return axes | {"bias": ("out",)} if self.bias_scale > 0 else axes
 
 
-def source_of_keys(layer: Any, params: Any, x: Array, key: Array | None) -> Array:
+def source_of_keys(
+    layer: Any, params: Any, x: Array, mask: Array | None, key: Array | None
+) -> Array:
     """Return what the keys of an attention are taken of: the tokens, or the key
     model's.
     """
     if layer.key_model is None:
         return x
-    return layer.key_model.apply(params["key_model"], x, key=key)
+    inner = params["key_model"]
+    return masked.propagate(layer.key_model, inner, x, mask, key=key)[0]
 
 
 def joined(layer: Any, params: Any, seen: Array) -> Float[Array, "*batch tokens out"]:

@@ -12,6 +12,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
+from kanjax.nn.attention import looks_at
 from kanjax.nn.dropout import DropPath
 from kanjax.nn.layer_scale import LayerScale
 from kanjax.nn.norm import LayerNorm
@@ -99,3 +100,9 @@ class TransformerBlock:
             path = DropPath(self.drop_path)
             x = x + path.apply((), y, key=keys[2 * i + 1])
         return x
+
+    def apply_masked(
+        self, params: Params, x: Array, mask: Array, *, key: Array | None = None
+    ) -> Float[Array, "*batch tokens features"]:
+        """Return the tokens where all look at unmasked ones alone."""
+        return self.apply(params, x, key=key, mask=looks_at(mask))

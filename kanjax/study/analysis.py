@@ -1,6 +1,7 @@
 """What the trained parameters tell: functions, kernels and the loss around them."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from kanjax import kan, landscape, ntk, symmetry, training
+from kanjax import compiling, kan, landscape, ntk, symmetry, training
 from kanjax.data import Examples
 from kanjax.data import columns as kinds
 from kanjax.kan import symbolic
@@ -33,10 +34,12 @@ class Inputs(NamedTuple):
     Attributes:
         names: of the inputs; all categories of a column are one.
         attribution: (members, inputs), shares.
+        of_edges: the members' scores of all edges and units; None but for a KAN.
     """
 
     names: tuple[str, ...]
-    attribution: Array
+    attribution: np.ndarray
+    of_edges: kan.Attribution | None = None
 
 
 class Pruning(NamedTuple):
@@ -115,36 +118,71 @@ def attribute_inputs(
         owners += [len(names) + (0 if is_joint else i) for i in range(len(features))]
         names += [column.name] if is_joint else features
     of_input = np.asarray(owners) == np.arange(len(names))[:, None]
+    if isinstance(model, kan.KAN):
+        edges = _attribution(model, params, x)
+        scores = np.asarray(edges.inputs)
+    else:
+        edges, scores = None, np.asarray(_gradient_scores(model, params, x))
+    shares = scores / np.sum(scores, axis=1, keepdims=True)
+    return Inputs(tuple(names), shares @ of_input.T, edges)
 
-    def gradient_score(p: Any) -> Array:
+
+_soon = functools.partial(jax.jit, compiler_options=compiling.SOON)
+_balanced = functools.partial(jax.jit, compiler_options=compiling.BALANCED)
+
+
+@_soon
+def _attribution(model: kan.KAN, params: Any, x: Array) -> kan.Attribution:
+    return jax.vmap(lambda p: kan.attribute(model, p, x))(params)
+
+
+@_balanced
+def _gradient_scores(model: Model, params: Any, x: Array) -> Array:
+    def score(p: Any) -> Array:
         jacobian = jax.vmap(jax.jacrev(lambda row: model.apply(p, row)))(x)
         return jnp.mean(jnp.abs(jacobian), axis=(0, 1)) * jnp.std(x, axis=0)
 
-    def share(p: Any) -> Array:
-        if isinstance(model, kan.KAN):
-            score = kan.attribute(model, p, x).inputs
-        else:
-            score = gradient_score(p)
-        return of_input @ (score / jnp.sum(score))
-
-    return Inputs(tuple(names), jax.jit(jax.vmap(share))(params))
+    return jax.vmap(score)(params)
 
 
 def edge_threshold(
-    model: kan.KAN, params: Any, task: str, train: Array, validation: Examples
+    model: kan.KAN,
+    params: Any,
+    scores: kan.Attribution,
+    task: str,
+    validation: Examples,
 ) -> float:
     """Return the largest of ``THRESHOLDS`` that the validation loss lets pass; else 0.
 
     Args:
         model: the network.
         params: its parameters.
+        scores: of its edges and units.
         task: "regression" or "classification".
-        train: (rows, in), on which edges are scored.
         validation: the rows that judge.
     """
-    scores = kan.attribute(model, params, train)
+    thresholds = np.asarray((-1.0, *THRESHOLDS), np.float32)
+    start, *losses = np.asarray(
+        _masked_losses(model, params, scores, thresholds, validation, task=task)
+    )
+    for threshold, loss in zip(THRESHOLDS, losses, strict=True):
+        if loss <= WORSE * start:
+            return threshold
+    return 0.0
 
-    @jax.jit
+
+@functools.partial(_balanced, static_argnames="task")
+def _masked_losses(
+    model: kan.KAN,
+    params: Any,
+    scores: kan.Attribution,
+    thresholds: Array,
+    validation: Examples,
+    *,
+    task: str,
+) -> Array:
+    """Return the loss without the edges and units up to each threshold."""
+
     def loss(threshold: Array) -> Array:
         alive = [node > threshold / 3 for node in scores.nodes[1:-1]]
         alive = [jnp.ones(model.widths[0], bool), *alive]
@@ -158,16 +196,13 @@ def edge_threshold(
         masked = dataclasses.replace(model, masks=masks)
         return models.loss_maker(task)(masked.apply)(params, validation, None)[0]
 
-    most = WORSE * float(loss(jnp.asarray(-1.0)))
-    for threshold in THRESHOLDS:
-        if float(loss(jnp.asarray(threshold))) <= most:
-            return threshold
-    return 0.0
+    return jax.lax.map(loss, thresholds)
 
 
 def prune_member(
     model: kan.KAN,
     params: Any,
+    scores: kan.Attribution,
     task: str,
     train: Array,
     validation: Examples,
@@ -180,13 +215,22 @@ def prune_member(
     the ensemble has learned.
     """
 
-    def scores(outputs: Array) -> dict[str, float]:
-        return evaluation.measure(task, outputs, jnp.asarray(test.y), scale)
+    def measure(outputs: Any) -> dict[str, float]:
+        return evaluation.measure(task, outputs, test.y, scale)
+
+    def outputs(model: kan.KAN, params: Any) -> np.ndarray:
+        stacked = jax.tree.map(lambda leaf: np.asarray(leaf)[None], params)
+        return evaluation.predict(model, stacked, test.x)[0]
 
     edges = sum(a * b for a, b in zip(model.widths, model.widths[1:], strict=False))
-    threshold = edge_threshold(model, params, task, train, validation)
+    threshold = edge_threshold(model, params, scores, task, validation)
     pruned = kan.prune(
-        model, params, train, node_threshold=threshold / 3, edge_threshold=threshold
+        model,
+        params,
+        train,
+        node_threshold=threshold / 3,
+        edge_threshold=threshold,
+        scores=scores,
     )
     fits: list[symbolic.Edge] = []
     formula, formula_scores = None, None
@@ -196,19 +240,19 @@ def prune_member(
         )
         if min(edge.fit.r2 for edge in fits) >= MINIMUM_R2:
             formula = symbolic.formula(pruned.model, pruned.params, train, edges=fits)
-            formula_scores = scores(_evaluate(formula, np.asarray(test.x)))
+            formula_scores = measure(_evaluate(formula, np.asarray(test.x)))
     return Pruning(
         pruned,
         edges,
-        scores(jax.jit(model.apply)(params, test.x)),
-        scores(jax.jit(pruned.model.apply)(pruned.params, test.x)),
+        measure(outputs(model, params)),
+        measure(outputs(pruned.model, pruned.params)),
         fits,
         formula,
         formula_scores,
     )
 
 
-def _evaluate(formula: list[Any], x: np.ndarray) -> Array:
+def _evaluate(formula: list[Any], x: np.ndarray) -> np.ndarray:
     """Return the formulas' values, (n, outputs); they are ours, not a file's."""
     import sympy
 
@@ -217,33 +261,49 @@ def _evaluate(formula: list[Any], x: np.ndarray) -> Array:
         np.broadcast_to(sympy.lambdify(symbols, expression, "numpy")(*x.T), len(x))
         for expression in formula
     ]
-    return jnp.asarray(np.stack(columns, axis=1), jnp.float32)
+    return np.stack(columns, axis=1)
 
 
 def kernels(
     model: Model, initial: Any, trained: Any, examples: Examples, classes: int
 ) -> Kernels:
     """Return the empirical NTK of every member on at most ``KERNEL_ROWS`` rows."""
-    x, y = examples.x[:KERNEL_ROWS], examples.y[:KERNEL_ROWS]
-    targets = jax.nn.one_hot(y, classes) if classes else y
+    import threadpoolctl
 
-    @jax.jit
-    def of_members(params: Any) -> Array:
-        return jax.lax.map(lambda p: ntk.empirical(model.apply, p, x), params)
-
-    @jax.jit
-    def aligned(kernels: Array) -> Array:
-        return jax.vmap(lambda kernel: ntk.alignment(kernel, targets))(kernels)
-
-    both = {"initial": of_members(initial), "trained": of_members(trained)}
+    x, y = (np.asarray(v)[:KERNEL_ROWS] for v in (examples.x, examples.y))
+    targets = np.eye(classes, dtype=np.float32)[y] if classes else y
+    both = {
+        "initial": np.asarray(_tangent_kernels(model, initial, x)),
+        "trained": np.asarray(_tangent_kernels(model, trained, x)),
+    }
+    pairs = zip(*both.values(), strict=True)
+    # One after the other: eigenvalues of a batch may hang where they are compiled. By
+    # one thread: of so few rows, threads that wait cost 80 times the work (measured).
+    with threadpoolctl.threadpool_limits(1):
+        each = [jax.device_get(_kernel_measures(*pair, targets)) for pair in pairs]
+    measures, drift = jax.tree.map(lambda *of_member: np.stack(of_member), *each)
     return Kernels(
         both["initial"],
         both["trained"],
-        # Not compiled as one: eigenvalues of a batch may hang there.
-        {name: jax.vmap(ntk.spectrum)(k) for name, k in both.items()},
-        {name: aligned(k) for name, k in both.items()},
-        jax.jit(jax.vmap(ntk.drift))(both["initial"], both["trained"]),
+        {name: spectrum for name, (spectrum, _) in measures.items()},
+        {name: alignment for name, (_, alignment) in measures.items()},
+        drift,
     )
+
+
+@_balanced
+def _tangent_kernels(model: Model, params: Any, x: Array) -> Array:
+    return jax.lax.map(lambda p: ntk.empirical(model.apply, p, x), params)
+
+
+@_soon
+def _kernel_measures(before: Array, after: Array, targets: Array) -> Any:
+    both = {"initial": before, "trained": after}
+    measures = {
+        name: (ntk.spectrum(kernel), ntk.alignment(kernel, targets))
+        for name, kernel in both.items()
+    }
+    return measures, ntk.drift(before, after)
 
 
 def losses_around(
@@ -269,15 +329,15 @@ def losses_around(
     """
     # First: a model without units to permute is known before anything is computed.
     spec = symmetry.permutation_spec(model)
-    batch = Examples(train.x[:LOSS_ROWS], train.y[:LOSS_ROWS])
+    batch = Examples(*(np.asarray(v)[:LOSS_ROWS] for v in (train.x, train.y)))
     on_batch = training.on_batch(loss, batch)
 
     def member(i: int) -> Any:
-        return jax.tree.map(lambda leaf: leaf[i], params)
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[i], params)
 
     chosen = tuple(int(i) for i in order[:3])
 
-    @jax.jit
+    @_balanced
     def planes(
         key: Array, *members: Any
     ) -> tuple[landscape.Plane, landscape.Plane | None]:
@@ -289,18 +349,14 @@ def losses_around(
             return around, None
         return around, landscape.plane_through(on_batch, *members, points=points)
 
-    around, through = planes(key, *map(member, chosen))
-    return Landscape(
-        around,
-        through,
-        chosen,
-        landscape.barrier_matrix(on_batch, params),
-        landscape.barrier_matrix(
-            on_batch,
-            params,
+    @_balanced
+    def barriers(params: Any) -> tuple[Array, Array]:
+        def align(a: Any, b: Any) -> Any:
             # A program that calls the host could not be kept in the cache.
-            align=lambda a, b: (
-                symmetry.match_weights(spec, a, b, solver="device").permuted
-            ),
-        ),
-    )
+            return symmetry.match_weights(spec, a, b, solver="device").permuted
+
+        before = landscape.barrier_matrix(on_batch, params)
+        return before, landscape.barrier_matrix(on_batch, params, align=align)
+
+    around, through = planes(key, *map(member, chosen))
+    return Landscape(around, through, chosen, *barriers(params))

@@ -4,7 +4,6 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -90,15 +89,14 @@ def _scores(
     """Return the scores of an ensemble and the baselines on the test rows."""
     task, split = prepared.task, prepared.split
     held_out = evaluation.predict(model, params, split.validation.x)
-    temperature = evaluation.calibrate(
-        task, held_out, jnp.asarray(split.validation.y)
-    ).temperature
+    calibration = evaluation.calibrate(task, held_out, split.validation.y)
+    temperature = calibration.temperature
     outputs = evaluation.predict(model, params, split.test.x)
     ensemble = evaluation.combine(task, outputs, temperature).output
     classes = len(prepared.target_names) if task == "classification" else 0
     others = baselines.baselines(task, split, classes, seed=config.seed, notes=notes)
-    y, scale = jnp.asarray(split.test.y), np.asarray(prepared.preprocessor.std)
+    y, scale = np.asarray(split.test.y), np.asarray(prepared.preprocessor.std)
     return {
-        name: evaluation.measure(task, jnp.asarray(values), y, scale)
+        name: evaluation.measure(task, values, y, scale)
         for name, values in {evaluation.ENSEMBLE: ensemble, **others}.items()
     }

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import optax
 
+from kanjax import compiling, progress, training
 from kanjax import data as data_
-from kanjax import progress, training
 from kanjax.model import Model
 from kanjax.study import boosted, models, schedules
 from kanjax.study.config import Config, StudyError
@@ -74,12 +74,17 @@ def initial_params(
     config: Config, model: Model, prepared: data_.Prepared, key: jax.Array
 ) -> Any:
     """Draw the parameters of all members, stacked."""
-    params = jax.jit(jax.vmap(model.init))(jax.random.split(key, config.members))
+    params = _draw(model, jax.random.split(key, config.members))
     if config.model == "boosted":
         return boosted.switched_off(params, prepared)
     if config.scale != 1:
         return jax.tree.map(lambda leaf: config.scale * leaf, params)
     return params
+
+
+@functools.partial(jax.jit, compiler_options=compiling.SOON)
+def _draw(model: Model, keys: jax.Array) -> Any:
+    return jax.vmap(model.init)(keys)
 
 
 def optimizer(config: Config) -> Any:
@@ -133,4 +138,5 @@ def fit(
             evaluate_every=plan.evaluate_every,
             checkpoint=checkpoint,
             callback=show,
+            compiler_options=schedules.compiler_options(len(train.x)),
         )

@@ -7,14 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
+from scipy import special
 
-from kanjax import training
+from kanjax import compiling, training
 from kanjax.model import Model
 from kanjax.training import metrics
 
 LEVELS = tuple(i / 20 for i in range(1, 20))
 COVERAGE = 0.9
-RESAMPLES = 1000
+RESAMPLES, SAMPLES = 1000, 50
+"""How often test rows are drawn anew, and how many samples are held at once."""
+
 ENSEMBLE = "ensemble"
 METRICS = ("R2", "RMSE", "MAE", "accuracy", "macro F1", "log loss")
 """All scores, the one that is asked for first in front of the others of its task."""
@@ -47,8 +51,8 @@ class Prediction(NamedTuple):
         std: their spread, in standardised values or probabilities, of the same shape.
     """
 
-    output: Array
-    std: Array
+    output: np.ndarray
+    std: np.ndarray
 
 
 class Scores(NamedTuple):
@@ -69,60 +73,68 @@ class Scores(NamedTuple):
     curve: Curve
 
 
-def predict(model: Model, params: Any, x: Array, *, rows: int = 2048) -> Array:
-    """Every member's outputs, (members, n, outputs), in blocks of rows."""
-
-    def of_row(row: Array) -> Array:
-        return jax.vmap(lambda p: model.apply(p, row))(params)
-
-    outputs = jax.jit(lambda v: jax.lax.map(of_row, v, batch_size=rows))(x)
-    return jnp.moveaxis(outputs, 1, 0)
+BLOCK = 512
+"""Rows of a call of the one program that predicts, whatever the number of rows."""
 
 
-@functools.partial(jax.jit, static_argnames="task")
-def combine(task: str, outputs: Array, temperature: float = 1.0) -> Prediction:
+def predict(model: Model, params: Any, x: ArrayLike) -> np.ndarray:
+    """Return every member's outputs, (members, n, outputs)."""
+    x = np.asarray(x)
+    full = np.concatenate([x, np.zeros((-len(x) % BLOCK, *x.shape[1:]), x.dtype)])
+    if not len(full):
+        full = np.zeros((BLOCK, *x.shape[1:]), x.dtype)
+    blocks = [
+        np.asarray(_outputs(model, params, full[i : i + BLOCK]))
+        for i in range(0, len(full), BLOCK)
+    ]
+    return np.concatenate(blocks, axis=1)[:, : len(x)]
+
+
+@functools.partial(jax.jit, compiler_options=compiling.BALANCED)
+def _outputs(model: Model, params: Any, x: Array) -> Array:
+    return jax.vmap(lambda p: model.apply(p, x))(params)
+
+
+def combine(task: str, outputs: ArrayLike, temperature: float = 1.0) -> Prediction:
     """Return the ensemble's prediction from its members' outputs, (members, n,
     outputs), with log probabilities divided by the temperature.
     """
+    outputs = np.asarray(outputs)
     if task == "regression":
-        return Prediction(jnp.mean(outputs, axis=0), jnp.std(outputs, axis=0, ddof=1))
-    log_p = jax.nn.log_softmax(outputs, axis=-1)
-    mean = jax.nn.logsumexp(log_p, axis=0) - jnp.log(len(log_p))
-    scaled = jax.nn.log_softmax(mean / temperature, axis=-1)
-    return Prediction(scaled, jnp.std(jnp.exp(log_p), axis=0, ddof=1))
+        return Prediction(np.mean(outputs, axis=0), np.std(outputs, axis=0, ddof=1))
+    log_p = special.log_softmax(outputs, axis=-1)
+    mean = special.logsumexp(log_p, axis=0) - np.log(len(log_p))
+    scaled = special.log_softmax((mean / temperature).astype(log_p.dtype), axis=-1)
+    return Prediction(scaled, np.std(np.exp(log_p), axis=0, ddof=1))
 
 
-def calibrate(task: str, outputs: Array, y: Array) -> Calibration:
+def calibrate(task: str, outputs: ArrayLike, y: ArrayLike) -> Calibration:
     """Return what the validation rows say; arguments as in :func:`score`."""
+    output, y = combine(task, outputs).output, np.asarray(y)
     if task == "regression":
-        return Calibration(radius=tuple(map(float, _radius(outputs, y))))
-    temperature, quantile = map(float, _temperature(outputs, y))
-    return Calibration(threshold=max(0.0, 1 - quantile), temperature=temperature)
+        radius = _quantile(np.abs(y - output))
+        return Calibration(radius=tuple(map(float, radius)))
+    temperature = float(_temperature(output, y))
+    p = np.exp(combine(task, outputs, temperature).output)
+    wrong = 1 - np.take_along_axis(p, y[:, None], axis=-1)[:, 0]
+    threshold = max(0.0, 1 - float(_quantile(wrong)))
+    return Calibration(threshold=threshold, temperature=temperature)
 
 
-@jax.jit
-def _radius(outputs: Array, y: Array) -> Array:
-    off = jnp.abs(y - combine("regression", outputs).output)
-    return training.conformal_quantile(off, COVERAGE)
+_quantile = jax.jit(
+    functools.partial(training.conformal_quantile, coverage=COVERAGE),
+    compiler_options=compiling.SOON,
+)
+_temperature = jax.jit(training.fit_temperature, compiler_options=compiling.SOON)
 
 
-@jax.jit
-def _temperature(outputs: Array, y: Array) -> tuple[Array, Array]:
-    """Return the temperature, and with it the quantile of what is missed."""
-    output = combine("classification", outputs).output
-    temperature = training.fit_temperature(output, y)
-    p = jnp.exp(combine("classification", outputs, temperature).output)
-    wrong = 1 - jnp.take_along_axis(p, y[:, None], axis=-1)[:, 0]
-    return temperature, training.conformal_quantile(wrong, COVERAGE)
-
-
-def class_sets(p: Array, calibration: Calibration) -> Array:
+def class_sets(p: np.ndarray, calibration: Calibration) -> np.ndarray:
     """Return which classes may be the true one, (n, classes), the likeliest always."""
-    return (p >= calibration.threshold) | (p == jnp.max(p, axis=-1, keepdims=True))
+    return (p >= calibration.threshold) | (p == np.max(p, axis=-1, keepdims=True))
 
 
 def interval_coverage(
-    ends: tuple[Array, Array], y: Array, scale: np.ndarray
+    ends: tuple[ArrayLike, ArrayLike], y: ArrayLike, scale: np.ndarray
 ) -> dict[str, Any]:
     """Return how often intervals hold the targets, and how wide they are on average.
 
@@ -131,25 +143,25 @@ def interval_coverage(
         y: (n, outputs).
         scale: (outputs,), the target's units.
     """
-    lower, upper = ends
-    width = np.mean(np.asarray(upper - lower), axis=0) * np.asarray(scale)
+    lower, upper, y = map(np.asarray, (*ends, y))
+    width = np.mean(upper - lower, axis=0) * np.asarray(scale)
     return {
         "asked": COVERAGE,
-        "measured": float(jnp.mean((lower <= y) & (y <= upper))),
+        "measured": float(np.mean((lower <= y) & (y <= upper))),
         "width": width.tolist(),
     }
 
 
 def set_coverage(
-    prediction: Prediction, calibration: Calibration, y: Array
+    prediction: Prediction, calibration: Calibration, y: ArrayLike
 ) -> dict[str, Any]:
     """Return how often sets hold the true class, and how many classes they have."""
-    sets = class_sets(jnp.exp(prediction.output), calibration)
-    inside = jnp.take_along_axis(sets, y[:, None], axis=-1)
+    sets = class_sets(np.exp(prediction.output), calibration)
+    inside = np.take_along_axis(sets, np.asarray(y)[:, None], axis=-1)
     return {
         "asked": COVERAGE,
-        "measured": float(jnp.mean(inside)),
-        "classes": float(jnp.mean(jnp.sum(sets, axis=-1))),
+        "measured": float(np.mean(inside)),
+        "classes": float(np.mean(np.sum(sets, axis=-1))),
         "temperature": calibration.temperature,
     }
 
@@ -168,7 +180,11 @@ class Compared(NamedTuple):
 
 
 def compare(
-    task: str, outputs: dict[str, Array], y: Array, scale: np.ndarray, key: Array
+    task: str,
+    outputs: dict[str, ArrayLike],
+    y: ArrayLike,
+    scale: np.ndarray,
+    key: Array,
 ) -> dict[str, dict[str, Compared]]:
     """Return every method's metrics as they vary over resampled test rows.
 
@@ -182,15 +198,22 @@ def compare(
         key: draws the samples.
     """
     unit, relative = _units(scale)
-    stacked = np.stack([np.asarray(values) for values in outputs.values()])
-    drawn, scored = _resampled(task, stacked, y, relative, key)
+    stacked, y = np.stack([np.asarray(o) for o in outputs.values()]), np.asarray(y)
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
+    parts = []
+    for _ in range(RESAMPLES // SAMPLES):
+        rows = rng.integers(len(y), size=(SAMPLES, len(y)))
+        counts = np.stack([np.bincount(r, minlength=len(y)) for r in rows])
+        parts.append(_measures(task, stacked, y, relative, counts))
+    scored = _measures(task, stacked, y, relative, np.ones((1, len(y))))
     compared: dict[str, dict[str, Compared]] = {name: {} for name in outputs}
-    for metric in drawn:
-        samples = np.asarray(drawn[metric], float) * _in(metric, unit)
+    for metric in scored:
+        samples = np.concatenate([drawn[metric] for drawn in parts])
+        samples = samples * _in(metric, unit)
         sign = 1.0 if metric in HIGHER_IS_BETTER else -1.0
         # What is no number is worse than every number.
         ranks = np.nan_to_num(sign * samples, nan=-np.inf)
-        of_all = np.nan_to_num(sign * np.asarray(scored[metric]), nan=-np.inf)
+        of_all = np.nan_to_num(sign * scored[metric][0], nan=-np.inf)
         best = int(np.argmax(of_all))
         for i, name in enumerate(outputs):
             low, high = np.quantile(samples[:, i], [0.05, 0.95])
@@ -201,32 +224,18 @@ def compare(
     return compared
 
 
-@functools.partial(jax.jit, static_argnames="task")
-def _resampled(
-    task: str, outputs: Array, y: Array, scale: Array, key: Array
-) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Return the metrics, (samples, methods), and those of the rows as they are."""
-
-    def of_rows(rows: Array) -> dict[str, Array]:
-        return jax.vmap(lambda o: _measures(task, o, y[rows], scale))(outputs[:, rows])
-
-    def of_sample(key: Array) -> dict[str, Array]:
-        return of_rows(jax.random.randint(key, (len(y),), 0, len(y)))
-
-    keys = jax.random.split(key, RESAMPLES)
-    return jax.lax.map(of_sample, keys, batch_size=16), of_rows(jnp.arange(len(y)))
-
-
-def confusion(prediction: Prediction, y: Array) -> np.ndarray:
+def confusion(prediction: Prediction, y: ArrayLike) -> np.ndarray:
     """(classes, classes) test rows by true and by predicted class."""
     classes = prediction.output.shape[-1]
     counts = np.zeros((classes, classes), int)
-    predicted = np.asarray(jnp.argmax(prediction.output, axis=-1))
+    predicted = np.argmax(prediction.output, axis=-1)
     np.add.at(counts, (np.asarray(y), predicted), 1)
     return counts
 
 
-def measure(task: str, output: Array, y: Array, scale: np.ndarray) -> dict[str, float]:
+def measure(
+    task: str, output: ArrayLike, y: ArrayLike, scale: np.ndarray
+) -> dict[str, float]:
     """Return the metrics of one model.
 
     Args:
@@ -235,20 +244,30 @@ def measure(task: str, output: Array, y: Array, scale: np.ndarray) -> dict[str, 
         y: (n, outputs) standardised values, or (n,) classes.
         scale: (outputs,), the target's units; not used in classification.
     """
-    unit, relative = _units(scale)
-    measures = _measures(task, output, y, relative)
-    # A compiled function gives them back in the order of the alphabet.
-    return {n: float(measures[n]) * _in(n, unit) for n in METRICS if n in measures}
+    scores = measure_all(task, np.asarray(output)[None], y, scale)
+    return {name: value for name, (value,) in scores.items()}
+
+
+def measure_all(
+    task: str, outputs: ArrayLike, y: ArrayLike, scale: np.ndarray
+) -> dict[str, list[float]]:
+    """Return the metrics of several models, outputs with a leading axis over them."""
+    outputs, y, (unit, relative) = np.asarray(outputs), np.asarray(y), _units(scale)
+    measures = _measures(task, outputs, y, relative, np.ones((1, len(y))))
+    return {n: (v[0] * _in(n, unit)).tolist() for n, v in measures.items()}
 
 
 def score(
-    task: str, outputs: Array, y: Array, scale: np.ndarray, temperature: float = 1.0
+    task: str,
+    outputs: ArrayLike,
+    y: ArrayLike,
+    scale: np.ndarray,
+    temperature: float = 1.0,
 ) -> Scores:
     """Return the metrics of an ensemble; arguments as in :func:`measure`, outputs
     stacked.
     """
     unit, relative = _units(scale)
-    members = _member_measures(task, outputs, y, relative)
     prediction = combine(task, outputs, temperature)
     if task == "regression":
         spread, curve = _regression_spread(outputs, y, relative)
@@ -256,11 +275,7 @@ def score(
         spread, curve = _classification_spread(outputs, prediction, y)
     return Scores(
         prediction,
-        {
-            name: (np.asarray(members[name], float) * _in(name, unit)).tolist()
-            for name in METRICS
-            if name in members
-        },
+        measure_all(task, outputs, y, scale),
         measure(task, prediction.output, y, scale),
         {name: float(value) * _in(name, unit) for name, value in spread.items()},
         curve,
@@ -281,40 +296,76 @@ def _in(name: str, unit: float) -> float:
     return unit if name in ("RMSE", "MAE", "CRPS") else 1.0
 
 
-@functools.partial(jax.jit, static_argnames="task")
-def _member_measures(
-    task: str, outputs: Array, y: Array, scale: Array
-) -> dict[str, Array]:
-    return jax.vmap(lambda member: _measures(task, member, y, scale))(outputs)
-
-
-@functools.partial(jax.jit, static_argnames="task")
 def _measures(
-    task: str, output: Array, y: Array, scale: np.ndarray | Array
-) -> dict[str, Array]:
+    task: str, outputs: np.ndarray, y: np.ndarray, scale: np.ndarray, counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the metrics of models on samples of the rows, (samples, models) each.
+
+    Each is made of sums over rows, so that samples are a product with their counts.
+
+    Args:
+        task: "regression" or "classification".
+        outputs: (models, n, outputs).
+        y: (n, outputs) or (n,) classes.
+        scale: (outputs,).
+        counts: (samples, n), how often a row is in a sample, n in all.
+    """
+    counts = counts.astype(float)
+
+    def sums(values: np.ndarray) -> np.ndarray:
+        """(models, n, ...) -> (samples, models, ...)."""
+        return np.tensordot(counts, values, axes=(1, 1))
+
     if task == "regression":
-        targets, prediction = y * jnp.asarray(scale), output * jnp.asarray(scale)
-        return {
-            "R2": metrics.r2_score(targets, prediction),
-            "RMSE": metrics.rmse(targets, prediction),
-            "MAE": metrics.mae(targets, prediction),
-        }
-    log_p = jax.nn.log_softmax(output, axis=-1)
+        return _value_measures(outputs, y, scale, counts, sums)
+    return _class_measures(outputs, y, counts, sums)
+
+
+def _value_measures(
+    outputs: np.ndarray, y: np.ndarray, scale: np.ndarray, counts: Any, sums: Any
+) -> dict[str, np.ndarray]:
+    targets = y * scale
+    error = outputs * scale - targets
+    # Less the first first: equal targets leave exact zeros.
+    moved = targets - targets[:1]
+    moved = moved - moved.mean(axis=0)
+    squares, (total, square) = sums(error**2), (counts @ moved, counts @ moved**2)
+    variation = square - total**2 / len(y)
+    varies = variation > 1e-12 * square
+    shares = squares / np.where(varies, variation, 1)[:, None]
+    r2 = np.where(varies[:, None], 1 - shares, squares == 0)
     return {
-        "accuracy": metrics.accuracy(y, log_p),
-        "macro F1": metrics.macro_f1(y, log_p),
-        "log loss": metrics.negative_log_likelihood(y, log_p),
+        "R2": np.where(np.isnan(squares), np.nan, r2).mean(axis=-1),
+        "RMSE": np.sqrt(squares.mean(axis=-1) / len(y)),
+        "MAE": sums(np.abs(error)).mean(axis=-1) / len(y),
+    }
+
+
+def _class_measures(
+    outputs: np.ndarray, y: np.ndarray, counts: Any, sums: Any
+) -> dict[str, np.ndarray]:
+    log_p = special.log_softmax(outputs.astype(float), axis=-1)
+    predicted = np.argmax(log_p, axis=-1)
+    classes = np.arange(outputs.shape[-1])
+    hits = predicted == y
+    is_true, is_predicted = y[:, None] == classes, predicted[..., None] == classes
+    claims = (counts @ is_true)[:, None] + sums(is_predicted)
+    f1 = 2 * sums(hits[..., None] & is_true) / np.maximum(claims, 1)
+    return {
+        "accuracy": sums(hits) / len(y),
+        "macro F1": f1.sum(axis=-1) / np.sum(claims > 0, axis=-1),
+        "log loss": -sums(log_p[:, np.arange(len(y)), y]) / len(y),
     }
 
 
 def _regression_spread(
-    outputs: Array, y: Array, scale: np.ndarray
+    outputs: ArrayLike, y: ArrayLike, scale: np.ndarray
 ) -> tuple[dict[str, Array], Curve]:
     spread, observed = _values_spread(outputs, y, jnp.asarray(scale))
     return spread, (list(LEVELS), np.asarray(observed).tolist())
 
 
-@jax.jit
+@functools.partial(jax.jit, compiler_options=compiling.SOON)
 def _values_spread(
     outputs: Array, y: Array, scale: Array
 ) -> tuple[dict[str, Array], Array]:
@@ -330,13 +381,13 @@ def _values_spread(
 
 
 def _classification_spread(
-    outputs: Array, prediction: Prediction, y: Array
+    outputs: ArrayLike, prediction: Prediction, y: ArrayLike
 ) -> tuple[dict[str, Array], Curve]:
     spread, confidence, hit = _classes_spread(outputs, prediction, y)
     return spread, _reliability(np.asarray(confidence), np.asarray(hit))
 
 
-@jax.jit
+@functools.partial(jax.jit, compiler_options=compiling.SOON)
 def _classes_spread(
     outputs: Array, prediction: Prediction, y: Array
 ) -> tuple[dict[str, Array], Array, Array]:

@@ -8,9 +8,9 @@ Breiman (2001), "Random forests", Machine Learning 45, 5, section 10; Friedman (
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from scipy import special
 
 from kanjax import data as data_
 from kanjax.data import columns as kinds
@@ -113,27 +113,22 @@ def _rises(
     key: Array,
 ) -> np.ndarray:
     task, test = prepared.task, prepared.split.test
-    y = jnp.asarray(test.y[:ROWS])
+    x, y = np.asarray(test.x[:ROWS]), np.asarray(test.y[:ROWS])
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
 
-    def loss(x: Array) -> Array:
-        outputs = jax.vmap(lambda p: model.apply(p, x))(params)
+    def losses(x: np.ndarray) -> np.ndarray:
+        """Return the loss of each of several tables, (tables, n, features)."""
+        outputs = evaluation.predict(model, params, x.reshape(-1, x.shape[-1]))
         output = evaluation.combine(task, outputs, temperature).output
+        output = output.reshape(*x.shape[:2], -1)
         if task == "regression":
-            return jnp.mean((output - y) ** 2)
-        return -jnp.mean(jnp.take_along_axis(output, y[:, None], axis=-1))
+            return np.mean((output - y) ** 2, axis=(1, 2))
+        return -np.mean(output[:, np.arange(len(y)), y], axis=1)
 
-    @jax.jit
-    def rises(x: Array, masks: Array, keys: Array) -> Array:
-        def of_column(mask: Array) -> Array:
-            def once(key: Array) -> Array:
-                return loss(jnp.where(mask, jax.random.permutation(key, x), x))
-
-            return jax.lax.map(once, keys)
-
-        return jax.lax.map(of_column, masks) - loss(x)
-
-    keys = jax.random.split(key, REPEATS)
-    return np.asarray(rises(jnp.asarray(test.x[:ROWS]), masks, keys)).T
+    # All columns are permuted alike, one at a time.
+    permuted = np.stack([x[rng.permutation(len(x))] for _ in range(REPEATS)])
+    start = losses(x[None])
+    return np.stack([losses(np.where(mask, permuted, x)) for mask in masks], 1) - start
 
 
 def _dependences(
@@ -143,41 +138,28 @@ def _dependences(
     masks: np.ndarray,
     shown: list[int],
 ) -> list[Dependence]:
-    columns, task = prepared.preprocessor.columns, prepared.task
+    columns = prepared.preprocessor.columns
     x = np.asarray(prepared.split.train.x[:ROWS])
-    grids = [_grid(columns[i], x[:, masks[i]]) for i in shown]
-    # One program for all values of all columns.
-    rows, of_rows = [], []
-    for i, grid in zip(shown, grids, strict=True):
-        row = np.zeros((len(grid), x.shape[1]), np.float32)
-        row[:, masks[i]] = grid
-        rows.append(row)
-        of_rows.append(np.broadcast_to(masks[i], row.shape))
 
-    @jax.jit
-    def means(x: Array, rows: Array, masks: Array) -> Array:
-        def at(row: Array, mask: Array) -> Array:
-            changed = jnp.where(mask, row, x)
-            outputs = jax.vmap(lambda p: model.apply(p, changed))(params)
-            if task == "classification":
-                outputs = jax.nn.softmax(outputs, axis=-1)
-            return jnp.mean(outputs, axis=1)
+    def at(mask: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return each member's mean output, (members, values, outputs)."""
+        changed = np.broadcast_to(x, (len(values), *x.shape)).copy()
+        changed[..., mask] = values[:, None]
+        outputs = evaluation.predict(model, params, changed.reshape(-1, x.shape[1]))
+        if prepared.task == "classification":
+            outputs = special.softmax(outputs, axis=-1)
+        shape = len(outputs), len(values), len(x), outputs.shape[-1]
+        means = outputs.reshape(shape).mean(axis=2)
+        if prepared.task == "classification":
+            return means
+        return prepared.preprocessor.inverse_target(means)
 
-        return jax.lax.map(lambda each: at(*each), (rows, masks))
-
-    if not shown:
-        return []
-    values = np.asarray(means(x, np.concatenate(rows), np.concatenate(of_rows)))
-    values = np.moveaxis(values, 1, 0)
-    if task == "regression":
-        values = prepared.preprocessor.inverse_target(values)
-    ends = np.cumsum([len(grid) for grid in grids])[:-1]
-    return [
-        Dependence(columns[i].name, _in_units(columns[i], grid, prepared), each)
-        for i, grid, each in zip(
-            shown, grids, np.split(values, ends, axis=1), strict=True
-        )
-    ]
+    dependences = []
+    for i in shown:
+        grid = _grid(columns[i], x[:, masks[i]])
+        values = _in_units(columns[i], grid, prepared)
+        dependences.append(Dependence(columns[i].name, values, at(masks[i], grid)))
+    return dependences
 
 
 def _grid(column: Any, x: np.ndarray) -> np.ndarray:

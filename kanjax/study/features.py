@@ -1,12 +1,13 @@
 """What the members' last features are: how alike, and how far collapsed."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from kanjax import taps
+from kanjax import compiling, taps
 from kanjax.data import Examples
 from kanjax.model import Model
 from kanjax.representation import neural_collapse, unit_matching
@@ -39,23 +40,38 @@ def compare(model: Model, initial: Any, trained: Any, train: Examples) -> Featur
         train: the training rows; labels are integers in classification.
     """
     x, y = jnp.asarray(train.x[:FEATURE_ROWS]), jnp.asarray(train.y[:FEATURE_ROWS])
-    values = jax.jit(jax.vmap(lambda p: last_features(model, p, x)))
-    each = {"initial": values(initial), "trained": values(trained)}
-    # On the device: what calls the host cannot be kept as a compiled program.
-    similarity = {
-        name: unit_matching.compare_networks(list(features), solver="device")
-        for name, (features, _) in each.items()
+    each = {
+        "initial": _last_features(model, initial, x),
+        "trained": _last_features(model, trained, x),
     }
+    similarity = {name: _alike(features) for name, (features, _) in each.items()}
     collapse = None
     if jnp.issubdtype(y.dtype, jnp.integer):
-        measure = jax.jit(
-            jax.vmap(neural_collapse.feature_collapse, in_axes=(0, None, 0))
-        )
         collapse = {
-            name: measure(features, y, outputs)._asdict()
+            name: _collapse(features, y, outputs)._asdict()
             for name, (features, outputs) in each.items()
         }
     return Features(similarity, collapse, each["trained"][0].shape[-1])
+
+
+_soon = functools.partial(jax.jit, compiler_options=compiling.SOON)
+
+
+@_soon
+def _last_features(model: Model, params: Any, x: Array) -> tuple[Array, Array]:
+    return jax.vmap(lambda p: last_features(model, p, x))(params)
+
+
+@_soon
+def _alike(features: Array) -> unit_matching.Convergence:
+    # On the device: what calls the host cannot be kept as a compiled program.
+    return unit_matching.compare_networks(list(features), solver="device")
+
+
+@_soon
+def _collapse(features: Array, y: Array, outputs: Array) -> Any:
+    measure = neural_collapse.feature_collapse
+    return jax.vmap(measure, in_axes=(0, None, 0))(features, y, outputs)
 
 
 def last_features(model: Model, params: Any, x: Array) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from kanjax import kan, ntk, plotting
+from kanjax import compiling, kan, ntk, plotting
 from kanjax.pages import number
 from kanjax.study import store
 from kanjax.study.attempts import attempted
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from kanjax.study.findings import Findings
 
 CURVE_POINTS = 100
+
+_layer_edges = jax.jit(kan.layer_edges, compiler_options=compiling.SOON)
 
 
 class Picture(NamedTuple):
@@ -139,11 +141,12 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
         return
     x = np.asarray(data.split.train.x[:2000])
     pruned = findings.pruning.pruned
+    diagram = kan.diagram(pruned.model, pruned.params, x)
     yield Picture(
         "network",
         "functions",
         plotting.network(
-            kan.diagram(pruned.model, pruned.params, data.split.train.x[:2000]),
+            diagram,
             names=names,
             output_names=data.target_names,
         ),
@@ -155,8 +158,7 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
     # There is nothing between a category and another.
     grid = np.where(data.preprocessor.of_categories, np.round(grid), grid)
     grid = grid.astype(np.float32)
-    values = jax.jit(kan.layer_edges)(pruned.model.layers[0], pruned.params[0], grid)
-    edge_scores = kan.attribute(pruned.model, pruned.params, x).edges[0]
+    values = _layer_edges(pruned.model.layers[0], pruned.params[0], grid)
     yield Picture(
         "functions",
         "functions",
@@ -164,7 +166,7 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
             data.preprocessor.in_units(grid),
             values,
             names,
-            edge_scores,
+            diagram.scores[0],
             xlabel="input in the units of its column",
         ),
         "Learned functions of the first layer of the pruned network: for the inputs "

@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from kanjax import data as data_
@@ -64,16 +63,17 @@ def analyze(
     scale = np.asarray(prepared.preprocessor.std)
     classes = len(prepared.target_names) if task == "classification" else 0
     order = np.argsort(np.nanmin(fit.history.validation_loss, axis=1))
-    best = fit.member(int(order[0]))
-    some_rows = split.train.x[:2000]
+    # On the host, where taking a member or rows needs no program.
+    best = jax.tree.map(lambda leaf: np.asarray(leaf)[order[0]], fit.params)
+    some_rows = np.asarray(split.train.x)[:2000]
 
     notes: list[str] = []
     tell("scoring", 0.5)
-    y = jnp.asarray(split.test.y)
+    y = np.asarray(split.test.y)
     calibration = evaluation.calibrate(
         task,
         evaluation.predict(model, fit.params, split.validation.x),
-        jnp.asarray(split.validation.y),
+        split.validation.y,
     )
     outputs = evaluation.predict(model, fit.params, split.test.x)
     scores = evaluation.score(task, outputs, y, scale, calibration.temperature)
@@ -133,14 +133,15 @@ def analyze(
         lambda: features.compare(model, initial, fit.params, split.train),
     )
     pruning = None
-    if isinstance(model, kan.KAN):
+    if isinstance(model, kan.KAN) and inputs is not None:
         net, test = model, split.test
+        edges = jax.tree.map(lambda leaf: np.asarray(leaf)[order[0]], inputs.of_edges)
         tell("pruning and looking for a formula", 0.65)
         pruning = attempted(
             notes,
             "pruning",
             lambda: analysis.prune_member(
-                net, best, task, some_rows, split.validation, test, scale
+                net, best, edges, task, some_rows, split.validation, test, scale
             ),
         )
     tell("computing tangent kernels", 0.7)
@@ -170,7 +171,7 @@ def analyze(
         folds=folds,
         coverage=covered,
         baselines={
-            name: evaluation.measure(task, jnp.asarray(values), y, scale)
+            name: evaluation.measure(task, values, y, scale)
             for name, values in others.items()
         },
         compared=compared,
@@ -189,7 +190,7 @@ def metrics(
     config: Config, prepared: data_.Prepared, findings: Findings
 ) -> dict[str, Any]:
     """Return the figures of the report as plain numbers."""
-    member = jax.tree.map(lambda leaf: leaf[0], findings.fit.params)
+    member = jax.tree.map(lambda leaf: np.asarray(leaf)[0], findings.fit.params)
     kernels, around = findings.kernels, findings.landscape
     values: dict[str, Any] = {
         "task": prepared.task,

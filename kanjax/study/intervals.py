@@ -1,15 +1,18 @@
 """Intervals that hold new targets, and the networks of folds that they may rest on."""
 
 import dataclasses
+import functools
 import warnings
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
+from kanjax import compiling, training
 from kanjax import data as data_
-from kanjax import training
 from kanjax.model import Model
 from kanjax.study import ensembles, evaluation, schedules
 from kanjax.study.config import Config
@@ -30,7 +33,7 @@ class FoldNetworks(NamedTuple):
     """
 
     params: Any
-    residuals: Array
+    residuals: ArrayLike
     fold: Array
 
 
@@ -83,19 +86,20 @@ def train_folds(
             validation_loss=stopping_loss,
             patience=config.patience,
             evaluate_every=plan.evaluate_every,
+            compiler_options=schedules.compiler_options(len(x)),
         )
     outputs = evaluation.predict(model, fit.params, x)
-    off = jnp.abs(y - outputs[fold, jnp.arange(len(x))])
+    off = np.abs(np.asarray(y) - outputs[np.asarray(fold), np.arange(len(x))])
     return FoldNetworks(fit.params, off, fold)
 
 
 def find_ends(
     model: Model,
-    output: Array,
+    output: np.ndarray,
     calibration: evaluation.Calibration,
     networks: FoldNetworks | None,
-    x: Array,
-) -> tuple[Array, Array]:
+    x: ArrayLike,
+) -> tuple[np.ndarray, np.ndarray]:
     """Return lower and upper ends of the targets of rows, (n, outputs) each.
 
     Args:
@@ -106,9 +110,14 @@ def find_ends(
         x: (n, features), the rows.
     """
     if networks is None:
-        radius = jnp.asarray(calibration.radius)
+        radius = np.asarray(calibration.radius, output.dtype)
         return output - radius, output + radius
     outputs = evaluation.predict(model, networks.params, x)
-    return training.cv_plus_interval(
-        outputs, networks.residuals, networks.fold, evaluation.COVERAGE
-    )
+    ends = _cv_plus(outputs, networks.residuals, networks.fold)
+    return np.asarray(ends[0]), np.asarray(ends[1])
+
+
+_cv_plus = jax.jit(
+    functools.partial(training.cv_plus_interval, coverage=evaluation.COVERAGE),
+    compiler_options=compiling.BALANCED,
+)

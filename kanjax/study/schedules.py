@@ -1,8 +1,9 @@
 """How long a study trains and how wide its networks are, by the number of its rows."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from kanjax import compiling
 from kanjax.study import boosted
 from kanjax.study.config import Config
 
@@ -45,6 +46,11 @@ def schedule(config: Config, rows: int) -> Schedule:
     steps = config.steps or max(LEAST_STEPS, math.ceil(EPOCHS * per_epoch))
     every = config.evaluate_every or max(25, steps // EVALUATIONS)
     return Schedule(steps, batch_size, every, steps / per_epoch)
+
+
+def compiler_options(rows: int) -> dict[str, Any]:
+    """Return how a training on so many rows is compiled: soon, unless it is long."""
+    return compiling.BALANCED if rows < MANY_ROWS else {}
 
 
 def hidden_units(config: Config, rows: int, outputs: int) -> tuple[int, ...]:

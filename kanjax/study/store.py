@@ -96,22 +96,20 @@ class Study(NamedTuple):
             DataError: if a column is absent or of another kind.
         """
         scaler = self.data.preprocessor
-        x = jnp.asarray(scaler.features(frame))
+        x = scaler.features(frame)
         outputs = evaluation.predict(self.model, self.params, x)
         notes = scaler.remarks(frame)
         calibration = self.calibration
         predicted = evaluation.combine(self.data.task, outputs, calibration.temperature)
-        output, spread = map(np.asarray, predicted)
+        output, spread = predicted
         if self.data.task == "regression":
             mean = scaler.inverse_target(output)
             spread = spread * np.asarray(scaler.std)
-            ends = intervals.find_ends(
-                self.model, jnp.asarray(output), calibration, self.folds, x
-            )
-            ends = [scaler.inverse_target(np.asarray(end)) for end in ends]
+            ends = intervals.find_ends(self.model, output, calibration, self.folds, x)
+            ends = [scaler.inverse_target(end) for end in ends]
             return Predictions(mean, spread, *ends, None, None, notes)
         p = np.exp(output)
-        sets = np.asarray(evaluation.class_sets(jnp.asarray(p), calibration))
+        sets = evaluation.class_sets(p, calibration)
         labels = scaler.inverse_target(output.argmax(-1))
         return Predictions(p, spread, None, None, sets, labels, notes)
 

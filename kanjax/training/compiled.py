@@ -124,7 +124,7 @@ def initial(
         order=order,
         counts=Counts(zeros, zeros - 1, zeros.astype(bool), zeros - 1),
         best=params if validated else None,
-        best_loss=jnp.full(members, jnp.inf) if validated else None,
+        best_loss=_strong(jnp.full(members, jnp.inf)) if validated else None,
         unimproved=zeros,
         model_state=model_state,
         previous_model_state=model_state,
@@ -133,7 +133,13 @@ def initial(
     return _constrain(program, state)
 
 
-@functools.partial(jax.jit, static_argnames="program")
+@functools.lru_cache(maxsize=64)
+def advancing(options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+    """Return :func:`advance` compiled with these options, names and values."""
+    options_ = dict(options) or None
+    return jax.jit(advance, static_argnames="program", compiler_options=options_)
+
+
 def advance(
     program: Program,
     state: State,

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+from collections.abc import Mapping
 from typing import Any, Unpack
 
 import jax
@@ -75,6 +76,7 @@ def fit(
             - ``progress``: True draws a bar; a function gets each :class:`Progress`
               instead.
             - ``callback``: gets each :class:`Progress` too, after every evaluation.
+            - ``compiler_options``: as of ``jax.jit``, for the program of the steps.
 
     Returns:
         A :class:`Fit`.
@@ -183,6 +185,7 @@ def _fit(
     checkpoint: Checkpoint | None = None,
     progress: bool | loop.Watcher = False,
     callback: loop.Watcher | None = None,
+    compiler_options: Mapping[str, Any] | None = None,
 ) -> results.Fit:
     """Train members along the leading axis of ``params``."""
     examples = inputs.leading(data, "data", "example") if jax.tree.leaves(data) else 0
@@ -227,6 +230,7 @@ def _fit(
         single=single,
         checkpoint=checkpoint,
         identity=identity,
+        compiler_options=tuple(sorted((compiler_options or {}).items())),
     )
     with contextlib.ExitStack() as stack:
         if progress is True:

@@ -24,6 +24,7 @@ class Problem:
     Attributes:
         identity: what a checkpoint must agree on to be gone on from.
         single: whether the results lose the member axis.
+        compiler_options: names and values, as for ``jax.jit``.
     """
 
     program: compiled.Program
@@ -38,6 +39,7 @@ class Problem:
     single: bool
     checkpoint: checkpoints.Checkpoint | None
     identity: Mapping[str, Any]
+    compiler_options: tuple[tuple[str, Any], ...] = ()
 
 
 class Run(NamedTuple):
@@ -137,7 +139,8 @@ def train(problem: Problem, watchers: Sequence[Watcher]) -> results.Fit:
 def _advance(
     problem: Problem, state: compiled.State, count: int
 ) -> tuple[compiled.State, compiled.Report]:
-    state, report = compiled.advance(
+    advance = compiled.advancing(problem.compiler_options)
+    state, report = advance(
         problem.program,
         state,
         problem.data,

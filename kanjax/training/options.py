@@ -1,5 +1,6 @@
 """What a fit takes by keyword, said once for one network and for an ensemble."""
 
+from collections.abc import Mapping
 from typing import Any, Required, TypedDict
 
 import optax
@@ -26,3 +27,4 @@ class Options(TypedDict, total=False):
     checkpoint: Checkpoint | None
     progress: bool | loop.Watcher
     callback: loop.Watcher | None
+    compiler_options: Mapping[str, Any]

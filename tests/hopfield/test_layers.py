@@ -153,6 +153,7 @@ def plain(layer, params, x, stored, values):
     return dense("output", np.concatenate(outputs, axis=-1))
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("states, patterns", [(2, 30), (30, 2)])
 @pytest.mark.parametrize(
     "options",
@@ -230,6 +231,7 @@ def test_masked_patterns_are_not_there_and_their_order_is_free(updates, key):
     np.testing.assert_allclose(moved, cut, **close)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("options", [{}, {"alpha": 1.5}, {"updates": 1}, {"heads": 4}])
 @pytest.mark.parametrize("states", [1, 9])
 def test_a_state_that_may_look_at_nothing_gives_the_outputs_bias(states, options, key):
@@ -253,6 +255,7 @@ def test_a_state_that_may_look_at_nothing_gives_the_outputs_bias(states, options
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(slopes))
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize(
     "options, taken",
     [

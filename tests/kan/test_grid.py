@@ -26,6 +26,7 @@ def test_refining_to_a_multiple_keeps_the_function(key, x64):
         assert finer == kan.KAN((3, 5, 2), bases.BSpline(intervals))
 
 
+@pytest.mark.numerical
 def test_refining_in_float32(key):
     net = kan.KAN((3, 5, 2))
     params = jax.tree.map(lambda p: 0.7 * p, net.init(key))
@@ -34,6 +35,7 @@ def test_refining_in_float32(key):
     np.testing.assert_allclose(finer.apply(fitted, x), net.apply(params, x), atol=1e-5)
 
 
+@pytest.mark.numerical
 def test_refining_adapted_knots_keeps_the_function(key, x64):
     """The new knots are the old ones and the points between them."""
     net = kan.KAN((3, 2))
@@ -66,6 +68,7 @@ def test_uniform_share_one_gives_even_knots(key, x64):
     np.testing.assert_allclose(steps, steps[:, :1] * np.ones(11), rtol=1e-9)
 
 
+@pytest.mark.numerical
 def test_ties_and_constant_inputs_stay_finite(key):
     """A categorical column and one that never changes."""
     x = jnp.stack(
@@ -158,6 +161,7 @@ def test_decompositions_are_of_one_input_at_a_time():
     assert ranks and max(ranks) == 2
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("surgery", ["update", "refine"])
 def test_half_precision_is_fitted_in_single(surgery, key):
     net = kan.KAN((3, 4, 2))
@@ -193,6 +197,7 @@ def test_samples_that_are_not_finite_are_refused(key):
             surgery()
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("rows", [11, 40, 403])
 def test_order_statistics_are_the_knots_of_pykan(rows, key, x64):
     net = kan.KAN((2, 1))

@@ -70,6 +70,7 @@ def test_mask_removes_an_edge(key):
     )
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("basis", [bases.BSpline(5), bases.Fourier(3)], ids=repr)
 def test_expansion_keeps_variance_without_a_residual(basis, key):
     layer = kan.KANLayer(200, 300, basis, residual=None)
@@ -77,6 +78,7 @@ def test_expansion_keeps_variance_without_a_residual(basis, key):
     assert 0.9 < float(jnp.var(layer.apply(layer.init(key), x))) < 1.1
 
 
+@pytest.mark.numerical
 def test_rational_layer_keeps_variance_over_depth(key):
     """Standard-normal inputs stay near unit variance through 8 layers."""
     x = jax.random.normal(key, (512, 256))
@@ -93,6 +95,7 @@ def test_rational_layer_is_linear_after_its_activation(key):
     np.testing.assert_allclose(layer.apply(params, x), expected, atol=1e-6)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("basis", [bases.BSpline(3), bases.Rational(start="silu")])
 def test_gradients_in_parameters_and_inputs(basis, key, x64):
     net = kan.KAN((2, 3, 1), basis)

@@ -297,6 +297,7 @@ def test_init_draws_members_of_their_own_under_jit_and_vmap(name, key):
         assert any(np.any(both[0] != both[1]) for both in drawn)
 
 
+@pytest.mark.numerical
 @every_model
 def test_apply_is_the_same_eagerly_and_compiled(name):
     # The model is an argument, too: its arrays are traced.
@@ -352,6 +353,7 @@ def test_a_model_is_a_hashable_pytree(name):
     assert sum(one == other for other in MODELS.values()) == 1
 
 
+@pytest.mark.numerical
 @every_model
 def test_half_precision_stays_half_and_close(name):
     wide = MODELS[name], first(name), inputs(name)
@@ -514,6 +516,7 @@ def takes_an_array_of_numbers(name):
     return name != "embedding" and not isinstance(inputs(name), tuple)
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("name", [n for n in MODELS if takes_an_array_of_numbers(n)])
 def test_integers_are_taken_as_real_numbers(name):
     net = MODELS[name]

@@ -183,5 +183,5 @@ def test_bad_input_is_named(key):
         net.apply(params, (x, MASK))
     with pytest.raises(ValueError, match="give the network inside it"):
         ntk.infinite(net)
-    nn.masked.mask_after.register(Halve, lambda layer, mask: mask[..., ::2])
+    Halve.mask_after = lambda layer, mask: mask[..., ::2]
     assert net.apply(params, (x, MASK)).shape == (3, 4)

@@ -111,6 +111,7 @@ def test_steps_are_the_sequence(name):
     np.testing.assert_array_equal(cell.apply(params, x), anew)
 
 
+@pytest.mark.numerical
 @every_cell
 def test_gradients_through_time_are_those_of_differences(name, x64):
     cell, params, state, x = problem(name)

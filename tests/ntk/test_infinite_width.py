@@ -198,6 +198,7 @@ WIDE = {
 }
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("name", WIDE)
 def test_equals_the_mean_over_wide_random_networks(name):
     """The error of the mean is estimated from the draws themselves."""
@@ -216,6 +217,7 @@ def test_equals_the_mean_over_wide_random_networks(name):
     assert np.max(error) < 0.1 * size
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("name", ["attention", "graph"])
 def test_nngp_is_the_covariance_of_outputs(name):
     net, data = WIDE[name]
@@ -228,6 +230,7 @@ def test_nngp_is_the_covariance_of_outputs(name):
     assert np.all(np.abs(outputs.T @ outputs / draws - nngp) < 4 * error)
 
 
+@pytest.mark.numerical
 def test_edges_are_the_same_graph_as_a_matrix(x64):
     """And both in blocks, on the diagonal, with masks, and with their gradients."""
     net, x = WIDE["graph"][0], vectors(9).reshape(3, 3, 5)
@@ -283,6 +286,7 @@ def test_behind_a_norm_the_normalized_exponential_is_an_exponential(x64):
     np.testing.assert_allclose(found.ntk, expected.ntk, rtol=1e-8)
 
 
+@pytest.mark.numerical
 def test_what_a_mask_leaves_out_might_as_well_not_be_there(x64):
     net = serial(
         nn.Conv(3, 8, (3,), **NTK),

@@ -15,7 +15,7 @@ def test_pruning_goes_as_far_as_the_validation_loss_lets_it(key):
     params[0]["coef"] = params[0]["coef"].at[:, 2].multiply(0.02)
     y = net.apply(params, x) + 0.006 * jax.random.normal(key, (60, 1))
     rows = data.Examples(x, y)
-    loss = training.regression
+    loss, scores = training.regression, kan.attribute(net, params, x)
 
     def pruned_loss(threshold):
         small = kan.prune(
@@ -25,11 +25,11 @@ def test_pruning_goes_as_far_as_the_validation_loss_lets_it(key):
 
     most = analysis.WORSE * float(loss(net.apply)(params, rows, None)[0])
     allowed = [t for t in analysis.THRESHOLDS if pruned_loss(t) <= most]
-    found = analysis.edge_threshold(net, params, "regression", x, rows)
+    found = analysis.edge_threshold(net, params, scores, "regression", rows)
     assert found == (allowed[0] if allowed else 0.0)
     assert 0 < found < analysis.THRESHOLDS[0]
     # Without any room nothing goes.
     exact = data.Examples(x, net.apply(params, x))
-    none = analysis.edge_threshold(net, params, "regression", x, exact)
+    none = analysis.edge_threshold(net, params, scores, "regression", exact)
     left = kan.prune(net, params, x, node_threshold=none / 3, edge_threshold=none)
     assert left.edges_left == 12

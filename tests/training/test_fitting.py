@@ -152,6 +152,7 @@ def test_every_example_is_used_once_an_epoch(ensemble, key):
     assert len({tuple(order) for order in epochs.reshape(-1, 4 * size)}) == 6
 
 
+@pytest.mark.numerical
 @pytest.mark.parametrize("number", [1, 2, 3, 300, 70_000])
 def test_permutations_are_permutations(key, number):
     orders = compiled.permutations(jax.random.split(key, 2), number)
@@ -159,6 +160,7 @@ def test_permutations_are_permutations(key, number):
         np.testing.assert_array_equal(np.sort(order), np.arange(number))
 
 
+@pytest.mark.numerical
 def test_permutations_are_uniform(key):
     orders = compiled.permutations(jax.random.split(key, 6000), 4)
     codes = np.asarray(orders) @ np.array([64, 16, 4, 1])
