@@ -18,7 +18,6 @@ FLOORS = (
         "kanjax.gaussian",
         "kanjax.linalg",
         "kanjax.model",
-        "kanjax.compiling",
         "kanjax.nn",
         "kanjax.jaxprs",
         "kanjax.persample",
