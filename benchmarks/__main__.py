@@ -24,6 +24,7 @@ NAMES = (
     "pinn",
     "derivatives",
     "burgers",
+    "kan_initialization",
     "tables",
 )
 WITH_PEERS = (

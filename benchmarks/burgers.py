@@ -37,7 +37,13 @@ SCRIPTS = {
     "deepxde_torch": "deepxde_burgers",
     "deepxde_jax": "deepxde_burgers",
 }
-MEMBERS, MEMBER_STEPS = 8, 25
+MEMBERS = 8
+# By their names, with how many steps to time.
+MEMBER_METHODS = {
+    "broyden": ("broyden", 25),
+    "natural_gradient": ("natural_gradient", 2),
+    "adam": (optax.adam(1e-3), 25),
+}
 PARTS = ("step", "solve", "ensemble")
 
 
@@ -146,48 +152,42 @@ def _steps(peers: Mapping[str, client.Peer], quick: bool) -> dict[str, Any]:
 
 
 def _ensemble(quick: bool) -> dict[str, Any]:
-    """Time steps of the recipe for one network, and for several in one program."""
-    points, steps = (16, 2) if quick else (SOLVE_POINTS, MEMBER_STEPS)
+    """Time steps of one network, and of several as ``solve_ensemble`` takes them."""
+    points = 16 if quick else SOLVE_POINTS
     problem, net = library.burgers(VISCOSITY), nn.MLP(SMALL, jnp.tanh, kernel_scale=1.0)
-    options = {**recipes.RECIPES["burgers"].options, "resample_every": steps}
-    with jax.enable_x64(True):
-        begin, advance = pinn.optimization.rounds(
-            problem, net, points=points, **options
-        )
-        keys = jax.random.split(jax.random.key(0), MEMBERS)
-
-        def start(key: jax.Array) -> Any:
-            return begin(pinn.initialize(problem, net, key=key))
-
-        def train(key: jax.Array, carry: Any) -> Any:
-            return advance(carry, (key, jnp.zeros(())))
-
-        carries = jax.vmap(start)(keys)
-        first = jax.tree.map(lambda leaf: leaf[0], carries)
-        one, all_members = jax.jit(train), jax.jit(jax.vmap(train))
-        runs = {
-            "one": lambda: jax.block_until_ready(one(keys[0], first)),
-            "members": lambda: jax.block_until_ready(all_members(keys, carries)),
+    rows = {}
+    for name, (method, count) in MEMBER_METHODS.items():
+        steps = 3 if quick else count
+        blocks = {}
+        with jax.enable_x64(True):
+            for members in (None, MEMBERS):
+                options = {"method": method, "resample_every": steps}
+                loop = pinn.stages.Stages(
+                    problem,
+                    net,
+                    jax.random.key(0),
+                    steps,
+                    points,
+                    options,
+                    members=members,
+                )
+                draw = lambda key: pinn.initialize(problem, net, key=key)  # noqa: E731
+                draw = draw if members is None else jax.vmap(draw)
+                begun = loop.start(draw(loop.keys[0]))
+                run = lambda loop=loop, begun=begun: loop.advance(begun, 0)  # noqa: E731
+                run()
+                repeats = 4 if members is None else 1
+                blocks[f"{members or 1}"] = lambda run=run, repeats=repeats: [
+                    seconds for _ in range(repeats) for seconds in timing.block(run, 0)
+                ]
+            times = timing.interleave(blocks, 1 if quick else ROUNDS // 2)
+        one, several = times["1"], times[f"{MEMBERS}"]
+        shares = {
+            kind: round(several[kind] / (MEMBERS * one[kind]), 3)
+            for kind in ("min_ms", "median_ms")
         }
-        for run in runs.values():
-            run()
-        # The short one more often, for blocks of like length.
-        blocks = {
-            "one": lambda: [s for _ in range(4) for s in timing.block(runs["one"], 0)],
-            "members": lambda: timing.block(runs["members"], 0),
-        }
-        times = timing.interleave(blocks, 1 if quick else ROUNDS // 2)
-    shares = {
-        kind: round(times["members"][kind] / (MEMBERS * times["one"][kind]), 3)
-        for kind in ("min_ms", "median_ms")
-    }
-    return {
-        "members": MEMBERS,
-        "steps": steps,
-        "points": points,
-        "times": times,
-        "share_of_single_runs": shares,
-    }
+        rows[name] = {"steps": steps, "times": times, "share_of_single_runs": shares}
+    return {"members": MEMBERS, "points": points, "methods": rows}
 
 
 def _solutions(peers: Mapping[str, client.Peer], quick: bool) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """``kanjax pinn``: a folder with a solution, and a verdict that is no exit status."""
 
+import functools
 import json
 
 import jax
@@ -24,6 +25,8 @@ def small(monkeypatch):
     monkeypatch.setattr(grids, "SIDE", 31)
     monkeypatch.setattr(movies, "FRAMES", 2)
 
+    # Kept, so that a second run finds the programs of the first.
+    @functools.cache
     def decay():
         """``u' = -u`` from 1."""
         return pinn.Problem(
@@ -33,6 +36,7 @@ def small(monkeypatch):
             reference=lambda z: jnp.exp(-z[:, 0]),
         )
 
+    @functools.cache
     def growth():
         """``u_t = u`` from ``1 + x``."""
         return pinn.Problem(
@@ -50,11 +54,17 @@ def small(monkeypatch):
         "decay": recipes.Recipe(decay, net, 20, 20, ("t",), options=options),
         "growth": recipes.Recipe(growth, plane, 10, 20, ("t", "x"), options=causal),
         "poisson": recipes.Recipe(
-            pinn.library.poisson, plane, 5, 20, ("x", "y"), options=options
+            functools.cache(pinn.library.poisson),
+            plane,
+            5,
+            20,
+            ("x", "y"),
+            options=options,
         ),
     }
     monkeypatch.setattr(recipes, "RECIPES", table)
 
+    @functools.cache
     def turning():
         """``x' = y, y' = -x`` from (1, 0)."""
         turn = lambda s: jnp.stack([s[1], -s[0]])  # noqa: E731

@@ -18,7 +18,9 @@ from kanjax.pinn.library import spectral_reference
 from kanjax.pinn.problems import Problem, Residual
 
 
-def cahn_hilliard(mobility: float = 0.01, width: float = 0.01) -> Problem:
+def cahn_hilliard(
+    mobility: float = 0.01, width: float = 0.01, *, split: bool = True
+) -> Problem:
     """``u_t = m q_xx, q = u^3 - u - w^2 u_xx`` from ``-cos(2 pi x)``, until t = 1.
 
     The split form, with the potential q as the second output, has second derivatives
@@ -27,6 +29,8 @@ def cahn_hilliard(mobility: float = 0.01, width: float = 0.01) -> Problem:
     Args:
         mobility: m.
         width: w, of the fronts between the phases.
+        split: whether q is an output; else u is the only one, and its fourth derivative
+            enters: with windows of time, whose ends q would have to meet as well.
     """
     equation = systems.cahn_hilliard(mobility, width)
 
@@ -51,6 +55,19 @@ def cahn_hilliard(mobility: float = 0.01, width: float = 0.01) -> Problem:
     def reference(z: Array) -> Array:
         at = jax.vmap(potential(lambda y: known(y[None])[0]))
         return jnp.stack([known(z), at(z)], axis=-1)
+
+    def fourth_order(u: Field, z: Array) -> Array:
+        local = partial(lambda y: u(y) ** 3 - u(y), 1, 2)(z)
+        bent = width**2 * partial(u, 1, 4)(z)
+        return partial(u, 0)(z) - mobility * (local - bent)
+
+    if not split:
+        return Problem(
+            _domain(1.0),
+            fourth_order,
+            constrain=constraints.initial(lambda x: equation.initial(x[0])),
+            reference=known,
+        )
 
     # Both outputs start right; the potential's initial values follow from u's.
     constrain = constraints.initial(

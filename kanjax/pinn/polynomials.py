@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -12,12 +13,12 @@ from kanjax import model
 
 @model.dataclass
 class PolynomialProducts:
-    """``y_o = sum_ij c_oij T_i(x_0) T_j(x_1)`` on a rectangle, with Chebyshev's T.
+    """``y_o = sum_ij c_oij T_i(x_0) T_j(x_1) / (1 + i^2 + j^2)^2`` with Chebyshev's T.
 
-    A KAN layer of products, in a way. Its points are dense at the edges, as layers of a
-    flow at its walls want them, and as it is linear in its parameters, Gauss-Newton
-    steps are Newton's: a few suffice, and no start is better than another. All
-    parameters start at 0.
+    A KAN layer of products, in a way, on a rectangle. It is linear in its parameters,
+    so that Gauss-Newton steps are almost Newton's and a few suffice.
+    Second derivatives of a product at the edges grow as the fourth power of its
+    degrees: undivided, the damping of a step would hold what is smooth.
 
     Args:
         lower: the lower corner of the rectangle, two numbers.
@@ -53,9 +54,11 @@ class PolynomialProducts:
             )
 
     def init(self, key: Array) -> dict[str, Array]:
-        """Return "coef" (outputs, degrees + 1, degrees + 1) of zeros."""
+        """Draw "coef" (outputs, degrees + 1, degrees + 1), normal of deviation 0.1."""
+        # Not 0: a residual is judged by what it was at first, which may be 0 there.
         first, second = self.degrees
-        return {"coef": jnp.zeros((self.outputs, first + 1, second + 1))}
+        shape = (self.outputs, first + 1, second + 1)
+        return {"coef": 0.1 * jax.random.normal(key, shape)}
 
     def apply(
         self, params: dict[str, Any], x: Array, *, key: Array | None = None
@@ -67,7 +70,9 @@ class PolynomialProducts:
                 zip(self.lower, self.upper, self.degrees, strict=True)
             )
         )
-        rows = jnp.einsum("oij,...j->...oi", params["coef"], second)
+        i, j = (jnp.arange(degree + 1.0) ** 2 for degree in self.degrees)
+        coef = params["coef"] / (1 + i[:, None] + j) ** 2
+        rows = jnp.einsum("oij,...j->...oi", coef, second)
         return jnp.einsum("...oi,...i->...o", rows, first)
 
 

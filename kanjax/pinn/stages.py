@@ -185,6 +185,13 @@ class _Program:
 def _advance(
     program: _Program, carry: Any, good: Array, key: Array, epsilon: Array
 ) -> Any:
+    if program.maps and program.options.get("method") == "broyden":
+        # One member after the other: their line searches are of different lengths, and
+        # side by side all would take each step of the longest, ten times as much.
+        return jax.lax.map(
+            lambda each: program.single(each[0], each[1], each[2], epsilon),
+            (carry, good, key),
+        )
     if program.maps:
         return jax.vmap(program.single, (0, 0, 0, None))(carry, good, key, epsilon)
     return program.single(carry, good, key, epsilon)

@@ -48,8 +48,8 @@ class Counts(NamedTuple):
     """The updates made before the best parameters, or -1."""
 
     @property
-    def training(self) -> Bool[Array, " members"]:
-        """Which members still train."""
+    def training(self) -> Any:
+        """Which (members,) still train, boolean: on the host an array of NumPy's."""
         return (self.diverged < 0) & ~self.stopped
 
 

@@ -12,11 +12,13 @@ from kanjax.pinn import flows, library
 def test_values_are_those_of_numpy(x64):
     net = pinn.PolynomialProducts((-1.0, 2.0), (1.0, 5.0), (4, 7), outputs=2)
     params = net.init(jax.random.key(0))
-    assert params["coef"].shape == (2, 5, 8) and not np.any(params["coef"])
+    assert params["coef"].shape == (2, 5, 8)
+    assert 0.07 < np.std(params["coef"]) < 0.13
     rng = np.random.default_rng(0)
     c, z = rng.normal(size=(2, 5, 8)), rng.uniform((-1, 2), (1, 5), (6, 2))
     found = net.apply({"coef": jnp.asarray(c)}, jnp.asarray(z))
     x, y = z[:, 0], (2 * z[:, 1] - 7) / 3
+    c /= (1 + np.arange(5)[:, None] ** 2 + np.arange(8) ** 2) ** 2
     wanted = [np.polynomial.chebyshev.chebval2d(x, y, each) for each in c]
     np.testing.assert_allclose(found, np.stack(wanted, -1), rtol=1e-12)
 
@@ -50,14 +52,18 @@ def test_a_stream_function_has_no_divergence_and_the_same_momentum(x64):
         flows.lid_driven_cavity(50.0, stream=stream) for stream in (False, True)
     )
     net = lambda z: jnp.stack([z[0] ** 2 * z[1] ** 3, jnp.sin(z[0])])  # noqa: E731
-    w, z = by_stream.constrain(net), jnp.array([0.3, 0.6])
     x, y = 0.3, 0.6
+    w, z = by_stream.constrain(net), jnp.array([x, y])
     wanted = [3 * x**2 * y**2, -2 * x * y**3, np.sin(x)]
     np.testing.assert_allclose(w(z), wanted, rtol=1e-12)
     terms, alone = jax.jit(lambda z: [p.residual(w, z) for p in (free, by_stream)])(z)
     np.testing.assert_allclose(terms["continuity"], 0, atol=1e-14)
     assert list(alone) == ["momentum"] and by_stream.outputs == 2
     np.testing.assert_allclose(alone["momentum"], terms["momentum"], rtol=1e-12)
+    # Near an end of the lid it counts by the distance to it, in units of 0.2.
+    near = jnp.array([1 - 0.03, 1 - 0.04])
+    terms, alone = (p.residual(w, near)["momentum"] for p in (free, by_stream))
+    np.testing.assert_allclose(alone, 0.25 * terms, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

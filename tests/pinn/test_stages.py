@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from kanjax import nn, pinn, training
+from kanjax.pinn import stages
 
 NET = nn.MLP((1, 6, 1), jnp.tanh, kernel_scale=1.0)
 OPTIONS = {"steps": 20, "points": 16, "resample_every": 5}
@@ -88,6 +89,20 @@ def test_the_ensemble_is_its_members(x64):
     key = jax.random.split(jax.random.key(0), MEMBERS)[1]
     alone = solve(key=key)
     np.testing.assert_allclose(alone.losses[:5], ensemble.members[1].losses[:5], 1e-4)
+
+
+def test_members_of_quasi_newton_steps_take_turns(x64):
+    options = {"method": "broyden", "resample_every": 5}
+    draw = lambda key: pinn.initialize(PROBLEM, NET, key=key)  # noqa: E731
+    key = jax.random.key(0)
+    logs = []
+    for k, members in ((jax.random.split(key, 2)[1], None), (key, 2)):
+        loop = stages.Stages(PROBLEM, NET, k, 5, 16, options, members=members)
+        params = (jax.vmap(draw) if members else draw)(loop.keys[0])
+        logs.append(loop.advance(loop.start(params), 0).losses)
+    alone, together = logs
+    assert together.shape[0] == 2 and alone[4] < alone[0]
+    np.testing.assert_allclose(together[1, :5], alone[:5], rtol=1e-6)
 
 
 def test_a_divergence_ends_with_the_last_good_parameters(x64):
