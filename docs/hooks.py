@@ -1,5 +1,6 @@
 """Pages that come from the registry of papers: tables, gallery and navigation."""
 
+import ast
 import html
 import importlib
 import pathlib
@@ -75,6 +76,8 @@ def on_config(config: Any) -> Any:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Fill in what a page asks for by its marks."""
+    if page.file.src_uri.startswith("api/"):
+        markdown = ROOM.sub(lambda match: by_task(match[1]), markdown)
     markdown = fill(markdown, "papers", tables())
     markdown = fill(markdown, "gallery", gallery())
     return with_links(fill(markdown, "claims", measured()))
@@ -113,6 +116,48 @@ def _with_links(line: str) -> str:
         )
 
     return CODE.sub(link, line)
+
+
+ROLE = re.compile(r":\w+:`~?(?:[\w.]*\.)?(\w+)`")
+ROOM = re.compile(r"^::: (kanjax\.\w+)$", re.MULTILINE)
+
+
+def by_task(room: str) -> str:
+    """Return the entry of a room, with what each of its modules is for as headings.
+
+    Under them stand first what acts, and then the tuples that it returns.
+    """
+    package = importlib.import_module(room)
+    if not hasattr(package, "__path__"):
+        return f"::: {room}"
+    entries = [f"::: {room}\n    options:\n      members: false"]
+    for module, names in _imports(package):
+        public = [name for name in names if name in package.__all__]
+        if not public:
+            continue
+        task = (importlib.import_module(module).__doc__ or "").split("\n\n")[0]
+        task = ROLE.sub(r"`\1`", " ".join(task.split()).rstrip("."))
+        entries.append(f"### {task}")
+        public.sort(key=lambda name: _is_result(getattr(package, name)))
+        entries += [
+            f"::: {room}.{name}\n    options:\n      show_root_heading: true\n"
+            "      show_root_full_path: false\n      heading_level: 4"
+            for name in public
+        ]
+    return "\n\n".join(entries)
+
+
+def _imports(package: types.ModuleType) -> Iterator[tuple[str, list[str]]]:
+    """The modules that a room takes names from, with these, in its order."""
+    source = pathlib.Path(package.__file__ or "").read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.ImportFrom) or node.module == package.__name__:
+            continue
+        yield node.module or "", [alias.asname or alias.name for alias in node.names]
+
+
+def _is_result(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, tuple)
 
 
 def on_post_build(config: Any) -> None:

@@ -10,8 +10,11 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
+Numbers = ArrayLike | Sequence[Any]
+"""What becomes an array: what jax takes for one, or nested lists."""
 
-def as_floating(x: ArrayLike) -> Array:
+
+def as_floating(x: Numbers) -> Array:
     """Return the array itself, or integers and booleans in the default floating type.
 
     What a layer computes is real: knots, parameters and sums cast to integers would be

@@ -91,6 +91,10 @@ def _layout(figure: Any) -> Any:
     import matplotlib
 
     figure.set_dpi(PIXELS_PER_INCH)
+    for axes in figure.axes:
+        for spine in axes.spines.values():
+            # Where its axes are; to find that, it would place all ticks once more.
+            spine.set_in_layout(False)
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)

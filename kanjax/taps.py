@@ -43,9 +43,10 @@ def record(model: Any, params: Params, x: Array) -> dict[str, Array]:
     """
     values: dict[str, Array] = {}
 
-    def visit(layer: Any, p: Params, x: Array, path: Any, key: None) -> Array:
+    def visit(layer: Any, p: Params, x: Array, path: Any, key: Any) -> Array:
         if not hasattr(layer, "activations"):
             return layer.apply(p, x)
+        # The first is the input itself.
         _, *outputs = layer.activations(p, x)
         for i, y in enumerate(outputs):
             leave((*path, jax.tree_util.SequenceKey(i)), y)
@@ -117,6 +118,8 @@ def join(a: Moments, b: Moments) -> Moments:
         b: of others, with the same features; both with covariances or both without.
     """
     count = a.count + b.count
+    # About the joint mean both sums grow by the distance of their own from it; together
+    # that is the outer product of the step, by the harmonic weight of the counts.
     step = b.mean - a.mean
     square = step**2 if a.scatter.ndim == 1 else jnp.outer(step, step)
     return Moments(

@@ -47,6 +47,8 @@ class Trace:
     mixing: list[Mixing] = dataclasses.field(default_factory=list)
     output_axes: list[int] = dataclasses.field(default_factory=list)
 
+    # A forest of disjoint sets: same[u] <= u, and the root of each, its least number,
+    # stands for all of it. 0 is pinned, so whatever joins it is pinned as well.
     def find(self, unit: int) -> int:
         """Return the number that stands for all units known to be the same."""
         while self.same[unit] != unit:
@@ -102,6 +104,7 @@ def trace(model: Any, params: Params, x: Array | None = None) -> Trace:
     """
     units = Trace()
     out, _ = _walk(units, model, params, (), _PINNED, x)
+    # The model's inputs and outputs keep their order.
     units.join(out, _PINNED)
     return units
 
@@ -154,7 +157,7 @@ def _walk(
 ) -> Entry:
     """Return the units and values that leave a model, for those that enter."""
 
-    def visit(layer: Any, p: Params, value: Entry, path: Any, key: None) -> Entry:
+    def visit(layer: Any, p: Params, value: Entry, path: Any, key: Any) -> Entry:
         if hasattr(layer, "layers"):
             return _walk_chain(units, layer, p, path, *value)
         return _meet(units, layer, _axes(layer), p, path, *value)
@@ -162,6 +165,7 @@ def _walk(
     def join(container: Any, values: Sequence[Entry]) -> Entry:
         if not isinstance(container, models.Residual | models.Parallel):
             _axes(container)
+        # Entries are added one by one: all branches count the same units.
         first, *others = (unit for unit, _ in values)
         for other in others:
             units.join(first, other)
@@ -221,6 +225,8 @@ def _meet(
         leaf.index("out") - len(leaf) if "out" in leaf else -1 for leaf in leaves
     ]
     number = len(units.mixing)
+    # Units are numbers till the walk is over: a later layer may still join two of them.
+    # Blocks belong to one layer alone, and so have their names at once.
     role = {"in": unit, "out": out, "unit": out, None: None}
     units.axes += [
         tuple(

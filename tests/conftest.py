@@ -122,8 +122,13 @@ def compilation(request: pytest.FixtureRequest):
 
 @pytest.fixture(autouse=True, scope="module")
 def forget_programs():
-    """Let go of what files compiled: too many programs at once end a process."""
+    """Let go of what files compiled."""
     yield
+    forget_many_programs()
+
+
+def forget_many_programs() -> None:
+    """Let go of programs if there are many: too many at once end a process."""
     if len(COMPILED) > MOST:
         jax.clear_caches()
         # It holds the constants of its programs.

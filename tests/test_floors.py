@@ -11,6 +11,7 @@ FLOORS = (
     {
         "kanjax.bases",
         "kanjax.checks",
+        "kanjax.compiling",
         "kanjax.conv_layouts",
         "kanjax.data",
         "kanjax.files",

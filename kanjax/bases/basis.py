@@ -36,7 +36,7 @@ class Basis(pallas_kernels.Basis, Protocol):
 
         Args:
             index: which one; may be traced, and broadcasts against x.
-            x: as for all functions together.
+            x: (...), as for all functions together.
         """
         ...
 

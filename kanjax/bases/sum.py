@@ -51,6 +51,6 @@ class Sum:
         return sum(others, first)
 
     def function(self, index: int | Array, x: Array) -> Array:
-        """Evaluate one function at x."""
+        """Evaluate one function at x (...), element by element."""
         first, *others = (basis.function(index, x) for basis in self.parts)
         return sum(others, first)

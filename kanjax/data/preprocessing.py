@@ -233,7 +233,7 @@ def fit_preprocessor(
             their number counts, and how numbers in columns of text are written.
         target: the target column, or several in regression.
         task: ``"regression"`` or ``"classification"``.
-        train_rows: positions of the training rows.
+        train_rows: (rows,), positions of the training rows.
         domain: lower and upper end of the scaled numeric features.
         max_categories: how many categories of a column get a feature, the most
             frequent ones.

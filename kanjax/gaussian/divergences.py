@@ -7,14 +7,14 @@ Dowson, Landau 1982, "The Frechet distance between multivariate normal distribut
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from kanjax.checks import Numbers
 from kanjax.square_root import safe_sqrt
 
 
 def kl_divergence(
-    mean1: ArrayLike, covariance1: ArrayLike, mean2: ArrayLike, covariance2: ArrayLike
+    mean1: Numbers, covariance1: Numbers, mean2: Numbers, covariance2: Numbers
 ) -> Float[Array, ""]:
     """Return ``KL(N(mean1, covariance1) || N(mean2, covariance2))``, in nats.
 
@@ -44,7 +44,7 @@ def kl_divergence(
 
 
 def wasserstein2(
-    mean1: ArrayLike, covariance1: ArrayLike, mean2: ArrayLike, covariance2: ArrayLike
+    mean1: Numbers, covariance1: Numbers, mean2: Numbers, covariance2: Numbers
 ) -> Float[Array, ""]:
     """Return the Wasserstein distance of order 2 between two Gaussians.
 
@@ -70,7 +70,7 @@ def wasserstein2(
 
 
 def wasserstein1(
-    mean1: ArrayLike, variance1: ArrayLike, mean2: ArrayLike, variance2: ArrayLike
+    mean1: Numbers, variance1: Numbers, mean2: Numbers, variance2: Numbers
 ) -> Float[Array, "..."]:
     """Return the Wasserstein distance of order 1 between Gaussians on the line.
 
@@ -97,7 +97,7 @@ def wasserstein1(
     return jnp.where(spread > 0, folded, shift)
 
 
-def _arrays(*values: ArrayLike) -> tuple[Array, Array, Array, Array]:
+def _arrays(*values: Numbers) -> tuple[Array, Array, Array, Array]:
     m1, c1, m2, c2 = (jnp.asarray(v, float) for v in values)
     shape = (m1.size, m1.size)
     if m1.ndim != 1 or m1.shape != m2.shape or c1.shape != shape or c2.shape != shape:

@@ -20,9 +20,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from kanjax.gaussian.quadrature import Dual
 from kanjax.square_root import safe_sqrt
+
+Batch = Float[Array, "..."]
 
 
 @runtime_checkable
@@ -31,7 +34,7 @@ class Known(Protocol):
 
     def __call__(self, x: Array) -> Array: ...
 
-    def dual(self, q11: Array, q12: Array, q22: Array) -> Dual: ...
+    def dual(self, q11: Batch, q12: Batch, q22: Batch) -> Dual: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +48,7 @@ class ABReLU:
         """Return the function of x (...)."""
         return self.a * jnp.minimum(x, 0) + self.b * jnp.maximum(x, 0)
 
-    def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
+    def dual(self, q11: Batch, q12: Batch, q22: Batch) -> Dual:
         """Return the arc-cosine kernel of order one, for two slopes."""
         sine, angle = _angle(q11, q12, q22)
         bend = (self.a - self.b) ** 2 / (2 * math.pi)
@@ -76,7 +79,7 @@ class Sign:
         """Return the function of x (...)."""
         return jnp.sign(x)
 
-    def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
+    def dual(self, q11: Batch, q12: Batch, q22: Batch) -> Dual:
         """``1 - 2 angle / pi``."""
         angle = _angle(q11, q12, q22)[1]
         return Dual(1 - 2 * angle / math.pi, jnp.zeros_like(angle))
@@ -90,7 +93,7 @@ class Step:
         """Return the function of x (...)."""
         return jnp.where(x >= 0, 1.0, 0.0).astype(x.dtype)
 
-    def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
+    def dual(self, q11: Batch, q12: Batch, q22: Batch) -> Dual:
         """Return the arc-cosine kernel of order zero."""
         angle = _angle(q11, q12, q22)[1]
         return Dual((math.pi - angle) / (2 * math.pi), jnp.zeros_like(angle))
@@ -122,7 +125,7 @@ class RectifiedMonomial:
         """Return the function of x (...)."""
         return jnp.where(x >= 0, x**self.degree, 0).astype(x.dtype)
 
-    def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
+    def dual(self, q11: Batch, q12: Batch, q22: Batch) -> Dual:
         """Return the arc-cosine kernel of order ``degree``."""
         sine, angle = _angle(q11, q12, q22)
         size = safe_sqrt(q11 * q22)
@@ -152,7 +155,7 @@ class Erf:
         """Return the function of x (...)."""
         return self.a * jax.scipy.special.erf(self.b * x) + self.c
 
-    def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
+    def dual(self, q11: Batch, q12: Batch, q22: Batch) -> Dual:
         """Return the arc-sine kernel; by arctan2, which is exact near its ends, too."""
         q11, q12, q22 = (2 * self.b**2 * q for q in (q11, q12, q22))
         root = jnp.sqrt((1 + q11) * (1 + q22) - q12**2)
@@ -176,7 +179,7 @@ class Gelu:
         """Return the function of x (...)."""
         return jax.nn.gelu(x, approximate=False)
 
-    def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
+    def dual(self, q11: Batch, q12: Batch, q22: Batch) -> Dual:
         """Equation 11 of arXiv 2002.08517, and its derivative."""
         product = q11 * q22
         outer = (1 + q11) * (1 + q22)
@@ -202,7 +205,7 @@ class Sine:
         """Return the function of x (...)."""
         return self.a * jnp.sin(self.b * x + self.c)
 
-    def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
+    def dual(self, q11: Batch, q12: Batch, q22: Batch) -> Dual:
         """Two Gaussians, of the difference and of the sum."""
         half = (q11 + q22) / 2
         minus = jnp.exp(-(self.b**2) * (half - q12))
@@ -235,7 +238,7 @@ class Exponential:
         """Return the function of x (...)."""
         return self.a * jnp.exp(self.b * x)
 
-    def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
+    def dual(self, q11: Batch, q12: Batch, q22: Batch) -> Dual:
         """Return the mean of a log-normal."""
         value = self.a**2 * jnp.exp(self.b**2 * ((q11 + q22) / 2 + q12))
         return Dual(value, self.b**2 * value)
@@ -258,7 +261,7 @@ class SquaredExponential:
         """Return the function of x (...)."""
         return self.a * jnp.exp(self.b * x**2)
 
-    def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
+    def dual(self, q11: Batch, q12: Batch, q22: Batch) -> Dual:
         """Return a Gaussian integral."""
         a, b = self.a, self.b
         square = (1 - 2 * b * q11) * (1 - 2 * b * q22) - 4 * b**2 * q12**2
@@ -274,7 +277,7 @@ class Gabor:
         """Return the function of x (...)."""
         return jnp.exp(-(x**2)) * jnp.sin(x)
 
-    def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
+    def dual(self, q11: Batch, q12: Batch, q22: Batch) -> Dual:
         """Return a Gaussian integral of a product of sines."""
         total, product = q11 + q22, q11 * q22
         f = 4 * (product - q12**2)
@@ -297,7 +300,7 @@ class Polynomial:
         """Return the function of x (...)."""
         return _horner(self.coefficients, x)
 
-    def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
+    def dual(self, q11: Batch, q12: Batch, q22: Batch) -> Dual:
         """``sum_l r_l(q11) r_l(q22) q12^l``, by the Hermite expansion."""
         degree = len(self.coefficients) - 1
         terms = []
@@ -349,7 +352,7 @@ class Elementwise:
         """Return the function of x (...)."""
         return self.function(x)
 
-    def dual(self, q11: Array, q12: Array, q22: Array) -> Dual:
+    def dual(self, q11: Batch, q12: Batch, q22: Batch) -> Dual:
         """Your value, and your slope or the value's derivative."""
         if self.slope is not None:
             return Dual(self.value(q11, q12, q22), self.slope(q11, q12, q22))
@@ -358,7 +361,7 @@ class Elementwise:
         return Dual(*jax.jvp(self.value, (q11, q12, q22), along))
 
 
-def _angle(q11: Array, q12: Array, q22: Array) -> tuple[Array, Array]:
+def _angle(q11: Batch, q12: Batch, q22: Batch) -> tuple[Array, Array]:
     """``sqrt(q11 q22) sin(angle)`` and the angle between u and v."""
     size = q11 * q22
     square = size - q12**2

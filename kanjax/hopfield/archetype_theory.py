@@ -89,12 +89,12 @@ def solve(
     variance ``entropy signal^2 + b^2 load P/2 q^(P-1)``.
 
     Args:
-        scaled_beta: b, above 0 and finite.
-        load: gamma, at least 0.
-        entropy: of the data set, at least 0.
+        scaled_beta: (), b, above 0 and finite.
+        load: (), gamma, at least 0.
+        entropy: (), of the data set, at least 0.
         order: P, even and at least 4.
         simplified: whether to leave the second term of n out, as is often done.
-        start: of n; 0 finds no recall.
+        start: (), of n; 0 finds no recall.
         nodes: of the Gaussian mean.
         tolerance: the largest change at which it ends, see :func:`fixed_point`.
         max_steps: the most updates.
@@ -136,8 +136,8 @@ def zero_temperature(
     ``signal (1 - q)`` tends to ``sqrt(2 / pi) k exp(-k^2 / 2)``.
 
     Args:
-        load: gamma, at least 0; above 0 if the entropy is 0.
-        entropy: of the data set, at least 0.
+        load: (), gamma, at least 0; above 0 if the entropy is 0.
+        entropy: (), of the data set, at least 0.
         order: P, even and at least 4.
         max_steps: the most updates.
 
@@ -178,11 +178,11 @@ def pressure(
     q^(P-1) + (P - 1) q^P)``; its stationary points are the solutions of :func:`solve`.
 
     Args:
-        scaled_beta: b, above 0.
-        load: gamma, at least 0.
-        entropy: of the data set, at least 0.
-        example_overlap: n.
-        replica_overlap: q, in [0, 1].
+        scaled_beta: (), b, above 0.
+        load: (), gamma, at least 0.
+        entropy: (), of the data set, at least 0.
+        example_overlap: (), n.
+        replica_overlap: (), q, in [0, 1].
         order: P, even and at least 4.
         nodes: of the Gaussian mean.
 
@@ -210,11 +210,11 @@ def replicon(
     """Return ``1 - b^2 load P (P - 1) / 2 q^(P-2) E cosh^-4 g``: stable above 0.
 
     Args:
-        scaled_beta: b, above 0.
-        load: gamma, at least 0.
-        entropy: of the data set, at least 0.
-        example_overlap: n of a solution.
-        replica_overlap: q of it.
+        scaled_beta: (), b, above 0.
+        load: (), gamma, at least 0.
+        entropy: (), of the data set, at least 0.
+        example_overlap: (), n of a solution.
+        replica_overlap: (), q of it.
         order: P, even and at least 4.
         nodes: of the Gaussian mean.
 
@@ -233,9 +233,9 @@ def regime(
     """Say what the memory does: whether there is a state of recall, and a stable one.
 
     Args:
-        scaled_beta: b, above 0 and finite.
-        load: gamma, above 0.
-        entropy: of the data set, at least 0.
+        scaled_beta: (), b, above 0 and finite.
+        load: (), gamma, above 0.
+        entropy: (), of the data set, at least 0.
         order: P, even and at least 4.
 
     Works under jit and vmap.

@@ -46,7 +46,7 @@ def diluted_patterns(
         key: drives the draws.
         patterns: how many.
         spins: entries of each.
-        dilution: the probability of 0, in [0, 1].
+        dilution: (), the probability of 0, in [0, 1].
 
     Raises:
         ValueError: for a dilution out of range, or no pattern or spin.
@@ -87,6 +87,10 @@ def dataset_entropy(examples: ArrayLike, quality: ArrayLike) -> Array:
     """``(1 - quality^2) / (examples quality^2)``, the paper's rho.
 
     An entry of a pattern is known from its examples as this vanishes.
+
+    Args:
+        examples: (...), how many of each pattern.
+        quality: (...), in (0, 1].
 
     Raises:
         ValueError: for a quality out of range.

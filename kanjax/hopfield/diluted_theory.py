@@ -95,8 +95,8 @@ def enumerate_sites(
 
     Args:
         patterns: how many; there are ``(2 nodes + 1)^patterns`` cases.
-        dilution: in [0, 1).
-        entropy: at least 0, which are patterns stored themselves.
+        dilution: (), in [0, 1).
+        entropy: (), at least 0, which are patterns stored themselves.
         nodes: of the grid on [-6, 6]; 1 for an entropy known to be 0, else 31, if None.
 
     Raises:
@@ -124,7 +124,7 @@ def binomial_sites(
 
     Args:
         patterns: how many; there are ``(2 (examples + 1) + 1)^patterns`` cases.
-        dilution: in [0, 1).
+        dilution: (), in [0, 1).
         examples: of each pattern.
         quality: in (0, 1].
 
@@ -154,9 +154,9 @@ def sample_sites(
     Args:
         key: drives the draws.
         patterns: how many.
-        dilution: in [0, 1).
+        dilution: (), in [0, 1).
         sites: how many, equally weighted.
-        entropy: at least 0; means of examples are Gaussian, as in
+        entropy: (), at least 0; means of examples are Gaussian, as in
             :func:`enumerate_sites`.
 
     Raises:
@@ -262,7 +262,7 @@ def regime(
 
     Args:
         sites: of :func:`enumerate_sites` and its like.
-        beta: the inverse temperature, above 0 and finite.
+        beta: (), the inverse temperature, above 0 and finite.
         comparable: amplitudes are parallel when the largest is less than so many times
             the smallest.
         smallest: the share of 1 - dilution below which an amplitude counts as zero.
@@ -304,7 +304,7 @@ def hierarchical_amplitudes(
 
     Args:
         patterns: how many.
-        dilution: in [0, 1].
+        dilution: (), in [0, 1].
 
     Raises:
         ValueError: for arguments out of range.

@@ -39,7 +39,7 @@ class Memory(Protocol):
         ...
 
     def fields(self, state: Array) -> Array:
-        """``h_i``: half the energy that it costs to turn spin i from +1 to -1."""
+        """``h_i`` (..., spins): half of what turning spin i from +1 to -1 costs."""
         ...
 
     def rows(self) -> Array:
@@ -47,7 +47,7 @@ class Memory(Protocol):
         ...
 
     def track(self, state: Array) -> Array:
-        """Return what a sweep keeps up to date."""
+        """Return what a sweep keeps up to date, of states (..., spins)."""
         ...
 
     def field_at(self, tracked: Array, row: Array, old: Array) -> Array:
@@ -55,7 +55,7 @@ class Memory(Protocol):
         ...
 
     def moved(self, tracked: Array, row: Array, site: Array, change: Array) -> Array:
-        """Return what is tracked after the spin of a site changed."""
+        """Return what is tracked after the spin of a site () changed."""
         ...
 
 

@@ -62,7 +62,7 @@ def glass(
 
     Args:
         order: P, at least 3.
-        load: gamma, at least 0.
+        load: (), gamma, at least 0.
         nodes: of the outer mean.
         max_steps: the most updates of each iteration.
 
@@ -92,7 +92,7 @@ def recall(
     to the capacity. Beyond that, states are unstable.
 
     Args:
-        signal: mean of the local field over its standard deviation, above 0.
+        signal: (), mean of the local field over its standard deviation, above 0.
         order: P, at least 3.
         nodes: of the outer mean.
         max_steps: the most updates of each iteration.

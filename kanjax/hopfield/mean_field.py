@@ -170,8 +170,8 @@ def glass(
     Above the temperature ``1 + sqrt(load)`` it is 0, the paramagnet's.
 
     Args:
-        load: patterns a spin, above 0.
-        beta: the inverse temperature, above 0 and finite.
+        load: (), patterns a spin, above 0.
+        beta: (), the inverse temperature, above 0 and finite.
         tolerance: the largest relative change of s at which it ends.
         nodes: of the grid on [-9, 9].
 
@@ -234,11 +234,11 @@ def pressure(
     points are the solutions of :func:`replica_symmetric`.
 
     Args:
-        load: patterns a spin, at least 0.
-        beta: the inverse temperature, above 0 and finite.
-        overlap: m.
-        order: q, with ``beta (1 - q)`` below 1.
-        noise: r.
+        load: (), patterns a spin, at least 0.
+        beta: (), the inverse temperature, above 0 and finite.
+        overlap: (), m.
+        order: (), q, with ``beta (1 - q)`` below 1.
+        noise: (), r.
         nodes: of the grid on [-9, 9].
 
     Raises:
@@ -267,10 +267,10 @@ def replicon(
     Ising spins in :func:`split_pressure`.
 
     Args:
-        load: patterns a spin, at least 0.
-        beta: the inverse temperature, above 0 and finite.
-        overlap: m of a solution.
-        order: q of it.
+        load: (), patterns a spin, at least 0.
+        beta: (), the inverse temperature, above 0 and finite.
+        overlap: (), m of a solution.
+        order: (), q of it.
         nodes: of the grid on [-9, 9].
 
     Raises:
@@ -291,8 +291,8 @@ def regime(load: ArrayLike, beta: ArrayLike, *, max_steps: int = 500) -> Regime:
     below it, first with less pressure than the glass.
 
     Args:
-        load: patterns a spin, above 0.
-        beta: the inverse temperature, above 0 and finite.
+        load: (), patterns a spin, above 0.
+        beta: (), the inverse temperature, above 0 and finite.
         max_steps: the most steps of the search for a state of recall.
 
     Works under jit and vmap.
@@ -333,10 +333,10 @@ def split_pressure(
     dense memories, :mod:`kanjax.hopfield.replica_symmetry`, there is no soft one.
 
     Args:
-        load: patterns a spin, at least 0.
-        beta: the inverse temperature, above 0 and finite.
-        overlap: m.
-        order: q, with ``beta (1 - q)`` below 1.
+        load: (), patterns a spin, at least 0.
+        beta: (), the inverse temperature, above 0 and finite.
+        overlap: (), m.
+        order: (), q, with ``beta (1 - q)`` below 1.
         nodes: of the grid on [-9, 9].
 
     Raises:
@@ -363,9 +363,9 @@ def gaussian_glass_pressure(
     weighted by ``exp(l z^2 / 2)``; stationary in p.
 
     Args:
-        stiffness: l, which opposes the Gaussian.
-        beta: b, the inverse temperature of the couplings.
-        overlap: p.
+        stiffness: (), l, which opposes the Gaussian.
+        beta: (), b, the inverse temperature of the couplings.
+        overlap: (), p.
     """
     b, p = jnp.asarray(beta), jnp.asarray(overlap)
     width = 1 - jnp.asarray(stiffness) + b**2 * p

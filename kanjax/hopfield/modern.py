@@ -240,6 +240,8 @@ def _iterate_until(
         state, steps, settled = carry
         new = image(state)
         moved = jnp.linalg.norm(new - state, axis=-1)
+        # A state that settled stays as it was then, whoever else is still on the way: a
+        # batch ends where each of its states would alone.
         # A comparison with NaN is False: such a state goes on till max_steps.
         state = jnp.where(settled[..., None], state, new)
         return state, steps + ~settled, settled | (moved <= tolerance)

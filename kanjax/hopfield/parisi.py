@@ -154,7 +154,7 @@ def minimize(
         covariance: xi.
         steps: of broken symmetry; 1 at least without temperature.
         zero_temperature: whether xi is that of energies, and the value minus one.
-        field: on all spins.
+        field: (), on all spins.
         start: overlaps and breaking, as in :func:`pressure`; evenly spread if None.
             A glass that freezes at once, such as any of order 3 and more, needs an
             overlap near 1.

@@ -103,12 +103,12 @@ def pressure(
     in g. It is least in q1, q2 and theta: any of them bound a glass from above.
 
     Args:
-        scaled_beta: b, above 0.
-        load: gamma, at least 0.
-        overlap: m.
-        mutual_overlap: q1, in [0, q2].
-        self_overlap: q2, in [0, 1].
-        breaking: theta, in (0, 1].
+        scaled_beta: (), b, above 0.
+        load: (), gamma, at least 0.
+        overlap: (), m.
+        mutual_overlap: (), q1, in [0, q2].
+        self_overlap: (), q2, in [0, 1].
+        breaking: (), theta, in (0, 1].
         order: P, at least 2.
         outer_nodes: of the mean E1.
         inner_nodes: of the mean E2.
@@ -145,12 +145,12 @@ def entropy(
     """Return the entropy of a spin in a solution, ``A - b dA/db``.
 
     Args:
-        scaled_beta: b, above 0.
-        load: gamma, at least 0.
-        overlap: m of a solution, at which the pressure A is stationary.
-        mutual_overlap: q1 of it.
-        self_overlap: q2 of it.
-        breaking: theta of it.
+        scaled_beta: (), b, above 0.
+        load: (), gamma, at least 0.
+        overlap: (), m of a solution, at which the pressure A is stationary.
+        mutual_overlap: (), q1 of it.
+        self_overlap: (), q2 of it.
+        breaking: (), theta of it.
         order: P, at least 2.
 
     Raises:

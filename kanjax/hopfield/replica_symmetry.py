@@ -125,10 +125,10 @@ def pressure(
     stationary points are the solutions of :func:`solve`.
 
     Args:
-        scaled_beta: b, above 0.
-        load: gamma, at least 0.
-        overlap: m.
-        replica_overlap: q, in [0, 1].
+        scaled_beta: (), b, above 0.
+        load: (), gamma, at least 0.
+        overlap: (), m.
+        replica_overlap: (), q, in [0, 1].
         order: P, at least 2.
         nodes: of the Gaussian mean.
 
@@ -205,10 +205,10 @@ def replicon(
     ``1 - b^2 load P (P - 1) / 2 q^(P-2) E cosh^-4 g``.
 
     Args:
-        scaled_beta: b, above 0.
-        load: gamma, at least 0.
-        overlap: m of a solution.
-        replica_overlap: q of it.
+        scaled_beta: (), b, above 0.
+        load: (), gamma, at least 0.
+        overlap: (), m of a solution.
+        replica_overlap: (), q of it.
         order: P, at least 2.
         nodes: of the Gaussian mean.
 
@@ -233,10 +233,10 @@ def entropy(
     """Return the entropy of a spin, ``A - b dA/db``; below 0 the solution is wrong.
 
     Args:
-        scaled_beta: b, above 0.
-        load: gamma, at least 0.
-        overlap: m of a solution, at which the pressure A is stationary.
-        replica_overlap: q of it.
+        scaled_beta: (), b, above 0.
+        load: (), gamma, at least 0.
+        overlap: (), m of a solution, at which the pressure A is stationary.
+        replica_overlap: (), q of it.
         order: P, at least 2.
         nodes: of the Gaussian mean.
 
@@ -367,9 +367,9 @@ def crosstalk_pressure(b: Array, load: Array, q: Array, order: int) -> Array:
     """``b^2 load / 4 (1 - P q^(P-1) + (P - 1) q^P)``, of what is not recalled.
 
     Args:
-        b: the scaled beta.
-        load: gamma.
-        q: the overlap of two replicas.
+        b: (), the scaled beta.
+        load: (), gamma.
+        q: (), the overlap of two replicas.
         order: P.
     """
     power = q ** (order - 1)

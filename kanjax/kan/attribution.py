@@ -38,7 +38,7 @@ class Attribution(NamedTuple):
 
 def edge_activations(
     model: KAN, params: Sequence[Any], x: Float[Array, "batch in"]
-) -> tuple[Float[Array, "batch in out"], ...]:
+) -> tuple[Float[Array, "batch _ _"], ...]:
     """Return the value of every edge's function at every sample, layer by layer.
 
     This is the one place that makes an array of batch * in * out numbers; it is meant

@@ -101,7 +101,7 @@ class UnitLayer:
     def sum_values(
         self, params: dict[str, Array], x: Array
     ) -> Float[Array, "*batch sums"]:
-        """Return the sums of the edges, before any scale and shift."""
+        """Return the sums of the edges, before any scale and shift, of x (..., in)."""
         if self.learned is None:
             total = jnp.zeros((*x.shape[:-1], self.sums), x.dtype)
         else:
@@ -116,7 +116,7 @@ class UnitLayer:
     def formula_values(
         self, params: dict[str, Array], x: Array
     ) -> Float[Array, "*batch formulas"]:
-        """Return the values of the edges that are formulas, in their order."""
+        """Return the values of the edges that are formulas, of x (..., in)."""
         a, b, c, d = params["formulas"].T
         sources, _, names = zip(*self.formulas, strict=True)
         inner = a * x[..., np.array(sources)] + b

@@ -76,10 +76,9 @@ def prune(
         if not value >= 0:
             raise ValueError(f"{name} must be at least 0; got {value}.")
     checks.check_finite(x, "x")
-    if scores is None:
-        scores = attribution.attribute(model, params, x)
+    known = attribution.attribute(model, params, x) if scores is None else scores
     thresholds = [input_threshold] + [node_threshold] * (len(model.layers) - 1)
-    alive, kept = _survivors(model, scores, thresholds, edge_threshold)
+    alive, kept = _survivors(model, known, thresholds, edge_threshold)
 
     layers, pruned = [], []
     for i, (layer, p) in enumerate(zip(model.layers, params, strict=True)):

@@ -285,8 +285,8 @@ def at_temperature(params: Any, temperature: float | Array) -> Any:
 
     Args:
         params: of a model with selectable layers anywhere in it.
-        temperature: positive; below 1 choices are sharper, and at infinity all families
-            weigh the same and no logit has a gradient.
+        temperature: (), positive; below 1 choices are sharper, and at infinity all
+            families weigh the same and no logit has a gradient.
 
     Raises:
         ValueError: if the temperature is known and not positive.

@@ -115,7 +115,7 @@ def barrier_from_base(
         a: where the segment begins.
         b: where it ends.
         base: where the loss is expanded.
-        alpha: the place on the segment, 0 to 1.
+        alpha: (), the place on the segment, 0 to 1.
 
     Raises:
         ValueError: if the three pytrees do not match.

@@ -229,8 +229,8 @@ def stability_limit(alpha: ArrayLike, c: ArrayLike) -> Float[Array, ""]:
     beyond the limit it grows with alternating sign.
 
     Args:
-        alpha: the variance of the opposing part's entries.
-        c: the second layer.
+        alpha: (), the variance of the opposing part's entries.
+        c: (), the second layer.
     """
     return 2 / (jnp.asarray(alpha) * jnp.square(c))
 

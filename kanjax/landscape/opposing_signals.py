@@ -329,7 +329,7 @@ def decompose_spike(
         loss: as for :func:`descend_and_record`.
         params: before the step.
         data: a pytree with a leading axis over examples.
-        step_size: eta.
+        step_size: (), eta.
         key: of the loss.
         batch_size: as for :func:`kanjax.persample.losses`.
     """

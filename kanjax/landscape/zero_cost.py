@@ -32,7 +32,7 @@ _LEAST_EIGENVALUE = 1e-5
 
 
 def is_weight(leaf: Array) -> bool:
-    """Whether a leaf is a weight: it has two axes or more."""
+    """Whether a leaf is a weight: it has two axes or more, as (in, out)."""
     return jnp.ndim(leaf) >= 2
 
 

@@ -176,7 +176,7 @@ class Parallel(_Branches):
     """Models side by side on one input, their outputs, of one shape, summed."""
 
     def join(self, outputs: Sequence[Array]) -> Array:
-        """Return the sum of the outputs."""
+        """Return the sum of the outputs (...)."""
         _check_one_shape(self, "sums", {y.shape for y in outputs})
         return functools.reduce(operator.add, outputs)
 
@@ -186,7 +186,7 @@ class Product(_Branches):
     """Models side by side on one input, their outputs, of one shape, multiplied."""
 
     def join(self, outputs: Sequence[Array]) -> Array:
-        """Return the product of the outputs."""
+        """Return the product of the outputs (...)."""
         _check_one_shape(self, "multiplies", {y.shape for y in outputs})
         return functools.reduce(operator.mul, outputs)
 
@@ -199,7 +199,7 @@ class Concatenate(_Branches):
     """
 
     def join(self, outputs: Sequence[Array]) -> Array:
-        """Return the outputs along one last axis."""
+        """Return the outputs (..., features) along one last axis."""
         _check_one_shape(self, "joins", {y.shape[:-1] for y in outputs})
         return jnp.concatenate(outputs, axis=-1)
 
@@ -254,6 +254,8 @@ def walk(
         )
     if not isinstance(model, Sequential | _Branches):
         return visit(model, params, value, path, key)
+    # A chain and branches differ in one thing: whether the next model takes what the
+    # last one gave, or what came in. Keys and paths go as in ``apply`` and ``init``.
     chain = isinstance(model, Sequential)
     layers = model.layers if chain else model.branches
     if len(layers) != len(params):
@@ -272,6 +274,7 @@ def walk(
 
 
 def _init_all(models: Sequence[Model], key: Array) -> tuple[Params, ...]:
+    # A key for each, so that a model's draw does not hang on what stands beside it.
     keys = jax.random.split(key, len(models))
     return tuple(m.init(k) for m, k in zip(models, keys, strict=True))
 

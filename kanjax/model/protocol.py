@@ -24,7 +24,10 @@ class Model(Protocol):
         ...
 
     def apply(self, params: Params, x: Array, *, key: Array | None = None) -> Array:
-        """Evaluate the model; pure. ``key`` drives what is random, e.g. dropout."""
+        """Evaluate the model at x (..., features); pure.
+
+        ``key`` drives what is random, e.g. dropout.
+        """
         ...
 
 

@@ -123,6 +123,8 @@ def _visit(layer: Any, params: Any, values: Values, path: Any, key: Any) -> Valu
         y = layer.apply_masked(params, x, mask, key=key)
     else:
         y = layer.apply(params, x, key=key)
+    # Invariant: where the mask is False, x is 0, of which layers without words of their
+    # own (sums, convolutions, dense layers without bias) take nothing.
     after = mask_after(layer, mask)
     if after is None:
         return y, None
@@ -138,6 +140,7 @@ def _join(container: Any, values: Sequence[Values]) -> Values:
     """Something is wherever one of the branches has something."""
     outputs, masks = zip(*values, strict=True)
     y = container.join(outputs)
+    # A branch without positions, such as a mean, is added to all.
     if any(mask is None for mask in masks):
         return y, None
     return y, functools.reduce(operator.or_, masks)

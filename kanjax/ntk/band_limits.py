@@ -48,7 +48,7 @@ def measure_spectrum(
     """Return the spectrum of samples on a grid, by the fast Fourier transform.
 
     Args:
-        samples: f on an m-dimensional grid, near 0 at the edges: outside it is taken
+        samples: (n_1, ..., n_m), f on a grid, near 0 at the edges: outside it is taken
             for 0. What it has beyond ``pi / spacing`` is folded back.
         spacing: m distances between neighbors.
         points: of the transform along each axis, filled up with zeros to refine

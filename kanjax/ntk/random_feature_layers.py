@@ -273,7 +273,7 @@ def merge(
 
     Args:
         layer: the layer.
-        params: its parameters.
+        params: its parameters, of which "kernel" is (columns, out).
         following: the parameters of a dense layer, as in :func:`snnk_from_dense`; no
             activation stands between the two.
 

@@ -76,8 +76,8 @@ def average(
     """Move weights slowly: ``decay * old + (1 - decay) * new``.
 
     Args:
-        old: weights at hand, by name.
-        new: weights just measured, by name.
+        old: weights at hand by name, numbers or (points,).
+        new: weights just measured, like them.
         decay: 0 to 1.
     """
     return {k: decay * old[k] + (1 - decay) * new[k] for k in new}

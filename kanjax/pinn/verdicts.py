@@ -119,7 +119,7 @@ class Examiner:
         return Verdict(sizes, change, error, float(smallest), *summarize(checks))
 
     def error(self, u: Array) -> float | None:
-        """Return the distance of values inside to the reference, None without one."""
+        """Return the distance of u (points, ...) to the reference, None without one."""
         if self._known is None:
             return None
         return distance(u, jnp.reshape(self._known, u.shape))

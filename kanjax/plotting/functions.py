@@ -68,9 +68,12 @@ def edge_functions(
     strength = _strength(values, scores)
     top = max(1, min(top, out_features, len(_RANKS)))
     shown = np.argsort(-strength.sum(axis=1), kind="stable")[: max(1, inputs)]
-    columns = min(len(shown), 2 if len(shown) <= 6 else 3)
+    columns = min(len(shown), 2)
+    if len(shown) > 6:
+        # As few empty places as there can be.
+        columns = min((4, 5, 3), key=lambda number: -len(shown) % number)
     rows = -(-len(shown) // columns)
-    figure = style.new_figure((5.4, 1.2 + 1.75 * rows))
+    figure = style.new_figure((max(5.4, 1.8 * columns), 1.2 + 1.75 * rows))
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     formulas = {(e.source, e.target): e.fit for e in fits or () if e.layer == 0}
     for axes, i in zip(panels, shown, strict=False):

@@ -398,4 +398,6 @@ def _numbers(
             va="center",
             size=9,
             color=style.text_color(image.to_rgba(number)) if finite else "black",
+            # Inside of its cell: a layout need not measure it.
+            clip_on=True,
         )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _MOST_CURVES = 30
 _MOST_LINES = 200
 _LABEL_INCHES = 0.2
+_NUMBER_INCHES = 0.3
 _WIDTH, _LAYER_INCHES = 5.4, 1.7
 
 
@@ -80,6 +81,7 @@ def network(
         _line(axes, edge, [], places, scale=0.6)
     _draw_with_curves(axes, diagram, shown[-_MOST_CURVES:], places, width)
     _draw_units(axes, diagram, places, shown)
+    _number_hidden_units(axes, places)
     strengths = _unit_strengths(shown, widths)
     _name_units(axes.xaxis, places[0], below, strengths[0])
     top = axes.secondary_xaxis("top")
@@ -170,6 +172,8 @@ def _draw_with_curves(
                 transform=axes.transData,
                 zorder=3,
             )
+            # Inside of the picture: a layout need not measure it.
+            box.set_in_layout(False)
             source = inputs[:, edge.source]
             order = np.argsort(source, kind="stable")
             curve = curves[:, edge.source, edge.column]
@@ -216,6 +220,24 @@ def _draw_units(
                     clip_on=False,
                     zorder=4,
                 )
+
+
+def _number_hidden_units(axes: Axes, places: list[np.ndarray]) -> None:
+    """Write the number of each hidden unit, from the left, where there is room."""
+    for k, row in enumerate(places[1:-1], start=1):
+        if len(row) > 1 and np.diff(row).min() < _NUMBER_INCHES:
+            continue
+        for i, place in enumerate(row):
+            axes.annotate(
+                str(i + 1),
+                (place, k),
+                xytext=(6, 3),
+                textcoords="offset points",
+                size=8,
+                color=style.GRAY,
+                path_effects=style.halo(),
+                zorder=5,
+            )
 
 
 def _unit_strengths(shown: list[_Shown], widths: tuple[int, ...]) -> list[np.ndarray]:

@@ -165,6 +165,8 @@ def confusion(
                     va="center",
                     color=color,
                     size=9,
+                    # Inside of its cell: a layout need not measure it.
+                    clip_on=True,
                 )
     _class_ticks(axes, names)
     axes.set_xlabel("predicted class")

@@ -262,7 +262,7 @@ def staged_losses(
     value: Callable[[Float[Array, "n outputs"]], Array],
     boosted: Boosted,
     x: Float[Array, "n features"],
-) -> Float[Array, " steps+1"]:
+) -> Float[Array, " losses"]:
     """Return a loss before the first step and after each, without storing the values.
 
     Args:

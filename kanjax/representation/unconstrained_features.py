@@ -63,8 +63,8 @@ def init(
         widths: what each of the M layers takes; the first is that of the features.
         key: for the draws.
         bias: whether the last layer has one, 0 at first.
-        scale: the standard deviation. Near the decay at which a class collapses, zero
-            is a local minimum as well: draw several times, at about 0.5.
+        scale: (), the standard deviation. Near the decay at which a class collapses,
+            zero is a local minimum as well: draw several times, at about 0.5.
 
     Raises:
         ValueError: for sizes or widths that are not positive.

@@ -89,7 +89,7 @@ def keep_largest(
     Args:
         params: parameters that the spec fits.
         spec: which axes count which units.
-        widths: for sets of units, how many stay.
+        widths: for sets of units, how many stay, () each.
 
     Raises:
         ValueError: if the spec has no such name, or counts blocks with it,
@@ -111,7 +111,7 @@ def keep_random(
     Args:
         key: of the draw.
         spec: which axes count which units.
-        widths: for sets of units, how many stay.
+        widths: for sets of units, how many stay, () each.
     """
     sizes = dict(spec.sizes)
     keys = jax.random.split(key, len(widths))

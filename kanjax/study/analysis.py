@@ -75,8 +75,8 @@ class Kernels(NamedTuple):
         drift: (members,), the relative change in Frobenius norm.
     """
 
-    initial: Array
-    trained: Array
+    initial: np.ndarray
+    trained: np.ndarray
     spectra: dict[str, ntk.Spectrum]
     alignment: dict[str, Array]
     drift: Array
@@ -95,8 +95,8 @@ class Landscape(NamedTuple):
     plane: landscape.Plane
     members_plane: landscape.Plane | None
     plane_members: tuple[int, ...]
-    barriers: Array
-    aligned_barriers: Array
+    barriers: np.ndarray
+    aligned_barriers: np.ndarray
 
 
 def attribute_inputs(
@@ -329,7 +329,8 @@ def losses_around(
     """
     # First: a model without units to permute is known before anything is computed.
     spec = symmetry.permutation_spec(model)
-    batch = Examples(*(np.asarray(v)[:LOSS_ROWS] for v in (train.x, train.y)))
+    x, y = (jnp.asarray(np.asarray(v)[:LOSS_ROWS]) for v in (train.x, train.y))
+    batch = Examples(x, y)
     on_batch = training.on_batch(loss, batch)
 
     def member(i: int) -> Any:
@@ -349,14 +350,32 @@ def losses_around(
             return around, None
         return around, landscape.plane_through(on_batch, *members, points=points)
 
+    upper = np.triu_indices(len(order), k=1)
+
     @_balanced
-    def barriers(params: Any) -> tuple[Array, Array]:
-        def align(a: Any, b: Any) -> Any:
+    def barriers(params: Any) -> Array:
+        def of(members: np.ndarray) -> Any:
+            return jax.tree.map(lambda leaf: leaf[members], params)
+
+        firsts, seconds = map(of, upper)
+
+        def align(pair: tuple[Any, Any]) -> Any:
             # A program that calls the host could not be kept in the cache.
-            return symmetry.match_weights(spec, a, b, solver="device").permuted
+            return symmetry.match_weights(spec, *pair, solver="device").permuted
 
-        before = landscape.barrier_matrix(on_batch, params)
-        return before, landscape.barrier_matrix(on_batch, params, align=align)
+        aligned = jax.lax.map(align, (firsts, seconds))
+        # All that lines lead to in one array, so that the loss is compiled once.
+        starts, ends = (
+            jax.tree.map(lambda *v: jnp.concatenate(v), *pair)
+            for pair in ((firsts, firsts), (seconds, aligned))
+        )
 
+        def height(pair: tuple[Any, Any]) -> Array:
+            return landscape.barrier(on_batch, *pair, points=11).height
+
+        return jax.lax.map(height, (starts, ends)).reshape(2, -1)
+
+    matrices = np.zeros((2, len(order), len(order)), np.float32)
+    matrices[:, *upper] = matrices[:, *upper[::-1]] = barriers(params)
     around, through = planes(key, *map(member, chosen))
-    return Landscape(around, through, chosen, *barriers(params))
+    return Landscape(around, through, chosen, *matrices)

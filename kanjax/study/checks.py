@@ -8,6 +8,9 @@ from kanjax.study.config import Config, StudyError
 from kanjax.study.models import MODELS
 from kanjax.training import OPTIMIZERS
 
+OTHER_MODELS = ("boosted", "dkm")
+"""Those that an optimizer's settings do not train, or not alone."""
+
 
 def check(config: Config) -> Config:
     """Return the config itself, if what can be told without the data is right.
@@ -20,7 +23,7 @@ def check(config: Config) -> Config:
     _check_name("optimizer", config.optimizer, OPTIMIZERS)
     if config.task is not None:
         _check_name("task", config.task, ("regression", "classification"))
-    _check_name("intervals", config.intervals, ("split", "cv+"))
+    _check_name("intervals", config.intervals, ("auto", "split", "cv+"))
     least = {
         "members": 2,
         "resolution": 1,
@@ -68,7 +71,7 @@ def check(config: Config) -> Config:
             "weight_decay must be at least 0 and scale positive; got "
             f"{config.weight_decay!r} and {config.scale!r}."
         )
-    is_other = config.model in ("boosted", "dkm")
+    is_other = config.model in OTHER_MODELS
     if is_other and (config.search or config.weight_decay or config.scale != 1):
         raise StudyError(
             "search, weight_decay and scale are for networks that a step size trains; "

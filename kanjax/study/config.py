@@ -42,7 +42,8 @@ class Config:
         scale: what the drawn weights are multiplied by before training.
         intervals: "split" takes the errors on the validation rows, "cv+" trains ten
             networks more, each without a tenth of the training and validation rows.
-            Only a regression has intervals.
+            "auto" is "cv+" where there are under 1,000 of these rows and their order
+            and groups do not matter. Only a regression has intervals.
         search: how many settings are tried before, by their validation loss; 0 trains
             with these. Tried are units, basis, resolution, learning_rate, weight_decay
             and scale.
@@ -68,7 +69,7 @@ class Config:
     learning_rate: float = 3e-3
     weight_decay: float = 0.0
     scale: float = 1.0
-    intervals: Literal["split", "cv+"] = "split"
+    intervals: Literal["auto", "split", "cv+"] = "auto"
     search: int = 0
     steps: int | None = None
     batch_size: int | None = None

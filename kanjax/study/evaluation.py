@@ -1,6 +1,7 @@
 """Predictions of an ensemble and how good they are, on rows it has not seen."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -181,7 +182,7 @@ class Compared(NamedTuple):
 
 def compare(
     task: str,
-    outputs: dict[str, ArrayLike],
+    outputs: Mapping[str, ArrayLike],
     y: ArrayLike,
     scale: np.ndarray,
     key: Array,

@@ -139,7 +139,7 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
     yield from _explanations(study, findings)
     if findings.pruning is None or not isinstance(study.model, kan.KAN):
         return
-    x = np.asarray(data.split.train.x[:2000])
+    x: Any = np.asarray(data.split.train.x[:2000])
     pruned = findings.pruning.pruned
     diagram = kan.diagram(pruned.model, pruned.params, x)
     yield Picture(
@@ -170,9 +170,8 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
             xlabel="input in the units of its column",
         ),
         "Learned functions of the first layer of the pruned network: for the inputs "
-        "that matter most, the strongest edges into hidden units, which are counted "
-        "from the left of its picture. Of a category two points exist, without and "
-        "with it.",
+        "that matter most, the strongest edges into hidden units, by their numbers in "
+        "its picture. Of a category two points exist, without and with it.",
     )
 
 

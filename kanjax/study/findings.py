@@ -65,7 +65,7 @@ def analyze(
     order = np.argsort(np.nanmin(fit.history.validation_loss, axis=1))
     # On the host, where taking a member or rows needs no program.
     best = jax.tree.map(lambda leaf: np.asarray(leaf)[order[0]], fit.params)
-    some_rows = np.asarray(split.train.x)[:2000]
+    some_rows: Any = np.asarray(split.train.x)[:2000]
 
     notes: list[str] = []
     tell("scoring", 0.5)
@@ -78,7 +78,7 @@ def analyze(
     outputs = evaluation.predict(model, fit.params, split.test.x)
     scores = evaluation.score(task, outputs, y, scale, calibration.temperature)
     folds = None
-    if config.intervals == "cv+":
+    if intervals.use_folds(config, prepared):
         tell("training without folds, for the intervals", 0.51)
         key_folds = jax.random.fold_in(key, 1)
         folds = attempted(

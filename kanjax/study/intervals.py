@@ -14,13 +14,27 @@ from jax.typing import ArrayLike
 from kanjax import compiling, training
 from kanjax import data as data_
 from kanjax.model import Model
-from kanjax.study import ensembles, evaluation, schedules
+from kanjax.study import checks, ensembles, evaluation, schedules
 from kanjax.study.config import Config
 
 FOLDS = 10
 """Of CV+: one is left out, one says when to stop, so that a network is trained on eight
 tenths of the training and validation rows, about as many as a member of the ensemble.
 """
+
+
+FEW_ROWS = 1000
+"""Training and validation rows up to which CV+ is worth its ten networks."""
+
+
+def use_folds(config: Config, prepared: data_.Prepared) -> bool:
+    """Whether a study's intervals are those of CV+."""
+    if config.intervals != "auto":
+        return config.intervals == "cv+"
+    rows = len(prepared.split.train.x) + len(prepared.split.validation.x)
+    is_plain = config.model not in checks.OTHER_MODELS
+    is_plain &= not config.group and not config.time
+    return prepared.task == "regression" and is_plain and 2 * FOLDS <= rows < FEW_ROWS
 
 
 class FoldNetworks(NamedTuple):

@@ -80,7 +80,8 @@ def fisher_merge(
     Examples:
         >>> import jax.numpy as jnp
         >>> from kanjax.symmetry import fisher_merging
-        >>> members, fishers = jnp.array([[0.0], [4.0]]), jnp.array([[1.0], [3.0]])
+        >>> members = [jnp.array([0.0]), jnp.array([4.0])]
+        >>> fishers = [jnp.array([1.0]), jnp.array([3.0])]
         >>> fisher_merging.fisher_merge(members, fishers, normalize=False).tolist()
         [3.0]
     """
@@ -190,7 +191,7 @@ def replace_leaves(params: Params, leaves: dict[str, Array]) -> Params:
 
     Args:
         params: any pytree.
-        leaves: new leaves by path; all others stay.
+        leaves: new leaves (...) by path; all others stay.
     """
     return jax.tree_util.tree_map_with_path(
         lambda path, leaf: leaves.get(checks.path_name(path), leaf), params
@@ -281,7 +282,7 @@ def search_coeffs(
     Examples:
         >>> import jax.numpy as jnp
         >>> from kanjax.symmetry import fisher_merging
-        >>> members = jnp.array([0.0, 1.0])
+        >>> members = [jnp.array(0.0), jnp.array(1.0)]
         >>> found = fisher_merging.search_coeffs(
         ...     lambda c: fisher_merging.isotropic_merge(members, c),
         ...     lambda theta: -((theta - 0.75) ** 2), fisher_merging.pairwise_grid(5))

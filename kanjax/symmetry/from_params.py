@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
+from jax import Array
 
 from kanjax import checks, pytrees, unit_trace
 from kanjax import model as models
@@ -87,12 +88,18 @@ def cnn_spec(
 
 
 class _Layer(NamedTuple):
-    """A layer of which no more is known than its axes."""
+    """A layer of which no more is known than its axes: to walk through, not to run."""
 
     axes: Any
 
     def parameter_axes(self) -> Any:
         return self.axes
+
+    def init(self, key: Array) -> Any:
+        raise NotImplementedError
+
+    def apply(self, params: Any, x: Array, *, key: Array | None = None) -> Array:
+        raise NotImplementedError
 
 
 def _names(order: Sequence[str | Skip]) -> Iterator[str]:

@@ -103,7 +103,7 @@ def ties_merge(
         taus: task vectors like it.
         keep: the share of entries, over the whole network, that stays; entries as
             large as the least of them stay as well.
-        scale: what the merged vector is multiplied by.
+        scale: (), what the merged vector is multiplied by.
 
     Raises:
         TypeError: as :func:`task_vector` does.

@@ -95,8 +95,8 @@ def repair(
         layers: from the input on; affine_layers(model) for our models.
         a: the one network, and b the other, aligned to it.
         b: the other network, already matched to a.
-        x: the inputs that statistics are taken on.
-        alpha: 0 gives a and 1 gives b.
+        x: (samples, ...), the inputs that statistics are taken on.
+        alpha: (), 0 gives a and 1 gives b.
 
     For a network with batch normalisation, recompute its running statistics instead.
 

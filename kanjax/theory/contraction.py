@@ -117,7 +117,7 @@ def linear_gaussian_contraction(signal_to_noise: ArrayLike) -> Array:
     return ratio / (1 + ratio)
 
 
-def channel_contraction(channel: ArrayLike) -> ChannelContraction:
+def channel_contraction(channel: checks.Numbers) -> ChannelContraction:
     """Return the contraction coefficients of a discrete channel.
 
     ``eta_KL = max over i, j, beta of beta (1 - beta) sum_y (P_i - P_j)^2 / (beta P_i +

@@ -179,7 +179,7 @@ def gibbs_bound(sigma: float, gamma: float, examples: int) -> float:
     return 2 * sigma**2 * gamma / examples
 
 
-def discrete_information(joint: ArrayLike) -> DiscreteInformation:
+def discrete_information(joint: checks.Numbers) -> DiscreteInformation:
     """Return mutual and lautum information of a joint law.
 
     Args:
@@ -204,7 +204,7 @@ def discrete_information(joint: ArrayLike) -> DiscreteInformation:
 
 
 def gibbs_posterior(
-    losses: ArrayLike, gamma: float, *, prior: ArrayLike | None = None
+    losses: checks.Numbers, gamma: float, *, prior: checks.Numbers | None = None
 ) -> Float[Array, "... hypotheses"]:
     """Return the Gibbs posterior, ``prior exp(-gamma losses)``, normalized.
 
@@ -225,11 +225,11 @@ def gibbs_posterior(
 
 
 def gibbs_gap(
-    weights: ArrayLike,
-    losses: ArrayLike,
+    weights: checks.Numbers,
+    losses: checks.Numbers,
     gamma: float,
     *,
-    prior: ArrayLike | None = None,
+    prior: checks.Numbers | None = None,
 ) -> GibbsGap:
     """Enumerate the Gibbs algorithm: its gap and its information, exactly.
 

@@ -34,7 +34,7 @@ class CountedInformation(NamedTuple):
     error: Float[Array, ""]
 
 
-def counted_information(counts: ArrayLike) -> CountedInformation:
+def counted_information(counts: checks.Numbers) -> CountedInformation:
     """Estimate mutual information of two discrete variables from counts.
 
     Args:

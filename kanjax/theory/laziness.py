@@ -39,7 +39,7 @@ class Laziness(NamedTuple):
     parameter_change: Float[Array, ""]
 
     def is_lazy(self, tolerance: ArrayLike = 0.1) -> Bool[Array, ""]:
-        """Whether both the drift and the gap are at most the tolerance."""
+        """Whether both the drift and the gap are at most the tolerance ()."""
         return (self.kernel_drift <= tolerance) & (self.linearization_gap <= tolerance)
 
 

@@ -198,7 +198,7 @@ def widen(
 
     Args:
         net: convolutional or locally connected.
-        params: its parameters.
+        params: its parameters, "weights" (nodes, features) or (features,) and "bias".
         architecture: "locally connected" or "fully connected".
 
     Raises:

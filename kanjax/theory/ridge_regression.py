@@ -129,7 +129,7 @@ def solve(moments: Moments, decay: Array | float) -> Float[Array, " columns"]:
 
     Args:
         moments: of features and targets.
-        decay: of weights as gradient descent counts it, ``2 * gram + decay`` being
+        decay: (), of weights as gradient descent counts it, ``2 * gram + decay`` being
             the curvature.
     """
     level = decay / 2
@@ -163,10 +163,10 @@ def descend(
 
     Args:
         moments: of features and targets.
-        decay: of weights.
+        decay: (), of weights.
         steps: how many.
-        learning_rate: of each; if None one over a bound of the curvature, which always
-            converges.
+        learning_rate: (), of each; if None one over a bound of the curvature, which
+            always converges.
 
     Returns:
         The weights, and the mean squared error before each step and after the last.

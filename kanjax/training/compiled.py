@@ -48,8 +48,8 @@ class Counts(NamedTuple):
     """The updates made before the best parameters, or -1."""
 
     @property
-    def training(self) -> Bool[Array, " members"]:
-        """Which members still train."""
+    def training(self) -> Any:
+        """Which (members,) still train, boolean: on the host an array of NumPy's."""
         return (self.diverged < 0) & ~self.stopped
 
 
@@ -115,12 +115,13 @@ def initial(
         rows = 1 if program.shared_batches else members
         order = jnp.zeros((rows, examples), jnp.int32)
     validated = program.validation_loss is not None
+    opt_state = _over_members(program.optimizer.init, members)(params)
     zeros = jnp.zeros(members, jnp.int32)
     state = State(
         step=jnp.zeros((), jnp.int32),
         params=params,
         previous=params,
-        opt_state=_over_members(program.optimizer.init, members)(params),
+        opt_state=jax.tree.map(_strong, opt_state),
         order=order,
         counts=Counts(zeros, zeros - 1, zeros.astype(bool), zeros - 1),
         best=params if validated else None,

@@ -69,7 +69,7 @@ def test_threshold_hides_edges(trained):
     assert len(edges(figure)) == 4
     assert "5 of 9 edges not shown" in figure.axes[0].get_xlabel()
     figure = plotting.network(kan.diagram(model, params, x), threshold=100.0)
-    assert "no edge has a score above 100" in figure.axes[0].texts[0].get_text()
+    assert "no edge has a score above 100" in figure.axes[0].texts[-1].get_text()
 
 
 def test_of_large_networks_the_strongest_edges_have_curves(key):
@@ -108,3 +108,17 @@ def test_bad_input(trained):
         plotting.network(kan.diagram(model, params, x), names=["a"])
     with pytest.raises(ValueError, match="threshold"):
         plotting.network(kan.diagram(model, params, x), threshold=-1.0)
+
+
+def test_hidden_units_have_the_numbers_that_functions_name(key):
+    net = kan.KAN((2, 3, 1))
+    x = jax.random.uniform(key, (30, 2))
+    figure = plotting.network(kan.diagram(net, net.init(key), x))
+    axes = figure.axes[0]
+    at = {text.get_text(): text.xy for text in axes.texts}
+    assert list(at) == ["1", "2", "3"]
+    assert [y for _, y in at.values()] == [1, 1, 1]
+    assert sorted(x for x, _ in at.values()) == [x for x, _ in at.values()]
+    many = kan.KAN((2, 60, 1))
+    figure = plotting.network(kan.diagram(many, many.init(key), x))
+    assert not figure.axes[0].texts

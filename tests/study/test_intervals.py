@@ -62,6 +62,21 @@ def test_a_fold_has_no_say_in_its_network(trained):
     np.testing.assert_allclose(folds.residuals[5], off, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("settings", "rows", "expected"),
+    [
+        ({}, 150, True),
+        ({}, 1300, False),
+        ({"model": "boosted"}, 150, False),
+        ({"time": "a"}, 150, False),
+    ],
+)
+def test_few_rows_in_any_order_have_folds(settings, rows, expected):
+    config = dataclasses.replace(CONFIG, intervals="auto", **settings)
+    prepared = ensembles.prepare(config, table(rows, 0), jax.random.key(1))
+    assert intervals.use_folds(config, prepared) == expected
+
+
 def test_its_intervals_hold_new_targets(trained):
     prepared, model, folds = trained
     new = table(2000, 9)

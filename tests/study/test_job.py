@@ -12,7 +12,13 @@ import sklearn.metrics
 from kanjax import kan, plotting, study, training
 from kanjax.study import evaluation, findings
 
-SMALL = {"members": 3, "steps": 60, "evaluate_every": 20, "resolution": 3}
+SMALL = {
+    "members": 3,
+    "steps": 60,
+    "evaluate_every": 20,
+    "resolution": 3,
+    "intervals": "split",
+}
 
 
 def table(rows=120, seed=0):

@@ -424,3 +424,18 @@ def test_member_out_of_range(data, ensemble, key):
         result.member(3)
     with pytest.raises(ValueError, match="no member has a finite validation loss"):
         _ = result.best_member
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_all_stretches_share_a_program(optimizer, key):
+    """A leaf of the state that is weakly typed at first only would make it two."""
+    advance = compiled.advancing((("xla_backend_optimization_level", 0),))
+    before = advance._cache_size()
+    x = jnp.linspace(-1, 1, 8)[:, None]
+    rate = {} if optimizer == "lbfgs" else {"learning_rate": 0.1}
+    training.fit(
+        training.regression(lambda w, x: x * w), jnp.zeros(()), (x, 3 * x), key=key,
+        optimizer=optimizer, **rate, steps=6, evaluate_every=2, validation=(x, 3 * x),
+        compiler_options={"xla_backend_optimization_level": 0},
+    )  # fmt: skip
+    assert advance._cache_size() - before == 1
