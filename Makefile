@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
 NEWEST := .venv-newest
-CORE := tests/test_model.py tests/nn/test_contract.py tests/kan/test_networks.py \
+CORE := tests/test_model.py tests/test_compiling.py tests/nn/test_contract.py tests/kan/test_networks.py \
 	tests/kan/test_grid.py tests/nn/test_batch_norm.py tests/nn/test_recurrent.py \
 	tests/hopfield/test_layers.py tests/ntk/test_empirical.py \
 	tests/ntk/test_infinite_width.py tests/landscape/test_compilation.py \
