@@ -282,15 +282,6 @@ def _gray_scott() -> windows.Windows:
     return windows.periodic_windows(patterns.gray_scott(), grid, 0.002)
 
 
-def _cahn_hilliard() -> windows.Windows:
-    """``u_t = 0.01 q_xx, q = u^3 - u - 1e-4 u_xx`` from ``-cos(2 pi x)``, until t = 1.
-
-    Its start has the period 1, and so has the solution.
-    """
-    grid = systems.Grid(160, 1.0, -1.0)
-    return windows.periodic_windows(patterns.cahn_hilliard(split=False), grid, 1 / 25)
-
-
 ROUND = _periodic(2 * math.pi, 1, 16, 16, 1)
 
 WINDOW_RECIPES: dict[str, WindowRecipe] = {
@@ -343,15 +334,6 @@ WINDOW_RECIPES: dict[str, WindowRecipe] = {
         LINE,
         ("u", "v"),
         {"resample_every": 4, "damping": 1e-9},
-    ),
-    "cahn_hilliard": WindowRecipe(
-        _cahn_hilliard,
-        _modes(1 / 25, 5, 80, period=1.0),
-        25,
-        3,
-        2000,
-        LINE,
-        options={"resample_every": 3, "damping": 1e-9},
     ),
     "korteweg_de_vries": WindowRecipe(
         _korteweg_de_vries,
