@@ -124,9 +124,9 @@ def _solve(
     model.compile("adam", lr=1e-3, verbose=0)
     model.train(iterations=steps // 10, callbacks=[Watch()], verbose=0)
     if not model.stop_training:
-        deepxde.optimizers.set_LBFGS_options(
-            maxiter=steps, ftol=0, gtol=1e-12, iter_per_step=CHECK_EVERY
-        )
+        deepxde.optimizers.set_LBFGS_options(maxiter=steps, ftol=0, gtol=1e-12)
+        # Not among the arguments: how many steps pass between two looks.
+        deepxde.optimizers.config.LBFGS_options["iter_per_step"] = CHECK_EVERY
         model.compile("L-BFGS", verbose=0)
         model.train(callbacks=[Watch()], verbose=0)
     return {
