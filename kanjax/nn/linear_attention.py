@@ -83,18 +83,17 @@ class LinearAttention:
         self, params: dict[str, model.Params], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
         """Return the layer's outputs for x (..., *positions, features)."""
-        check_tokens(x, self.features, self.spatial)
-        return self.attend(params, x, source_of_keys(self, params, x, None, key))
+        return self.apply_masked(params, x, None, key=key)
 
     def apply_masked(
         self,
         params: dict[str, model.Params],
         x: Array,
-        mask: Array,
+        mask: Array | None,
         *,
         key: Array | None = None,
     ) -> Float[Array, "*batch out"]:
-        """Return the outputs, of x that is 0 where the mask is not."""
+        """Return the outputs, of x that is 0 where a mask, if any, is False."""
         check_tokens(x, self.features, self.spatial)
         return self.attend(params, x, source_of_keys(self, params, x, mask, key))
 

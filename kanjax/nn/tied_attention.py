@@ -98,18 +98,17 @@ class TiedAttention:
         self, params: dict[str, model.Params], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch out"]:
         """Return the layer's outputs for x (..., *positions, features)."""
-        check_tokens(x, self.features, self.spatial)
-        return self.attend(params, x, source_of_keys(self, params, x, None, key))
+        return self.apply_masked(params, x, None, key=key)
 
     def apply_masked(
         self,
         params: dict[str, model.Params],
         x: Array,
-        mask: Array,
+        mask: Array | None,
         *,
         key: Array | None = None,
     ) -> Float[Array, "*batch out"]:
-        """Return the outputs where tokens look at unmasked ones alone."""
+        """Return the outputs where tokens look at those of a mask alone, if any."""
         check_tokens(x, self.features, self.spatial)
         source = source_of_keys(self, params, x, mask, key)
         return self.attend(params, x, source, mask)
