@@ -86,7 +86,7 @@ def main(scale: papers.Scale, data: pathlib.Path | None) -> papers.Reproduction:
     figures = {"hea-kan": _figure(errors, found, x, runs[0])}
     if scale != "short":
         figures["hea-kan-network"] = plotting.network(
-            kan.diagram(found.model, found.params, x),
+            kj.kan.diagram(found.model, found.params, x),
             names=["x", "y"],
             output_names=["f(x, y)"],
             title="exp(sin(πx) + y²), pruned and read off",
