@@ -33,8 +33,11 @@ def study(
         ),
     ] = None,
     out: Annotated[
-        pathlib.Path, typer.Option(help="The result folder.")
-    ] = pathlib.Path("runs/study"),
+        pathlib.Path | None,
+        typer.Option(
+            help="The result folder.", show_default="runs/ and the name of the data"
+        ),
+    ] = None,
     target: Annotated[
         str | None, typer.Option(help="Target column of a table.")
     ] = None,
@@ -179,6 +182,7 @@ def study(
         for name, value in locals().items()
         if name not in NO_SETTINGS and value is not None
     }
+    out = out or pathlib.Path("runs", _name(data or "diabetes"))
     go_on = f"go on with: kanjax study --out {out} --resume"
     with (
         interruption.watched(go_on if resume else "", stages=True) as stop,
@@ -216,7 +220,9 @@ def predict(
     table: Annotated[pathlib.Path, typer.Argument(help="New rows: .csv, .parquet ...")],
     out: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Where to write; else <table>.predictions.csv."),
+        typer.Option(
+            help="Where to write, .csv or .json; else <table>.predictions.csv."
+        ),
     ] = None,
     then: Annotated[
         pathlib.Path | None,
@@ -260,11 +266,23 @@ def predict(
         for note in notes:
             typer.echo(f"note: {note}", err=True)
         if as_json:
-            typer.echo(predictions.to_json(orient="records", indent=2))
+            typer.echo(_as_json(predictions), nl=False)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(path, predictions.to_csv(index=False))
-        typer.echo(f"{len(predictions)} predictions written to {path}")
+        replaced = ", in the place of what was there" if path.is_file() else ""
+        is_json = path.suffix.lower() == ".json"
+        text = _as_json(predictions) if is_json else predictions.to_csv(index=False)
+        files.write_text(path, text)
+        typer.echo(f"{len(predictions)} predictions written to {path}{replaced}")
+
+
+def _as_json(predictions: Any) -> str:
+    return predictions.to_json(orient="records", indent=2) + "\n"
+
+
+def _name(data: str) -> str:
+    """Return what a folder of results is called: after a set, a formula or a file."""
+    return "feynman" if data.startswith("feynman:") else pathlib.Path(data).stem
 
 
 def _config(settings: dict[str, Any], out: pathlib.Path, resume: bool) -> Any:
