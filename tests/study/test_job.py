@@ -354,6 +354,11 @@ def test_deep_kernel_machines_beside_a_gaussian_process(tmp_path, monkeypatch):
     )
 
 
+def test_a_table_is_no_config():
+    with pytest.raises(TypeError, match="got a DataFrame.*frame=table"):
+        study.run(table())
+
+
 def test_divergence_keeps_the_last_good_parameters(tmp_path):
     config = study.Config(data="friedman", optimizer="sgd", learning_rate=1e30, **SMALL)
     with pytest.raises(study.TrainingDiverged, match="at step .*learning-rate"):
