@@ -33,7 +33,7 @@ class KANLayer:
         in_features: number of inputs.
         out_features: number of outputs.
         basis: the functions of one variable, shared by all inputs or with knots of
-            each input's own.
+            each input's own, or a name of :data:`kanjax.bases.FAMILIES`.
         residual: the function of the residual branch, or None for none.
         mask: (in, out), multiplies every edge; None keeps all edges.
         noise: scale of the expansion at initialisation, as a share of the variance-
@@ -42,12 +42,15 @@ class KANLayer:
 
     in_features: int
     out_features: int
-    basis: bases.Basis = model.child(default=bases.BSpline())
+    basis: Any = model.child(default=bases.BSpline())
     residual: Activation | None = jax.nn.silu
     mask: Array | None = model.child(default=None)
     noise: float = 0.1
 
     def __post_init__(self) -> None:
+        if isinstance(self.basis, str):
+            # The one field that may be written otherwise than it is kept.
+            object.__setattr__(self, "basis", bases.family(self.basis))
         _check_features(self.in_features, self.out_features)
 
     def init(self, key: Array) -> dict[str, Array]:
