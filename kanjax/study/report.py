@@ -28,13 +28,13 @@ COLLAPSE = {
 SPREAD = {
     "CRPS": "mean distance of the targets from what the members say together, in the "
     "target's unit; for a single prediction it is the mean absolute error",
-    "coverage of its 90% interval": "share of the targets inside; below 0.9 the members "
+    "coverage of its 90% interval": "share of the targets in it; below 0.9 members "
     "agree more with each other than with the data, since their spread is not the "
     "target's noise",
     "spread / error": "1 where the members differ as much as they are wrong",
     "calibration error": "mean distance of confidence from accuracy",
     "mean entropy (nats)": "of the ensemble's probabilities: 0 where it is certain",
-    "disagreement where right (nats)": "0 where all members give the same probabilities",
+    "disagreement where right (nats)": "0 where all give the same probabilities",
     "disagreement where wrong (nats)": "if it is larger than where right, it warns of "
     "errors",
 }
