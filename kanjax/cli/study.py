@@ -238,8 +238,8 @@ def predict(
 
     Columns that the study does not know, such as row numbers, come along.
 
-    With --then and --when rows that the first study puts in a class go on to a second
-    one, a cascade; for the others it predicts nothing.
+    With --then and --when, rows that the first study puts in a class go on to
+    a second study; of the others the second predicts nothing.
     """
     with errors():
         from kanjax import data as data_

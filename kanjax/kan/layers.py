@@ -88,8 +88,9 @@ class KANLayer:
         """Return what :meth:`init` draws weights with: deviations times
         sqrt(in_features).
         """
+        low, high = self.basis.domain
         points = jnp.broadcast_to(
-            jnp.linspace(*self.basis.domain, 64)[:, None], (64, self.in_features)
+            jnp.linspace(low, high, 64)[:, None], (64, self.in_features)
         )
         power = jnp.mean(jnp.sum(jnp.square(self.basis(points)), axis=-1))
         scale = (1.0 if self.residual is None else self.noise) / jnp.sqrt(power)
