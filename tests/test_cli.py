@@ -23,8 +23,9 @@ def frame(rows=40):
     return pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": x[:, 0] + x[:, 1]})
 
 
-def call(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+def call(*arguments, input=None):
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(cli.app, words, input=input)
 
 
 def refused(result, *words):
@@ -202,6 +203,10 @@ def test_predict_writes_mean_interval_and_spread(run_dir, tmp_path):
     assert result.exit_code == 0 and "in the place of" not in result.stdout
     assert (tmp_path / "p.json").read_text() == printed.stdout
     assert "in the place of" in call("predict", run_dir, tmp_path / "new.csv").stdout
+    rows = (tmp_path / "new.csv").read_text()
+    piped = call("predict", run_dir, "-", "--json", input=rows)
+    assert piped.stdout == printed.stdout
+    refused(call("predict", run_dir, "-", input=rows), "say by --out where")
     both = ("--json", "--out", tmp_path / "p.csv")
     refused(call("predict", run_dir, tmp_path / "new.csv", *both), "give one")
 

@@ -3,6 +3,7 @@
 import gc
 import pathlib
 import sys
+import tempfile
 from typing import Annotated, Any
 
 import typer
@@ -217,7 +218,10 @@ def study(
 
 def predict(
     run_dir: Annotated[pathlib.Path, typer.Argument(help="A study's result folder.")],
-    table: Annotated[pathlib.Path, typer.Argument(help="New rows: .csv, .parquet ...")],
+    table: Annotated[
+        pathlib.Path,
+        typer.Argument(help="New rows: .csv, .parquet ..., or - for CSV by a pipe."),
+    ],
     out: Annotated[
         pathlib.Path | None,
         typer.Option(
@@ -242,12 +246,15 @@ def predict(
     a second study; of the others the second predicts nothing.
     """
     with errors():
-        from kanjax import data as data_
         from kanjax import files
         from kanjax import study as study_
 
         if (then is None) != (when is None):
             raise study_.StudyError("--then and --when belong together; give both.")
+        if str(table) == "-" and out is None and not as_json:
+            raise study_.StudyError(
+                "rows come by a pipe; say by --out where predictions go, or --json."
+            )
         path = out or table.with_suffix(".predictions.csv")
         if as_json and out is not None:
             raise study_.StudyError("--json prints what --out writes; give one.")
@@ -256,7 +263,7 @@ def predict(
         if not as_json and (reason := files.why_not_writable(path)):
             raise study_.StudyError(f"{path} cannot be written: {reason}.")
         _use_cache(no_cache)
-        first, rows = study_.load(run_dir), data_.read_frame(table, text=True)
+        first, rows = study_.load(run_dir), _rows(table)
         if then is None or when is None:
             predictions, notes = study_.prediction_table(first, rows)
         else:
@@ -274,6 +281,18 @@ def predict(
         text = _as_json(predictions) if is_json else predictions.to_csv(index=False)
         files.write_text(path, text)
         typer.echo(f"{len(predictions)} predictions written to {path}{replaced}")
+
+
+def _rows(table: pathlib.Path) -> Any:
+    """Return the cells of a table as they are written, by a pipe if it is "-"."""
+    from kanjax import data as data_
+
+    if str(table) != "-":
+        return data_.read_frame(table, text=True)
+    with tempfile.TemporaryDirectory() as folder:
+        piped = pathlib.Path(folder, "piped.csv")
+        piped.write_bytes(sys.stdin.buffer.read())
+        return data_.read_frame(piped, text=True)
 
 
 def _as_json(predictions: Any) -> str:
