@@ -1,5 +1,6 @@
 """Checks and casts of arguments, one rule for all rooms."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -172,14 +173,15 @@ def check_real(params: Any, name: str) -> None:
 
 
 def check_function(function: Any, name: str) -> None:
-    """Refuse a network of another library in the place of ``apply(params, x)``.
+    """Refuse a network, or parameters, in the place of ``apply(params, x)``.
 
     Args:
         function: what came.
         name: what the message calls it.
 
     Raises:
-        TypeError: for a module of flax or equinox, with what takes it apart.
+        TypeError: for a module of flax or equinox, with what takes it apart, and for
+            what cannot be called.
     """
     if library := foreign_library(function):
         raise TypeError(
@@ -187,6 +189,44 @@ def check_function(function: Any, name: str) -> None:
             "its parameters; take it apart first: apply, params = "
             f"kj.interop.from_{library}(network)."
         )
+    if not callable(function):
+        raise TypeError(
+            f"{name} must be a function of parameters and inputs, such as net.apply; "
+            f"got {_call_name(function)}."
+        )
+
+
+def check_loss(loss: Any) -> None:
+    """Refuse a loss that wants more than parameters, as those of a training do.
+
+    Args:
+        loss: what came in the place of ``loss(params)``.
+
+    Raises:
+        TypeError: with what makes a function of the parameters of it.
+    """
+    try:
+        inspect.signature(loss).bind(None)
+    except ValueError:
+        # Nobody knows what it takes.
+        return
+    except TypeError:
+        raise TypeError(
+            f"loss must be a function of the parameters alone; got {_call_name(loss)}. "
+            "kj.training.on_batch(loss, data) makes one of a training's loss, and "
+            "kj.training.regression(net.apply) such a loss of a network."
+        ) from None
+
+
+def _call_name(value: Any) -> str:
+    """Return what a message calls a value: functions and models by name."""
+    if callable(value):
+        return f"{getattr(value, '__name__', type(value).__name__)}{_arguments(value)}"
+    return repr(value) if hasattr(value, "apply") else f"a {type(value).__name__}"
+
+
+def _arguments(function: Any) -> str:
+    return f"({', '.join(inspect.signature(function).parameters)})"
 
 
 def foreign_library(value: Any) -> str | None:

@@ -280,8 +280,14 @@ def check_fits(spec: "PermutationSpec", params: Params, name: str) -> None:
     """Let only parameters pass that a spec was made for.
 
     Raises:
+        TypeError: if the spec is none.
         ValueError: naming the first leaf that does not fit.
     """
+    if not hasattr(spec, "sizes"):
+        raise TypeError(
+            "spec must be a PermutationSpec, such as kj.symmetry.permutation_spec(net) "
+            f"gives; got {spec!r}."
+        )
     leaves = jax.tree_util.tree_leaves_with_path(params)
     sizes = dict(spec.sizes)
     paths = [checks.path_name(path) for path, _ in leaves]

@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import pytest
 
-from kanjax import checks
+from kanjax import checks, nn
 
 
 @pytest.mark.parametrize("kind", [jnp.int32, jnp.uint8, bool])
@@ -22,3 +22,20 @@ def test_real_parameters_alone_pass():
         checks.check_real(jnp.ones(2, int), "params")
     with pytest.raises(TypeError, match="is 'x', not an array"):
         checks.check_real({"a": "x"}, "params")
+
+
+def test_functions_and_losses_alone_pass():
+    checks.check_function(jnp.dot, "apply")
+    for value, words in (({}, "got a dict"), (nn.MLP((2, 1)), r"got MLP\(\(2, 1\)\)")):
+        with pytest.raises(TypeError, match=f"apply must be a function.*{words}"):
+            checks.check_function(value, "apply")
+    for loss in (jnp.sum, abs, lambda params, scale=1: 0, lambda *args: 0, max):
+        checks.check_loss(loss)
+
+    def of_a_batch(params, batch, key):
+        return 0
+
+    with pytest.raises(TypeError, match=r"of_a_batch\(params, batch, key\).*on_batch"):
+        checks.check_loss(of_a_batch)
+    with pytest.raises(TypeError, match="got a dict"):
+        checks.check_loss({})

@@ -23,8 +23,9 @@ def frame(rows=40):
     return pd.DataFrame({"a": x[:, 0], "b": x[:, 1], "y": x[:, 0] + x[:, 1]})
 
 
-def call(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+def call(*arguments, input=None):
+    words = [str(argument) for argument in arguments]
+    return CliRunner().invoke(cli.app, words, input=input)
 
 
 def refused(result, *words):
@@ -125,6 +126,17 @@ def test_study_without_arguments_explains_itself(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "data, folder",
+    [("wine", "wine"), ("my.table.csv", "my.table"), ("feynman:x*y", "feynman")],
+)
+def test_a_study_is_named_after_its_data(data, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / folder).mkdir(parents=True)
+    (tmp_path / "runs" / folder / "notes.txt").write_text("mine")
+    refused(call("study", "--data", data), f"runs/{folder}", "not empty")
+
+
 def test_commands_are_completed():
     asked = {"_KANJAX_COMPLETE": "complete_bash", "COMP_WORDS": "kanjax re"}
     shown = subprocess.run(
@@ -185,6 +197,16 @@ def test_predict_writes_mean_interval_and_spread(run_dir, tmp_path):
     np.testing.assert_allclose(told.y_mean, written.y_mean, rtol=1e-6)
     # Of six validation rows no interval comes, and JSON has no infinity.
     assert np.isinf(written.y_upper).all() and told.y_upper.isna().all()
+    result = call(
+        "predict", run_dir, tmp_path / "new.csv", "--out", tmp_path / "p.json"
+    )
+    assert result.exit_code == 0 and "in the place of" not in result.stdout
+    assert (tmp_path / "p.json").read_text() == printed.stdout
+    assert "in the place of" in call("predict", run_dir, tmp_path / "new.csv").stdout
+    rows = (tmp_path / "new.csv").read_text()
+    piped = call("predict", run_dir, "-", "--json", input=rows)
+    assert piped.stdout == printed.stdout
+    refused(call("predict", run_dir, "-", input=rows), "say by --out where")
     both = ("--json", "--out", tmp_path / "p.csv")
     refused(call("predict", run_dir, tmp_path / "new.csv", *both), "give one")
 

@@ -3,6 +3,7 @@
 import gc
 import pathlib
 import sys
+import tempfile
 from typing import Annotated, Any
 
 import typer
@@ -33,8 +34,11 @@ def study(
         ),
     ] = None,
     out: Annotated[
-        pathlib.Path, typer.Option(help="The result folder.")
-    ] = pathlib.Path("runs/study"),
+        pathlib.Path | None,
+        typer.Option(
+            help="The result folder.", show_default="runs/ and the name of the data"
+        ),
+    ] = None,
     target: Annotated[
         str | None, typer.Option(help="Target column of a table.")
     ] = None,
@@ -179,6 +183,7 @@ def study(
         for name, value in locals().items()
         if name not in NO_SETTINGS and value is not None
     }
+    out = out or pathlib.Path("runs", _name(data or "diabetes"))
     go_on = f"go on with: kanjax study --out {out} --resume"
     with (
         interruption.watched(go_on if resume else "", stages=True) as stop,
@@ -213,10 +218,15 @@ def study(
 
 def predict(
     run_dir: Annotated[pathlib.Path, typer.Argument(help="A study's result folder.")],
-    table: Annotated[pathlib.Path, typer.Argument(help="New rows: .csv, .parquet ...")],
+    table: Annotated[
+        pathlib.Path,
+        typer.Argument(help="New rows: .csv, .parquet ..., or - for CSV by a pipe."),
+    ],
     out: Annotated[
         pathlib.Path | None,
-        typer.Option(help="Where to write; else <table>.predictions.csv."),
+        typer.Option(
+            help="Where to write, .csv or .json; else <table>.predictions.csv."
+        ),
     ] = None,
     then: Annotated[
         pathlib.Path | None,
@@ -232,16 +242,19 @@ def predict(
 
     Columns that the study does not know, such as row numbers, come along.
 
-    With --then and --when rows that the first study puts in a class go on to a second
-    one, a cascade; for the others it predicts nothing.
+    With --then and --when, rows that the first study puts in a class go on to
+    a second study; of the others the second predicts nothing.
     """
     with errors():
-        from kanjax import data as data_
         from kanjax import files
         from kanjax import study as study_
 
         if (then is None) != (when is None):
             raise study_.StudyError("--then and --when belong together; give both.")
+        if str(table) == "-" and out is None and not as_json:
+            raise study_.StudyError(
+                "rows come by a pipe; say by --out where predictions go, or --json."
+            )
         path = out or table.with_suffix(".predictions.csv")
         if as_json and out is not None:
             raise study_.StudyError("--json prints what --out writes; give one.")
@@ -250,7 +263,7 @@ def predict(
         if not as_json and (reason := files.why_not_writable(path)):
             raise study_.StudyError(f"{path} cannot be written: {reason}.")
         _use_cache(no_cache)
-        first, rows = study_.load(run_dir), data_.read_frame(table, text=True)
+        first, rows = study_.load(run_dir), _rows(table)
         if then is None or when is None:
             predictions, notes = study_.prediction_table(first, rows)
         else:
@@ -260,11 +273,35 @@ def predict(
         for note in notes:
             typer.echo(f"note: {note}", err=True)
         if as_json:
-            typer.echo(predictions.to_json(orient="records", indent=2))
+            typer.echo(_as_json(predictions), nl=False)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(path, predictions.to_csv(index=False))
-        typer.echo(f"{len(predictions)} predictions written to {path}")
+        replaced = ", in the place of what was there" if path.is_file() else ""
+        is_json = path.suffix.lower() == ".json"
+        text = _as_json(predictions) if is_json else predictions.to_csv(index=False)
+        files.write_text(path, text)
+        typer.echo(f"{len(predictions)} predictions written to {path}{replaced}")
+
+
+def _rows(table: pathlib.Path) -> Any:
+    """Return the cells of a table as they are written, by a pipe if it is "-"."""
+    from kanjax import data as data_
+
+    if str(table) != "-":
+        return data_.read_frame(table, text=True)
+    with tempfile.TemporaryDirectory() as folder:
+        piped = pathlib.Path(folder, "piped.csv")
+        piped.write_bytes(sys.stdin.buffer.read())
+        return data_.read_frame(piped, text=True)
+
+
+def _as_json(predictions: Any) -> str:
+    return predictions.to_json(orient="records", indent=2) + "\n"
+
+
+def _name(data: str) -> str:
+    """Return what a folder of results is called: after a set, a formula or a file."""
+    return "feynman" if data.startswith("feynman:") else pathlib.Path(data).stem
 
 
 def _config(settings: dict[str, Any], out: pathlib.Path, resume: bool) -> Any:

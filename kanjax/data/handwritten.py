@@ -5,6 +5,7 @@ import pathlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from kanjax.data import bundled, images
 from kanjax.data.examples import Examples
@@ -40,10 +41,15 @@ def handwritten_digits(
         )
         return train, test
     digits = bundled.load("digits")
-    order = jax.random.permutation(jax.random.key(0), len(digits.x))
-    x = jnp.asarray(digits.x / 16, jnp.float32)[order]
-    y = jnp.asarray(digits.y)[order]
-    return Examples(x[:_TRAIN], y[:_TRAIN]), Examples(x[_TRAIN:], y[_TRAIN:])
+    # Indexed by NumPy, where it needs no programs.
+    order = np.asarray(jax.random.permutation(jax.random.key(0), len(digits.x)))
+    x = np.asarray(digits.x / 16, np.float32)[order]
+    y = np.asarray(digits.y)[order]
+    train, test = (
+        Examples(jnp.asarray(x[rows]), jnp.asarray(y[rows]))
+        for rows in (slice(_TRAIN), slice(_TRAIN, None))
+    )
+    return train, test
 
 
 def _read(folder: pathlib.Path, prefix: str) -> Examples:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _NAMES = ("id", "idx", "index", "no", "nr", "row", "rows")
 _NEARLY_ALL = 0.95
+_DATE = re.compile(r"\d{4}-\d\d?-\d\d?\b|\d\d?[./-]\d\d?[./-](\d{4}|\d\d)\b")
 
 
 def why(series: "pd.Series", name: str, rows: int) -> str:
@@ -43,6 +44,8 @@ def why(series: "pd.Series", name: str, rows: int) -> str:
     if distinct < _NEARLY_ALL * known.size:
         return ""
     all_differ = f"{distinct} of its {known.size} training values differ"
+    if inferred == "string" and known.str.match(_DATE).all():
+        return f"{all_differ}, and they are dates, of which nothing is learned"
     if inferred == "string":
         return f"{all_differ}, as identifiers do"
     if is_named:

@@ -68,9 +68,15 @@ class Preprocessor:
         """Return the features of a table: (rows, features) float32; targets not needed.
 
         Raises:
+            TypeError: for what is no table.
             DataError: when a column is absent, holds text in place of numbers, or
                 has infinite values.
         """
+        if not hasattr(frame, "columns"):
+            raise TypeError(
+                f"frame must be a pandas DataFrame; got a {type(frame).__name__}. "
+                "kj.data.read_frame(path, text=True) reads a file into one."
+            )
         frame = notation.converted(frame, self.notations)
         out = np.empty((len(frame), len(self.feature_names)), np.float32)
         start = 0

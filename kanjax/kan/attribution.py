@@ -91,8 +91,14 @@ def attribute(
     does not vary have a score of 0. No unit of measurement matters.
 
     Raises:
+        TypeError: if the model is no KAN.
         ValueError: if x is not (batch, in).
     """
+    if not isinstance(model, KAN):
+        raise TypeError(
+            f"model must be a KAN; got a {type(model).__name__}. The order is "
+            "attribute(model, params, x)."
+        )
     if jnp.ndim(x) != 2:
         raise ValueError(f"x must be (batch, in); got shape {jnp.shape(x)}.")
     values = model.activations(params, x)

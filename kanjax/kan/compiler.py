@@ -71,7 +71,9 @@ def _level(source: "int | _Unit") -> int:
     return 0 if isinstance(source, int) else source.level
 
 
-def compile(expressions: Sequence[Any], symbols: Sequence[Any]) -> tuple[KAN, Params]:
+def compile(
+    expressions: Any, symbols: Sequence[Any] | None = None
+) -> tuple[KAN, Params]:
     """Return a network that computes formulas, to be trained, pruned or looked at.
 
     Every edge is a function of the library with its constants, and a product is a unit
@@ -79,9 +81,10 @@ def compile(expressions: Sequence[Any], symbols: Sequence[Any]) -> tuple[KAN, Pa
     changes their constants.
 
     Args:
-        expressions: sympy expressions, one an output. Text is not taken, since reading
-            it evaluates it: call ``sympy.sympify`` on what you trust.
-        symbols: the sympy symbols of the inputs, in order.
+        expressions: a sympy expression, or several, one an output. Text is not taken,
+            since reading it evaluates it: call ``sympy.sympify`` on what you trust.
+        symbols: the sympy symbols of the inputs, in order; those of the expressions by
+            name if None.
 
     Returns:
         The model, without any learned edge, and its parameters.
@@ -96,7 +99,7 @@ def compile(expressions: Sequence[Any], symbols: Sequence[Any]) -> tuple[KAN, Pa
         >>> from kanjax import kan
         >>> x, y = sympy.symbols("x y")
         >>> formula = sympy.exp(sympy.sin(sympy.pi * x) + y**2)
-        >>> net, params = kan.compile([formula], [x, y])
+        >>> net, params = kan.compile(formula)
         >>> net.widths
         (2, 1, 1)
         >>> round(float(net.apply(params, jnp.array([0.5, 2.0]))[0]), 3)
@@ -104,12 +107,18 @@ def compile(expressions: Sequence[Any], symbols: Sequence[Any]) -> tuple[KAN, Pa
     """
     import sympy
 
+    if isinstance(expressions, sympy.Expr | str):
+        expressions = [expressions]
     for expression in expressions:
         if not isinstance(expression, sympy.Expr):
             raise TypeError(
                 "expressions must be sympy expressions; got "
                 f"{type(expression).__name__}. Call sympy.sympify on text you trust."
             )
+    if symbols is None:
+        free = set().union(*(each.free_symbols for each in expressions))
+        symbols = sorted(free, key=str)
+    for expression in expressions:
         unknown = expression.free_symbols - set(symbols)
         if unknown:
             names = ", ".join(sorted(map(str, unknown)))

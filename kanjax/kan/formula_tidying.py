@@ -69,6 +69,9 @@ def tidy(
     candidates = [expression]
     if sympy.count_ops(expression) <= _MOST_OPERATIONS:
         candidates.append(_multiplied_out(expression))
+    if expression.has(sympy.asin, sympy.acos):
+        # Sines of sums of their inverses are how networks of sums multiply.
+        candidates.append(_multiplied_out(sympy.expand_trig(expression)))
     for candidate in candidates:
         shorter = _without_small_terms(candidate, evaluate, tolerance)
         if is_close(shorter) and _length(shorter) <= _length(simplest):

@@ -33,7 +33,7 @@ class KANLayer:
         in_features: number of inputs.
         out_features: number of outputs.
         basis: the functions of one variable, shared by all inputs or with knots of
-            each input's own.
+            each input's own, or a name of :data:`kanjax.bases.FAMILIES`.
         residual: the function of the residual branch, or None for none.
         mask: (in, out), multiplies every edge; None keeps all edges.
         noise: scale of the expansion at initialisation, as a share of the variance-
@@ -42,12 +42,15 @@ class KANLayer:
 
     in_features: int
     out_features: int
-    basis: bases.Basis = model.child(default=bases.BSpline())
+    basis: Any = model.child(default=bases.BSpline())
     residual: Activation | None = jax.nn.silu
     mask: Array | None = model.child(default=None)
     noise: float = 0.1
 
     def __post_init__(self) -> None:
+        if isinstance(self.basis, str):
+            # The one field that may be written otherwise than it is kept.
+            object.__setattr__(self, "basis", bases.family(self.basis))
         _check_features(self.in_features, self.out_features)
 
     def init(self, key: Array) -> dict[str, Array]:
@@ -85,8 +88,9 @@ class KANLayer:
         """Return what :meth:`init` draws weights with: deviations times
         sqrt(in_features).
         """
+        low, high = self.basis.domain
         points = jnp.broadcast_to(
-            jnp.linspace(*self.basis.domain, 64)[:, None], (64, self.in_features)
+            jnp.linspace(low, high, 64)[:, None], (64, self.in_features)
         )
         power = jnp.mean(jnp.sum(jnp.square(self.basis(points)), axis=-1))
         scale = (1.0 if self.residual is None else self.noise) / jnp.sqrt(power)

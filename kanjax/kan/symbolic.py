@@ -65,7 +65,11 @@ class Symbolic(NamedTuple):
 
     @property
     def exact(self) -> bool:
-        """Whether all is formulas, and their errors 0.1 % of the targets' deviation."""
+        """Whether all is formulas, and their errors 0.1 % of the targets' deviation.
+
+        Combinations of functions may come as near without being the formula that made
+        the targets: values beyond the samples tell.
+        """
         layers = self.model.layers
         is_formula = all(multiplication.learned(layer) is None for layer in layers)
         return is_formula and self.r2 >= 1 - 1e-6

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
-from kanjax import jaxprs, pytrees
+from kanjax import checks, jaxprs, pytrees
 
 Params = pytrees.Params
 
@@ -86,9 +86,10 @@ def evaluate(
         mesh: spread the points over its devices.
 
     Raises:
+        TypeError: if loss wants more than parameters.
         ValueError: if batch_size is not positive.
     """
-
+    checks.check_loss(loss)
     return pytrees.evaluate_prepared(
         _loss_of_sums,
         tuple(weights),

@@ -37,7 +37,8 @@ def edge_functions(
 
     Args:
         x: (n, in), the samples, or (n,) where all inputs share them. Ticks at the
-            bottom of a panel show where they lie, unless they are a uniform grid.
+            bottom of a panel show where they lie, unless they are a uniform grid. An
+            input of two values gets bars.
         values: (n, in, out), e.g. ``kan.edge_activations(model, params, x)[0]``.
         names: one an input.
         scores: (in, out), by which edges and inputs are ranked, e.g.
@@ -188,6 +189,12 @@ def _strength(values: np.ndarray, scores: ArrayLike | None) -> np.ndarray:
 
 
 def _panel(axes: Axes, x: np.ndarray, curves: np.ndarray) -> None:
+    axes.yaxis.set_major_locator(ticker.MaxNLocator(4))
+    style.light_grid(axes)
+    places, first = np.unique(x, return_index=True)
+    if len(places) == 2:
+        _bars(axes, places, curves[first])
+        return
     order = np.argsort(x, kind="stable")
     for rank, curve in reversed(list(enumerate(curves.T))):
         axes.plot(
@@ -214,8 +221,21 @@ def _panel(axes: Axes, x: np.ndarray, curves: np.ndarray) -> None:
             clip_on=False,
         )
     axes.xaxis.set_major_locator(ticker.MaxNLocator(3))
-    axes.yaxis.set_major_locator(ticker.MaxNLocator(4))
-    style.light_grid(axes)
+
+
+def _bars(axes: Axes, places: np.ndarray, values: np.ndarray) -> None:
+    """Draw what two values of an input give: between them there is nothing."""
+    step = (places[1] - places[0]) / (values.shape[1] + 1)
+    for rank, each in enumerate(values.T):
+        axes.bar(
+            places + step * (rank - (values.shape[1] - 1) / 2),
+            each,
+            width=0.9 * step,
+            color=style.PALETTE[rank],
+            label=_RANKS[rank],
+        )
+    axes.axhline(0, color="0.4", linewidth=0.8)
+    axes.set_xticks(places, [f"{place:g}" for place in places])
 
 
 def _overlay(axes: Axes, x: np.ndarray, fit: "symbolic.Fit") -> None:

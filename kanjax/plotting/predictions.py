@@ -257,7 +257,7 @@ def scores(
 
     Args:
         rows: of a name and a value or (members,) values; a diamond is their mean, a
-            dot a member. The best mean is in bold.
+            dot a member. The best mean is in bold, and what equals it.
         metric: the axis' label, with the unit if there is one.
         higher_is_better: which way the axis reads.
         title: above the axes.
@@ -276,7 +276,8 @@ def scores(
     figure, axes = style.on_axes(axes, (5.0, 1.2 + 0.34 * len(rows)))
     means = np.array([np.mean(v) if np.isfinite(v).all() else np.nan for v in values])
     signed = means if higher_is_better else -means
-    best = np.nanargmax(signed) if np.isfinite(means).any() else -1
+    finite = np.isfinite(signed)
+    is_best = finite & (signed == np.max(signed, where=finite, initial=-np.inf))
     lost = sum(int(np.sum(~np.isfinite(v))) for v in values)
     for i, (value, mean) in enumerate(zip(values, means, strict=True)):
         finite = value[np.isfinite(value)]
@@ -291,7 +292,7 @@ def scores(
                 alpha=0.7,
                 markeredgewidth=0,
             )
-        weight: Any = "bold" if i == best else "normal"
+        weight: Any = "bold" if is_best[i] else "normal"
         axes.plot(mean, i, marker="D", color=style.BLUE, markersize=6, zorder=3)
         axes.text(
             1.02,
@@ -302,8 +303,8 @@ def scores(
             weight=weight,
         )
     axes.set_yticks(range(len(rows)), names)
-    if best >= 0:
-        axes.get_yticklabels()[best].set_fontweight("bold")
+    for i in np.flatnonzero(is_best):
+        axes.get_yticklabels()[i].set_fontweight("bold")
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.margins(x=0.08)
     direction = "higher is better →" if higher_is_better else "← lower is better"

@@ -2,8 +2,8 @@
 
 Li, Yosinski, Clune, Lipson, Hopcroft (2016), "Convergent Learning: Do different neural
 networks learn the same representations?", arXiv 1511.07543, section 3. A score between
-two units is their correlation or :mod:`mutual information
-<kanjax.representation.unit_information>`; chance is not 0, as the best of many is
+two units is their correlation or their mutual information
+(:mod:`kanjax.representation.unit_information`); chance is not 0, as the best of many is
 biased upwards: hold scores against those of untrained networks or shuffled samples.
 """
 

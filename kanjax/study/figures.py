@@ -66,9 +66,10 @@ def _quality(study: store.Study, findings: "Findings") -> Iterator[Picture]:
 
 def _scores(study: store.Study, findings: "Findings") -> "Figure":
     metric = "R2" if study.data.task == "regression" else "accuracy"
+    kind = study.config.model.upper()
     rows: list[tuple[str, Any]] = [
-        (f"{study.config.model} members", findings.scores.members[metric]),
-        (f"{study.config.model} ensemble", findings.scores.ensemble[metric]),
+        (f"{kind} members", findings.scores.members[metric]),
+        (f"{kind} ensemble", findings.scores.ensemble[metric]),
     ]
     rows += [(name, values[metric]) for name, values in findings.baselines.items()]
     return plotting.scores(rows, metric=f"test {metric}")
@@ -171,7 +172,7 @@ def _functions(study: store.Study, findings: "Findings") -> Iterator[Picture]:
         ),
         "Learned functions of the first layer of the pruned network: for the inputs "
         "that matter most, the strongest edges into hidden units, by their numbers in "
-        "its picture. Of a category two points exist, without and with it.",
+        "its picture. Of a category there are bars: without it (0) and with it (1).",
     )
 
 

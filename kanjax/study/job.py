@@ -54,12 +54,18 @@ def run(
         The finished study; with ``out``, also in the folder, with ``report.html``.
 
     Raises:
+        TypeError: for what is no config.
         StudyError: for bad settings, or a folder that is not fit for the study.
         DataError: for data that cannot be used; nothing is written then.
         CheckpointError: if the checkpoint is damaged or of another config.
         Interrupted: on Ctrl-C during training; the checkpoint is saved.
         TrainingDiverged: if no member's loss stayed finite.
     """
+    if not isinstance(config, Config):
+        raise TypeError(
+            f"config must be a Config; got a {type(config).__name__}. A table goes in "
+            'by its name: run(Config(target="y"), frame=table).'
+        )
     tell = progress or (lambda what, share: None)
     started = time.perf_counter()
     if frame is not None:

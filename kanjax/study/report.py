@@ -2,10 +2,14 @@
 
 import math
 import pathlib
+import shlex
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kanjax import files, pages
 from kanjax.study import figures, store, summary
+from kanjax.study.config import Config
 from kanjax.study.evaluation import ENSEMBLE, HIGHER_IS_BETTER
 
 if TYPE_CHECKING:
@@ -21,6 +25,21 @@ COLLAPSE = {
     "nc4": "NC4: rows that the nearest class mean labels otherwise",
 }
 """Measures of collapse as a reader knows them."""
+SPREAD = {
+    "CRPS": "mean distance of the targets from what the members say together, in the "
+    "target's unit; for a single prediction it is the mean absolute error",
+    "coverage of its 90% interval": "share of the targets in it; below 0.9 members "
+    "agree more with each other than with the data, since their spread is not the "
+    "target's noise",
+    "spread / error": "1 where the members differ as much as they are wrong",
+    "calibration error": "mean distance of confidence from accuracy",
+    "mean entropy (nats)": "of the ensemble's probabilities: 0 where it is certain",
+    "disagreement where right (nats)": "0 where all give the same probabilities",
+    "disagreement where wrong (nats)": "if it is larger than where right, it warns of "
+    "errors",
+}
+"""What the measures of the members' spread say."""
+MOST_CATEGORIES = 8
 
 
 def write(study: store.Study, findings: "Findings", root: pathlib.Path) -> pathlib.Path:
@@ -69,9 +88,55 @@ def render(study: store.Study, sections: dict[str, list[dict[str, Any]]]) -> str
             .items()
         },
         collapse_names=COLLAPSE,
+        spread_meanings=SPREAD,
+        columns=[_column(column) for column in study.data.preprocessor.columns],
+        classes=_classes(study),
+        command=_command(study.config),
         pruning=metrics.get("pruning"),
         longest=LONGEST_FORMULA,
     )
+
+
+def _column(column: Any) -> tuple[str, str, str]:
+    """Return a column's name, kind and values, for a reader."""
+    if hasattr(column, "categories"):
+        more = len(column.categories) - MOST_CATEGORIES
+        listed = ", ".join(column.categories[:MOST_CATEGORIES])
+        listed += f" and {more} more" if more > 0 else ""
+        return column.name, f"{len(column.categories)} categories", listed
+    if hasattr(column, "elements"):
+        return column.name, "compositions", ", ".join(column.elements)
+    return column.name, "numbers", " to ".join(map(figures.number, _range(column)))
+
+
+def _range(column: Any) -> tuple[float, float]:
+    return column.low, column.high
+
+
+def _classes(study: store.Study) -> dict[str, list[int]]:
+    """Return each class's rows for training, validation and testing."""
+    if study.data.task == "regression":
+        return {}
+    names, split = study.data.target_names, study.data.split
+    targets = [np.asarray(getattr(split, subset).y) for subset in store.PARTS]
+    counts = [np.bincount(y, minlength=len(names)).tolist() for y in targets]
+    return dict(zip(names, map(list, zip(*counts, strict=True)), strict=True))
+
+
+def _command(config: Config) -> str:
+    """Return the command of a study; empty if its settings come from elsewhere."""
+    if config.data == "DataFrame" or config.search:
+        return ""
+    words, usual = ["kanjax study --data", shlex.quote(config.data)], Config().to_dict()
+    for name, value in config.to_dict().items():
+        if name == "data" or value == usual[name]:
+            continue
+        values = value if isinstance(value, tuple | list) else (value,)
+        if name == "hidden":
+            values = (",".join(map(str, values)),)
+        for each in values:
+            words += [f"--{name.replace('_', '-')}", shlex.quote(str(each))]
+    return " ".join(words)
 
 
 def _table(study: store.Study, metrics: dict[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,7 @@ def fit(
         >>> round(float(result.params), 4)
         3.0
     """
+    inputs.check_loss(loss)
     inputs.check_params(params)
     return _fit(
         loss,
@@ -149,6 +150,7 @@ def fit_ensemble(
     Raises:
         ValueError: also if the member axes of the leaves, or of the keys, differ.
     """
+    inputs.check_loss(loss)
     inputs.check_params(params)
     members = inputs.leading(params, "params", "member")
     inputs.check_state(state, members)

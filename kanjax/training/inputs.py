@@ -20,6 +20,15 @@ def typed(key: Array) -> Array:
     return jax.random.wrap_key_data(jnp.asarray(key))
 
 
+def check_loss(loss: Any) -> None:
+    """Refuse a network in the place of its loss."""
+    if not callable(loss):
+        raise TypeError(
+            "loss must be a function loss(params, batch, key), such as "
+            f"kj.training.regression(net.apply); got {type(loss).__name__}."
+        )
+
+
 def member_keys(key: Array, members: int) -> Array:
     """One key a member: split from one, or given."""
     keys = typed(key)

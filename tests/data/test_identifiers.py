@@ -91,3 +91,11 @@ def test_kinds_that_cannot_be():
         prepared("run", range(ROWS), numeric=["rum"])
     with pytest.raises(kanjax.data.DataError, match="not numbers, the first is 's'"):
         prepared("run", ["s", "t"] * 30, numeric=["run"])
+
+
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y", "%m/%d/%y", "%Y-%m-%d %H:%M"])
+def test_dates_are_called_dates(form):
+    dates = pd.date_range("2020-01-01", periods=ROWS).strftime(form)
+    ready = prepared("day", dates)
+    assert ready.feature_names == ("b",)
+    assert "and they are dates, of which nothing is learned" in ready.notes[0]

@@ -228,6 +228,8 @@ def test_bad_columns_at_prediction(frame, train):
     fitted = _fit(frame, train)
     with pytest.raises(kanjax.data.DataError, match="lacks the column 'color'"):
         fitted.features(frame.drop(columns="color"))
+    with pytest.raises(TypeError, match="DataFrame; got a dict. kj.data.read_frame"):
+        fitted.features({"a": 1.0})
     wrong = frame.assign(a=["12", "n/k", *["3"] * (ROWS - 2)])
     with pytest.raises(kanjax.data.DataError, match="1 of 120 values .* 'n/k'"):
         fitted.features(wrong)

@@ -145,6 +145,8 @@ def test_bad_input(key):
     params = net.init(key)
     with pytest.raises(ValueError, match=r"x must be \(batch, in\); got shape \(3,\)"):
         kan.attribute(net, params, jnp.ones(3))
+    with pytest.raises(TypeError, match="must be a KAN; got a tuple. The order is"):
+        kan.attribute(params, net, jnp.ones((4, 3)))
     with pytest.raises(ValueError, match="edge_threshold must be at least 0; got -1"):
         kan.prune(net, params, jnp.ones((4, 3)), edge_threshold=-1)
 

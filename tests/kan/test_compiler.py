@@ -53,6 +53,16 @@ def test_several_outputs_keep_their_order_and_share_units():
     assert sum(net.products) == 1
 
 
+def test_a_formula_alone_has_its_symbols_by_name():
+    formula = sympy.exp(Y) - 3 * X
+    (net, params), (same, weights) = (
+        kan.compile(formula),
+        kan.compile([formula], [X, Y]),
+    )
+    assert net == same
+    jax.tree.map(np.testing.assert_array_equal, params, weights)
+
+
 def test_compiled_networks_are_trained(key, x64):
     net, params = kan.compile([2 * sympy.sin(3 * X) + Y], [X, Y])
     x = jax.random.uniform(key, (200, 2), minval=-1)

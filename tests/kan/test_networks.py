@@ -184,6 +184,12 @@ def test_a_basis_may_be_named(name, key):
 def test_an_unknown_name_of_a_basis_is_told_at_once():
     with pytest.raises(ValueError, match="'bsplin' is none of.*did you mean 'bspline'"):
         kan.KAN((2, 1), basis="bsplin")
+    with pytest.raises(ValueError, match="did you mean 'bspline'"):
+        kan.KANLayer(2, 1, basis="bsplin")
+
+
+def test_a_layer_takes_a_name_of_a_basis_too():
+    assert kan.KANLayer(2, 3, basis="rbf") == kan.KANLayer(2, 3, bases.family("rbf"))
 
 
 def test_the_words_of_pykan_are_known():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import landscape, symmetry
+from kanjax import landscape, symmetry, training
 
 
 def toy(params):
@@ -176,5 +176,7 @@ def test_bad_input_is_named():
         landscape.barrier(jnp.sum, a, a, reference="median")
     with pytest.raises(ValueError, match="a and b differ at the root"):
         landscape.barrier(jnp.sum, a, jnp.ones(3))
+    with pytest.raises(TypeError, match=r"of the parameters alone.*on_batch"):
+        landscape.barrier(training.regression(jnp.dot), a, 2 * a)
     with pytest.raises(ValueError, match=r"leading axis over members.*\['v'\]"):
         landscape.barrier_matrix(jnp.sum, {"u": jnp.ones((2, 3)), "v": jnp.ones(3)})

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import ntk
+from kanjax import nn, ntk
 
 METHODS = ["structured", "jacobian", "vector_products"]
 OUTPUTS = ["trace", "diagonal", "full"]
@@ -270,6 +270,10 @@ def test_bad_input_is_named(key):
         ntk.empirical(apply, {"net": params, "steps": jnp.arange(2)}, x)
     with pytest.raises(TypeError, match="not an array"):
         ntk.empirical(apply, {"activation": test_bad_input_is_named}, x)
+    with pytest.raises(TypeError, match=r"such as net.apply; got MLP\(\(3, 1\)\)"):
+        ntk.empirical(nn.MLP((3, 1)), params, x)
+    with pytest.raises(TypeError, match="such as net.apply; got a dict"):
+        ntk.empirical({"w": x}, apply, x)
     with pytest.raises(ValueError, match=r"\(examples, outputs\).*shape \(4,\)"):
         ntk.empirical(lambda p, x: apply(p, x)[:, 0], params, x)
     with pytest.raises(ValueError, match="leading axis over examples"):

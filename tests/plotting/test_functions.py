@@ -58,6 +58,17 @@ class TestEdgeFunctions:
         assert len(panels(figure)) == 3
         assert "3 of 5 inputs shown" in note and "1 non-finite value" in note
 
+    def test_an_input_of_two_values_has_bars(self):
+        x = np.stack([np.arange(10) % 2, np.linspace(0, 1, 10)], axis=1)
+        values = np.stack([2 * x - 1, x + 1], axis=2)
+        figure = plotting.edge_functions(x, values, ["kind=a", "b"], np.eye(2))
+        first, second = panels(figure)
+        heights = [[bar.get_height() for bar in bars] for bars in first.containers]
+        assert heights == [[-1, 1], [1, 2]] and not curves(first)[1:]
+        assert [t.get_text() for t in first.get_xticklabels()] == ["0", "1"]
+        assert not second.containers and len(curves(second)) == 2
+        figure.draw_without_rendering()
+
     def test_bad_shapes(self):
         values = np.ones((10, 2, 3))
         with pytest.raises(ValueError, match=r"x must be \(10, 2\)"):

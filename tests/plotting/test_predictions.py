@@ -119,6 +119,13 @@ class TestScores:
         assert len(axes.get_yticklabels()[1].get_text()) == 24
         figure.draw_without_rendering()
 
+    def test_all_that_are_best_are_bold(self):
+        axes = plotting.scores([("a", 1.0), ("b", 0.5), ("c", [1.0, 1.0])]).axes[0]
+        weights = [text.get_weight() for text in axes.texts]
+        assert weights == ["bold", "normal", "bold"]
+        lost = plotting.scores([("a", np.nan)]).axes[0]
+        assert lost.texts[0].get_weight() == "normal"
+
     def test_lower_is_better(self):
         axes = plotting.scores([("a", 2.0), ("b", 1.0)], higher_is_better=False).axes[0]
         assert axes.texts[1].get_weight() == "bold"

@@ -74,11 +74,12 @@ def test_progress_runs_from_nothing_to_all(finished):
 class _Links(html.parser.HTMLParser):
     def __init__(self):
         super().__init__()
-        self.targets, self.images = [], 0
+        self.targets, self.ids, self.images = [], [], 0
 
     def handle_starttag(self, tag, attrs):
         self.images += tag == "img"
         self.targets += [v for k, v in attrs if k in ("src", "href")]
+        self.ids += [v for k, v in attrs if k == "id"]
 
 
 def test_report_stands_alone(finished):
@@ -86,11 +87,17 @@ def test_report_stands_alone(finished):
     links = _Links()
     links.feed(text)
     assert links.images >= 10
-    assert all(target.startswith("data:image/png") for target in links.targets)
+    inside = {target[1:] for target in links.targets if target.startswith("#")}
+    assert inside == set(links.ids) and "learned" in inside
+    others = [target for target in links.targets if not target.startswith("#")]
+    assert all(target.startswith("data:image/png") for target in others)
     assert "width=device-width" in text
     assert "constant columns dropped" in text and "missing" in text
     for method in ("ridge regression", "gradient boosting", "MLP (scikit-learn)"):
         assert method in text
+    asked = "--target y --resolution 3 --members 3 --intervals split --steps 60"
+    assert f"table.csv {asked} --evaluate-every 20</code>" in text
+    assert "3 categories</td><td>blue, green, red</td>" in text
 
 
 def test_metrics_equal_scikit_learn(finished):
@@ -352,6 +359,11 @@ def test_deep_kernel_machines_beside_a_gaussian_process(tmp_path, monkeypatch):
     np.testing.assert_array_equal(
         evaluation.predict(again.model, again.params, x), expected
     )
+
+
+def test_a_table_is_no_config():
+    with pytest.raises(TypeError, match="got a DataFrame.*frame=table"):
+        study.run(table())
 
 
 def test_divergence_keeps_the_last_good_parameters(tmp_path):

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kanjax import symmetry
+from kanjax import nn, symmetry
 
 WIDTHS = (5, 12, 9, 3)
 
@@ -175,6 +175,8 @@ def test_bad_input_is_named(key):
         symmetry.match_weights(spec, a, init(key, (5, 8, 9, 3)))
     with pytest.raises(ValueError, match="the spec does not fit a"):
         symmetry.match_weights(spec, a[:2], a[:2])
+    with pytest.raises(TypeError, match=r"permutation_spec\(net\) gives; got MLP"):
+        symmetry.match_weights(nn.MLP((5, 8, 3)), a, a)
     with pytest.raises(ValueError, match="max_sweeps is 0"):
         symmetry.match_weights(spec, a, a, max_sweeps=0)
     twice = symmetry.spec_from_axes({"w": ("P", "P")}, {"w": jnp.ones((3, 3))})

@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from kanjax import training
+from kanjax import kan, training
 from kanjax.training import compiled
 
 MEMBERS = 3
@@ -340,6 +340,12 @@ def test_history_and_params_are_pytrees_of_the_right_types(data, key):
     assert all(isinstance(x, np.ndarray) for x in jax.tree.leaves(result.history))
     with pytest.raises(TypeError, match="fit of one network"):
         result.member(0)
+
+
+def test_a_network_is_no_loss(data, ensemble, key):
+    for call in (training.fit, training.fit_ensemble):
+        with pytest.raises(TypeError, match=r"regression\(net.apply\); got KAN"):
+            call(kan.KAN((2, 1)), ensemble, data, optimizer=adam, steps=1, key=key)
 
 
 def test_raw_keys_and_keys_by_member(data, ensemble, key):
