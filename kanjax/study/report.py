@@ -106,11 +106,8 @@ def _column(column: Any) -> tuple[str, str, str]:
         return column.name, f"{len(column.categories)} categories", listed
     if hasattr(column, "elements"):
         return column.name, "compositions", ", ".join(column.elements)
-    return column.name, "numbers", " to ".join(map(figures.number, _range(column)))
-
-
-def _range(column: Any) -> tuple[float, float]:
-    return column.low, column.high
+    ends = figures.number(column.low), figures.number(column.high)
+    return column.name, "numbers", " to ".join(ends)
 
 
 def _classes(study: store.Study) -> dict[str, list[int]]:
