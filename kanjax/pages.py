@@ -101,10 +101,36 @@ def _layout(figure: Any) -> Any:
         with matplotlib.rc_context({"figure.constrained_layout.use": False}):
             figure.set_layout_engine(None)
     margin = matplotlib.rcParams["savefig.pad_inches"]
-    return figure.get_tightbbox().padded(margin)
+    box = figure.get_tightbbox().padded(margin)
+    _hold_labels(figure)
+    return box
+
+
+def _hold_labels(figure: Any) -> None:
+    """Keep the labels of axes where they are.
+
+    Each file would measure all ticks anew, to keep labels off them.
+    """
+    each = [a for axes in figure.axes for a in (axes, *axes.child_axes)]
+    for axes in each:
+        for axis in (axes.xaxis, axes.yaxis):
+            if axis.get_offset_text().get_text():
+                continue
+            label = axis.get_label()
+            on_page = label.get_transform().transform(label.get_position())
+            axis.set_label_coords(*axes.transAxes.inverted().transform(on_page))
+            for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+                tick.label1.set_in_layout(False)
+                tick.label2.set_in_layout(False)
 
 
 def _rendered(figure: Any, kind: str, box: Any) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=PIXELS_PER_INCH, bbox_inches=box)
+    options: dict[str, Any] = {}
+    if kind == "png":
+        # Half of the time of the usual 6, for a twentieth more bytes.
+        options["pil_kwargs"] = {"compress_level": 2}
+    figure.savefig(
+        buffer, format=kind, dpi=PIXELS_PER_INCH, bbox_inches=box, **options
+    )
     return buffer.getvalue()

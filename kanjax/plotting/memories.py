@@ -122,7 +122,9 @@ def recall_curves(
             marker=style.MARKERS[k % len(style.MARKERS)],
             label=style.shorten(name, 32),
         )
-    axes.set(xscale="log" if log else "linear", yscale="log" if log_y else "linear")
+    for axis, is_log in (("x", log), ("y", log_y)):
+        if is_log:
+            style.log_scale(axes, axis)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     style.light_grid(axes)
