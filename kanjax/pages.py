@@ -130,7 +130,5 @@ def _rendered(figure: Any, kind: str, box: Any) -> bytes:
     if kind == "png":
         # Half of the time of the usual 6, for a twentieth more bytes.
         options["pil_kwargs"] = {"compress_level": 2}
-    figure.savefig(
-        buffer, format=kind, dpi=PIXELS_PER_INCH, bbox_inches=box, **options
-    )
+    figure.savefig(buffer, format=kind, dpi=PIXELS_PER_INCH, bbox_inches=box, **options)
     return buffer.getvalue()

@@ -176,9 +176,7 @@ def _draw_edges(
     axes.add_collection(drawn, autolim=False)
 
 
-def _draw_curves(
-    axes: Axes, diagram: "kan.Diagram", boxes: dict[_Shown, _Box]
-) -> None:
+def _draw_curves(axes: Axes, diagram: "kan.Diagram", boxes: dict[_Shown, _Box]) -> None:
     """Draw the function of each edge in its box, on a scale of its own.
 
     In the axes of the picture: axes for each would take most of its time.
