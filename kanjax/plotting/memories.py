@@ -122,9 +122,10 @@ def recall_curves(
             marker=style.MARKERS[k % len(style.MARKERS)],
             label=style.shorten(name, 32),
         )
-    for axis, is_log in (("x", log), ("y", log_y)):
-        if is_log:
-            style.log_scale(axes, axis)
+    if log:
+        style.log_scale(axes, "x")
+    if log_y:
+        style.log_scale(axes, "y")
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     style.light_grid(axes)

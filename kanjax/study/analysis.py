@@ -325,7 +325,7 @@ def losses_around(
     """
     # First: a model without units to permute is known before anything is computed.
     spec = symmetry.permutation_spec(model)
-    batch = Examples(*(np.asarray(v)[:LOSS_ROWS] for v in train))
+    batch = jax.tree.map(lambda v: np.asarray(v)[:LOSS_ROWS], train)
 
     def member(i: int) -> Any:
         return jax.tree.map(lambda leaf: np.asarray(leaf)[i], params)

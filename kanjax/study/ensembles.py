@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 import optax
-from jax.typing import ArrayLike
 
 from kanjax import compiling, progress, training
 from kanjax import data as data_
@@ -88,7 +87,7 @@ def initial_params(
 
 
 @compiling.jit_soon
-def _draw(model: Model, key_data: ArrayLike) -> Any:
+def _draw(model: Model, key_data: Any) -> Any:
     return model.init(jax.random.wrap_key_data(key_data))
 
 
