@@ -228,5 +228,7 @@ def log_scale(axes: Axes, axis: Literal["x", "y", "both"]) -> None:
 
 
 def _power_of_ten(value: float, position: int | None = None) -> str:
-    exponent = str(round(math.log10(value)))
-    return "10" + exponent.translate(_SUPERSCRIPTS)
+    exponent = round(math.log10(value)) if value > 0 else 0
+    if not math.isclose(value, 10.0**exponent):
+        return f"{value:g}"
+    return "10" + str(exponent).translate(_SUPERSCRIPTS)

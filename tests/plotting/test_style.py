@@ -104,6 +104,8 @@ def test_powers_of_ten_on_a_log_axis_are_plain_text():
     texts = [label.get_text() for label in axes.get_xticklabels()]
     assert {"10⁰", "10¹", "10²"} <= set(texts)
     assert any(label.get_text().startswith("10⁻") for label in axes.get_yticklabels())
+    axes.set_xticks([3, 30])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["3", "30"]
 
 
 def test_one_axis_may_be_logarithmic():
