@@ -1,10 +1,11 @@
-"""Compiler options for programs that run once or for short.
+"""Compilation of programs that run once or for short.
 
 On a CPU most of the time of a small study is compilation, and most of that is spent on
-making programs quick that are run once. The options are for ``jax.jit``; results differ
-from those of the default by rounding alone.
+making programs quick that are run once. Results differ from those of the default by
+rounding alone.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -23,3 +24,9 @@ BALANCED = {"xla_backend_optimization_level": 1, **_LOOPS}
 """Compiled in under half of the time (measured with jax 0.10), and up to twice
 slower.
 """
+
+jit_soon = functools.partial(jax.jit, compiler_options=SOON)
+"""``jax.jit`` with the options :data:`SOON`."""
+
+jit_balanced = functools.partial(jax.jit, compiler_options=BALANCED)
+"""``jax.jit`` with the options :data:`BALANCED`."""

@@ -105,10 +105,10 @@ def _rows(
         # XLA for CPUs would make the expansion in the shape that the product takes, in
         # a loop that finds function and input of each entry by division: nine times
         # slower (measured) than one over rows, functions and inputs.
-        like = jax.eval_shape(expand, inputs)
+        shape = len(x), basis.size, x.shape[1]
 
         def nothing(inputs: list[Array]) -> Array:
-            return varying_axes.vary_like(jnp.zeros(like.shape, like.dtype), inputs)
+            return varying_axes.vary_like(jnp.zeros(shape, x.dtype), inputs)
 
         values = lax.cond(barrier, expand, nothing, inputs)
     return values.reshape(len(x), values.shape[1] * values.shape[2])

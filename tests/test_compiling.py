@@ -8,12 +8,11 @@ import pytest
 from kanjax import compiling
 
 
-@pytest.mark.parametrize("options", [compiling.SOON, compiling.BALANCED])
-def test_results_are_those_of_the_default(options, key):
+@pytest.mark.parametrize("jit", [compiling.jit_soon, compiling.jit_balanced])
+def test_results_are_those_of_the_default(jit, key):
     x = jax.random.normal(key, (5, 5))
 
     def f(x):
         return jnp.tanh(x) @ jnp.exp(x)
 
-    soon = jax.jit(f, compiler_options=options)(x)
-    np.testing.assert_allclose(soon, jax.jit(f)(x), rtol=1e-5)
+    np.testing.assert_allclose(jit(f)(x), jax.jit(f)(x), rtol=1e-5)

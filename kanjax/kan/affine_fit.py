@@ -82,9 +82,7 @@ def fit_all(
     return ranked
 
 
-@functools.partial(
-    jax.jit, static_argnames="names", compiler_options=compiling.BALANCED
-)
+@functools.partial(compiling.jit_balanced, static_argnames="names")
 def _fit(
     names: tuple[str, ...], x: Float[Array, " points"], y: Float[Array, " points"]
 ) -> Float[Array, "functions 5"]:

@@ -4,7 +4,6 @@ The picture is that of Liu et al. (2024), arXiv 2404.19756, figures 2.4 and 4.1,
 the attribution scores of KAN 2.0, arXiv 2408.10205.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -94,7 +93,7 @@ def diagram(model: KAN, params: Sequence[Any], x: Float[Array, "batch in"]) -> D
     )
 
 
-@functools.partial(jax.jit, compiler_options=compiling.SOON)
+@compiling.jit_soon
 def _measured(
     model: KAN, params: Sequence[Any], x: Array, few: Array
 ) -> tuple[Any, Any, Any]:

@@ -8,7 +8,6 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -161,7 +160,8 @@ def _select(
         for edge in multiplication.formulas(layer):
             mask[edge.source, edge.target] = False
         dtype = jax.tree.leaves(selected)[0].dtype
-        inner = dataclasses.replace(inner, mask=jnp.asarray(mask[rows][:, into], dtype))
+        mask = jax.device_put(mask[rows][:, into].astype(dtype))
+        inner = dataclasses.replace(inner, mask=mask)
     if not isinstance(layer, multiplication.UnitLayer):
         assert inner is not None
         return inner, selected

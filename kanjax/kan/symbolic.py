@@ -192,7 +192,7 @@ def _sampled(
     return jax.device_get(_every_edge(model, params, x, points=points))
 
 
-@functools.partial(jax.jit, static_argnames="points", compiler_options=compiling.SOON)
+@functools.partial(compiling.jit_soon, static_argnames="points")
 def _every_edge(model: KAN, params: Sequence[Any], x: Array, *, points: int) -> Any:
     edges = []
     inputs = model.activations(params, x)[:-1]

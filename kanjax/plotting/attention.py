@@ -88,7 +88,7 @@ def attention_spectra(
         shares = shares[np.all(np.isfinite(shares), axis=1)]
         if not len(shares):
             raise ValueError(f"no matrix of {name!r} has finite values and a largest.")
-        axes.semilogy(
+        axes.plot(
             np.arange(1, values.shape[1] + 1),
             np.exp(np.log(shares).mean(axis=0)),
             color=style.PALETTE[k % len(style.PALETTE)],
@@ -96,6 +96,7 @@ def attention_spectra(
             marker=style.MARKERS[k % len(style.MARKERS)],
             label=style.shorten(name, 36),
         )
+    style.log_scale(axes, "y")
     axes.set(xlabel="number", ylabel="singular value / largest")
     style.light_grid(axes)
     style.add_title(axes, title)

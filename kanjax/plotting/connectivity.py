@@ -62,7 +62,7 @@ def barrier_angles(
             label=text,
             clip_on=False,
         )
-    axes.set_yscale("log")
+    style.log_scale(axes, "y")
     axes.set_ylim(bottom=floor)
     axes.set_xlabel("angle between the two displacements (degrees)")
     axes.set_ylabel(label)

@@ -54,7 +54,7 @@ def spectral_density(
             linestyle=style.DASHES[k % len(style.DASHES)],
             label=style.shorten(name, 28),
         )
-    axes.set_yscale("log")
+    style.log_scale(axes, "y")
     axes.set_ylim(top * 10.0**-_DECADES, top * 3)
     axes.set_xlabel("eigenvalue of the Hessian")
     axes.set_ylabel("density")

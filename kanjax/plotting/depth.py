@@ -45,7 +45,7 @@ def variance_by_depth(
             marker=style.MARKERS[k % len(style.MARKERS)],
             label=style.shorten(name, 36),
         )
-    axes.set_yscale("log")
+    style.log_scale(axes, "y")
     axes.set_xlabel("layer")
     axes.set_ylabel(label)
     style.light_grid(axes)

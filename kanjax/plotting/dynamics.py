@@ -79,7 +79,7 @@ def predicted_curves(
         )
     axes.set(xlabel=style.escape(xlabel), ylabel=style.escape(ylabel))
     if log:
-        axes.set_yscale("log")
+        style.log_scale(axes, "y")
     style.light_grid(axes)
     style.add_title(axes, title)
     style.add_note(axes, style.not_finite(lost))

@@ -89,7 +89,8 @@ def edge_functions(
                 _overlay(axes, x[:, i], fit)
                 if rank == 0:
                     heading += f"\n≈ {fit.name}, R² {fit.r2:.3f}"
-        axes.set_title(heading, size=9.5)
+        # Nothing is in its way; to find that, all ticks would be placed again.
+        axes.set_title(heading, size=9.5, y=1.0)
     for axes in panels[len(shown) :]:
         axes.set_visible(False)
     for axes in panels[::columns]:

@@ -91,7 +91,7 @@ def spectra(
         values = np.where(drawable, values, -np.inf)
         values = -np.sort(-values, axis=1)
         _draw(axes, np.where(values > 0, values, np.nan), k, style.shorten(name, 28))
-    axes.set(xscale="log", yscale="log")
+    style.log_scale(axes, "both")
     axes.set_xlabel("index of the eigenvalue")
     axes.set_ylabel("eigenvalue")
     style.light_grid(axes)

@@ -216,7 +216,8 @@ def barrier_matrix(
         axes.set_xlabel("member")
         pairs = matrix[off & np.isfinite(matrix)]
         mean = f"{pairs.mean():.2g}" if pairs.size else "none"
-        axes.set_title(f"{style.escape(name)}\n(mean of pairs {mean})")
+        # Nothing is in its way; to find that, all ticks would be placed again.
+        axes.set_title(f"{style.escape(name)}\n(mean of pairs {mean})", y=1.0)
         style.add_note(axes, style.not_finite(int(np.sum(~np.isfinite(matrix)))))
     panels[0].set_ylabel("member")
     if not beside:

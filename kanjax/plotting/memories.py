@@ -122,7 +122,10 @@ def recall_curves(
             marker=style.MARKERS[k % len(style.MARKERS)],
             label=style.shorten(name, 32),
         )
-    axes.set(xscale="log" if log else "linear", yscale="log" if log_y else "linear")
+    if log:
+        style.log_scale(axes, "x")
+    if log_y:
+        style.log_scale(axes, "y")
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     style.light_grid(axes)

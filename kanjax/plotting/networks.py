@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 
 from kanjax.plotting import style
@@ -33,6 +34,15 @@ class _Shown(NamedTuple):
     score: float
     column: int
     formula: str
+
+
+class _Box(NamedTuple):
+    """Where the curve of an edge is drawn: the middle, and the size."""
+
+    x: float
+    y: float
+    width: float
+    height: float
 
 
 @style.styled
@@ -77,9 +87,9 @@ def network(
     axes = figure.add_subplot()
     axes.set(xlim=(0, width), ylim=(-0.06, depth + 0.06), yticks=[])
     axes.spines[:].set_visible(False)
-    for edge in shown[:-_MOST_CURVES]:
-        _line(axes, edge, [], places, scale=0.6)
-    _draw_with_curves(axes, diagram, shown[-_MOST_CURVES:], places, width)
+    boxes = _boxes(shown[-_MOST_CURVES:], places, width)
+    _draw_edges(axes, shown, boxes, places)
+    _draw_curves(axes, diagram, boxes)
     _draw_units(axes, diagram, places, shown)
     _number_hidden_units(axes, places)
     strengths = _unit_strengths(shown, widths)
@@ -119,77 +129,113 @@ def _spread(count: int, width: float) -> np.ndarray:
     return width / 2 + step * (np.arange(count) - (count - 1) / 2)
 
 
-def _line(
-    axes: Axes,
-    edge: _Shown,
-    via: list[tuple[float, float]],
-    places: list[np.ndarray],
-    scale: float = 1.0,
-) -> None:
-    """Draw a line from unit to unit through the boxes at ``via``, (x, y) each."""
-    start = (places[edge.layer][edge.source], float(edge.layer))
-    end = (places[edge.layer + 1][edge.target], edge.layer + 1.0)
-    stops = [start, *via, end]
-    strength = float(np.tanh(3 * edge.score))
-    axes.plot(
-        [stop[0] for stop in stops],
-        [stop[1] for stop in stops],
-        color="black",
-        alpha=max(strength, 0.06),
-        linewidth=scale * (0.4 + 1.4 * strength),
-        solid_capstyle="round",
-        zorder=1,
-        label="_edge",
-    )
-
-
-def _draw_with_curves(
-    axes: Axes,
-    diagram: "kan.Diagram",
-    shown: list[_Shown],
-    places: list[np.ndarray],
-    width: float,
-) -> None:
-    for k, (inputs, curves) in enumerate(
-        zip(diagram.inputs, diagram.curves, strict=True)
-    ):
+def _boxes(
+    shown: list[_Shown], places: list[np.ndarray], width: float
+) -> dict[_Shown, _Box]:
+    """Return a box for each edge, those of a layer in a row or in two."""
+    boxes = {}
+    for k in sorted({edge.layer for edge in shown}):
         row = sorted(
             (edge for edge in shown if edge.layer == k),
             key=lambda e: (places[k][e.source] + places[k + 1][e.target], e.source),
         )
-        if not row:
-            continue
         staggered = len(row) > 8
         side = min(0.44, width / len(row) * (1.6 if staggered else 0.85))
         step = min((width - side) / max(len(row) - 1, 1), 1.1)
-        tall = side / _LAYER_INCHES
         for j, edge in enumerate(row):
             middle = width / 2 + step * (j - (len(row) - 1) / 2)
             level = k + 0.5 + (0.16 * (-1) ** j if staggered else 0.0)
-            _line(axes, edge, [(middle, level)], places)
-            box = axes.inset_axes(
-                (middle - side / 2, level - tall / 2, side, tall),
-                transform=axes.transData,
+            boxes[edge] = _Box(middle, level, side, side / _LAYER_INCHES)
+    return boxes
+
+
+def _draw_edges(
+    axes: Axes,
+    shown: list[_Shown],
+    boxes: dict[_Shown, _Box],
+    places: list[np.ndarray],
+) -> None:
+    """Draw a line from unit to unit, by way of the edge's box if it has one."""
+    lines, colors, widths = [], [], []
+    for edge in shown:
+        via = [boxes[edge][:2]] if edge in boxes else []
+        start = (places[edge.layer][edge.source], edge.layer)
+        end = (places[edge.layer + 1][edge.target], edge.layer + 1)
+        lines.append([start, *via, end])
+        strength = float(np.tanh(3 * edge.score))
+        colors.append((0.0, 0.0, 0.0, max(strength, 0.06)))
+        widths.append((1.0 if via else 0.6) * (0.4 + 1.4 * strength))
+    drawn = LineCollection(
+        lines,
+        colors=colors,
+        linewidths=widths,
+        capstyle="round",
+        zorder=1,
+        label="_edges",
+    )
+    axes.add_collection(drawn, autolim=False)
+
+
+def _draw_curves(axes: Axes, diagram: "kan.Diagram", boxes: dict[_Shown, _Box]) -> None:
+    """Draw the function of each edge in its box, on a scale of its own.
+
+    In the axes of the picture: axes for each would take most of its time.
+    """
+    corners, curves, colors = [], [], []
+    for edge, box in boxes.items():
+        x = diagram.inputs[edge.layer][:, edge.source]
+        y = diagram.curves[edge.layer][:, edge.source, edge.column]
+        order = np.argsort(x, kind="stable")
+        across = box.x + box.width * _centered(x[order])
+        upwards = box.y + box.height * _centered(y[order])
+        curves.append(np.stack([across, upwards], axis=1))
+        colors.append(style.ORANGE if edge.formula else style.BLUE)
+        left, right = box.x - box.width / 2, box.x + box.width / 2
+        low, high = box.y - box.height / 2, box.y + box.height / 2
+        corners.append([(left, low), (left, high), (right, high), (right, low)])
+        if edge.formula:
+            name = axes.annotate(
+                edge.formula,
+                (box.x, high),
+                xytext=(0, 3),
+                textcoords="offset points",
+                ha="center",
+                size=8,
+                color=style.ORANGE,
+                # The edge's line runs behind it.
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
                 zorder=3,
             )
             # Inside of the picture: a layout need not measure it.
-            box.set_in_layout(False)
-            source = inputs[:, edge.source]
-            order = np.argsort(source, kind="stable")
-            curve = curves[:, edge.source, edge.column]
-            box.plot(
-                source[order],
-                np.where(np.isfinite(curve), curve, np.nan)[order],
-                color=style.ORANGE if edge.formula else style.BLUE,
-                linewidth=1.3,
-            )
-            if edge.formula:
-                name = box.set_title(edge.formula, size=8, pad=3, color=style.ORANGE)
-                # The edge's line runs behind it.
-                name.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.6})
-            box.set(xticks=[], yticks=[])
-            box.margins(0.12)
-            box.spines[:].set(visible=True, linewidth=0.7, color="0.35")
+            name.set_in_layout(False)
+    frames = PolyCollection(
+        corners,
+        facecolors="white",
+        edgecolors="0.35",
+        linewidths=0.7,
+        # The outermost lie on the edge of the axes.
+        clip_on=False,
+        zorder=2,
+        label="_boxes",
+    )
+    functions = LineCollection(
+        curves, colors=colors, linewidths=1.3, zorder=3, label="_curves"
+    )
+    for drawn in (frames, functions):
+        axes.add_collection(drawn, autolim=False)
+
+
+def _centered(values: np.ndarray) -> np.ndarray:
+    """Move and scale values into a unit's length around 0, with a margin.
+
+    What is not finite becomes NaN, and equal values 0.
+    """
+    values = np.where(np.isfinite(values), values, np.nan)
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return values
+    low, high = finite.min(), finite.max()
+    return (values - (low + high) / 2) / (1.24 * ((high - low) or 1.0))
 
 
 def _draw_units(

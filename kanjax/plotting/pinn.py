@@ -133,7 +133,7 @@ def field_curves(
             )
     axes.set(xlabel=style.escape(xlabel), ylabel=style.escape(ylabel))
     if log:
-        axes.set_yscale("log")
+        style.log_scale(axes, "y")
     style.light_grid(axes)
     style.add_title(axes, title)
     style.add_note(axes, style.not_finite(lost))
@@ -175,7 +175,7 @@ def descent(
         linewidth=1.0,
         alpha=1.0 if len(values) == 1 else 0.6,
     )
-    axes.set_yscale("log")
+    style.log_scale(axes, "y")
     for name, step in (stages or {}).items():
         axes.axvline(
             step,

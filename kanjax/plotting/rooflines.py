@@ -55,7 +55,7 @@ def roofline(
             marker=style.MARKERS[i % len(style.MARKERS)],
             label=style.shorten(name, 28),
         )
-    axes.set(xscale="log", yscale="log")
+    style.log_scale(axes, "both")
     axes.set_xlabel("operations a byte of operands and results")
     axes.set_ylabel("operations a second")
     style.light_grid(axes)

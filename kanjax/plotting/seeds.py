@@ -90,7 +90,7 @@ def seed_means(
         linestyle=dashes,
         label=f"{text}, exponent {exponent(law)}".removeprefix(", "),
     )
-    axes.set(xscale="log", yscale="log")
+    style.log_scale(axes, "both")
     return figure
 
 

@@ -87,7 +87,7 @@ def training_history(
         )
     shown = np.concatenate([losses[np.isfinite(losses)] for _, losses, *_ in series])
     if shown.size and np.all(shown > 0):
-        axes.set_yscale("log")
+        style.log_scale(axes, "y")
     if not shown.size:
         style.say_empty(axes)
     axes.set_xlabel("step (optimiser updates)")

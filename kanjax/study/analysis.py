@@ -127,16 +127,12 @@ def attribute_inputs(
     return Inputs(tuple(names), shares @ of_input.T, edges)
 
 
-_soon = functools.partial(jax.jit, compiler_options=compiling.SOON)
-_balanced = functools.partial(jax.jit, compiler_options=compiling.BALANCED)
-
-
-@_soon
+@compiling.jit_soon
 def _attribution(model: kan.KAN, params: Any, x: Array) -> kan.Attribution:
     return jax.vmap(lambda p: kan.attribute(model, p, x))(params)
 
 
-@_balanced
+@compiling.jit_balanced
 def _gradient_scores(model: Model, params: Any, x: Array) -> Array:
     def score(p: Any) -> Array:
         jacobian = jax.vmap(jax.jacrev(lambda row: model.apply(p, row)))(x)
@@ -171,7 +167,7 @@ def edge_threshold(
     return 0.0
 
 
-@functools.partial(_balanced, static_argnames="task")
+@functools.partial(compiling.jit_balanced, static_argnames="task")
 def _masked_losses(
     model: kan.KAN,
     params: Any,
@@ -291,12 +287,12 @@ def kernels(
     )
 
 
-@_balanced
+@compiling.jit_balanced
 def _tangent_kernels(model: Model, params: Any, x: Array) -> Array:
     return jax.lax.map(lambda p: ntk.empirical(model.apply, p, x), params)
 
 
-@_soon
+@compiling.jit_soon
 def _kernel_measures(before: Array, after: Array, targets: Array) -> Any:
     both = {"initial": before, "trained": after}
     measures = {
@@ -329,19 +325,18 @@ def losses_around(
     """
     # First: a model without units to permute is known before anything is computed.
     spec = symmetry.permutation_spec(model)
-    x, y = (jnp.asarray(np.asarray(v)[:LOSS_ROWS]) for v in (train.x, train.y))
-    batch = Examples(x, y)
-    on_batch = training.on_batch(loss, batch)
+    batch = jax.tree.map(lambda v: np.asarray(v)[:LOSS_ROWS], train)
 
     def member(i: int) -> Any:
         return jax.tree.map(lambda leaf: np.asarray(leaf)[i], params)
 
     chosen = tuple(int(i) for i in order[:3])
 
-    @_balanced
+    @compiling.jit_balanced
     def planes(
-        key: Array, *members: Any
+        batch: Examples, key: Array, *members: Any
     ) -> tuple[landscape.Plane, landscape.Plane | None]:
+        on_batch = training.on_batch(loss, batch)
         directions = landscape.random_directions(key, members[0])
         around = landscape.plane(
             on_batch, members[0], *directions, extent=1.0, points=points
@@ -352,8 +347,10 @@ def losses_around(
 
     upper = np.triu_indices(len(order), k=1)
 
-    @_balanced
-    def barriers(params: Any) -> Array:
+    @compiling.jit_balanced
+    def barriers(batch: Examples, params: Any) -> Array:
+        on_batch = training.on_batch(loss, batch)
+
         def of(members: np.ndarray) -> Any:
             return jax.tree.map(lambda leaf: leaf[members], params)
 
@@ -376,6 +373,6 @@ def losses_around(
         return jax.lax.map(height, (starts, ends)).reshape(2, -1)
 
     matrices = np.zeros((2, len(order), len(order)), np.float32)
-    matrices[:, *upper] = matrices[:, *upper[::-1]] = barriers(params)
-    around, through = planes(key, *map(member, chosen))
+    matrices[:, *upper] = matrices[:, *upper[::-1]] = barriers(batch, params)
+    around, through = planes(batch, key, *map(member, chosen))
     return Landscape(around, through, chosen, *matrices)

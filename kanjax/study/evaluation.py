@@ -91,7 +91,7 @@ def predict(model: Model, params: Any, x: ArrayLike) -> np.ndarray:
     return np.concatenate(blocks, axis=1)[:, : len(x)]
 
 
-@functools.partial(jax.jit, compiler_options=compiling.BALANCED)
+@compiling.jit_balanced
 def _outputs(model: Model, params: Any, x: Array) -> Array:
     return jax.vmap(lambda p: model.apply(p, x))(params)
 
@@ -113,8 +113,8 @@ def calibrate(task: str, outputs: ArrayLike, y: ArrayLike) -> Calibration:
     """Return what the validation rows say; arguments as in :func:`score`."""
     output, y = combine(task, outputs).output, np.asarray(y)
     if task == "regression":
-        radius = _quantile(np.abs(y - output))
-        return Calibration(radius=tuple(map(float, radius)))
+        radius = np.asarray(_quantile(np.abs(y - output)))
+        return Calibration(radius=tuple(radius.tolist()))
     temperature = float(_temperature(output, y))
     p = np.exp(combine(task, outputs, temperature).output)
     wrong = 1 - np.take_along_axis(p, y[:, None], axis=-1)[:, 0]
@@ -122,11 +122,10 @@ def calibrate(task: str, outputs: ArrayLike, y: ArrayLike) -> Calibration:
     return Calibration(threshold=threshold, temperature=temperature)
 
 
-_quantile = jax.jit(
-    functools.partial(training.conformal_quantile, coverage=COVERAGE),
-    compiler_options=compiling.SOON,
+_quantile = compiling.jit_soon(
+    functools.partial(training.conformal_quantile, coverage=COVERAGE)
 )
-_temperature = jax.jit(training.fit_temperature, compiler_options=compiling.SOON)
+_temperature = compiling.jit_soon(training.fit_temperature)
 
 
 def class_sets(p: np.ndarray, calibration: Calibration) -> np.ndarray:
@@ -362,11 +361,11 @@ def _class_measures(
 def _regression_spread(
     outputs: ArrayLike, y: ArrayLike, scale: np.ndarray
 ) -> tuple[dict[str, Array], Curve]:
-    spread, observed = _values_spread(outputs, y, jnp.asarray(scale))
+    spread, observed = _values_spread(outputs, y, scale)
     return spread, (list(LEVELS), np.asarray(observed).tolist())
 
 
-@functools.partial(jax.jit, compiler_options=compiling.SOON)
+@compiling.jit_soon
 def _values_spread(
     outputs: Array, y: Array, scale: Array
 ) -> tuple[dict[str, Array], Array]:
@@ -388,7 +387,7 @@ def _classification_spread(
     return spread, _reliability(np.asarray(confidence), np.asarray(hit))
 
 
-@functools.partial(jax.jit, compiler_options=compiling.SOON)
+@compiling.jit_soon
 def _classes_spread(
     outputs: Array, prediction: Prediction, y: Array
 ) -> tuple[dict[str, Array], Array, Array]:

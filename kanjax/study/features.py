@@ -1,6 +1,5 @@
 """What the members' last features are: how alike, and how far collapsed."""
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -54,21 +53,18 @@ def compare(model: Model, initial: Any, trained: Any, train: Examples) -> Featur
     return Features(similarity, collapse, each["trained"][0].shape[-1])
 
 
-_soon = functools.partial(jax.jit, compiler_options=compiling.SOON)
-
-
-@_soon
+@compiling.jit_soon
 def _last_features(model: Model, params: Any, x: Array) -> tuple[Array, Array]:
     return jax.vmap(lambda p: last_features(model, p, x))(params)
 
 
-@_soon
+@compiling.jit_soon
 def _alike(features: Array) -> unit_matching.Convergence:
     # On the device: what calls the host cannot be kept as a compiled program.
     return unit_matching.compare_networks(list(features), solver="device")
 
 
-@_soon
+@compiling.jit_soon
 def _collapse(features: Array, y: Array, outputs: Array) -> Any:
     measure = neural_collapse.feature_collapse
     return jax.vmap(measure, in_axes=(0, None, 0))(features, y, outputs)

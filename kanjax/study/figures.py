@@ -4,7 +4,6 @@ import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import jax
 import numpy as np
 
 from kanjax import compiling, kan, ntk, plotting
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 CURVE_POINTS = 100
 
-_layer_edges = jax.jit(kan.layer_edges, compiler_options=compiling.SOON)
+_layer_edges = compiling.jit_soon(kan.layer_edges)
 
 
 class Picture(NamedTuple):

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from kanjax import compiling, kan, progress, training, versions
 from kanjax import data as data_
-from kanjax import kan, progress, training, versions
 from kanjax.model import Model, count_parameters
 from kanjax.study import (
     analysis,
@@ -67,6 +67,7 @@ def analyze(
     best = jax.tree.map(lambda leaf: np.asarray(leaf)[order[0]], fit.params)
     some_rows: Any = np.asarray(split.train.x)[:2000]
 
+    key_folds, key_plane, key_samples, key_orders = _keys(key)
     notes: list[str] = []
     tell("scoring", 0.5)
     y = np.asarray(split.test.y)
@@ -80,7 +81,6 @@ def analyze(
     folds = None
     if intervals.use_folds(config, prepared):
         tell("training without folds, for the intervals", 0.51)
-        key_folds = jax.random.fold_in(key, 1)
         folds = attempted(
             notes,
             "CV+",
@@ -107,7 +107,6 @@ def analyze(
         notes=notes,
         with_processes=config.model == "dkm",
     )
-    key_plane, key_samples, key_orders = jax.random.split(key, 3)
     methods = {evaluation.ENSEMBLE: scores.prediction.output, **others}
     compared = evaluation.compare(task, methods, y, scale, key_samples)
     tell("attributing the inputs", 0.62)
@@ -184,6 +183,12 @@ def analyze(
         landscape=around,
         notes=tuple(notes),
     )
+
+
+@compiling.jit_soon
+def _keys(key: jax.Array) -> tuple[jax.Array, ...]:
+    """Return a key for each part that draws."""
+    return jax.random.fold_in(key, 1), *jax.random.split(key, 3)
 
 
 def metrics(

@@ -60,12 +60,9 @@ def train_folds(
     fold say when to stop, so that the fold itself has no say in anything.
     """
     train, held_out = prepared.split.train, prepared.split.validation
-    x, y = (
-        jnp.concatenate(list(map(jnp.asarray, pair)))
-        for pair in ((train.x, held_out.x), (train.y, held_out.y))
-    )
-    key_fold, key_init, key_fit = jax.random.split(key, 3)
-    fold = jax.random.permutation(key_fold, jnp.arange(len(x)) % FOLDS)
+    x = np.concatenate([train.x, held_out.x])
+    y = np.concatenate([train.y, held_out.y])
+    fold, key_init, key_fit = _deal(key, rows=len(x))
 
     def error(params: Any, batch: Any, use: Array) -> Array:
         x, y, _ = batch
@@ -93,7 +90,7 @@ def train_folds(
             (x, y, fold),
             **ensembles.optimizer(config),
             key=key_fit,
-            state=jnp.arange(FOLDS),
+            state=np.arange(FOLDS),
             steps=plan.steps,
             batch_size=plan.batch_size,
             validation=(x, y, fold),
@@ -105,6 +102,14 @@ def train_folds(
     outputs = evaluation.predict(model, fit.params, x)
     off = np.abs(np.asarray(y) - outputs[np.asarray(fold), np.arange(len(x))])
     return FoldNetworks(fit.params, off, fold)
+
+
+@functools.partial(compiling.jit_soon, static_argnames="rows")
+def _deal(key: Array, *, rows: int) -> tuple[Array, Array, Array]:
+    """Return each row's fold, at random and as many of each, and two more keys."""
+    key_fold, key_init, key_fit = jax.random.split(key, 3)
+    fold = jax.random.permutation(key_fold, jnp.arange(rows) % FOLDS)
+    return fold, key_init, key_fit
 
 
 def find_ends(
@@ -131,7 +136,6 @@ def find_ends(
     return np.asarray(ends[0]), np.asarray(ends[1])
 
 
-_cv_plus = jax.jit(
-    functools.partial(training.cv_plus_interval, coverage=evaluation.COVERAGE),
-    compiler_options=compiling.BALANCED,
+_cv_plus = compiling.jit_balanced(
+    functools.partial(training.cv_plus_interval, coverage=evaluation.COVERAGE)
 )

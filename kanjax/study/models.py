@@ -7,12 +7,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kanjax import bases, hopfield, kan, nn, ntk, training
+from kanjax import bases, kan, nn, ntk, training
 from kanjax.data import Prepared
 from kanjax.model import Model
 from kanjax.study import schedules
 from kanjax.study.config import Config
 from kanjax.training.losses import Loss
+
+
+def _hopfield(widths: tuple[int, ...], basis: Any) -> Model:
+    # Imported when asked for: most studies need none of that room.
+    from kanjax import hopfield
+
+    return hopfield.lookup_network(widths)
+
 
 MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
     "kan": lambda widths, basis: kan.KAN(widths, basis),
@@ -20,7 +28,7 @@ MODELS: dict[str, Callable[[tuple[int, ...], Any], Model]] = {
     "afkan": lambda widths, basis: kan.AFKAN(widths, norm=None, layer_norm=False),
     "mlp": lambda widths, basis: nn.MLP(widths),
     "boosted": lambda widths, basis: nn.MLP(widths, jax.nn.sigmoid),
-    "hopfield": lambda widths, basis: hopfield.lookup_network(widths),
+    "hopfield": _hopfield,
     # Units of a layer are its width relative to the outputs'.
     "dkm": lambda widths, basis: ntk.DeepKernelMachine(
         jnp.zeros((1, widths[0])), widths[-1], widths[1:-1]

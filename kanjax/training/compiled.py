@@ -188,6 +188,8 @@ def advance(
     return state, sharding.constrain(report, program.mesh)
 
 
+# Compiled as a part of the stretch; traced once for its shapes and its steps.
+@functools.partial(jax.jit, static_argnums=0, inline=True)
 def _step(
     program: Program, state: State, *, data: Any, streams: Array
 ) -> tuple[State, tuple[Array, dict[str, Array]]]:

@@ -192,7 +192,7 @@ def _fit(
     """Train members along the leading axis of ``params``."""
     examples = inputs.leading(data, "data", "example") if jax.tree.leaves(data) else 0
     validated = validation is not None or validation_loss is not None
-    member, its_state = jax.tree.map(lambda leaf: leaf[0], (params, state))
+    member, its_state = jax.eval_shape(compiled.first, (params, state))
     losses.check_data(loss, member, data, its_state)
     if validation is not None:
         losses.check_data(validation_loss or loss, member, validation, its_state)
@@ -250,9 +250,8 @@ def _placed(
     keys: Array,
 ) -> tuple[Params, Any, Any, Any, Array]:
     """Return the arguments of the program on its mesh, if it has one."""
-    params, state, data, validation = jax.tree.map(
-        jnp.asarray, (params, state, data, validation)
-    )
+    # Not by jnp.asarray, which compiles a program for each shape.
+    params, state, data, validation = jax.device_put((params, state, data, validation))
     mesh = program.mesh
     if mesh is None:
         return params, state, data, validation, keys

@@ -184,7 +184,8 @@ def with_key(apply: Callable[..., Array]) -> Callable[[Params, Any, Any], Array]
 def check_data(loss: Loss, params: Params, data: Any, state: State | None) -> None:
     """Let a loss look at all targets before anything is compiled.
 
-    Within a compiled step targets are traced, and no check sees them.
+    Within a compiled step targets are traced, and no check sees them. Of the
+    parameters and the state shapes are enough.
 
     Raises:
         ValueError: if targets are none that the loss can take.

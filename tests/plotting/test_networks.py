@@ -1,6 +1,7 @@
 import jax
 import numpy as np
 import pytest
+from matplotlib import transforms
 
 from kanjax import kan, plotting
 
@@ -12,8 +13,19 @@ def trained(key):
     return model, model.init(key), x
 
 
+def drawn(figure, label):
+    (each,) = [c for c in figure.axes[0].collections if c.get_label() == label]
+    return each
+
+
 def edges(figure):
-    return [line for line in figure.axes[0].lines if line.get_label() == "_edge"]
+    return drawn(figure, "_edges").get_segments()
+
+
+def boxes(figure):
+    """Return the corners of the curves' boxes, (boxes, 2, x and y)."""
+    corners = [path.vertices for path in drawn(figure, "_boxes").get_paths()]
+    return np.array([(c.min(axis=0), c.max(axis=0)) for c in corners])
 
 
 def names(axis):
@@ -29,12 +41,11 @@ def test_edges_have_opacity_of_their_score_and_a_curve(trained):
     scores = np.concatenate(
         [np.ravel(s) for s in kan.attribute(model, params, x).edges]
     )
-    alphas = [line.get_alpha() for line in edges(figure)]
+    alphas = drawn(figure, "_edges").get_colors()[:, 3]
     np.testing.assert_allclose(
         np.sort(alphas), np.sort(np.maximum(np.tanh(3 * scores), 0.06)), rtol=1e-5
     )
-    boxes = [child for child in axes.child_axes if child.lines]
-    assert len(boxes) == 9
+    assert len(boxes(figure)) == 9
     assert names(axes.xaxis) == ["a", "b"]
     assert "not shown" not in axes.get_xlabel()
     figure.draw_without_rendering()
@@ -44,11 +55,44 @@ def test_a_box_holds_the_edge_function(key):
     model = kan.KAN((1, 1))
     params, x = model.init(key), jax.random.uniform(key, (40, 1))
     figure = plotting.network(kan.diagram(model, params, x))
-    (box,) = [child for child in figure.axes[0].child_axes if child.lines]
+    (curve,), (box,) = drawn(figure, "_curves").get_segments(), boxes(figure)
     order = np.argsort(x[:, 0])
-    np.testing.assert_allclose(
-        box.lines[0].get_ydata(), model.apply(params, x)[order, 0], rtol=1e-5
+    expected = np.stack([x[order, 0], model.apply(params, x)[order, 0]], axis=1)
+
+    def in_units(points):
+        return (points - points.min(axis=0)) / np.ptp(points, axis=0)
+
+    np.testing.assert_allclose(in_units(curve), in_units(expected), atol=1e-5)
+    assert np.all(box[0] < curve.min(axis=0)) and np.all(curve.max(axis=0) < box[1])
+
+
+@pytest.mark.parametrize(
+    ("curve", "heights"),
+    [
+        ((2.0, 2.0, 2.0), (0.0, 0.0, 0.0)),
+        ((0.0, np.inf, 1.0), (-0.5, np.nan, 0.5)),
+        ((np.nan, np.nan, np.nan), (np.nan, np.nan, np.nan)),
+    ],
+)
+def test_a_curve_may_be_constant_or_not_finite(curve, heights):
+    x = np.array([0.0, 1.0, 2.0])
+    diagram = kan.Diagram(
+        widths=(1, 1),
+        products=(0,),
+        unit_of_sum=(np.array([0]),),
+        edges=(np.ones((1, 1), bool),),
+        scores=(np.ones((1, 1)),),
+        formulas=({(0, 0): "sin"},),
+        inputs=(x[:, None],),
+        curves=(np.array(curve)[:, None, None],),
     )
+    figure = plotting.network(diagram)
+    figure.draw_without_rendering()
+    (path,), (box,) = drawn(figure, "_curves").get_paths(), boxes(figure)
+    middle, size = box.mean(axis=0), np.ptp(box, axis=0)
+    measured = (path.vertices[:, 1] - middle[1]) / size[1] * 1.24
+    np.testing.assert_allclose(measured, heights, atol=1e-6)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["sin"]
 
 
 def test_boxes_in_a_layer_do_not_overlap(key):
@@ -56,9 +100,9 @@ def test_boxes_in_a_layer_do_not_overlap(key):
     x = jax.random.uniform(key, (50, 10))
     figure = plotting.network(kan.diagram(model, model.init(key), x), threshold=0.0)
     figure.draw_without_rendering()
-    boxes = [c.get_window_extent() for c in figure.axes[0].child_axes if c.lines]
-    assert len(boxes) == 30
-    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    each = [transforms.Bbox(corners) for corners in boxes(figure)]
+    assert len(each) == 30
+    assert not any(a.overlaps(b) for i, a in enumerate(each) for b in each[:i])
 
 
 def test_threshold_hides_edges(trained):
@@ -79,7 +123,7 @@ def test_of_large_networks_the_strongest_edges_have_curves(key):
         kan.diagram(model, model.init(key), x), names=["n" * 30] * 40, threshold=0.0
     )
     assert len(edges(figure)) == 200
-    assert sum(bool(child.lines) for child in figure.axes[0].child_axes) == 30
+    assert len(boxes(figure)) == 30
     assert f"{880 - 200} of 880 edges not shown" in figure.axes[0].get_xlabel()
     shown = names(figure.axes[0].xaxis)
     assert len(shown) < 40 and max(map(len, shown)) == 14

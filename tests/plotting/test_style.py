@@ -93,3 +93,22 @@ def test_arrays_are_copied():
 def test_bad_arrays(value, error, words):
     with pytest.raises(error, match=words):
         style.array(value, "given", 1)
+
+
+def test_powers_of_ten_on_a_log_axis_are_plain_text():
+    figure, axes = style.on_axes(None)
+    axes.plot([1, 100], [1e-12, 1e3])
+    style.log_scale(axes, "both")
+    figure.draw_without_rendering()
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+    texts = [label.get_text() for label in axes.get_xticklabels()]
+    assert {"10⁰", "10¹", "10²"} <= set(texts)
+    assert any(label.get_text().startswith("10⁻") for label in axes.get_yticklabels())
+    axes.set_xticks([3, 30])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["3", "30"]
+
+
+def test_one_axis_may_be_logarithmic():
+    axes = style.on_axes(None)[1]
+    style.log_scale(axes, "y")
+    assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
