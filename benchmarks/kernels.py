@@ -305,8 +305,9 @@ def _rationals(
 def _plain_rational(x: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
     """The definition, by powers."""
     parts = x.reshape(*x.shape[:-1], GROUPS, x.shape[-1] // GROUPS)
-    p = sum(a[:, i, None] * parts**i for i in range(a.shape[1]))
-    terms = [b[:, j, None] * parts ** (j + 1) for j in range(b.shape[1])]
+    a, b = (jnp.broadcast_to(c, (*x.shape[:-1], *c.shape)) for c in (a, b))
+    p = sum(a[..., i, None] * parts**i for i in range(a.shape[-1]))
+    terms = [b[..., j, None] * parts ** (j + 1) for j in range(b.shape[-1])]
     q = 1 + sum(jnp.abs(term) for term in terms)
     return (p / q).reshape(x.shape).astype(x.dtype)
 

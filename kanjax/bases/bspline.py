@@ -160,6 +160,7 @@ def cox_de_boor(x: Array, knots: Array, degree: int, *, axis: int = -1) -> Array
     if axis == -2:
         t = t[:, None] if t.ndim == 1 else t.T
     x = jnp.expand_dims(x, axis)
+    t = jnp.expand_dims(t, tuple(range(x.ndim - t.ndim)))
 
     def cut(values: Array, start: int, stop: int) -> Array:
         length = values.shape[axis]

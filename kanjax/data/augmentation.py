@@ -104,7 +104,7 @@ def resized_crop(
     pixels = (area[0] + (area[1] - area[0]) * draws[1]) * height * width
     windows = jnp.stack([jnp.sqrt(pixels / shape), jnp.sqrt(pixels * shape)], axis=1)
     limits = jnp.array([height, width], windows.dtype)
-    fits = jnp.all(windows <= limits, axis=1)
+    fits = jnp.all(windows <= limits[None], axis=1)
     window = jnp.where(jnp.any(fits), windows[jnp.argmax(fits)], limits)
     corner = jax.random.uniform(keys[1], (2,)) * (limits - window)
     scale = jnp.array(size, window.dtype) / window

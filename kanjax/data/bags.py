@@ -140,7 +140,7 @@ def bit_pattern_bags(
         jax.random.choice(keys[3], codes[:signals], present.shape),
         jax.random.choice(keys[4], codes[signals:], present.shape),
     )
-    x = (drawn[..., None] >> jnp.arange(bits)) & 1
+    x = (drawn[..., None] >> jnp.arange(bits)[None, None]) & 1
     return Bags(x.astype(jnp.float32), present, labels)
 
 

@@ -102,7 +102,8 @@ def srgb_to_lab(image: Array) -> Float[Array, "*batch 3"]:
         x.dtype,
     )
     xyz = jnp.matmul(linear, matrix.T, precision="highest")
-    ratio = xyz / jnp.array([0.95047, 1.0, 1.08883], x.dtype)
+    white = jnp.array([0.95047, 1.0, 1.08883], x.dtype)
+    ratio = xyz / jnp.broadcast_to(white, xyz.shape)
     root = jnp.cbrt(jnp.maximum(ratio, 0.008856))
     f = jnp.where(ratio > 0.008856, root, 7.787 * ratio + 16 / 116)
     fx, fy, fz = f[..., 0], f[..., 1], f[..., 2]
@@ -199,7 +200,7 @@ def rgb_uv_histogram(
     centers = jnp.linspace(-limit, limit, bins, dtype=pixels.dtype)
 
     def kernel(values: Array) -> Array:
-        return 1 / (1 + jnp.square((values[:, None] - centers) / sigma))
+        return 1 / (1 + jnp.square((values[:, None] - centers[None]) / sigma))
 
     def of_channel(i: int) -> Array:
         j, k = (channel for channel in range(3) if channel != i)

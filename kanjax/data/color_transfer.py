@@ -99,8 +99,10 @@ def match_moments(source: Array, target: Array) -> Float[Array, "*batch 3"]:
         target: (..., 3), of any number of pixels.
     """
     x, y = _pixels(source), _pixels(target)
-    spread = jnp.std(y, axis=0) / jnp.maximum(jnp.std(x, axis=0), 1e-6)
-    return ((x - x.mean(axis=0)) * spread + y.mean(axis=0)).reshape(source.shape)
+    mean_x, mean_y = (jnp.mean(z, axis=0, keepdims=True) for z in (x, y))
+    std_x, std_y = (jnp.std(z, axis=0, keepdims=True) for z in (x, y))
+    spread = std_y / jnp.maximum(std_x, 1e-6)
+    return ((x - mean_x) * spread + mean_y).reshape(source.shape)
 
 
 def monge_kantorovich(source: Array, target: Array) -> ColorMap:
@@ -124,7 +126,7 @@ def monge_kantorovich(source: Array, target: Array) -> ColorMap:
 
 def _power(matrix: Array, exponent: float) -> Array:
     values, vectors = jnp.linalg.eigh(matrix)
-    return (vectors * jnp.maximum(values, 1e-12) ** exponent) @ vectors.T
+    return (vectors * jnp.maximum(values[None], 1e-12) ** exponent) @ vectors.T
 
 
 def match_histograms(source: Array, target: Array) -> Float[Array, "*batch 3"]:

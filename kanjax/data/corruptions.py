@@ -226,8 +226,8 @@ def jpeg(key: Array, image: Image, severity: int) -> Image:
     margins = ((0, -height % 8), (0, -width % 8), (0, 0))
     padded = jnp.pad(255 * image - 128, margins, "edge")
     blocks = padded.reshape(padded.shape[0] // 8, 8, padded.shape[1] // 8, 8, channels)
-    step = jnp.asarray(table, image.dtype)
     spectrum = jnp.einsum("ai,bj,yixjc->yxcab", cosines, cosines, blocks)
+    step = jnp.broadcast_to(jnp.asarray(table, image.dtype), spectrum.shape)
     spectrum = jnp.round(spectrum / step) * step
     blocks = jnp.einsum("ai,bj,yxcab->yixjc", cosines, cosines, spectrum)
     back = (jnp.round(blocks.reshape(padded.shape)) + 128) / 255

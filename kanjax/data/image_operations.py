@@ -28,8 +28,9 @@ def warp(image: Image, move: Float[Array, "2 3"]) -> Image:
     height, width, _ = image.shape
     size = jnp.array([height, width], image.dtype)
     middle = (size - 1) / 2
-    places = jnp.stack(jnp.mgrid[:height, :width], axis=-1) - middle
-    places = places @ move[:, :2].T + middle + move[:, 2] * size
+    places = jnp.stack(jnp.mgrid[:height, :width], axis=-1) - middle[None, None]
+    target = middle + move[:, 2] * size
+    places = places @ move[:, :2].T + target[None, None]
     coordinates = [places[..., 0], places[..., 1]]
     return jax.vmap(
         lambda channel: ndimage.map_coordinates(channel, coordinates, order=1),
@@ -50,7 +51,9 @@ def unchanged(image: Image, m: Array, signed: Array) -> Image:
 
 
 def _stretch(image: Image, m: Array, signed: Array) -> Image:
-    low, high = jnp.min(image, (0, 1)), jnp.max(image, (0, 1))
+    low, high = (
+        extreme(image, (0, 1), keepdims=True) for extreme in (jnp.min, jnp.max)
+    )
     return jnp.where(
         high > low, (image - low) / jnp.where(high > low, high - low, 1), image
     )
@@ -124,6 +127,7 @@ def mix_with(other: Array, image: Image, factor: Array | float) -> Image:
         image: the image.
         factor: 1 for no change.
     """
+    other = jnp.broadcast_to(other, image.shape)
     return jnp.clip(other + factor * (image - other), 0, 1)
 
 
@@ -157,9 +161,9 @@ def turn_hue(image: Image, turn: Array) -> Image:
             value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor
         ),
     )
-    k = (sextant + 6 * turn + jnp.array([5.0, 3, 1])[:, None, None]) % 6
+    k = (sextant[None] + 6 * turn + jnp.array([5.0, 3, 1])[:, None, None]) % 6
     ramp = jnp.clip(jnp.minimum(k, 4 - k), 0, 1)
-    return jnp.moveaxis(value - chroma * ramp, 0, -1).astype(image.dtype)
+    return jnp.moveaxis(value[None] - chroma[None] * ramp, 0, -1).astype(image.dtype)
 
 
 def _rotation(signed: Array) -> Array:

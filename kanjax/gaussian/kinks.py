@@ -135,14 +135,17 @@ def dual_by_pieces(
     along = q12 / jnp.where(root > 0, root, 1.0)
     across = safe_sqrt(q22 - along**2)
     u_meets = _over(places, root)
-    v_turns, width = _over(places, along), 6 * _over(across, jnp.abs(along))
+    v_turns = _over(places, along)
+    width = jnp.broadcast_to(6 * _over(across, jnp.abs(along)), v_turns.shape)
     outer = _edges(u_meets, v_turns, v_turns - width, v_turns + width)
     x, weights = _rule(outer, nodes)
 
     def at(x: Array, weight: Array) -> tuple[Array, Array]:
         first, first_slope = value_and_slope(function, root * x)
-        y, inner = _rule(_edges(_over(places - along * x, across)), nodes)
-        second, second_slope = value_and_slope(function, along * x + across * y)
+        y, inner = _rule(_edges(_over(places - (along * x)[None], across)), nodes)
+        second, second_slope = value_and_slope(
+            function, (along * x)[None] + across[None] * y
+        )
         return (
             weight * first * jnp.sum(inner * second, axis=0),
             weight * first_slope * jnp.sum(inner * second_slope, axis=0),
@@ -166,7 +169,15 @@ def rule_on_pieces(
 
 
 def _over(numerator: Array, denominator: Array) -> Array:
-    """Return the quotient, far beyond the range where it would not be finite."""
+    """Return the quotient, far beyond the range where it would not be finite.
+
+    Args:
+        numerator: (..., *batch).
+        denominator: (*batch).
+    """
+    denominator = jnp.broadcast_to(
+        denominator, jnp.broadcast_shapes(numerator.shape, denominator.shape)
+    )
     tiny = jnp.finfo(denominator.dtype).eps ** 2
     safe = jnp.abs(denominator) > tiny
     quotient = numerator / jnp.where(safe, denominator, 1.0)

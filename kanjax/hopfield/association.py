@@ -68,7 +68,7 @@ def associate(
         return p @ values.astype(p.dtype)
     size = len(patterns) if batch_size is None else batch_size
     checks.check_count("batch_size", size, 1)
-    scaled = state * jnp.expand_dims(beta, -1)
+    scaled = state * modern.align(beta, state)
     if mesh is None:
         return _sums(scaled, patterns, values, mask, size).quotient()
     return _over_mesh(scaled, patterns, values, mask, size, mesh, axis)

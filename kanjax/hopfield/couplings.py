@@ -114,6 +114,7 @@ class LowRank:
         """``h_i``: half the energy that it costs to turn spin i from +1 to -1."""
         state = checks.check_spins("state", state)
         diagonal = jnp.sum(jnp.square(self.vectors), axis=0)
+        diagonal = jnp.broadcast_to(diagonal, state.shape)
         return self.scale * (self.track(state) @ self.vectors - diagonal * state)
 
     # What a sweep needs, see dynamics.py.
@@ -131,7 +132,7 @@ class LowRank:
 
     def moved(self, tracked: Array, row: Array, site: Array, change: Array) -> Array:
         """Return what is tracked after the spin of a site changed."""
-        return tracked + change[..., None] * row
+        return tracked + jnp.multiply.outer(change, row)
 
 
 def hebb(patterns: Any) -> Float[Array, "spins spins"]:

@@ -44,7 +44,7 @@ class _Overlapping:
 
     def moved(self, tracked: Array, row: Array, site: Array, change: Array) -> Array:
         """M after the spin of a site changed."""
-        return tracked + change[..., None] * row
+        return tracked + jnp.multiply.outer(change, row)
 
     def _sums(self, state: Array) -> tuple[Array, Array, Array]:
         """Return the state and the patterns, checked, and M."""
@@ -82,7 +82,7 @@ class _Additive(_Overlapping):
     def field_at(self, tracked: Array, row: Array, old: Array) -> Array:
         """Return the field at one site, (...), whose spin is ``old``."""
         # A pattern that agrees with the spin would lose a step, others gain one.
-        agrees = row * old[..., None] > 0
+        agrees = jnp.multiply.outer(old, row) > 0
         below, above = self.slopes(tracked)
         return jnp.where(agrees, below, above) @ row
 
@@ -158,7 +158,7 @@ class PSpin(_Additive):
 
     def field_at(self, tracked: Array, row: Array, old: Array) -> Array:
         """Return the field at one site, (...), whose spin is ``old``."""
-        rest = tracked - old[..., None] * row
+        rest = tracked - jnp.multiply.outer(old, row)
         return _symmetric(rest, self.size - 1, self.order - 1, self.size) @ row
 
 

@@ -274,7 +274,7 @@ def _sample(
         key_order, key_noise = keys
         shape = (memory.size, *state.shape[:-1])
         noise = jax.random.logistic(key_noise, shape, state.dtype)
-        noise = noise / (2 * beta).astype(state.dtype)
+        noise = noise / jnp.broadcast_to(2 * beta, shape).astype(state.dtype)
         if order == "parallel":
             state = _turn(memory.fields(state), jnp.moveaxis(noise, 0, -1), state)
         else:
@@ -325,8 +325,9 @@ def _order(size: int, key: Array | None) -> Int[Array, " sites"]:
         return jax.random.permutation(key, sites)
     # The same by ranks: to compare all pairs of a few is quicker than to sort them.
     draws = jax.random.bits(jax.random.split(key)[1], (size,))
-    equal = (draws[:, None] == draws) & (sites[:, None] < sites)
-    ranks = jnp.sum((draws[:, None] < draws) | equal, axis=0, dtype=sites.dtype)
+    equal = draws[:, None] == draws[None]
+    before = (draws[:, None] < draws[None]) | (equal & (sites[:, None] < sites[None]))
+    ranks = jnp.sum(before, axis=0, dtype=sites.dtype)
     return jnp.zeros_like(sites).at[ranks].set(sites, unique_indices=True)
 
 

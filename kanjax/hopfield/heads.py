@@ -139,7 +139,8 @@ def head_statistics(
         _by_head(jnp.where(looks, value, jnp.nan))
         for value in (in_use, available, effective_patterns(p))
     )
-    codes = _regime(in_use, available, single)[..., None] == jnp.arange(3)
+    regime = _regime(in_use, available, single)
+    codes = jnp.stack([regime == code for code in range(3)], axis=-1)
     looking = ~jnp.isnan(in_use)[..., None]
     median, room = (jnp.nanmedian(value, axis=1) for value in (in_use, available))
     return HeadStatistics(

@@ -323,8 +323,19 @@ def _finite(beta: Array, state: Array, patterns: Array) -> Array:
     return jnp.where(jnp.isposinf(beta), jax.lax.stop_gradient(cold), beta)
 
 
+def align(beta: Array, state: Array) -> Float[Array, "*batch 1"]:
+    """Give the inverse temperature the axes of the states.
+
+    Args:
+        beta: (), or (...) with one for each state.
+        state: (..., features).
+    """
+    batch = jnp.broadcast_shapes(beta.shape, state.shape[:-1])
+    return jnp.broadcast_to(beta, batch)[..., None]
+
+
 def _logits(state: Array, patterns: Array, beta: Array, mask: Array | None) -> Array:
-    logits = jnp.expand_dims(beta, -1) * (state @ patterns.T)
+    logits = align(beta, state) * (state @ patterns.T)
     return logits if mask is None else jnp.where(mask, logits, -jnp.inf)
 
 

@@ -273,8 +273,8 @@ def _mean(phi: Array, grid: Array, to: Array, variance: Array, x: Array) -> Arra
     """``log E exp(x phi(h + s z)) / x`` at the fields h of ``to``, for an even phi."""
     # Weights of few points tend to those of the nearest as the variance vanishes.
     width = 2 * jnp.maximum(variance, 1e-12)
-    near = -jnp.square(to[:, None] - grid) / width
-    mirrored = -jnp.square(to[:, None] + grid) / width
-    mirrored = jnp.where(jnp.arange(len(grid)) == 0, -jnp.inf, mirrored)
+    near = -jnp.square(jnp.subtract.outer(to, grid)) / width
+    mirrored = -jnp.square(jnp.add.outer(to, grid)) / width
+    mirrored = mirrored.at[:, 0].set(-jnp.inf)
     weight = jax.nn.log_softmax(jnp.logaddexp(near, mirrored), axis=1)
-    return jax.nn.logsumexp(weight + x * phi, axis=1) / x
+    return jax.nn.logsumexp(weight + x * phi[None], axis=1) / x

@@ -355,9 +355,9 @@ def _means(
     reach = 8.5 + theta * inner
     u = reach * jnp.linspace(-1, 1, nodes[1], dtype=z.dtype)
     log_weight = jax.nn.log_softmax(-jnp.square(u) / 2)
-    g = signal[:, None] + inner * u
+    g = jnp.add.outer(signal, inner * u)
     log_cosh = jnp.logaddexp(g, -g) - math.log(2)
-    exponent = log_weight + theta * log_cosh
+    exponent = log_weight[None] + theta * log_cosh
     free = jax.nn.logsumexp(exponent, axis=1)
     tilted = jnp.exp(exponent - free[:, None])
     t = jnp.tanh(g)

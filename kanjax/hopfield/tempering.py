@@ -111,12 +111,15 @@ def _temper(
         key_sweep, key_swap = jax.random.split(jax.random.fold_in(key, count))
         state = glauber(key_sweep, memory, state, beta=betas, sweeps=1).state
         energy = memory.energy(state)
-        gain = (betas[1:] - betas[:-1]) * (energy[..., 1:] - energy[..., :-1])
+        gain = energy[..., 1:] - energy[..., :-1]
+        gain = jnp.broadcast_to(betas[1:] - betas[:-1], gain.shape) * gain
         draw = jnp.log(jax.random.uniform(key_swap, gain.shape, gain.dtype))
         # Every other rung, so that a state takes part in a single exchange.
-        swap = (rungs % 2 == count % 2) & (draw < gain)
+        turn = jnp.broadcast_to(rungs % 2 == count % 2, gain.shape)
+        swap = turn & (draw < gain)
         up = jnp.pad(swap.astype(jnp.int32), [(0, 0)] * (swap.ndim - 1) + [(0, 1)])
-        source = jnp.arange(len(betas)) + up - jnp.roll(up, 1, axis=-1)
+        source = jnp.broadcast_to(jnp.arange(len(betas)), up.shape)
+        source = source + up - jnp.roll(up, 1, axis=-1)
         state = jnp.take_along_axis(state, source[..., None], axis=-2)
         seen = None if observe is None else observe(state)
         return (state, accepted + swap), seen
@@ -124,7 +127,8 @@ def _temper(
     start = state, jnp.zeros((*state.shape[:-2], len(rungs)), state.dtype)
     (state, accepted), observed = jax.lax.scan(step, start, jnp.arange(sweeps))
     proposed = (sweeps + 1 - rungs % 2) // 2
-    return Ladder(state, observed, accepted / proposed)
+    share = accepted / jnp.broadcast_to(proposed, accepted.shape)
+    return Ladder(state, observed, share)
 
 
 _temper_compiled = jax.jit(_temper, static_argnames=("sweeps",))

@@ -109,9 +109,9 @@ class LowRankTensor:
         """``-dE/dm_i`` of independent spins with means m, (..., spins)."""
         m = jnp.asarray(magnetizations)
         sums = [e[..., None] for e in self._sums(m, self.order - 1)]
-        y = m[..., None, :] * self._unit
-        rest = _leave_out(sums, y)[-1]
-        return self._factor * jnp.sum(self._unit * rest, axis=-2)
+        unit = jnp.broadcast_to(self._unit, (*m.shape[:-1], *self._unit.shape))
+        rest = _leave_out(sums, m[..., None, :] * unit)[-1]
+        return self._factor * jnp.sum(unit * rest, axis=-2)
 
     # What a sweep needs, see dynamics.py.
     def rows(self) -> Array:
@@ -124,13 +124,13 @@ class LowRankTensor:
 
     def field_at(self, tracked: Array, row: Array, old: Array) -> Array:
         """Return the field at one site, (...), whose spin is ``old``."""
-        rest = leave_out(tracked, row * old[..., None])[..., -1]
+        rest = leave_out(tracked, jnp.multiply.outer(old, row))[..., -1]
         return self._factor * (rest @ row)
 
     def moved(self, tracked: Array, row: Array, site: Array, change: Array) -> Array:
         """Return what is tracked after the spin of a site changed."""
         # Where it did, it was minus half of the change.
-        step = change[..., None] * row
+        step = jnp.multiply.outer(change, row)
         rest = leave_out(tracked, -step / 2)
         return tracked.at[..., 1:].add(step[..., None] * rest[..., :-1])
 

@@ -107,8 +107,10 @@ def _fit(
         def search(i: Array, best: Any) -> Any:
             center, _, r2 = best
             is_zoom = i >= blocks
-            pairs = jnp.where(is_zoom, center, 0) + widths[i] * offsets[i]
-            z = jax.lax.switch(index, branches, pairs[:, :1] * unit + pairs[:, 1:])
+            start = jnp.where(is_zoom, center, 0)
+            pairs = start[None] + widths[i] * offsets[i]
+            places = pairs[:, :1] * unit[None] + pairs[:, 1:]
+            z = jax.lax.switch(index, branches, places)
             scores = _squared_correlation(z, aim)
             first = jnp.argmax(scores)
             # The blocks of the coarse grid compete; each zoom starts anew.
@@ -178,5 +180,7 @@ def _squared_correlation(
     largest = jnp.max(jnp.abs(z), axis=-1, keepdims=True)
     z = z / jnp.where(largest > 0, largest, 1)
     power = jnp.sum(z**2, axis=-1) * jnp.sum(y**2)
-    r2 = jnp.sum(z * y, axis=-1) ** 2 / jnp.where(power > 0, power, 1)
+    r2 = jnp.sum(z * jnp.broadcast_to(y, z.shape), axis=-1) ** 2 / jnp.where(
+        power > 0, power, 1
+    )
     return jnp.minimum(jnp.where(power > 0, r2, 0), 1)

@@ -109,7 +109,7 @@ def attribute(
         spread = edge_deviation(layer, params[i], values[i])
         score = score[multiplication.unit_of_sum(layer)]
         total = multiplication.sum_values(layer, params[i], values[i])
-        edges.append(spread * score / _denominator(spread, total))
+        edges.append(spread * (score / _denominator(spread, total))[None])
         score = jnp.sum(edges[-1], axis=1)
         nodes.append(score)
     return Attribution(score, tuple(reversed(nodes)), tuple(reversed(edges)))
@@ -124,7 +124,7 @@ def _denominator(
     eps = jnp.finfo(total.dtype).eps
     size = jnp.max(jnp.abs(total), axis=0)
     size = jnp.where(size > 0, size, 1.0)
-    deviation = size * jnp.std(total / size, axis=0)
+    deviation = size * jnp.std(total / size[None], axis=0)
     largest = jnp.max(spread, axis=0)
     differ = jnp.maximum(deviation, largest) > 10 * eps * size
     return jnp.where(differ, jnp.maximum(deviation, _CANCELLED * largest), jnp.inf)
@@ -159,7 +159,7 @@ def learned_deviation(
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(weights)))
     unit = jnp.where(largest > 0, largest, 1.0)
     weights = weights / unit
-    centered = features - jnp.mean(features, axis=0)
+    centered = features - jnp.mean(features, axis=0, keepdims=True)
     covariance = jnp.einsum(
         "bgi,bhi->igh", centered, centered, precision="highest"
     ) / len(x)

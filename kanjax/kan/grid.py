@@ -114,7 +114,7 @@ def _adapted(
     size = jnp.maximum(jnp.abs(low), jnp.abs(high))
     varies = high - low > 10 * jnp.finfo(values.dtype).eps * size
     width = jnp.where(varies, high - low, 1.0)
-    uniform = low + fractions * width
+    uniform = low + fractions[None] * width
     interior = uniform_share * uniform + (1 - uniform_share) * quantiles
     interior = jnp.where(varies, interior, uniform)
     knots = _extend(interior, basis.degree)
@@ -221,7 +221,7 @@ def _fit_points(
     in_features = samples.shape[1]
     number = 8 * basis.size
     interior = jnp.broadcast_to(_interior(basis), (in_features, basis.intervals + 1)).T
-    low, high = interior[0], interior[-1]
+    low, high = interior[:1], interior[-1:]
     even = low + (jnp.arange(number)[:, None] + 0.5) / number * (high - low)
     quantiles = jnp.quantile(samples, jnp.linspace(0, 1, number), axis=0)
     return jnp.concatenate([even, jnp.clip(quantiles, low, high)]).astype(samples.dtype)
@@ -241,7 +241,8 @@ def _interior(basis: bases.BSpline) -> Array:
 def _extend(interior: Array, degree: int) -> Array:
     """Add ``degree`` knots on each side, at the mean distance of the interior ones."""
     step = (interior[..., -1:] - interior[..., :1]) / (interior.shape[-1] - 1)
-    offsets = jnp.arange(1, degree + 1) * step
+    steps = jnp.arange(1, degree + 1)
+    offsets = step * jnp.broadcast_to(steps, (*step.shape[:-1], degree))
     return jnp.concatenate(
         [
             interior[..., :1] - offsets[..., ::-1],

@@ -161,6 +161,7 @@ def _derivatives(
 @functools.partial(jax.jit, static_argnums=0)
 def _at_all(f: Function, x: Array) -> tuple[Array, Array, Array]:
     center, spread = jnp.mean(x, axis=0), jnp.std(x, axis=0)
+    length = jnp.where(spread > 0, spread, 1)
 
     def at(z: Array) -> tuple[Array, Array, Array]:
         def scaled(z: Array) -> Array:
@@ -168,5 +169,4 @@ def _at_all(f: Function, x: Array) -> tuple[Array, Array, Array]:
 
         return scaled(z), jax.grad(scaled)(z), jax.hessian(scaled)(z)
 
-    z = (x - center) / jnp.where(spread > 0, spread, 1)
-    return jax.lax.map(at, z, batch_size=256)
+    return jax.lax.map(at, (x - center[None]) / length[None], batch_size=256)

@@ -119,7 +119,9 @@ class UnitLayer:
         """Return the values of the edges that are formulas, of x (..., in)."""
         a, b, c, d = params["formulas"].T
         sources, _, names = zip(*self.formulas, strict=True)
-        inner = a * x[..., np.array(sources)] + b
+        inner = x[..., np.array(sources)]
+        a, b, c, d = (jnp.broadcast_to(v, inner.shape) for v in (a, b, c, d))
+        inner = a * inner + b
         values = jnp.zeros_like(inner)
         for name in dict.fromkeys(names):
             places = np.array([i for i, other in enumerate(names) if other == name])
@@ -225,7 +227,8 @@ def scaled_outputs(layer: Layer, params: Any, scale: np.ndarray) -> Any:
     factors = np.where(is_first, scale[owners], 1.0)
     for name in ("coef", "residual", "kernel", "bias"):
         if name in params:
-            scaled[name] = params[name] * factors.astype(params[name].dtype)
+            old = params[name]
+            scaled[name] = old * jnp.broadcast_to(factors.astype(old.dtype), old.shape)
     if "formulas" in params:
         rows = factors[np.array([edge.target for edge in formulas(layer)])][:, None]
         both = np.concatenate([np.ones((len(rows), 2)), rows, rows], axis=1)

@@ -67,7 +67,7 @@ def _eliminate(rows: Array, start: Array) -> Array:
     def step(left: Array, i: Array) -> tuple[Array, Array]:
         row = left[i] / jnp.sqrt(left[i, start + i])
         along = jax.lax.dynamic_slice(row, (start,), (len(rows),))
-        return left - jnp.where(places > i, along, 0)[:, None] * row, row
+        return left - jnp.outer(jnp.where(places > i, along, 0), row), row
 
     return jax.lax.scan(step, rows, places)[1]
 

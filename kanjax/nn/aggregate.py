@@ -188,7 +188,10 @@ def neighbors(
     """
     if isinstance(graph, Edges):
         ones = jnp.ones(graph.senders.shape) if graph.weights is None else graph.weights
-        return _sums(graph.senders, graph.receivers, ones.astype(x.dtype), x)
+        # The same graph for all examples: axes of length 1 are written, not repeated.
+        axes = tuple(range(jnp.ndim(x) - 1 - graph.senders.ndim))
+        ends = (graph.senders, graph.receivers, ones.astype(x.dtype))
+        return _sums(*(jnp.expand_dims(each, axes) for each in ends), x)
     nodes = graph.shape[-1]
     if jnp.ndim(x) < 2 or x.shape[-2] != nodes:
         raise ValueError(

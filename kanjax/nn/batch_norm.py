@@ -257,8 +257,9 @@ def _into_layer(
         bias_scale = bias_scale or 1.0
     factor = bias_scale if ntk else 1.0
     bias = factor * params["bias"] if layer.has_bias else 0.0
+    scale = jnp.broadcast_to(affine["scale"], kernel.shape)
     after = {
-        "kernel": (kernel * affine["scale"]).astype(kernel.dtype),
+        "kernel": (kernel * scale).astype(kernel.dtype),
         "bias": ((affine["scale"] * bias + affine["bias"]) / factor).astype(
             kernel.dtype
         ),

@@ -121,7 +121,7 @@ class Covariances:
             shape = covariance.shape[self.examples :]
             size = math.prod(shape)
             flat = covariance.reshape(*covariance.shape[: self.examples], size)
-            square = flat[..., None] * jnp.eye(size, dtype=flat.dtype)
+            square = jnp.vectorize(jnp.diag, signature="(n)->(n,n)")(flat)
             return square.reshape(*covariance.shape, *shape)
 
         return self.map(spread, pairs=True)

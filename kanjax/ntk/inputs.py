@@ -127,7 +127,7 @@ def covariances(
         mask2, graph2 = _expanded((mask2, graph2), 0)
     itself = None
     if index1 is not None and index2 is not None:
-        itself = (index1 if diagonal else index1[:, None]) == index2
+        itself = index1 == index2 if diagonal else index1[:, None] == index2[None]
     return Covariances(
         nngp=nngp,
         ntk=jnp.zeros_like(nngp),

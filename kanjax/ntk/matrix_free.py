@@ -68,7 +68,7 @@ def tangent_product(
 
     def trace(v: Array) -> Array:
         def column(o: Array) -> Array:
-            return full(v[:, None] * jax.nn.one_hot(o, width, dtype=v.dtype))[:, o]
+            return full(jnp.outer(v, jax.nn.one_hot(o, width, dtype=v.dtype)))[:, o]
 
         return jnp.mean(jax.lax.map(column, jnp.arange(width)), axis=0)
 

@@ -297,7 +297,7 @@ class ExponentialFeatures:
         check_last_axis(x, self.in_features)
         rate, scale = self.rates.rates, jnp.asarray(self.balance, x.dtype)
         along = self._along(scale * x, jnp.sqrt(jnp.abs(rate)))
-        square = _square(scale * x)
+        rate, square = jnp.broadcast_to(rate, along.shape), _square(scale * x)
         if not self._is_complex:
             return jnp.exp(along - jnp.abs(rate) * square / 2 + self._level())
         along = along / math.sqrt(2)
@@ -311,11 +311,13 @@ class ExponentialFeatures:
         """Return the features of weights w (..., d) and biases (...), 0 if None."""
         w = checks.as_floating(w)
         check_last_axis(w, self.in_features)
-        rate, amplitude, phase = self.rates
+        rate = self.rates.rates
         scale = 1 / jnp.asarray(self.balance, w.dtype)
         along = self._along(scale * w, jnp.sign(rate) * jnp.sqrt(jnp.abs(rate)))
+        rate, amplitude, phase = (jnp.broadcast_to(v, along.shape) for v in self.rates)
         square = _square(scale * w)
-        shift = 0.0 if bias is None else rate * jnp.asarray(bias)[..., None]
+        bias = jnp.broadcast_to(0.0 if bias is None else bias, along.shape[:-1])
+        shift = rate * bias[..., None]
         if not self.oscillating:
             level = self._level() - jnp.abs(rate) * square / 2 + shift
             return amplitude * jnp.cos(phase) * jnp.exp(along + level)

@@ -108,11 +108,12 @@ def regress_by_products(
         length = jnp.where(
             curvature > 0, power / jnp.where(curvature > 0, curvature, 1), 0
         )
+        length = length[None]
         x, residual = x + length * direction, residual - length * image
         scaled = scale * residual
         new = jnp.sum(residual * scaled, axis=0)
         turn = jnp.where(power > 0, new / jnp.where(power > 0, power, 1), 0)
-        return x, residual, scaled + turn * direction, new, step + 1
+        return x, residual, scaled + turn[None] * direction, new, step + 1
 
     start = scale * y
     first = (

@@ -176,7 +176,7 @@ class DeepKernelMachine:
             )
             # The root of 0 has no derivative.
             spread = jnp.sqrt(jnp.maximum(variance, 1e-12))[:, None]
-            log_p = jax.nn.log_softmax(mean + spread * draws)
+            log_p = jax.nn.log_softmax(mean[None] + spread[None] * draws)
             each = jnp.mean(log_p[:, jnp.arange(len(y)), y], axis=0)
         return (self.divergence(params) / len(self.inputs)) - jnp.mean(each)
 

@@ -43,7 +43,7 @@ class Ball:
 
     def place(self, s: Float[Array, "points 3"]) -> Float[Array, "points 3"]:
         """Map the unit cube to the ball: a cubed radius, a height and an angle."""
-        center = jnp.asarray(self.center, s.dtype)
+        center = jnp.array([self.center], s.dtype)
         return center + jnp.cbrt(s[:, :1]) * _round(s[:, 1:], self.radius)
 
     def distance(self, z: Float[Array, " 3"]) -> Float[Array, ""]:

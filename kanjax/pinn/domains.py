@@ -117,7 +117,7 @@ class Box:
         varies = np.flatnonzero(np.array(self.widths) > 0)
         widths = jnp.asarray(self.widths, s.dtype)[varies]
         z = jnp.broadcast_to(lower, (s.shape[0], self.coordinates))
-        return z.at[:, varies].add(widths * s)
+        return z.at[:, varies].add(widths[None] * s)
 
     def distance(self, z: Float[Array, " d"]) -> Float[Array, ""]:
         """Return the signed distance to the boundary. z: (coordinates,)."""

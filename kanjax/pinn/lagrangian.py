@@ -241,7 +241,7 @@ def error(
         raise ValueError("the equation has no reference to compare with.")
     values = jax.vmap(w)(points)
     places = jnp.concatenate([points[:, :1], values[:, :-1]], axis=1)
-    places = places.at[:, 1:].set(jnp.mod(places[:, 1:], jnp.array(equation.periods)))
+    places = places.at[:, 1:].set(jnp.mod(places[:, 1:], jnp.array([equation.periods])))
     known = equation.reference(places)
     return jnp.linalg.norm(values[:, -1] - known) / jnp.linalg.norm(known)
 

@@ -50,7 +50,7 @@ class Segment:
 
     def place(self, s: Float[Array, "points 1"]) -> Float[Array, "points 2"]:
         """Go from start to end. s: (points, 1)."""
-        start, end = (jnp.asarray(p, s.dtype) for p in (self.start, self.end))
+        start, end = (jnp.array([p], s.dtype) for p in (self.start, self.end))
         return start + s * (end - start)
 
     def distance(self, z: Float[Array, " 2"]) -> Float[Array, ""]:

@@ -71,7 +71,8 @@ class PolynomialProducts:
             )
         )
         i, j = (jnp.arange(degree + 1.0) ** 2 for degree in self.degrees)
-        coef = params["coef"] / (1 + i[:, None] + j) ** 2
+        size = (1 + jnp.add.outer(i, j)) ** 2
+        coef = params["coef"] / jnp.broadcast_to(size, params["coef"].shape)
         rows = jnp.einsum("oij,...j->...oi", coef, second)
         return jnp.einsum("...oi,...i->...o", rows, first)
 

@@ -79,7 +79,7 @@ def sobol(
         warnings.simplefilter("ignore")  # of numbers that are no powers of two
         s = qmc.Sobol(domain.parameters, scramble=False).random(points)
     shift = jax.random.uniform(key, (domain.parameters,))
-    return domain.place((jnp.asarray(s, shift.dtype) + shift) % 1)
+    return domain.place((jnp.asarray(s, shift.dtype) + shift[None]) % 1)
 
 
 def edge_dense(
@@ -103,7 +103,7 @@ def edge_dense(
         True
     """
     z = sobol(domain, points, key=key)
-    lower, upper = (jnp.asarray(v, z.dtype) for v in domain.bounds)
+    lower, upper = (jnp.array([v], z.dtype) for v in domain.bounds)
     width = jnp.where(upper > lower, upper - lower, 1)
     return lower + width * (1 - jnp.cos(jnp.pi * (z - lower) / width)) / 2
 

@@ -48,7 +48,7 @@ class Disk:
 
     def place(self, s: Float[Array, "points 2"]) -> Float[Array, "points 2"]:
         """Map the unit square to the disk: a squared radius and an angle."""
-        center = jnp.asarray(self.center, s.dtype)
+        center = jnp.array([self.center], s.dtype)
         return center + jnp.sqrt(s[:, :1]) * _round(s[:, 1], self.radius)
 
     def distance(self, z: Float[Array, " 2"]) -> Float[Array, ""]:
@@ -103,7 +103,7 @@ class Circle:
 
     def place(self, s: Float[Array, "points 1"]) -> Float[Array, "points 2"]:
         """Return the angle. s: (points, 1)."""
-        return jnp.asarray(self.center, s.dtype) + _round(s[:, 0], self.radius)
+        return jnp.array([self.center], s.dtype) + _round(s[:, 0], self.radius)
 
     def distance(self, z: Float[Array, " 2"]) -> Float[Array, ""]:
         """Return the distance to the circle, at least 0. z: (2,)."""

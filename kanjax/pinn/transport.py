@@ -93,7 +93,7 @@ def convection_diffusion(
     decay = len(speeds) * viscosity
 
     def reference(z: Array) -> Array:
-        phases = z[:, 1:] - jnp.asarray(speeds, z.dtype) * z[:, :1]
+        phases = z[:, 1:] - jnp.array([speeds], z.dtype) * z[:, :1]
         return jnp.exp(-decay * z[:, 0]) * jnp.prod(jnp.sin(phases), axis=1)
 
     return Transport(

@@ -230,9 +230,9 @@ def cole_hopf(
     """
     eta, weights = np.polynomial.hermite.hermgauss(nodes)
     t, x = z[:, :1], z[:, 1:]
-    y = x - jnp.sqrt(4 * viscosity * t) * eta
+    y = x - jnp.sqrt(4 * viscosity * t) * eta[None]
     # The outer weights vanish in single precision, their logarithms do not.
-    exponent = np.log(weights) - jnp.cos(jnp.pi * y) / (2 * jnp.pi * viscosity)
+    exponent = np.log(weights)[None] - jnp.cos(jnp.pi * y) / (2 * jnp.pi * viscosity)
     # The largest exponent is taken out of the ratio, or the exponentials overflow.
     largest = jax.lax.stop_gradient(jnp.max(exponent, axis=1, keepdims=True))
     heights = jnp.exp(exponent - largest)

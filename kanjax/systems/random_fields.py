@@ -77,7 +77,8 @@ class CosineField:
         k = jnp.arange(self.modes)
         # Of norm 1 in L2.
         norms = jnp.where(k == 0, 1.0, math.sqrt(2)).astype(z.dtype)
-        waves = norms * jnp.cos(jnp.pi * z[..., None] * k)
+        waves = jnp.cos(jnp.pi * jnp.multiply.outer(z, k))
+        waves = jnp.broadcast_to(norms, waves.shape) * waves
         return jnp.einsum(
             "...i,ij,...j->...", waves[..., 0, :], coefficients, waves[..., 1, :]
         )

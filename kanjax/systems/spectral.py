@@ -87,8 +87,8 @@ def evaluate(
     coefficients = jnp.fft.rfft(values) / grid.points
     # Real modes stand for themselves and for their conjugates.
     twice = jnp.full(grid.points // 2 + 1, 2.0).at[jnp.array([0, -1])].set(1)
-    waves = jnp.exp(1j * grid.wavenumbers[:, None] * (x - grid.start))
-    return jnp.real((twice * coefficients) @ waves)
+    waves = jnp.exp(1j * jnp.outer(grid.wavenumbers, x - grid.start))
+    return jnp.real(coefficients @ (twice[:, None] * waves))
 
 
 class Coefficients(NamedTuple):
@@ -114,7 +114,7 @@ def coefficients(symbol: Array, step: float | Array) -> Coefficients:
     """
     z = step * symbol
     angles = jnp.pi * (2 * jnp.arange(CONTOUR_POINTS) + 1) / CONTOUR_POINTS
-    r = z[..., None] + jnp.exp(1j * angles)
+    r = jnp.add.outer(z, jnp.exp(1j * angles))
     exp = jnp.exp(r)
 
     def mean(values: Array) -> Array:
@@ -195,7 +195,7 @@ def etdrk4(
     v = jnp.fft.fft(start) if jnp.iscomplexobj(start) else jnp.fft.rfft(start)
     _, later = jax.lax.scan(block, v, None, length=steps // save_every)
     modes = jnp.concatenate([v[None], later])
-    rates = symbol * modes + jax.vmap(nonlinearity)(modes)
+    rates = jax.vmap(lambda v: symbol * v + nonlinearity(v))(modes)
     times = jnp.linspace(0, duration, steps // save_every + 1)
     if jnp.iscomplexobj(start):
         return Evolution(times, jnp.fft.ifft(modes), jnp.fft.ifft(rates))

@@ -80,12 +80,12 @@ def interpolate(
         first = jnp.clip(
             jnp.floor(place).astype(int) - nodes // 2 + 1, 0, count - nodes
         )
-        gaps = (place - first)[:, None] - k
+        gaps = jnp.subtract.outer(place - first, k)
         products = [
             jnp.prod(jnp.delete(gaps, i, axis=1, assume_unique_indices=True), axis=1)
             for i in k
         ]
-        return first[:, None] + k, jnp.stack(products, axis=1) / scale
+        return jnp.add.outer(first, k), jnp.stack(products, axis=1) / scale[None]
 
     (i, row), (j, column) = (
         along(z[:, axis], values.shape[axis], lower[axis], upper[axis])

@@ -105,7 +105,8 @@ def draw_balanced_matrix(key: Array, dimension: int) -> Float[Array, "d d"]:
         dimension: d.
     """
     basis = jnp.linalg.qr(jax.random.normal(key, (dimension, dimension)))[0]
-    return (basis * jnp.where(jnp.arange(dimension) % 2, -1.0, 1.0)) @ basis.T
+    signs = jnp.where(jnp.arange(dimension) % 2, -1.0, 1.0)
+    return (basis * signs[None]) @ basis.T
 
 
 def information_exponent(link: Sequence[float], *, tolerance: float = 1e-6) -> int:

@@ -84,7 +84,7 @@ def test_gram_is_monic_and_orthogonal_over_the_points(x64):
 def test_gram_on_many_points_is_legendre_made_monic(x64):
     x, n = np.linspace(-1, 1, 11), np.arange(5)
     leading = scipy.special.binom(2 * n, n) / 2.0**n
-    found = bases.Gram(4, 10**6, squash=None)(x) * leading
+    found = bases.Gram(4, 10**6, squash=None)(x) * leading[None]
     np.testing.assert_allclose(found, bases.Legendre(4, squash=None)(x), atol=1e-10)
 
 
@@ -172,13 +172,13 @@ def test_fourier_functions_are_orthogonal_over_a_period(x64):
 def test_wavelets_have_zero_mean(kind, x64):
     x = jnp.linspace(-30, 30, 4001)
     basis = bases.Wavelet(3, kind, domain=(-3, 3), scale=1.5)
-    np.testing.assert_allclose(jnp.trapezoid(basis(x), x, axis=0), 0, atol=1e-8)
+    np.testing.assert_allclose(np.trapezoid(basis(x), x, axis=0), 0, atol=1e-8)
 
 
 def test_mexican_hat_has_unit_norm_and_is_the_ricker_wavelet(x64):
     x = jnp.linspace(-20, 20, 8001)
     values = bases.Wavelet(3, domain=(-1, 1), scale=1.0)(x)
-    np.testing.assert_allclose(jnp.trapezoid(values**2, x, axis=0), 1, rtol=1e-8)
+    np.testing.assert_allclose(np.trapezoid(values**2, x, axis=0), 1, rtol=1e-8)
 
 
 def test_relu_power_peaks_at_one_and_is_a_translate(x64):

@@ -76,7 +76,7 @@ def test_weights_of_our_attention_and_of_a_hopfield_layer_are_taken(key):
     attention = nn.Attention(8, 2)
     p = attention.init(key)
     q, k = (
-        (x @ p[n]["kernel"] + p[n]["bias"]).reshape(3, 20, 2, 4)
+        (x @ p[n]["kernel"] + p[n]["bias"][None, None]).reshape(3, 20, 2, 4)
         for n in ("query", "key")
     )
     weights = jax.nn.softmax(50 * jnp.einsum("blhd,bshd->bhls", q, k))

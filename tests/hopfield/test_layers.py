@@ -48,12 +48,6 @@ LAYERS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def strict():
-    with jax.numpy_rank_promotion("raise"):
-        yield
-
-
 def from_authors(case, layer):
     """Our parameters and inputs of a recorded case."""
     given = recorded(case, "inputs")

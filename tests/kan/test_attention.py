@@ -98,7 +98,7 @@ def test_heads_without_an_operator_have_a_softmax(key):
         np.testing.assert_allclose(found[:, head], source[:, head], atol=1e-5)
     # By hand, head 2.
     q, k = (
-        x @ params[name]["kernel"][:, 4:6] + params[name]["bias"][4:6]
+        x @ params[name]["kernel"][:, 4:6] + params[name]["bias"][None, None, 4:6]
         for name in ("query", "key")
     )
     logits = q @ jnp.swapaxes(k, 1, 2) / 2**0.5

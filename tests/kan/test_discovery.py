@@ -64,5 +64,5 @@ def test_outputs_times_a_number(affine, key):
     x = jax.random.uniform(key, (5, 2))
     scale = np.array([1e-6, 3e4])
     scaled = multiplication.scaled_outputs(last, params, scale)
-    expected = last.apply(params, x) * scale
+    expected = last.apply(params, x) * scale[None]
     np.testing.assert_allclose(last.apply(scaled, x), expected, rtol=1e-5)

@@ -143,7 +143,7 @@ def test_grids_belong_to_splines(key):
 
 def test_decompositions_are_of_one_input_at_a_time():
     """Those of whole batches can wait for each other without end on two cores."""
-    basis, x = bases.BSpline(3), jnp.linspace(-1, 1, 40)[:, None] * jnp.ones(4)
+    basis, x = bases.BSpline(3), jnp.outer(jnp.linspace(-1, 1, 40), jnp.ones(4))
     traced = jax.make_jaxpr(kan.fit_coefficients)(basis, x, jnp.ones((40, 4, 2)))
     names = ("geqrf", "qr", "householder_product", "triangular_solve")
     ranks = []

@@ -59,7 +59,7 @@ def test_units_do_not_matter(x, kind):
     plain = hypotheses.separability(products, x, kind=kind).scores
     units = jnp.array([1e15, 1e-15, 1e15, 1.0])
     scaled = hypotheses.separability(
-        lambda row: 1e20 * products(row / units), x * units, kind=kind
+        lambda row: 1e20 * products(row / units), x * units[None], kind=kind
     ).scores
     np.testing.assert_allclose(scaled, plain, rtol=1e-3, atol=1e-4)
 

@@ -22,7 +22,7 @@ def brute_force(net, params, x):
         p = params[i]
         sums = kan.layer_edges(one, p, x).sum(axis=1)
         if net.affine:
-            sums = p["sum_scale"] * sums + p["sum_shift"]
+            sums = p["sum_scale"][None] * sums + p["sum_shift"][None]
         products = net.products[i] if net.products else 0
         plain = sums.shape[1] - products * net.arity
         columns = [sums[:, j] for j in range(plain)]
@@ -34,7 +34,7 @@ def brute_force(net, params, x):
             columns.append(product)
         x = jnp.stack(columns, axis=1)
         if net.affine:
-            x = p["unit_scale"] * x + p["unit_shift"]
+            x = p["unit_scale"][None] * x + p["unit_shift"][None]
     return x
 
 

@@ -91,7 +91,7 @@ def test_rational_layer_is_linear_after_its_activation(key):
     layer = kan.RationalLayer(6, 3, bases.Rational(2))
     params = layer.init(key)
     x = jax.random.normal(key, (4, 6))
-    expected = layer.basis.apply(params, x) @ params["kernel"] + params["bias"]
+    expected = layer.basis.apply(params, x) @ params["kernel"] + params["bias"][None]
     np.testing.assert_allclose(layer.apply(params, x), expected, atol=1e-6)
 
 

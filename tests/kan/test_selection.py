@@ -22,7 +22,7 @@ def test_a_gate_by_input_is_its_formula(x64):
     params = layer.init(jax.random.key(0))
     params["logits"], params["slopes"] = jax.random.normal(jax.random.key(1), (2, 3, 2))
     x = jax.random.uniform(jax.random.key(2), (5, 3), minval=-1.0)
-    logits = params["logits"] + params["slopes"] * x[..., None]
+    logits = params["logits"][None] + params["slopes"][None] * x[..., None]
     weights = special.softmax(np.asarray(logits), axis=-1)
     expected = np.asarray(jax.nn.silu(x) @ params["residual"])
     for m, basis in enumerate(POOL):

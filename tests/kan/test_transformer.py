@@ -35,9 +35,9 @@ def test_the_block_begins_with_the_identity_then_the_activation(key):
     params = block.init(key)
     x = jnp.clip(jax.random.normal(key, (5, 16)), -1, 1)
     one, two = params
-    hidden = x @ one["kernel"] + one["bias"]
+    hidden = x @ one["kernel"] + one["bias"][None]
     assert float(jnp.max(jnp.abs(hidden))) < 5
-    expected = jax.nn.silu(hidden) @ two["kernel"] + two["bias"]
+    expected = jax.nn.silu(hidden) @ two["kernel"] + two["bias"][None]
     np.testing.assert_allclose(block.apply(params, x), expected, atol=1e-3)
 
 

@@ -156,7 +156,7 @@ def test_kernels_on_many_ragged_tiles(name, kernels, out, order, key):
     if name == "own knots":
         basis = jax.tree.map(lambda k: jnp.tile(k, (7, 1))[:19], basis)
     x, c = operands(key, basis, (37, 19, 35), jnp.float32)
-    s, t = jnp.cos(x), jnp.ones((37, 35)) - jnp.arange(35) / 10
+    s, t = jnp.cos(x), jnp.ones((37, 35)) - jnp.arange(35)[None] / 10
     named = {"x": x, "s": s if order else None, "c": c, "t": t}
     named = {k: v for k, v in named.items() if k != out}
     tiles = tiled.Tiles(16, 128, 128) if kernels == "tpu" else tiled.Tiles(16, 16, 16)

@@ -19,8 +19,9 @@ ORDERS = {"A": (3, 2), "B": (2, 3)}
 def plain(x, a, b, form="A"):
     """The definition, by powers."""
     by_group = x.reshape(*x.shape[:-1], len(a), x.shape[-1] // len(a))
-    p = sum(a[:, i, None] * by_group**i for i in range(a.shape[1]))
-    terms = [b[:, j, None] * by_group ** (j + 1) for j in range(b.shape[1])]
+    a, b = (jnp.broadcast_to(c, (*x.shape[:-1], *c.shape)) for c in (a, b))
+    p = sum(a[..., i, None] * by_group**i for i in range(a.shape[-1]))
+    terms = [b[..., j, None] * by_group ** (j + 1) for j in range(b.shape[-1])]
     if form == "A":
         q = 1 + sum(jnp.abs(term) for term in terms)
     else:

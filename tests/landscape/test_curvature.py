@@ -147,7 +147,7 @@ def test_every_eigenpair_of_a_small_hessian(key):
 def test_the_density_of_a_linear_model_spans_its_spectrum(features, key):
     x = jax.random.normal(key, (8, features))
     params = {"w": jnp.zeros((features, 5)), "b": jnp.zeros(5)}
-    loss = lambda p: 0.5 * jnp.sum(jnp.square(x @ p["w"] + p["b"] - 1))  # noqa: E731
+    loss = lambda p: 0.5 * jnp.sum(jnp.square(x @ p["w"] + p["b"][None] - 1))  # noqa: E731
     found = landscape.hessian_spectrum(loss, params, key, steps=10, points=64)
     ones = np.concatenate([np.asarray(x), np.ones((8, 1))], axis=1)
     values = np.linalg.eigvalsh(ones.T @ ones)

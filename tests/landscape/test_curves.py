@@ -74,9 +74,9 @@ def test_a_plane_through_a_trajectory(key):
     e = jax.random.normal(key, (3, 6))
     t = jnp.linspace(0, 1, 9)
     flat = (
-        5 * t[:, None] * e[0]
-        + jnp.sin(3 * t)[:, None] * e[1]
-        + 1e-2 * t[:, None] ** 3 * e[2]
+        5 * jnp.outer(t, e[0])
+        + jnp.outer(jnp.sin(3 * t), e[1])
+        + 1e-2 * jnp.outer(t**3, e[2])
     )
     run = {"u": flat[:, :2], "v": flat[:, 2:].reshape(9, 2, 2)}
     loss = lambda p: jnp.sum(p["u"] ** 2) + jnp.sum(p["v"] ** 2)  # noqa: E731

@@ -50,7 +50,7 @@ def all_linear():
     """Sums, differences, reshapes, masks, a constant that comes in twice."""
 
     def loss(w):
-        half = (1.0 - w.T[::-1] * jnp.arange(5.0)) / 2 + w.T - 3.0
+        half = (1.0 - w.T[::-1] * jnp.arange(5.0)[None]) / 2 + w.T - 3.0
         rows = half.reshape(16, 5) @ jnp.ones((5, 2)) + X[0, :, None]
         return jnp.sum(-rows[1:] + X[1, 1:, None]), X.sum(), w[0]
 

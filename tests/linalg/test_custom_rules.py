@@ -22,7 +22,7 @@ STEP = jax.tree.map(jnp.cos, PARAMS)
 
 
 def network(activation):
-    return lambda p, x: activation(x @ p["w"] + p["b"])
+    return lambda p, x: activation(x @ p["w"] + p["b"][None])
 
 
 def loss(activation):

@@ -32,7 +32,7 @@ def test_solution_is_scipys(system, jitter):
 
 def test_residual_tells_round_off():
     """Of a matrix that single precision all but takes for singular."""
-    matrix = 1 / (1.0 + jnp.arange(5)[:, None] + jnp.arange(5))
+    matrix = 1 / (1.0 + jnp.add.outer(jnp.arange(5), jnp.arange(5)))
     exact = np.linalg.solve(np.asarray(matrix, float), np.ones((5, 1)))
     result = linalg.solve_positive(matrix, jnp.ones((5, 1)))
     left = 1 - np.asarray(matrix, float) @ np.asarray(result.solution, float)

@@ -7,12 +7,6 @@ import pytest
 from kanjax import model, nn, symmetry
 
 
-@pytest.fixture(autouse=True)
-def strict():
-    with jax.numpy_rank_promotion("raise"):
-        yield
-
-
 def drawn(attention, key):
     """Parameters with biases that are not zero."""
     leaves, structure = jax.tree.flatten(attention.init(key))

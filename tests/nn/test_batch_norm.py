@@ -47,8 +47,9 @@ def test_it_is_the_papers_formula_in_double_precision(x64, key):
     norm = nn.BatchNorm(4)
     params, state, x = make(key, norm, 16)
     y, after = norm.apply(params, x, state=state, train=True)
+    scale, bias, x = map(np.asarray, (params["scale"], params["bias"], x))
     mean, var = np.mean(x, axis=0), np.var(x, axis=0)
-    expected = (x - mean) / np.sqrt(var + 1e-5) * params["scale"] + params["bias"]
+    expected = (x - mean) / np.sqrt(var + 1e-5) * scale + bias
     np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-12)
     # As torch with momentum=0.1, but for torch's n / (n - 1) in the variance.
     np.testing.assert_allclose(after["mean"], 0.9 * state["mean"] + 0.1 * mean)

@@ -265,13 +265,6 @@ def has_axes(one: model.Model) -> bool:
     return hasattr(one, "parameter_axes") and not tied
 
 
-@pytest.fixture(autouse=True)
-def refused_rank_promotion():
-    """Models work for users who let jax raise where ranks are promoted."""
-    with jax.numpy_rank_promotion("raise"):
-        yield
-
-
 @functools.cache
 def members(name: str):
     """The parameters of two members, drawn under jit and vmap."""

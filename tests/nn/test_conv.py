@@ -26,12 +26,6 @@ OPTIONS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def strict():
-    with jax.numpy_rank_promotion("raise"):
-        yield
-
-
 @pytest.mark.parametrize("name", OPTIONS)
 def test_conv_agrees_with_flax(name, key):
     conv, options = OPTIONS[name]

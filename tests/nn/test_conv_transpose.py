@@ -25,7 +25,7 @@ def test_equals_lax(padding, kernel_size, strides, key):
         dimension_numbers=(layout, filters, layout),
     )
     np.testing.assert_allclose(
-        layer.apply(params, x), expected + params["bias"], rtol=1e-4, atol=1e-5
+        layer.apply(params, x), np.add(expected, params["bias"]), rtol=1e-4, atol=1e-5
     )
 
 

@@ -10,12 +10,6 @@ from kanjax import nn
 SCALES = {"kernel_scale": 1.5, "bias_scale": 0.5}
 
 
-@pytest.fixture(autouse=True)
-def strict():
-    with jax.numpy_rank_promotion("raise"):
-        yield
-
-
 def test_dense_agrees_with_flax(key):
     params = nn.Dense(5, 3, bias_scale=1.0).init(key)
     x = jax.random.normal(key, (4, 2, 5))

@@ -62,7 +62,7 @@ def test_keys_are_taken_of_what_is_there(key):
     params = layer.init(key)
     x = jax.random.normal(key, (1, 6, 4))
     found = nn.Masked(layer).apply(params, (x, MASK[1:2]))
-    keys = x + params["key_model"]["embedding"]
+    keys = x + params["key_model"]["embedding"][None]
     few = layer.attend(params, x[:, :4], keys[:, :4])
     np.testing.assert_allclose(found[:, :4], few, rtol=1e-5)
     np.testing.assert_array_equal(found[:, 4:], 0)

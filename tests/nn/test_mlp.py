@@ -8,12 +8,6 @@ import pytest
 from kanjax import model, nn, symmetry
 
 
-@pytest.fixture(autouse=True)
-def strict():
-    with jax.numpy_rank_promotion("raise"):
-        yield
-
-
 def test_mlp_agrees_with_equinox(key):
     net = nn.MLP((3, 8, 8, 2), jax.nn.gelu, bias_scale=0.3)
     params = net.init(key)

@@ -7,12 +7,6 @@ import pytest
 from kanjax import nn
 
 
-@pytest.fixture(autouse=True)
-def strict():
-    with jax.numpy_rank_promotion("raise"):
-        yield
-
-
 @pytest.mark.parametrize("name", ["LayerNorm", "RMSNorm"])
 def test_norms_agree_with_flax(name, key):
     norm = getattr(nn, name)(6, eps=1e-3)

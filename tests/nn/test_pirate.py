@@ -11,14 +11,14 @@ from kanjax import nn
 def test_a_factored_layer_starts_as_glorot_whatever_its_scales():
     layer = nn.FactoredDense(60, 40, 1.0, 0.3)
     params = layer.init(jax.random.key(0))
-    weights = params["kernel"] * np.exp(params["scale"])
+    weights = params["kernel"] * np.exp(params["scale"])[None]
     assert abs(np.std(weights) / np.sqrt(2 / 100) - 1) < 0.05
     assert abs(np.mean(params["scale"]) - 1) < 0.2
     assert abs(np.std(params["scale"]) / 0.3 - 1) < 0.3
     # The same weights from other scales.
     other = nn.FactoredDense(60, 40, -1.0, 0.0).init(jax.random.key(0))
     np.testing.assert_allclose(
-        other["kernel"] * np.exp(other["scale"]), weights, rtol=1e-5
+        other["kernel"] * np.exp(other["scale"])[None], weights, rtol=1e-5
     )
 
 
@@ -27,10 +27,10 @@ def test_scales_are_trained_beside_directions():
     params = layer.init(jax.random.key(0))
     x = jnp.array([[0.4, -1.0]])
     slopes = jax.grad(lambda p: jnp.sum(layer.apply(p, x)))(params)
-    weights = params["kernel"] * jnp.exp(params["scale"])
+    weights = params["kernel"] * jnp.exp(params["scale"])[None]
     np.testing.assert_allclose(slopes["scale"], (x @ weights)[0], rtol=1e-5)
     np.testing.assert_allclose(
-        slopes["kernel"], x.T * jnp.exp(params["scale"]), rtol=1e-5
+        slopes["kernel"], x.T * jnp.exp(params["scale"])[None], rtol=1e-5
     )
 
 
@@ -41,7 +41,7 @@ def test_a_pirate_net_starts_as_a_linear_model_of_its_waves():
     phases = x @ params["embedding"]["frequencies"]
     waves = jnp.concatenate([jnp.cos(phases), jnp.sin(phases)], axis=1)
     out = params["output"]
-    wanted = waves @ (out["kernel"] * jnp.exp(out["scale"])) + out["bias"]
+    wanted = waves @ (out["kernel"] * jnp.exp(out["scale"])[None]) + out["bias"][None]
     np.testing.assert_allclose(net.apply(params, x), wanted, rtol=1e-5, atol=1e-6)
 
 
@@ -53,7 +53,9 @@ def test_blocks_are_the_papers():
     x = np.array([0.3, -0.8])
 
     def dense(p, h):
-        return h @ (np.asarray(p["kernel"]) * np.exp(p["scale"])) + p["bias"]
+        return h @ (np.asarray(p["kernel"]) * np.exp(p["scale"])) + np.asarray(
+            p["bias"]
+        )
 
     phases = x @ np.asarray(params["embedding"]["frequencies"])
     h = np.concatenate([np.cos(phases), np.sin(phases)])

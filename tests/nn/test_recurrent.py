@@ -77,8 +77,10 @@ def test_multiple_timescales_are_the_leaky_units_of_the_paper():
     tau = np.array([1.5, 1.5, 1.5, 40.0, 40.0])
     expected = []
     for t in range(6):
-        drive = x[:, t] @ p["kernel"] + np.tanh(h) @ p["recurrent_kernel"] + p["bias"]
-        h = (1 - 1 / tau) * h + drive / tau
+        drive = (
+            x[:, t] @ p["kernel"] + np.tanh(h) @ p["recurrent_kernel"] + p["bias"][None]
+        )
+        h = (1 - 1 / tau) * h + np.asarray(drive) / tau
         expected.append(np.tanh(h))
     y, new = cell.apply(params, x, state=state)
     np.testing.assert_allclose(y, np.stack(expected, axis=1), rtol=1e-4, atol=1e-5)

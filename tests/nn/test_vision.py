@@ -51,7 +51,7 @@ def test_the_network_equals_a_plain_one_in_flax(params, key):
     x = jax.random.normal(key, (2, 8, 4, 3))
     tokens = SMALL.patches.apply(params["patches"], x)
     first = jnp.tile(params["class_token"], (2, 1, 1))
-    y = jnp.concatenate([first, tokens], 1) + params["positions"]
+    y = jnp.concatenate([first, tokens], 1) + params["positions"][None]
     norm = flax.linen.LayerNorm()
     attend = flax.linen.MultiHeadDotProductAttention(2)
     for p in params["blocks"]:
@@ -68,10 +68,10 @@ def test_the_network_equals_a_plain_one_in_flax(params, key):
         y = y + attend.apply({"params": kernels}, normed)
         normed = norm.apply({"params": p["mlp_norm"]}, y)
         one, two = p["mlp"][0], p["mlp"][3]
-        hidden = jax.nn.gelu(normed @ one["kernel"] + one["bias"])
-        y = y + hidden @ two["kernel"] + two["bias"]
+        hidden = jax.nn.gelu(normed @ one["kernel"] + one["bias"][None, None])
+        y = y + hidden @ two["kernel"] + two["bias"][None, None]
     token = norm.apply({"params": params["norm"]}, y)[:, 0]
-    expected = token @ params["head"]["kernel"] + params["head"]["bias"]
+    expected = token @ params["head"]["kernel"] + params["head"]["bias"][None]
     np.testing.assert_allclose(SMALL.apply(params, x), expected, atol=2e-5)
 
 

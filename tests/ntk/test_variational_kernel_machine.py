@@ -112,7 +112,7 @@ def test_an_ensemble_learns_in_batches():
     )
     predict = jax.jit(jax.vmap(machine.predict, (0, None)))
     found = predict(fit.params, x[300:])
-    errors = jnp.mean((found.mean - y[300:]) ** 2, axis=(1, 2)) / jnp.var(y)
+    errors = jnp.mean((found.mean - y[None, 300:]) ** 2, axis=(1, 2)) / jnp.var(y)
     assert np.all(errors < 0.05)
     # Far away nothing is known.
     far = predict(fit.params, 20 * jnp.ones((1, 2)))

@@ -58,9 +58,9 @@ def test_solved_references_grow_at_the_rate_of_the_equation(name, x64):
     problem = getattr(library, name)(**({} if name != "pendulum" else {"duration": 2}))
     size = problem.domain.coordinates
     draw = samplers.uniform(problem.domain, 6, key=jax.random.key(0))
-    z = 0.8 * draw + jnp.eye(size)[0] * 0.05
-    step = 1e-4 * jnp.eye(size)[0]
-    dx = 1e-3 * jnp.eye(size)[-1]
+    z = 0.8 * draw + jnp.eye(size)[:1] * 0.05
+    step = 1e-4 * jnp.eye(size)[:1]
+    dx = 1e-3 * jnp.eye(size)[-1:]
     # All at once: each call of the reference compiles.
     places = [z, z + step, z - step]
     places += [z + dx, z - dx] if name == "allen_cahn" else []
@@ -169,7 +169,7 @@ def test_the_reference_of_darcy_converges(x64):
     # Its residual, with u differentiated by differences of the reference.
     problem, h = flows.darcy(cells=96), 0.02
     center, k = jnp.array([0.4, 0.55]), jnp.arange(-2, 3) * h
-    cross = jnp.concatenate([center + k[:, None] * e for e in jnp.eye(2)])
+    cross = jnp.concatenate([center[None] + jnp.outer(k, e) for e in jnp.eye(2)])
     around = problem.reference(cross).reshape(2, 5)
     first, second = (stencils.weights(range(-2, 3), n) / h**n for n in (1, 2))
 

@@ -24,7 +24,7 @@ def test_references_satisfy_the_equations(name, x64):
     z = jnp.array([[0.3, 0.1], [0.5, -0.62], [0.8, 0.77]])
     z = z.at[:, 0].multiply(problem.domain.end)
     starts = z.at[:, 0].set(0)
-    t, x = jnp.array([dt, 0.0]), jnp.array([0.0, dx])
+    t, x = jnp.array([[dt, 0.0]]), jnp.array([[0.0, dx]])
     # All at once: each call of the reference compiles.
     places = jnp.concatenate([z, z + t, z - t, z + x, z - x, starts])
     w, later, earlier, right, left, first = jnp.split(problem.reference(places), 6)

@@ -100,7 +100,7 @@ def test_residuals_vanish_on_the_spectral_solution(name, x64):
 
     def shifted(axis, steps, width):
         moves = jnp.arange(-steps, steps + 1) * width
-        points = z[:, None] + moves[:, None] * jnp.eye(2)[axis]
+        points = z[:, None] + jnp.outer(moves, jnp.eye(2)[axis])[None]
         return problem.reference(points.reshape(-1, 2)).reshape(2, -1)
 
     in_time = shifted(0, 1, 1e-4)
