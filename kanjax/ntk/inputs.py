@@ -151,8 +151,10 @@ def _expanded(values: Any, axis: int) -> Any:
 def _product(spatial: int, pairs: bool, tokens: bool, a: Array, b: Array) -> Array:
     """Of two examples: 1 for equal tokens, or the mean over channels of products."""
     if tokens:
-        left = a.reshape(*a.shape, *(1,) * spatial) if pairs else a
-        return (left == b).astype(jnp.result_type(float))
+        if pairs:
+            ones = (1,) * spatial
+            a, b = a.reshape(*a.shape, *ones), b.reshape(*ones, *b.shape)
+        return (a == b).astype(jnp.result_type(float))
     if pairs:
         total = jnp.tensordot(a, b, (-1, -1), precision="highest")
     else:

@@ -98,7 +98,7 @@ class Sphere:
 
     def place(self, s: Float[Array, "points 2"]) -> Float[Array, "points 3"]:
         """Map the unit square to the sphere: a height and an angle."""
-        return jnp.asarray(self.center, s.dtype) + _round(s, self.radius)
+        return jnp.array([self.center], s.dtype) + _round(s, self.radius)
 
     def distance(self, z: Float[Array, " 3"]) -> Float[Array, ""]:
         """Return the distance to the sphere, at least 0. z: (3,)."""

@@ -48,7 +48,7 @@ def test_edges_sum_to_the_units(basis, key):
     x = jax.random.uniform(key, (9, 3), minval=-1.0)
     values = net.activations(params, x)
     for i, edges in enumerate(kan.edge_activations(net, params, x)):
-        units = np.sum(edges, 1) + np.asarray(params[i].get("bias", 0.0))
+        units = np.asarray(edges).sum(1) + np.asarray(params[i].get("bias", 0.0))
         np.testing.assert_allclose(units, values[i + 1], atol=1e-5)
 
 

@@ -66,9 +66,8 @@ def scored(net, params, x, floor):
         one, p = net.layers[i], params[i]
         spread = attribution.edge_deviation(one, p, values[i])
         sums = jnp.std(multiplication.sum_values(one, p, values[i]), axis=0)
-        edges.insert(
-            0, spread * score[multiplication.unit_of_sum(one)] / (sums + floor)
-        )
+        share = score[multiplication.unit_of_sum(one)] / (sums + floor)
+        edges.insert(0, spread * share[None])
         score = jnp.sum(edges[0], axis=1)
     return edges
 
