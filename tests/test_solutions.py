@@ -152,6 +152,11 @@ def test_windows_of_time_are_stored_trusted_and_gone_on_with(
     assert refused.exit_code == 2 and "windows of time" in refused.stderr
 
 
+def load_arrays(folder):
+    with np.load(folder / "solution.npz") as file:
+        return dict(file)
+
+
 def test_a_good_solution_is_stored_and_trusted(small, tmp_path):
     result = call("decay", "--out", tmp_path / "run")
     assert result.exit_code == 0, result.output
@@ -161,7 +166,7 @@ def test_a_good_solution_is_stored_and_trusted(small, tmp_path):
     figures = {f"{name}.png" for name in drawn}
     texts = {"config.json", "metrics.json", "report.html"}
     assert names == {"solution.npz", "checkpoint"} | texts | figures
-    stored = np.load(tmp_path / "run" / "solution.npz")
+    stored = load_arrays(tmp_path / "run")
     t = stored["coordinate_t"]
     np.testing.assert_allclose(stored["values"], np.exp(-t)[None], atol=1e-4)
     np.testing.assert_allclose(stored["reference"], np.exp(-t)[None], atol=1e-12)
@@ -181,7 +186,7 @@ def test_a_bad_verdict_is_said_and_is_no_failure(small, tmp_path):
     assert result.exit_code == 0, result.output
     assert "poisson: NOT converged: do not trust this solution" in result.stdout
     assert "not converged: " in result.stdout
-    stored = np.load(tmp_path / "run" / "solution.npz")
+    stored = load_arrays(tmp_path / "run")
     assert stored["values"].shape == (1, grids.SIDE, grids.SIDE)
     x, y = (stored[f"coordinate_{c}"] for c in "xy")
     wanted = np.sin(np.pi * x)[:, None] * np.sin(np.pi * y)
@@ -218,7 +223,7 @@ def check_report(folder):
 
 def stored(folder):
     """Fields and metrics, but for the time it took."""
-    arrays = dict(np.load(folder / "solution.npz"))
+    arrays = load_arrays(folder)
     metrics = json.loads((folder / "metrics.json").read_text())
     metrics.pop("seconds_with_compilation")
     return arrays, metrics

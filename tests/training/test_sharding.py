@@ -161,5 +161,6 @@ def test_two_processes_give_what_one_gives(tmp_path):
     expected = two_processes.train(None)
     for name, leaf in expected.items():
         for process in range(2):
-            found = np.load(tmp_path / f"{process}.npz")[name]
+            with np.load(tmp_path / f"{process}.npz") as file:
+                found = file[name]
             np.testing.assert_allclose(found, leaf, rtol=1e-4, atol=1e-5)
