@@ -221,12 +221,9 @@ def check_loss(loss: Any) -> None:
 def _call_name(value: Any) -> str:
     """Return what a message calls a value: functions and models by name."""
     if callable(value):
-        return f"{getattr(value, '__name__', type(value).__name__)}{_arguments(value)}"
+        name = getattr(value, "__name__", type(value).__name__)
+        return f"{name}({', '.join(inspect.signature(value).parameters)})"
     return repr(value) if hasattr(value, "apply") else f"a {type(value).__name__}"
-
-
-def _arguments(function: Any) -> str:
-    return f"({', '.join(inspect.signature(function).parameters)})"
 
 
 def foreign_library(value: Any) -> str | None:

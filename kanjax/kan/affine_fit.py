@@ -180,7 +180,6 @@ def _squared_correlation(
     largest = jnp.max(jnp.abs(z), axis=-1, keepdims=True)
     z = z / jnp.where(largest > 0, largest, 1)
     power = jnp.sum(z**2, axis=-1) * jnp.sum(y**2)
-    r2 = jnp.sum(z * jnp.broadcast_to(y, z.shape), axis=-1) ** 2 / jnp.where(
-        power > 0, power, 1
-    )
+    product = jnp.sum(z * jnp.broadcast_to(y, z.shape), axis=-1)
+    r2 = product**2 / jnp.where(power > 0, power, 1)
     return jnp.minimum(jnp.where(power > 0, r2, 0), 1)

@@ -276,8 +276,8 @@ def scores(
     figure, axes = style.on_axes(axes, (5.0, 1.2 + 0.34 * len(rows)))
     means = np.array([np.mean(v) if np.isfinite(v).all() else np.nan for v in values])
     signed = means if higher_is_better else -means
-    finite = np.isfinite(signed)
-    is_best = finite & (signed == np.max(signed, where=finite, initial=-np.inf))
+    known = np.isfinite(signed)
+    is_best = known & (signed == np.max(signed, where=known, initial=-np.inf))
     lost = sum(int(np.sum(~np.isfinite(v))) for v in values)
     for i, (value, mean) in enumerate(zip(values, means, strict=True)):
         finite = value[np.isfinite(value)]

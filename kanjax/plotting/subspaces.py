@@ -73,7 +73,7 @@ def intrinsic_dimension(
         axes.axhline(level, color=style.GRAY, linestyle=":", linewidth=1, zorder=0)
         if np.isfinite(result.dimension):
             axes.plot(result.dimension, level, marker="|", markersize=12, color=color)
-    style.log_scale(axes, "x")
+    axes.set_xscale("log")
     axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:.0f}"))
     axes.set_xlabel("dimension of the subspace")
     axes.set_ylabel(label)

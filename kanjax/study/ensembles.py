@@ -6,7 +6,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import jax
-import numpy as np
 import optax
 
 from kanjax import compiling, progress, training
@@ -75,10 +74,7 @@ def initial_params(
     config: Config, model: Model, prepared: data_.Prepared, key: jax.Array
 ) -> Any:
     """Draw the parameters of all members, stacked."""
-    # One after the other, so that one program serves any number of members.
-    keys = np.asarray(jax.random.key_data(jax.random.split(key, config.members)))
-    each = [jax.device_get(_draw(model, member)) for member in keys]
-    params = jax.device_put(jax.tree.map(lambda *leaves: np.stack(leaves), *each))
+    params = _draw(model, jax.random.split(key, config.members))
     if config.model == "boosted":
         return boosted.switched_off(params, prepared)
     if config.scale != 1:
@@ -87,8 +83,8 @@ def initial_params(
 
 
 @compiling.jit_soon
-def _draw(model: Model, key_data: Any) -> Any:
-    return model.init(jax.random.wrap_key_data(key_data))
+def _draw(model: Model, keys: jax.Array) -> Any:
+    return jax.vmap(model.init)(keys)
 
 
 def optimizer(config: Config) -> Any:

@@ -50,9 +50,8 @@ def test_trees_of_values_at_many_parameters(x64):
         return fixed_point(update, {"pair": jnp.zeros(2), "single": jnp.zeros(())})
 
     found = jax.jit(jax.vmap(solve))(matrix)
-    expected = np.linalg.solve(np.eye(3) - np.asarray(matrix), np.ones((4, 3, 1)))[
-        ..., 0
-    ]
+    left = np.eye(3) - np.asarray(matrix)
+    expected = np.linalg.solve(left, np.ones((4, 3, 1)))[..., 0]
     np.testing.assert_allclose(found.value["pair"], expected[:, :2], atol=1e-10)
     np.testing.assert_allclose(found.value["single"], expected[:, 2], atol=1e-10)
     assert np.all(found.converged)

@@ -53,9 +53,8 @@ def test_blocks_are_the_papers():
     x = np.array([0.3, -0.8])
 
     def dense(p, h):
-        return h @ (np.asarray(p["kernel"]) * np.exp(p["scale"])) + np.asarray(
-            p["bias"]
-        )
+        kernel, scale, bias = (np.asarray(p[n]) for n in ("kernel", "scale", "bias"))
+        return h @ (kernel * np.exp(scale)) + bias
 
     phases = x @ np.asarray(params["embedding"]["frequencies"])
     h = np.concatenate([np.cos(phases), np.sin(phases)])
