@@ -120,23 +120,10 @@ def compilation(request: pytest.FixtureRequest):
     jax.config.update("jax_disable_most_optimizations", not OPTIMIZED)
 
 
-# Rooms that still let arrays of different ranks meet by their last axes.
-PROMOTING = {
-    "papers",
-    "representation",
-    "study",
-    "symmetry",
-    "tests",
-    "theory",
-    "training",
-}
-
-
 @pytest.fixture(autouse=True, scope="module")
-def refuse_rank_promotion(request: pytest.FixtureRequest):
+def refuse_rank_promotion():
     """Let arrays of different ranks meet by written axes alone, as users may ask."""
-    room = request.path.parent.name
-    with jax.numpy_rank_promotion("allow" if room in PROMOTING else "raise"):
+    with jax.numpy_rank_promotion("raise"):
         yield
 
 

@@ -55,7 +55,7 @@ def linen_case():
     net = Twice()
     variables = net.init(jax.random.key(0), X)
     record, params = interop.record_flax(net, variables)
-    dense = lambda p, x: x @ p["kernel"] + p["bias"]  # noqa: E731
+    dense = lambda p, x: x @ p["kernel"] + p["bias"][None]  # noqa: E731
     a = dense(params["inner"], X)
     b = dense(params["inner"], jnp.tanh(a))
     y = dense(params["Dense_0"], b)

@@ -94,7 +94,7 @@ def test_values_are_the_inputs_of_the_next_layer(key):
     net = nn.MLP((3, 5, 4, 2), jnp.tanh)
     params, x = net.init(key), jax.random.normal(key, (7, 3))
     found = symmetry.hidden_values(net, params, x)
-    first = jnp.tanh(x @ params[0]["kernel"] + params[0]["bias"])
+    first = jnp.tanh(x @ params[0]["kernel"] + params[0]["bias"][None])
     np.testing.assert_allclose(found["P1"], first, rtol=1e-5)
     np.testing.assert_allclose(found["P2"], net.activations(params, x)[2], rtol=1e-6)
 

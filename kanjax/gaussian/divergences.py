@@ -63,7 +63,7 @@ def wasserstein2(
     """
     m1, c1, m2, c2 = _arrays(mean1, covariance1, mean2, covariance2)
     values, vectors = jnp.linalg.eigh(c1)
-    half = (vectors * safe_sqrt(values)) @ vectors.T
+    half = (vectors * safe_sqrt(values)[None]) @ vectors.T
     shared = jnp.linalg.eigvalsh(half @ c2 @ half)
     square = jnp.sum((m1 - m2) ** 2) + jnp.trace(c1) + jnp.trace(c2)
     return safe_sqrt(square - 2 * jnp.sum(safe_sqrt(shared)))

@@ -207,6 +207,7 @@ def losses(state: Any, patterns: Any) -> Losses:
     state = checks.check_spins("state", state)
     patterns = checks.check_patterns(patterns, state.shape[-1])
     patterns = _check_diluted("patterns", patterns)
+    patterns = jnp.expand_dims(patterns, range(state.ndim - 1))
 
     def half_distance(sign: int) -> Array:
         difference = state[..., None, :] - sign * patterns

@@ -156,7 +156,7 @@ def recolor(
     mixing = mixing / jnp.sum(mixing, axis=1, keepdims=True)
     power = jnp.exp(jax.random.uniform(keys[1], (3,), minval=-1.0) * strength)
     # The slope of a power below 1 is infinite at 0.
-    return jnp.maximum(image @ mixing.T, 1e-6) ** power
+    return jnp.maximum(image @ mixing.T, 1e-6) ** power[None, None]
 
 
 def recoloring(apply: Callable[..., Array], *, strength: float = 0.3) -> Any:

@@ -88,7 +88,7 @@ def identity_weights(basis: bases.BSpline = BASIS) -> Float[Array, " numbers"]:
     knots = basis.extended_knots()
     inside = jnp.stack([knots[m : m + basis.size] for m in range(1, basis.degree + 1)])
     eye = jnp.eye(3)
-    coef = eye[..., None] * jnp.mean(inside, axis=0)
+    coef = jnp.multiply.outer(eye, jnp.mean(inside, axis=0))
     return pack(PixelWeights(coef, eye, jnp.zeros((3, 3))))
 
 
@@ -123,6 +123,8 @@ def pixel_kan(
             f"w must have shape (..., {sum(sizes)}) for widths={widths}; got "
             f"{jnp.shape(w)}."
         )
+    rank = max(x.ndim, w.ndim)
+    x, w = (jnp.expand_dims(v, range(rank - v.ndim)) for v in (x, w))
     rows = jnp.split(w, np.cumsum(sizes)[:-1], axis=-1)
     for row, inputs, outputs in zip(rows, widths, widths[1:], strict=False):
         coef, scale, residual = unpack(row, inputs, outputs, basis.size)

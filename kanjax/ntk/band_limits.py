@@ -177,9 +177,9 @@ def sinc_gram(layer: RandomLayer) -> Float[Array, "n n"]:
     """
     a, b = _line(layer)
     size, at = jnp.abs(a), b / a
-    narrow = jnp.minimum(size[:, None], size)
-    wide = jnp.maximum(size[:, None], size)
-    return math.pi * SINC(narrow * (at[:, None] - at)) / wide
+    narrow = jnp.minimum(size[:, None], size[None])
+    wide = jnp.maximum(size[:, None], size[None])
+    return math.pi * SINC(narrow * jnp.subtract.outer(at, at)) / wide
 
 
 def sinc_products(
@@ -199,8 +199,8 @@ def sinc_products(
     """
     a, b = _line(layer)
     q, weights = map(jnp.asarray, np.polynomial.legendre.leggauss(nodes))
-    waves = transform(a[:, None] * q) * jnp.exp(1j * b[:, None] * q)
-    return jnp.sum(weights * waves.real, axis=1) / 2
+    waves = transform(jnp.outer(a, q)) * jnp.exp(1j * jnp.outer(b, q))
+    return jnp.sum(weights[None] * waves.real, axis=1) / 2
 
 
 def _line(layer: RandomLayer) -> tuple[Array, Array]:

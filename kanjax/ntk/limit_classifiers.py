@@ -237,4 +237,4 @@ def _average(log_weights: Array, y: ArrayLike) -> Array:
     exact = jnp.isposinf(largest)
     shifted = jnp.exp(log_weights - jnp.where(exact, 0.0, largest))
     weights = jnp.where(exact, jnp.isposinf(log_weights).astype(shifted.dtype), shifted)
-    return jnp.sum(weights * jnp.asarray(y), axis=1) / jnp.sum(weights, axis=1)
+    return jnp.sum(weights * jnp.asarray(y)[None], axis=1) / jnp.sum(weights, axis=1)

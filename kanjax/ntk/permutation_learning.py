@@ -384,7 +384,8 @@ def exact_accuracy(
         ValueError: if permutation is none, or not of as many bits as x.
     """
     targets = permutation_targets(permutation, x)
-    right = round_outputs(outputs, threshold) == targets
+    bits = round_outputs(outputs, threshold)
+    right = bits == jnp.broadcast_to(targets, bits.shape)
     return jnp.mean(jnp.all(right, axis=-1), axis=-1)
 
 

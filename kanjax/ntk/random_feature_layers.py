@@ -83,7 +83,7 @@ class RandomFeatureLayer:
     ) -> Float[Array, "*batch out"]:
         """Return the outputs for x (..., in)."""
         y = jnp.matmul(self.transform(x), params["kernel"])
-        return y + params["bias"] if self.use_bias else y
+        return y + jnp.broadcast_to(params["bias"], y.shape) if self.use_bias else y
 
 
 class Twin(NamedTuple):
@@ -231,7 +231,8 @@ def bundle(
         raise ValueError("params has a single layer; snnk_from_dense takes it.")
     values = [x]
     for i, (kernel, bias) in enumerate(dense):
-        z = jnp.matmul(values[-1], kernel) + bias
+        z = jnp.matmul(values[-1], kernel)
+        z = z + jnp.broadcast_to(bias, z.shape)
         values.append(function(z) if i < activated else z)
     keys = jax.random.split(key, activated)
     if method == "fitted":
@@ -395,7 +396,8 @@ def _spectrum(
         return activation
     if activation in known:
         return known[activation]()
-    reach = jnp.max(jnp.abs(jnp.matmul(x, kernel) + bias))
+    z = jnp.matmul(x, kernel)
+    reach = jnp.max(jnp.abs(z + jnp.broadcast_to(bias, z.shape)))
     tilt = _norm(kernel.T) * _norm(x)
     return rf.cosine_series(activation, reach, terms=terms, tilt=tilt)
 

@@ -155,7 +155,7 @@ def cosine_series(
         raise ValueError(f"terms is {terms}; it must be at least 1.")
     k = jnp.arange(terms)
     middles = (jnp.arange(_GRID) + 0.5) / _GRID
-    waves = jnp.cos(math.pi * k[:, None] * middles)
+    waves = jnp.cos(math.pi * jnp.outer(k, middles))
     values = function((2 * middles - 1) * reach)
     c = jnp.matmul(waves, values, precision="highest") / _GRID * jnp.where(k > 0, 2, 1)
     rates, phases = math.pi * k / (2 * reach), math.pi * k / 2
@@ -164,7 +164,8 @@ def cosine_series(
     chances = jax.nn.softmax(jnp.log(jnp.abs(c)) + tilt * rates)
 
     def series(z: Array) -> Array:
-        return jnp.cos(z[..., None] * rates + phases) @ c
+        turns = jnp.multiply.outer(z, rates)
+        return jnp.cos(turns + jnp.broadcast_to(phases, turns.shape)) @ c
 
     def sample(key: Array, m: int) -> Rates:
         chosen = jax.random.choice(key, terms, (m,), p=chances)
@@ -299,9 +300,9 @@ class ExponentialFeatures:
         along = self._along(scale * x, jnp.sqrt(jnp.abs(rate)))
         rate, square = jnp.broadcast_to(rate, along.shape), _square(scale * x)
         if not self._is_complex:
-            return jnp.exp(along - jnp.abs(rate) * square / 2 + self._level())
+            return jnp.exp(along - jnp.abs(rate) * square / 2 + self._level(along))
         along = along / math.sqrt(2)
-        size = jnp.exp(along + self._level())
+        size = jnp.exp(along + self._level(along))
         turn = jnp.sign(rate) * along - rate * square / 2
         return jnp.concatenate([size * jnp.cos(turn), size * jnp.sin(turn)], axis=-1)
 
@@ -319,13 +320,14 @@ class ExponentialFeatures:
         bias = jnp.broadcast_to(0.0 if bias is None else bias, along.shape[:-1])
         shift = rate * bias[..., None]
         if not self.oscillating:
-            level = self._level() - jnp.abs(rate) * square / 2 + shift
+            level = self._level(along) - jnp.abs(rate) * square / 2 + shift
             return amplitude * jnp.cos(phase) * jnp.exp(along + level)
         if not self._is_complex:
-            size = amplitude * jnp.exp(jnp.abs(rate) * square / 2 + self._level())
+            growth = jnp.abs(rate) * square / 2 + self._level(along)
+            size = amplitude * jnp.exp(growth)
             return size * jnp.cos(along + shift + phase)
         along = along / math.sqrt(2)
-        size = amplitude * jnp.exp(jnp.sign(rate) * along + self._level())
+        size = amplitude * jnp.exp(jnp.sign(rate) * along + self._level(along))
         turn = along - rate * square / 2 + shift + phase
         # The real part of a product without conjugate.
         return jnp.concatenate([size * jnp.cos(turn), -size * jnp.sin(turn)], axis=-1)
@@ -334,13 +336,14 @@ class ExponentialFeatures:
         factors = math.sqrt(1 + 4 * self.damping) * factors
         return jnp.matmul(x, (factors[:, None] * self.projections).T)
 
-    def _level(self) -> Array | float:
-        """Return the logarithm of what both sides have in common."""
+    def _level(self, along: Array) -> Array | float:
+        """Return the logarithm of what both sides have in common, for each column."""
         m, d = self.projections.shape
         level = -math.log(m) / 2 + d / 4 * math.log1p(4 * self.damping)
         if not self.damping:
             return level
-        return level - self.damping * _square(self.projections)[..., 0]
+        damped = level - self.damping * _square(self.projections)[..., 0]
+        return jnp.broadcast_to(damped, along.shape)
 
     def standard_error(
         self, w: Array, x: Array, bias: ArrayLike = 0.0
@@ -356,8 +359,13 @@ class ExponentialFeatures:
             x: (..., d), inputs; leading axes broadcast with those of w.
             bias: (...).
         """
-        rate, amplitude, phase = self.rates
         m, d = self.projections.shape
+        rank = max(jnp.ndim(w), jnp.ndim(x), jnp.ndim(bias) + 1)
+        w, x, bias, *rates = (
+            jnp.expand_dims(v, range(rank - jnp.ndim(v)))
+            for v in (w, x, jnp.asarray(bias)[..., None], *self.rates)
+        )
+        rate, amplitude, phase = rates
         root = jnp.sqrt(jnp.abs(rate)) + 0j
         a, b = root, jnp.sign(rate) * root
         if self.oscillating:
@@ -366,13 +374,13 @@ class ExponentialFeatures:
         a, b = a * self.balance, b / self.balance
         xx, ww, xw = _square(x), _square(w), jnp.sum(x * w, axis=-1, keepdims=True)
         sizes = a**2 * xx + b**2 * ww
-        total = jnp.sum(w * x, axis=-1, keepdims=True) + jnp.asarray(bias)[..., None]
+        total = jnp.sum(w * x, axis=-1, keepdims=True) + bias
         more = 1 + 4 * self.damping
         share = 2 * more / (1 + 8 * self.damping)
         factor = d * math.log(more) - d / 2 * math.log1p(8 * self.damping)
         real = a.real**2 * xx + b.real**2 * ww + 2 * a.real * b.real * xw
         whirl = 1j if self.oscillating else 1.0
-        start = whirl * rate * jnp.asarray(bias)[..., None] + 1j * phase
+        start = whirl * rate * bias + 1j * phase
         absolute = (
             jnp.exp(factor + 2 * start.real + share * real - sizes.real) * amplitude**2
         )
@@ -461,7 +469,8 @@ class ReLUFeatures:
         projections = scale * self.projections
         sums = jnp.matmul(x, projections[:, : self.in_features].T)
         if last is not None and self.use_bias:
-            sums = sums + jnp.asarray(last)[..., None] * projections[:, -1]
+            bias = jnp.broadcast_to(last, sums.shape[:-1])
+            sums = sums + jnp.multiply.outer(bias, projections[:, -1])
         elif last is not None:
             raise ValueError("bias must be None; for biases give use_bias=True.")
         return jnp.maximum(sums, scale * self.threshold)

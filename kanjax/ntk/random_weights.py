@@ -107,8 +107,8 @@ class RandomLayer:
         """Return the units' values at inputs x (..., d)."""
         x = checks.as_floating(x)
         check_last_axis(x, self.directions.shape[-1])
-        z = jnp.matmul(x, self.directions.T, precision="highest") - self.offsets
-        return self.activation(z)
+        z = jnp.matmul(x, self.directions.T, precision="highest")
+        return self.activation(z - jnp.broadcast_to(self.offsets, z.shape))
 
 
 def draw_by_ridgelet(
@@ -137,9 +137,10 @@ def draw_by_ridgelet(
             (m + 1,) or a number.
     """
     which, where = jax.random.split(key)
-    sizes = jnp.abs(coefficients * jnp.asarray(measure))
+    sizes = jnp.abs(coefficients * jnp.broadcast_to(measure, coefficients.shape))
     cells = jax.random.categorical(which, jnp.log(sizes).ravel(), shape=(n,))
     rows, columns = jnp.divmod(cells, len(b))
     units = jnp.concatenate([a[rows], b[columns, None]], axis=1)
-    units = units + jnp.asarray(width) * (jax.random.uniform(where, units.shape) - 0.5)
+    moves = jax.random.uniform(where, units.shape) - 0.5
+    units = units + jnp.broadcast_to(width, units.shape) * moves
     return RandomLayer(units[:, :-1], units[:, -1], activation)

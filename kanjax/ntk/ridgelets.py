@@ -156,7 +156,7 @@ def ridgelet_transform(
     weighted = samples * measure
 
     def at(direction: Array) -> Array:
-        return weighted @ ridgelet((x @ direction)[:, None] - b)
+        return weighted @ ridgelet(jnp.subtract.outer(x @ direction, b))
 
     return jax.lax.map(at, a)
 
@@ -179,11 +179,11 @@ def dual_ridgelet(
         x: (points, m).
         measure: of the grid, of a shape that broadcasts to (p, q).
     """
-    weighted = coefficients * measure
+    weighted = coefficients * jnp.broadcast_to(measure, coefficients.shape)
 
     def add(total: Array, unit: tuple[Array, Array]) -> tuple[Array, None]:
         direction, row = unit
-        return total + activation((x @ direction)[:, None] - b) @ row, None
+        return total + activation(jnp.subtract.outer(x @ direction, b)) @ row, None
 
     start = jnp.zeros(len(x), jnp.result_type(weighted, x))
     return jax.lax.scan(add, start, (a, weighted))[0]

@@ -170,7 +170,7 @@ def vicreg_loss(
     _check_views(za, zb)
     views = [z.astype(jnp.promote_types(z.dtype, jnp.float32)) for z in (za, zb)]
     deviations = [jnp.sqrt(jnp.var(z, axis=0, ddof=1) + 1e-4) for z in views]
-    centered = [z - jnp.mean(z, axis=0) for z in views]
+    centered = [z - jnp.mean(z, axis=0, keepdims=True) for z in views]
     covariances = [samples.matmul(z.T, z) / (len(z) - 1) for z in centered]
     terms = {
         "invariance": jnp.mean((views[0] - views[1]) ** 2),
@@ -294,7 +294,7 @@ def imagenet_views(size: tuple[int, int] = (224, 224)) -> tuple[View, View]:
         image = augmentation.grayscale(keys[3], image)
         image = augmentation.blur(keys[4], image, probability=blurred)
         image = augmentation.solarize(keys[5], image, probability=solarized)
-        return (image - jnp.array(_MEAN)) / jnp.array(_DEVIATION)
+        return (image - jnp.array([[_MEAN]])) / jnp.array([[_DEVIATION]])
 
     return (
         functools.partial(view, blurred=1.0, solarized=0.0),
@@ -377,7 +377,7 @@ def lars(
 
 
 def _mean(x: Array, axis_name: str | None) -> Array:
-    mean = jnp.mean(x, axis=0)
+    mean = jnp.mean(x, axis=0, keepdims=True)
     return mean if axis_name is None else jax.lax.pmean(mean, axis_name)
 
 

@@ -215,8 +215,7 @@ def fit(
         params = _minimize(objective, params, max_iterations)
         if exact_outputs:
             params = _with_best_outputs(params, x[rows], residual[rows])
-        hidden = jax.nn.sigmoid(x @ params["kernel"] + params["bias"])
-        h = hidden @ params["out_kernel"] + params["out_bias"]
+        h = _network(x, **params)
         scale = rate * newton_step(loss, targets, f, h)
         network = Boosted(
             start,
@@ -243,7 +242,8 @@ def apply(
         active: how many networks count, a number that may be traced; all if None.
     """
     boosted = boosted if active is None else switch_off(boosted, active)
-    return boosted.start + jnp.sum(_parts(boosted, checks.as_floating(x)), axis=0)
+    total = jnp.sum(_parts(boosted, checks.as_floating(x)), axis=0)
+    return jnp.broadcast_to(boosted.start, total.shape) + total
 
 
 def staged(
@@ -255,7 +255,8 @@ def staged(
         boosted: of :func:`fit`.
         x: (..., features).
     """
-    return boosted.start + jnp.cumsum(_parts(boosted, checks.as_floating(x)), axis=0)
+    sums = jnp.cumsum(_parts(boosted, checks.as_floating(x)), axis=0)
+    return jnp.broadcast_to(boosted.start, sums.shape) + sums
 
 
 def staged_losses(
@@ -362,7 +363,12 @@ def _parts(boosted: Boosted, x: Array) -> Float[Array, "steps *batch outputs"]:
 def _network(
     x: Array, kernel: Array, bias: Array, out_kernel: Array, out_bias: Array
 ) -> Array:
-    return jax.nn.sigmoid(x @ kernel + bias) @ out_kernel + out_bias
+    return _affine(jax.nn.sigmoid(_affine(x, kernel, bias)), out_kernel, out_bias)
+
+
+def _affine(x: Array, kernel: Array, bias: Array) -> Array:
+    y = x @ kernel
+    return y + jnp.broadcast_to(bias, y.shape)
 
 
 def _initial(
@@ -384,8 +390,7 @@ def _initial(
 
 
 def _objective(x: Array, residual: Array, l2: float, params: dict[str, Array]) -> Array:
-    hidden = jax.nn.sigmoid(x @ params["kernel"] + params["bias"])
-    error = hidden @ params["out_kernel"] + params["out_bias"] - residual
+    error = _network(x, **params) - residual
     # scikit-learn's squared error is a mean over outputs, too.
     penalty = jnp.sum(params["kernel"] ** 2) + jnp.sum(params["out_kernel"] ** 2)
     return jnp.mean(error**2) / 2 + l2 / (2 * len(x)) * penalty
@@ -422,7 +427,7 @@ def _minimize(
 def _with_best_outputs(
     params: dict[str, Array], x: Array, residual: Array
 ) -> dict[str, Array]:
-    hidden = jax.nn.sigmoid(x @ params["kernel"] + params["bias"])
+    hidden = jax.nn.sigmoid(_affine(x, params["kernel"], params["bias"]))
     design = jnp.concatenate([hidden, jnp.ones_like(hidden[:, :1])], axis=1)
     solution = jnp.linalg.lstsq(design, residual)[0]
     return params | {"out_kernel": solution[:-1], "out_bias": solution[-1]}

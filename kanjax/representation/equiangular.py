@@ -239,7 +239,7 @@ def simplex_basis(classes: int) -> Float[Array, "classes features"]:
     if classes < 2:
         raise ValueError(f"classes must be at least 2; got {classes}.")
     # Rows of the Helmert basis of what is orthogonal to ones.
-    k = jnp.arange(1, classes)
+    k = jnp.arange(1, classes)[None]
     rows = jnp.arange(classes)[:, None]
     helmert = jnp.where(rows < k, 1.0, jnp.where(rows == k, -k, 0.0))
     helmert = helmert / jnp.sqrt(k * (k + 1.0))
@@ -383,7 +383,7 @@ def _over_rows(
         rows, start = block
         products = jnp.abs(jnp.matmul(rows, vectors.T, precision=_HIGHEST))
         here = start + jnp.arange(len(rows))[:, None]
-        is_pair = (here != jnp.arange(count)) & (here < count)
+        is_pair = (here != jnp.arange(count)[None]) & (here < count)
         return reduce(jnp.where(is_pair, products, 0))
 
     return lax.map(of_block, (blocks, starts))

@@ -234,7 +234,9 @@ def nc4(
         weights: (width, classes) of the classifier.
         bias: (classes,) of the classifier, or None.
     """
-    logits = features @ weights + (0.0 if bias is None else bias)
+    logits = features @ weights
+    if bias is not None:
+        logits += jnp.broadcast_to(bias, logits.shape)
     return _disagreement(features, means, logits)
 
 
@@ -334,7 +336,7 @@ def feature_collapse(
 def _disagreement(features: Array, means: Array, logits: Array) -> Array:
     """Give the share of samples whose class is not that of the nearest mean."""
     # Squared distances less what a sample has in common with all classes.
-    distances = jnp.sum(means**2, axis=1) - 2 * samples.matmul(features, means.T)
+    distances = jnp.sum(means**2, axis=1)[None] - 2 * samples.matmul(features, means.T)
     return jnp.mean(jnp.argmax(logits, axis=1) != jnp.argmin(distances, axis=1))
 
 

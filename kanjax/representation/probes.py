@@ -87,7 +87,8 @@ def logits(
         probe: of :func:`fit_linear_probe`.
         x: (..., features).
     """
-    return x @ probe.kernel + probe.bias
+    y = x @ probe.kernel
+    return y + jnp.broadcast_to(probe.bias, y.shape)
 
 
 def predict_neighbors(

@@ -156,17 +156,17 @@ def _k_means(
     first = jax.random.randint(first_key, (), 0, len(points))
     centers = jnp.broadcast_to(points[first], (k, points.shape[1]))
 
-    def seed(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        centers, nearest = carry
-        # All points may lie on a center already; then any is as good.
-        weights = jnp.where(jnp.sum(nearest) > 0, nearest, 1.0)
-        drawn = jax.random.categorical(jax.random.fold_in(key, i), jnp.log(weights))
-        center = points[drawn]
-        distance = jnp.sum((points - center) ** 2, axis=1)
-        return centers.at[i].set(center), jnp.minimum(nearest, distance)
+    def squares_from(index: Array) -> Float[Array, " units"]:
+        return jnp.sum((points - points[index][None]) ** 2, axis=1)
 
-    nearest = jnp.sum((points - points[first]) ** 2, axis=1)
-    centers, _ = jax.lax.fori_loop(1, k, seed, (centers, nearest))
+    def seed(i: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        centers, least = carry
+        # All points may lie on a center already; then any is as good.
+        weights = jnp.where(jnp.sum(least) > 0, least, 1.0)
+        drawn = jax.random.categorical(jax.random.fold_in(key, i), jnp.log(weights))
+        return centers.at[i].set(points[drawn]), jnp.minimum(least, squares_from(drawn))
+
+    centers, _ = jax.lax.fori_loop(1, k, seed, (centers, squares_from(first)))
 
     def distances(centers: Array) -> Float[Array, "units k"]:
         return jnp.sum((points[:, None] - centers[None]) ** 2, axis=-1)

@@ -236,7 +236,7 @@ def merge_masked(
 
 def _distances(vectors: Array) -> Array:
     # About their mean: less is lost where large vectors differ by little.
-    centered = vectors - jnp.mean(vectors, axis=0)
+    centered = vectors - jnp.mean(vectors, axis=0, keepdims=True)
     squares = jnp.sum(centered**2, axis=1)
     products = samples.matmul(centered, centered.T)
     table = squares[:, None] + squares[None, :] - 2 * products
@@ -263,7 +263,7 @@ def _update_tables(
         # A leaf from these units to themselves: all of them have moved.
         table = _distances(vectors)
     else:
-        row = jnp.sum((vectors - vectors[i]) ** 2, axis=1)
+        row = jnp.sum((vectors - vectors[i][None]) ** 2, axis=1)
         table = tables[name].at[i].set(row).at[:, i].set(row)
     old, new = jax.tree.leaves(before), jax.tree.leaves(after)
     fresh = {**tables, name: table}

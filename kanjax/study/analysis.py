@@ -184,7 +184,7 @@ def _masked_losses(
         alive = [jnp.ones(model.widths[0], bool), *alive]
         alive.append(jnp.ones(model.widths[-1], bool))
         masks = tuple(
-            jnp.where((edge > threshold) & rows[:, None] & columns, 1.0, 0.0)
+            jnp.where((edge > threshold) & rows[:, None] & columns[None], 1.0, 0.0)
             for edge, rows, columns in zip(
                 scores.edges, alive[:-1], alive[1:], strict=True
             )

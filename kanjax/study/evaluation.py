@@ -369,7 +369,8 @@ def _regression_spread(
 def _values_spread(
     outputs: Array, y: Array, scale: Array
 ) -> tuple[dict[str, Array], Array]:
-    values, targets = outputs * jnp.asarray(scale), y * jnp.asarray(scale)
+    values = outputs * jnp.broadcast_to(scale, outputs.shape)
+    targets = y * jnp.broadcast_to(scale, y.shape)
     mean, std = jnp.mean(values, axis=0), jnp.std(values, axis=0, ddof=1)
     observed = metrics.coverage(targets, mean, std, levels=LEVELS)
     spread = {

@@ -92,6 +92,6 @@ def merge(
         (members, jnp.array(0, jnp.int32), jnp.array(True)),
     )
     mean = jax.tree.map(lambda v: jnp.mean(v, axis=0), members)
-    deviations = jax.tree.map(lambda v, m: v - m, members, mean)
+    deviations = jax.tree.map(lambda v, m: v - m[None], members, mean)
     spread = pytrees.inner(deviations, deviations)
     return Merged(mean, members, spread, rounds, ~changed)

@@ -117,7 +117,7 @@ def ties_merge(
     number = max(1, round(keep * size.shape[1]))
     least = lax.top_k(size, number)[0][:, -1:]
     trimmed = jnp.where(size >= least, vectors, 0.0)
-    elected = jnp.sign(jnp.sum(trimmed, axis=0))
+    elected = jnp.sign(jnp.sum(trimmed, axis=0, keepdims=True))
     agree = (jnp.sign(trimmed) == elected) & (elected != 0)
     count = jnp.maximum(jnp.sum(agree, axis=0), 1)
     merged = jnp.sum(jnp.where(agree, trimmed, 0.0), axis=0) / count

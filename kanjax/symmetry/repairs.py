@@ -139,7 +139,7 @@ def _statistics(values: Array) -> tuple[Array, Array]:
     mean = jnp.mean(flat, axis=0)
     largest = jnp.max(jnp.abs(flat), axis=0)
     unit = jnp.where(largest > 0, largest, 1.0)
-    variance = jnp.mean(jnp.square((flat - mean) / unit), axis=0)
+    variance = jnp.mean(jnp.square((flat - mean[None]) / unit[None]), axis=0)
     # The root of 0 has no slope; a dead unit's deviation is 0 with slope 0. So is that
     # of one whose values differ by round-off alone.
     still = variance <= (10 * jnp.finfo(flat.dtype).eps) ** 2

@@ -154,9 +154,10 @@ def channel_contraction(channel: checks.Numbers) -> ChannelContraction:
 
     # The maximum of a concave function lies beside the best point of a grid.
     points = 33
+    shares = jnp.linspace(0, 1, points)
     low, high = jnp.zeros(len(i)), jnp.ones(len(i))
     for _ in range(6):
-        grid = low[:, None] + (high - low)[:, None] * jnp.linspace(0, 1, points)
+        grid = low[:, None] + jnp.outer(high - low, shares)
         best = jnp.argmax(at(grid), axis=1)
         rows_of = jnp.arange(len(i))
         low = grid[rows_of, jnp.maximum(best - 1, 0)]
@@ -195,7 +196,7 @@ def contracted_divergence(
         )
     left = jnp.cumprod(jnp.asarray([1.0, *coefficients]))
     start = checks.as_floating(divergence)
-    return of_labels + left * (start[..., None] - of_labels)
+    return of_labels + jnp.multiply.outer(start - of_labels, left)
 
 
 def _check_probability(name: str, value: float) -> None:

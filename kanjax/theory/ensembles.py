@@ -210,7 +210,7 @@ def _sample_ntk(
             (z, h), (layer, rate) = state, layers
             s, slope = jax.jvp(activation, (z,), (jnp.ones_like(z),))
             new = layer.bias + layer.weights @ s + scales.residual * z
-            jacobian = layer.weights * slope + scales.residual * eye
+            jacobian = layer.weights * slope[None] + scales.residual * eye
             direct = rate.bias + rate.weight * jnp.mean(s**2)
             h = direct * eye + jacobian @ h @ jacobian.T
             return (new, h), statistics(new, h)
@@ -282,7 +282,7 @@ def covariance(product: Array, a: Array, b: Array) -> Measurement:
         a: what broadcasts with it, the mean of the first factor.
         b: the mean of the second.
     """
-    mean_a, mean_b = jnp.mean(a, axis=0), jnp.mean(b, axis=0)
+    mean_a, mean_b = (jnp.mean(v, axis=0, keepdims=True) for v in (a, b))
     # Each network's linear share: of product - a b about the means.
     shares = product - a * mean_b - mean_a * b + mean_a * mean_b
     return measure(shares)

@@ -108,7 +108,8 @@ def layer_distances(
         jnp.sum(jnp.square(jnp.asarray(shift) @ jnp.asarray(b).T), axis=-1)
         for b in products
     ]
-    return jnp.sqrt(jnp.stack(moved, axis=-1) + narrowed)
+    moved = jnp.stack(moved, axis=-1)
+    return jnp.sqrt(moved + jnp.broadcast_to(narrowed, moved.shape))
 
 
 def gap(

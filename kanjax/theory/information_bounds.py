@@ -147,7 +147,9 @@ def wasserstein_bound(distances: ArrayLike, lipschitz: ArrayLike) -> Array:
     """
     _check_least("distances", distances, 0.0)
     _check_least("lipschitz", lipschitz, 0.0)
-    products = jnp.asarray(distances) * jnp.asarray(lipschitz)
+    products = jnp.multiply(
+        *jnp.broadcast_arrays(jnp.asarray(distances), jnp.asarray(lipschitz))
+    )
     return jnp.mean(products.reshape(-1, products.shape[-1]), axis=0)
 
 
@@ -220,7 +222,7 @@ def gibbs_posterior(
     logits = -gamma * checks.as_floating(losses)
     if prior is not None:
         check_law("prior", prior, axes=(-1,))
-        logits = logits + jnp.log(jnp.asarray(prior))
+        logits = logits + jnp.broadcast_to(jnp.log(jnp.asarray(prior)), logits.shape)
     return jax.nn.softmax(logits, axis=-1)
 
 
@@ -258,10 +260,10 @@ def gibbs_gap(
         )
     posterior = gibbs_posterior(table, gamma, prior=prior)
     # The mean over training sets of a mean loss is the loss on a fresh example.
-    fresh = p @ table
+    fresh = (p @ table)[None]
     gap = p @ jnp.sum(posterior * (fresh - table), axis=1)
     # Set by set: the joint law of many examples underflows.
-    mean = p @ posterior
+    mean = (p @ posterior)[None]
     mutual = p @ jnp.sum(jax.scipy.special.rel_entr(posterior, mean), axis=1)
     lautum = p @ jnp.sum(jax.scipy.special.rel_entr(mean, posterior), axis=1)
     return GibbsGap(gap, mutual, lautum)

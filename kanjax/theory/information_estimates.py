@@ -180,12 +180,16 @@ def neighbor_information(
         )
 
     # Information knows no scale; neighbors do.
-    x, y = (v / jnp.where(jnp.std(v, 0) > 0, jnp.std(v, 0), 1.0) for v in (x, y))
+    spreads = [jnp.std(v, axis=0, keepdims=True) for v in (x, y)]
+    x, y = (
+        v / jnp.where(spread > 0, spread, 1.0)
+        for v, spread in zip((x, y), spreads, strict=True)
+    )
 
     def row(index: Array) -> Array:
         others = jnp.arange(count) != index
         near_x, near_y = (
-            jnp.where(others, jnp.max(jnp.abs(v - v[index]), axis=1), jnp.inf)
+            jnp.where(others, jnp.max(jnp.abs(v - v[index][None]), axis=1), jnp.inf)
             for v in (x, y)
         )
         least = -jax.lax.top_k(-jnp.maximum(near_x, near_y), neighbors)[0]
@@ -232,7 +236,7 @@ def sliced_wasserstein(
     x, y = _same(x, y)
     checks.check_count("slices", slices)
     lines = jax.random.normal(key, (x.shape[1], slices))
-    lines = lines / jnp.linalg.norm(lines, axis=0)
+    lines = lines / jnp.linalg.norm(lines, axis=0, keepdims=True)
     return jnp.mean(line_wasserstein(x @ lines, y @ lines))
 
 

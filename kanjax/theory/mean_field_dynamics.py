@@ -210,7 +210,7 @@ def solve(
 def _extend_factor(weights: _Weights, factor: Array, t: Array) -> Array:
     """Add the rows of time t to Cholesky's factor of the covariance of u."""
     steps, units = weights.m.shape
-    spread = weights.c[t] - weights.m[t][:, None, None] * weights.m
+    spread = weights.c[t] - jnp.multiply.outer(weights.m[t], weights.m)
     past = (jnp.arange(steps) < t)[:, None]
     known = jnp.where(past, spread, 0).reshape(units, -1)
     # Rows of the future are the identity's, so that they take no part.

@@ -163,7 +163,8 @@ def predict(
         return vectors @ ((vectors.T @ v) / values)
 
     errors = vectors.T @ error
-    moved = errors[:, None] * errors / (values[:, None] * (values[:, None] + values))
+    moved = jnp.outer(errors, errors)
+    moved = moved / (values[:, None] * jnp.add.outer(values, values))
     moved = vectors @ moved @ vectors.T
 
     # dH_iab M_ab, by the eigenvectors of the symmetric share of M.

@@ -84,7 +84,8 @@ def sample(
     places = jax.random.randint(place_key, (rows,), 0, patches)
     if position is not None:
         places = jnp.full((rows,), position)
-    bare = jax.nn.one_hot(places, patches, dtype=signal.dtype)[..., None] * signal
+    marks = jax.nn.one_hot(places, patches, dtype=signal.dtype)
+    bare = jnp.multiply.outer(marks, signal)
     shape = (rows, patches, signal.shape[-1])
     normal = jax.random.normal(noise_key, shape, signal.dtype)
     return y[:, None, None] * bare + noise * normal, y
@@ -187,7 +188,7 @@ class PatchNetwork:
         if self.architecture == "fully connected":
             nodes = x.reshape(*x.shape[:-2], -1) @ weights.T
         else:
-            nodes = jnp.sum(x * weights, axis=-1)
+            nodes = jnp.sum(x * jnp.broadcast_to(weights, x.shape), axis=-1)
         return jnp.sum(soft_threshold(nodes, params["bias"]), axis=-1)
 
 
@@ -216,7 +217,7 @@ def widen(
         weights = jnp.broadcast_to(weights, (net.patches, net.features))
     if architecture == "fully connected" != net.architecture:
         places = jnp.eye(net.patches, dtype=weights.dtype)
-        weights = (places[..., None] * weights).reshape(wide.weight_shape)
+        weights = (places[..., None] * weights[None]).reshape(wide.weight_shape)
     return wide, params | {"weights": weights}
 
 

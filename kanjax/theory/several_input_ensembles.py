@@ -114,7 +114,7 @@ def _sample(
     first = rates.bias[0] + rates.weight[0] * input_products
     later = jax.tree.map(lambda r: r[1:], rates)
     system = linalg.decompose(kernel)
-    root = system.vectors * jnp.sqrt(system.values)
+    root = system.vectors * jnp.sqrt(system.values)[None]
     eye = jnp.eye(width)
 
     def off_diagonal(total: Array, diagonal: Array) -> Array:
@@ -149,13 +149,13 @@ def _sample(
         def step(state: tuple[Array, Array], layer: tuple[Array, Array, Rates]):
             (z, h), (w, b, rate) = state, layer
             s, slope = jax.jvp(activation, (z,), (jnp.ones_like(z),))
-            jacobian = w * slope[:, None, :]
+            jacobian = w[None] * slope[:, None, :]
             direct = rate.bias + rate.weight * (s @ s.T) / width
             h = jnp.einsum("aik,abkm,bjm->abij", jacobian, h, jacobian)
-            state = (b + s @ w.T, direct[:, :, None, None] * eye + h)
+            state = (b[None] + s @ w.T, jnp.multiply.outer(direct, eye) + h)
             return state, statistics(*state)
 
-        state = (root @ drawn[0, :, :n].T, first[:, :, None, None] * eye)
+        state = (root @ drawn[0, :, :n].T, jnp.multiply.outer(first, eye))
         rest = jax.lax.scan(step, state, (weights, bias, later))[1]
         return jax.tree.map(
             lambda a, b: jnp.append(a[None], b, 0), statistics(*state), rest

@@ -198,9 +198,9 @@ def _next(
     )
     root = jnp.sqrt(system.values)
     inverse_root = jnp.where(system.positive, 1 / jnp.where(root > 0, root, 1.0), 0.0)
-    z = (points * root) @ system.vectors.T
-    y = (points * inverse_root) @ system.vectors.T
-    inverse = (system.vectors * inverse_root**2) @ system.vectors.T
+    z = (points * root[None]) @ system.vectors.T
+    y = (points * inverse_root[None]) @ system.vectors.T
+    inverse = (system.vectors * inverse_root[None] ** 2) @ system.vectors.T
     s, slope = jax.jvp(activation, (z,), (jnp.ones_like(z),))
 
     def pairs(u: Array, v: Array) -> Array:
@@ -210,16 +210,16 @@ def _next(
         return u.T @ v / len(points)
 
     def center(u: Array) -> Array:
-        return u - jnp.mean(u, axis=0)
+        return u - jnp.mean(u, axis=0, keepdims=True)
 
     ss, tt = pairs(s, s), pairs(slope, slope)
-    variances = jnp.diagonal(now.kernel)
-    dual = gaussian.dual(activation)(variances[:, None], now.kernel, variances)
-    theta, perpendicular = now.ntk.ravel(), weight * dual.slope.ravel()
+    variances = jnp.diagonal(now.kernel)[None]
+    dual = gaussian.dual(activation)(variances.T, now.kernel, variances)
+    theta, perpendicular = now.ntk.reshape(1, n**2), weight * dual.slope.ravel()
     q = rates.weight * ss + weight * theta * tt
 
     # (p, p): how the mean of each column moves with the covariance.
-    second = (pairs(y, y) - inverse.ravel()) / 2
+    second = (pairs(y, y) - inverse.reshape(1, n**2)) / 2
     move_ss, move_tt = mean(second, ss), mean(second, tt)
     move_q = rates.weight * move_ss + weight * theta * move_tt
     spread = now.four_point
@@ -258,18 +258,18 @@ def _next(
         covariance=mean(center(q), center(q)) / width
         + move_q.T @ spread @ move_q
         + perpendicular[:, None] * (now.cross_covariance.T @ move_q)
-        + (move_q.T @ now.cross_covariance) * perpendicular
-        + perpendicular[:, None] * now.covariance * perpendicular,
+        + (move_q.T @ now.cross_covariance) * perpendicular[None]
+        + perpendicular[:, None] * now.covariance * perpendicular[None],
         variance=weight**2
         * (
-            theta[:, None] * mean(tt, tt) * theta / width
+            theta.T * mean(tt, tt) * theta / width
             + kept.reshape(n**2, n**2) * now.variance
         ),
         cross_covariance=weight
         * (
             mean(center(ss), center(q)) / width
             + move_ss.T @ spread @ move_q
-            + (move_ss.T @ now.cross_covariance) * perpendicular
+            + (move_ss.T @ now.cross_covariance) * perpendicular[None]
         ),
         exchange=weight**2 * (mean(ss, tt) * theta / width + exchanged),
     )

@@ -336,7 +336,7 @@ def test_a_network_is_a_layer_and_least_squares():
     layer = weights.RandomLayer.draw(jax.random.key(1), 12, 2, radius=2.0)
     x = jax.random.normal(jax.random.key(2), (60, 2))
     values = layer.apply((), x)
-    expected = np.tanh(np.asarray(x) @ np.asarray(layer.directions).T - layer.offsets)
+    expected = np.tanh(x @ layer.directions.T - layer.offsets[None])
     np.testing.assert_allclose(values, expected, atol=1e-14)
     y = jnp.sin(x[:, :1])
     c = random_feature_layers.solve(values, y).kernel

@@ -51,7 +51,7 @@ def test_cross_correlation_is_that_of_numpy(x64, views):
 
 
 def test_standardized_features_have_mean_0_and_the_variance_that_eps_leaves(x64):
-    z = draw(2, 30, 4) * jnp.array([1e-3, 1.0, 1e3, 0.0])
+    z = draw(2, 30, 4) * jnp.array([[1e-3, 1.0, 1e3, 0.0]])
     unit = barlow_twins.standardize_batch(z)
     variance = np.var(np.asarray(z), axis=0)
     np.testing.assert_allclose(unit.mean(axis=0), 0, atol=1e-12)
@@ -65,10 +65,10 @@ def test_what_the_loss_does_not_see(x64, views):
     loss = functools.partial(barlow_twins.barlow_twins_loss, eps=0.0)
     value, terms = loss(za, zb)
     order = np.random.default_rng(3).permutation(len(za))
-    scale, shift = jnp.exp(draw(4, 6)), draw(5, 6)
+    scale, shift = jnp.exp(draw(4, 1, 6)), draw(5, 1, 6)
     for other in ((za * scale + shift, zb), (za[order], zb[order]), (zb, za)):
         np.testing.assert_allclose(loss(*other)[0], value, rtol=1e-10)
-    flipped = loss(za, za * jnp.array([1, -1, 1, 1, 1, 1]))[1]
+    flipped = loss(za, za * jnp.array([[1, -1, 1, 1, 1, 1]]))[1]
     np.testing.assert_allclose(flipped["invariance"], 4, rtol=1e-10)
     np.testing.assert_allclose(
         barlow_twins.cross_correlation(zb, za, eps=0.0),
@@ -78,7 +78,7 @@ def test_what_the_loss_does_not_see(x64, views):
 
 def test_least_and_collapsed_values(x64):
     z = draw(6, 50, 5)
-    z = z - z.mean(axis=0)
+    z = z - z.mean(axis=0, keepdims=True)
     white = z @ np.linalg.inv(np.linalg.cholesky(np.cov(z.T, ddof=0))).T
     assert barlow_twins.barlow_twins_loss(white, white)[0] < 1e-8
     constant = jnp.ones((50, 5))

@@ -111,7 +111,8 @@ def test_layers_can_be_stacked(key):
         values = np.polynomial.chebyshev.chebvander(np.tanh(y), 4)
         curve = np.einsum("oim,nim->noi", layer.coef, values)
         silu = np.asarray(y * scipy.special.expit(y))
-        y = np.sum(layer.scale * curve, axis=-1) + silu @ np.asarray(layer.residual).T
+        y = np.einsum("oi,noi->no", layer.scale, curve)
+        y = y + silu @ np.asarray(layer.residual).T
     found = color_matching.pixel_kan(x, w, widths=widths, basis=basis)
     np.testing.assert_allclose(found, y, rtol=1e-6)
 

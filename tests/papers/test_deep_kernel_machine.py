@@ -317,9 +317,8 @@ def test_wide_processes_tend_to_the_machine(sample):
         )
         assert float(accepted.mean()) > 0.3
         late = chains[:, 300:, 0]
-        errors.append(
-            float(jnp.sqrt(jnp.mean((late - expected) ** 2) / jnp.mean(expected**2)))
-        )
+        square = jnp.mean((late - expected[None, None]) ** 2)
+        errors.append(float(jnp.sqrt(square / jnp.mean(expected**2))))
     # Like width^-1/2: 4 times less.
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.25)
     # The mean over time is nearer to the machine than the prior by far.

@@ -117,7 +117,7 @@ def test_chains_have_boltzmann_s_distribution():
         jnp.ones((400, 4)),
         beta=beta,
         sweeps=60,
-        observe=lambda s: jnp.mean(jnp.all(s[:, None] == states, -1), 0),
+        observe=lambda s: jnp.mean(jnp.all(s[:, None] == states[None], -1), 0),
     )
     found = np.mean(chains.observed[10:], axis=0)
     # 20,000 states, correlated over about two sweeps.

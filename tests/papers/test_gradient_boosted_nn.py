@@ -130,7 +130,7 @@ def test_squared_errors_never_rise(data):
             rate=rate, subsample=1.0, max_iterations=30, exact_outputs=True,
         )  # fmt: skip
         stages = boosting.staged(boosted, x)[..., 0]
-        errors = np.mean((stages - y) ** 2, axis=1) / 1e20
+        errors = np.mean((stages - y[None]) ** 2, axis=1) / 1e20
         assert (np.diff(errors) <= 1e-6).all() and errors[-1] < 0.7 * np.var(y / 1e10)
 
 

@@ -160,8 +160,8 @@ def test_fisher_is_that_of_activations(batch):
     x, y = batch
 
     def of_outputs(shifts):
-        h = jnp.tanh(x @ params[0]["kernel"] + params[0]["bias"] + shifts[0])
-        z = h @ params[1]["kernel"] + params[1]["bias"] + shifts[1]
+        h = jnp.tanh(x @ params[0]["kernel"] + params[0]["bias"][None] + shifts[0])
+        z = h @ params[1]["kernel"] + params[1]["bias"][None] + shifts[1]
         return jnp.mean(jax.nn.logsumexp(z, axis=1) - z[jnp.arange(12), y]), (h, z)
 
     zeros = [jnp.zeros((12, 5)), jnp.zeros((12, 4))]

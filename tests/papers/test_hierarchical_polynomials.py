@@ -115,7 +115,7 @@ def test_moments_are_those_of_all_examples_for_any_block(regression, batch_size)
         got.correlation(w), np.corrcoef(z @ w, y)[0, 1], rtol=1e-10
     )
     assert got.correlation(jnp.zeros(8)) == 0
-    centered = ridge_regression.measure(lambda x: features(x) - z.mean(0), x, y)
+    centered = ridge_regression.measure(lambda x: features(x) - z.mean(0)[None], x, y)
     for a, b in zip(got.center(), centered, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-12)
 

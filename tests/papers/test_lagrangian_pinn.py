@@ -51,7 +51,7 @@ def test_interpolation_returns_the_moved_wave(x64):
     moved = lagrangian.snapshots(carried, times, LABELS[:, None])
     u = lagrangian.to_eulerian(moved[..., 0], moved[..., 1], LABELS)
     decay = np.exp(-VISCOSITY * times)[:, None]
-    wanted = decay * np.sin(LABELS - SPEED * times[:, None])
+    wanted = decay * np.sin(LABELS[None] - SPEED * times[:, None])
     np.testing.assert_allclose(u, wanted, atol=1e-3)
 
 
@@ -87,7 +87,7 @@ def test_the_physical_metric_differentiates_by_x(double):
 
 def test_widths_in_both_frames(x64):
     times = np.linspace(0, 1, 100)
-    fixed = jnp.sin(LABELS - SPEED * times[:, None])
+    fixed = jnp.sin(LABELS[None] - SPEED * times[:, None])
     widths = lagrangian.kolmogorov_widths(fixed)
     assert widths[2] < 1e-12 * widths[0] and widths[1] > 0.1 * widths[0]
     moved = lagrangian.snapshots(carried, jnp.asarray(times), LABELS[:, None])

@@ -135,7 +135,7 @@ def test_every_parameter_has_a_gradient(network, start, images):
 
     def loss(params):
         logits, _ = network.apply(params, images, state=state, train=True)
-        return jnp.sum(jnp.square(logits - jnp.arange(5)))
+        return jnp.sum(jnp.square(logits - jnp.arange(5)[None]))
 
     slopes = jax.jit(jax.grad(loss))(params)
     for path, leaf in jax.tree_util.tree_leaves_with_path(slopes):

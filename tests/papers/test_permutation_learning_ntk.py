@@ -224,7 +224,7 @@ def test_trained_networks_approach_the_mean_as_the_root_of_the_width():
     mean = jnp.where(targets == 1, high, low)
     widths = np.array([128, 512, 2048])
     errors = [
-        float(jnp.sqrt(jnp.mean((train(int(w), centered=True) - mean) ** 2)))
+        float(jnp.sqrt(jnp.mean((train(int(w), centered=True) - mean[None]) ** 2)))
         for w in widths
     ]
     slope = np.polyfit(np.log(widths), np.log(errors), 1)[0]

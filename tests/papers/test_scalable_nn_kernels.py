@@ -74,7 +74,7 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_features_have_the_function_as_their_mean(estimates, case):
     values = estimates(*case)
-    truth = SPECTRA[case[0]].function(X @ W.T + BIAS)
+    truth = SPECTRA[case[0]].function(X @ W.T + BIAS[None])
     error = values.std(axis=0, ddof=1) / math.sqrt(len(values))
     assert np.all(np.abs(values.mean(axis=0) - truth) < 4 * error)
 
@@ -229,7 +229,7 @@ def test_a_bundled_perceptron_is_the_product_of_its_matrices(x64):
     wide = params[1]["kernel"].T @ hidden
     hidden = second.of_weights(wide, params[1]["bias"])
     z = second.apply((), first.apply((), X))
-    expected = z @ (params[2]["kernel"].T @ hidden).T + params[2]["bias"]
+    expected = z @ (params[2]["kernel"].T @ hidden).T + params[2]["bias"][None]
     np.testing.assert_allclose(twin.model.apply(twin.params, X), expected, rtol=1e-10)
     truth = network.apply(params, X)
     error = jnp.linalg.norm(expected - truth) / jnp.linalg.norm(truth)
@@ -276,7 +276,7 @@ def test_twins_say_their_error(inputs, method):
     params = nn.Dense(4, 3, bias_scale=0.3).init(jax.random.key(8))
     make = jax.jit(functools.partial(twin_of, activation=jnp.sin, method=method, m=64))
     twin = make(params, x=inputs)
-    truth = jnp.sin(inputs @ params["kernel"] + params["bias"])
+    truth = jnp.sin(inputs @ params["kernel"] + params["bias"][None])
     if method == "unbiased":
         y = twin.model.apply(twin.params, inputs)
     else:

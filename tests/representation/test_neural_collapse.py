@@ -77,7 +77,7 @@ def test_features_alone_have_the_same_measures(batch):
     features, labels, weights, bias = batch
     full = neural_collapse.collapse(*batch)
     alone = neural_collapse.feature_collapse(
-        features, labels, features @ weights + bias
+        features, labels, features @ weights + bias[None]
     )
     for name, value in alone._asdict().items():
         np.testing.assert_allclose(value, getattr(full, name), rtol=1e-6)

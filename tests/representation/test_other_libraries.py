@@ -101,7 +101,7 @@ def nnx_case(params):
 
     def hidden(p, x):
         bias, kernel = jax.tree.leaves(p)[:2]
-        return jax.nn.relu(x @ kernel + bias)
+        return jax.nn.relu(x @ kernel + bias[None])
 
     return Case(apply, hidden, ours, run, -1)
 

@@ -51,7 +51,7 @@ def test_intervals_and_sets_hold_what_they_say():
     rng = np.random.default_rng(1)
     y = jnp.asarray(rng.normal(size=(800, 2)), jnp.float32)
     noise = jnp.asarray(rng.normal(size=(1, 800, 2)) * [0.5, 2.0], jnp.float32)
-    outputs = y + noise + jnp.zeros((3, 1, 1))
+    outputs = y[None] + noise + jnp.zeros((3, 1, 1))
     calibration = evaluation.calibrate("regression", outputs[:, :400], y[:400])
     mean = evaluation.combine("regression", outputs[:, 400:]).output
     ends = intervals.find_ends(None, mean, calibration, None, None)

@@ -45,7 +45,9 @@ def test_layers_are_found_with_their_outputs(key):
     first, last = symmetry.affine_layers(net)
     assert (first.weight, first.axis, first.bias) == ("[0]['kernel']", 1, "[0]['bias']")
     np.testing.assert_allclose(
-        first.values(params, x), x @ params[0]["kernel"] + params[0]["bias"], rtol=1e-5
+        first.values(params, x),
+        x @ params[0]["kernel"] + params[0]["bias"][None],
+        rtol=1e-5,
     )
     np.testing.assert_allclose(last.values(params, x), net.apply(params, x), rtol=1e-5)
 
@@ -92,7 +94,7 @@ def test_merging_copies_gives_one_of_them(key):
     x = jax.random.normal(key, (5, 4))
     outputs = jax.vmap(lambda p: net.apply(p, x))(found.members)
     np.testing.assert_allclose(outputs[2], net.apply(params, x), rtol=1e-4, atol=1e-5)
-    before = jax.tree.map(lambda v: v - v.mean(0), stack)
+    before = jax.tree.map(lambda v: v - v.mean(0)[None], stack)
     apart = sum(float(jnp.sum(v**2)) for v in jax.tree.leaves(before))
     assert found.spread < 1e-6 * apart
     np.testing.assert_allclose(
@@ -105,7 +107,7 @@ def test_each_round_brings_networks_closer(key):
     spec = symmetry.permutation_spec(net)
     stack = jax.vmap(net.init)(jax.random.split(key, 3))
     spreads = [symmetry.merge(spec, stack, max_rounds=n).spread for n in (1, 2, 50)]
-    centered = jax.tree.map(lambda v: v - v.mean(0), stack)
+    centered = jax.tree.map(lambda v: v - v.mean(0)[None], stack)
     start = sum(float(jnp.sum(v**2)) for v in jax.tree.leaves(centered))
     assert start > spreads[0] >= spreads[1] * (1 - 1e-6)
     assert spreads[1] >= spreads[2] * (1 - 1e-6)

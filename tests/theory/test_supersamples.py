@@ -17,7 +17,7 @@ def nearest(key, batch):
 
 
 def is_wrong(memory, batch):
-    near = jnp.argmin(jnp.abs(batch[0][:, None] - memory[0]), axis=1)
+    near = jnp.argmin(jnp.abs(batch[0][:, None] - memory[0][None]), axis=1)
     return memory[1][near] != batch[1]
 
 

@@ -9,7 +9,7 @@ from kanjax import training
 
 def squares(params, batch, key=None):
     x, y = batch
-    return jnp.mean((x @ params["w"] + params["b"] - y) ** 2), {"unused": 0.0}
+    return jnp.mean((x @ params["w"] + params["b"][None] - y) ** 2), {"unused": 0.0}
 
 
 def test_least_squares(x64):
