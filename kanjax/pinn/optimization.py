@@ -17,8 +17,8 @@ from kanjax.pinn.objectives import Objective
 Method = Literal["natural_gradient", "broyden"] | optax.GradientTransformation
 METHODS = ("natural_gradient", "broyden")
 
-# What an optimizer knows of parameters at the start; and a round of its steps, from both,
-# points and a causal epsilon to what `Rounds.advance` gives.
+# What an optimizer knows of parameters at the start; and a round of its steps, from
+# both, points and an epsilon to what `Rounds.advance` gives.
 Steps = tuple[Callable[[Any], Any], Callable[[Any, Any, Array], Any]]
 
 
