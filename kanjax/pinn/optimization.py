@@ -1,5 +1,6 @@
 """Train a network on a problem by natural gradient, quasi-Newton or optax steps."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -10,11 +11,15 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model, training
-from kanjax.pinn import causal, losses, natural_gradient, problems, samplers
+from kanjax.pinn import losses, natural_gradient, problems, samplers
+from kanjax.pinn.objectives import Objective
 
 Method = Literal["natural_gradient", "broyden"] | optax.GradientTransformation
 METHODS = ("natural_gradient", "broyden")
-CANDIDATES = 8
+
+# What an optimizer knows of parameters at the start; and a round of its steps, from
+# both, points and an epsilon to what `Rounds.advance` gives.
+Steps = tuple[Callable[[Any], Any], Callable[[Any, Any, Array], Any]]
 
 
 class Training(NamedTuple):
@@ -165,78 +170,81 @@ def rounds(
     Raises:
         ValueError: if problem and model do not fit, or the method is unknown.
     """
-    optimizer: Any = method
-    is_optax = not isinstance(method, str)
-    if not is_optax and method not in METHODS:
+    if isinstance(method, str) and method not in METHODS:
         raise ValueError(
             f"method must be one of {METHODS} or an optimizer of optax; got {method!r}."
         )
-    plain = problems.residuals(problem, net)
-    equations = [name for name in plain if name not in problem.conditions]
-
-    def residuals_from(previous: problems.Parameters) -> problems.Residuals:
-        if pseudo_time is None:
-            return plain
-        return losses.pseudo_time(problem, net, previous, pseudo_time)
-
-    def weigh(params: Any, drawn: Any, epsilon: Array) -> tuple[dict[str, Any], Array]:
-        weighted: dict[str, Any] = dict(weights or {})
-        if not is_causal:
-            return weighted, jnp.ones(())
-        inner = {name: plain[name] for name in equations}
-        values = losses.evaluate(inner, params, drawn)
-        squares = sum(
-            weighted.get(k, 1.0) * jnp.sum(r**2, axis=1) for k, r in values.items()
+    objective = Objective(
+        problem,
+        net,
+        residuals=problems.residuals(problem, net),
+        points=points,
+        condition_points=condition_points,
+        sampler=sampler,
+        weights=weights or {},
+        is_causal=is_causal,
+        chunks=chunks,
+        adaptive=adaptive,
+        pseudo_time=pseudo_time,
+    )
+    if not isinstance(method, str):
+        initialize, step = _optax_steps(objective, method, resample_every)
+    elif method == "broyden":
+        initialize, step = _broyden_steps(objective, resample_every)
+    else:
+        initialize, step = _natural_gradient_steps(
+            objective, resample_every, form, momentum, damping
         )
-        times = drawn[problems.INTERIOR][:, 0]
-        w = causal.point_weights(times, jnp.asarray(squares), epsilon, chunks)
-        return weighted | {k: weighted.get(k, 1.0) * w for k in equations}, jnp.min(w)
 
-    def draw(params: Any, key: Array) -> dict[str, Array]:
-        many = points if adaptive is None else CANDIDATES * points
-        few = max(1, points // 8) if condition_points is None else condition_points
-        key, choice = jax.random.split(key)
-        drawn = problems.sample(
-            problem, many, key=key, sampler=sampler, condition_points=few
-        )
-        if adaptive is None:
-            return drawn
-        inner = {name: plain[name] for name in equations}
-        values = losses.evaluate(inner, params, drawn).values()
-        sizes = jnp.linalg.norm(jnp.concatenate(list(values), axis=1), axis=1)
-        chosen = samplers.residual_adaptive(
-            drawn[problems.INTERIOR], sizes, points, key=choice, constant=adaptive
-        )
-        return drawn | {problems.INTERIOR: chosen}
+    def start(params: problems.Parameters) -> Any:
+        return params, initialize(params)
 
-    def natural_gradient_steps(carry: Any, drawn: Any, epsilon: Array) -> Any:
-        residuals = residuals_from(carry[0])
+    def advance(carry: Any, each: tuple[Array, Array]) -> Any:
+        key, epsilon = each
+        return step(carry, objective.draw(carry[0], key), epsilon)
 
-        def one_step(carry: Any, _: None) -> Any:
+    return Rounds(start, advance)
+
+
+def _natural_gradient_steps(
+    objective: Objective,
+    count: int,
+    form: natural_gradient.Form,
+    momentum: float,
+    damping: float,
+) -> Steps:
+    def steps(carry: Any, drawn: Any, epsilon: Array) -> Any:
+        residuals = objective.residuals_from(carry[0])
+
+        def step(carry: Any, _: None) -> Any:
             params, state = carry
-            weighted, smallest = weigh(params, drawn, epsilon)
+            weights, smallest = objective.weigh(params, drawn, epsilon)
             params, state, report = natural_gradient.step(
-                losses.stack(residuals, drawn, weighted),
+                losses.stack(residuals, drawn, weights),
                 params,
                 state,
-                jacobian=losses.jacobian(residuals, drawn, weighted),
+                jacobian=losses.jacobian(residuals, drawn, weights),
                 form=form,
                 momentum=momentum,
             )
             return (params, state), (report.loss, report.length, smallest)
 
-        return jax.lax.scan(one_step, carry, None, length=resample_every)
+        return jax.lax.scan(step, carry, None, length=count)
 
+    return functools.partial(natural_gradient.initial_state, damping=damping), steps
+
+
+def _broyden_steps(objective: Objective, count: int) -> Steps:
     broyden = training.self_scaled_broyden()
 
-    def broyden_steps(carry: Any, drawn: Any, epsilon: Array) -> Any:
-        residuals = residuals_from(carry[0])
-        weighted, smallest = weigh(carry[0], drawn, epsilon)
+    def steps(carry: Any, drawn: Any, epsilon: Array) -> Any:
+        residuals = objective.residuals_from(carry[0])
+        weights, smallest = objective.weigh(carry[0], drawn, epsilon)
 
         def loss(params: Any) -> Array:
-            return losses.loss(residuals, params, drawn, weighted)
+            return losses.loss(residuals, params, drawn, weights)
 
-        def one_step(carry: Any, _: None) -> Any:
+        def step(carry: Any, _: None) -> Any:
             params, state = carry
             value, grad = optax.value_and_grad_from_state(loss)(params, state=state)
             updated: Any = broyden.update(
@@ -255,37 +263,26 @@ def rounds(
             return (params, state), (value, length, smallest)
 
         start = (carry[0], training.change_loss(carry[1]))
-        return jax.lax.scan(one_step, start, None, length=resample_every)
+        return jax.lax.scan(step, start, None, length=count)
 
-    def optax_steps(carry: Any, drawn: Any, epsilon: Array) -> Any:
-        def one_step(carry: Any, _: None) -> Any:
+    return broyden.init, steps
+
+
+def _optax_steps(
+    objective: Objective, optimizer: optax.GradientTransformation, count: int
+) -> Steps:
+    def steps(carry: Any, drawn: Any, epsilon: Array) -> Any:
+        def step(carry: Any, _: None) -> Any:
             params, state = carry
-            residuals = residuals_from(jax.lax.stop_gradient(params))
-            weighted, smallest = weigh(params, drawn, epsilon)
+            residuals = objective.residuals_from(jax.lax.stop_gradient(params))
+            weights, smallest = objective.weigh(params, drawn, epsilon)
             value, slope = jax.value_and_grad(
-                lambda p: losses.loss(residuals, p, drawn, weighted)
+                lambda p: losses.loss(residuals, p, drawn, weights)
             )(params)
             moves, state = optimizer.update(slope, state, params)
             params = optax.apply_updates(params, moves)
             return (params, state), (value, jnp.ones_like(value), smallest)
 
-        return jax.lax.scan(one_step, carry, None, length=resample_every)
+        return jax.lax.scan(step, carry, None, length=count)
 
-    def start(params: problems.Parameters) -> Any:
-        if is_optax:
-            return params, optimizer.init(params)
-        if method == "broyden":
-            return params, broyden.init(params)
-        return params, natural_gradient.initial_state(params, damping=damping)
-
-    take = natural_gradient_steps
-    if is_optax:
-        take = optax_steps
-    elif method == "broyden":
-        take = broyden_steps
-
-    def advance(carry: Any, each: tuple[Array, Array]) -> Any:
-        key, epsilon = each
-        return take(carry, draw(carry[0], key), epsilon)
-
-    return Rounds(start, advance)
+    return optimizer.init, steps

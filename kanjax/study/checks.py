@@ -24,6 +24,14 @@ def check(config: Config) -> Config:
     if config.task is not None:
         _check_name("task", config.task, ("regression", "classification"))
     _check_name("intervals", config.intervals, ("auto", "split", "cv+"))
+    _check_numbers(config)
+    _check_split(config)
+    _check_training(config)
+    _check_hidden(config)
+    return config
+
+
+def _check_numbers(config: Config) -> None:
     least = {
         "members": 2,
         "resolution": 1,
@@ -44,6 +52,17 @@ def check(config: Config) -> Config:
             raise StudyError(
                 f"{name} must be an integer of at least {minimum}; got {value!r}."
             )
+    rate = config.learning_rate
+    if not isinstance(rate, int | float) or not rate > 0:
+        raise StudyError(f"learning_rate must be positive; got {rate!r}.")
+    if not config.weight_decay >= 0 or not config.scale > 0:
+        raise StudyError(
+            "weight_decay must be at least 0 and scale positive; got "
+            f"{config.weight_decay!r} and {config.scale!r}."
+        )
+
+
+def _check_split(config: Config) -> None:
     if config.group is not None and config.time is not None:
         raise StudyError(
             f"group {config.group!r} and time {config.time!r} divide the rows in two "
@@ -63,14 +82,9 @@ def check(config: Config) -> Config:
             f"cv rotates what is tested on, and {rival} "
             f"{why.get(rival, 'says what is')}; give one of them."
         )
-    rate = config.learning_rate
-    if not isinstance(rate, int | float) or not rate > 0:
-        raise StudyError(f"learning_rate must be positive; got {rate!r}.")
-    if not config.weight_decay >= 0 or not config.scale > 0:
-        raise StudyError(
-            "weight_decay must be at least 0 and scale positive; got "
-            f"{config.weight_decay!r} and {config.scale!r}."
-        )
+
+
+def _check_training(config: Config) -> None:
     is_other = config.model in OTHER_MODELS
     if is_other and (config.search or config.weight_decay or config.scale != 1):
         raise StudyError(
@@ -87,6 +101,9 @@ def check(config: Config) -> Config:
         raise StudyError(
             "search and weight_decay are for optimizers with a step size; got 'lbfgs'."
         )
+
+
+def _check_hidden(config: Config) -> None:
     if config.hidden is not None and any(
         not isinstance(width, int) or width < 1 for width in config.hidden
     ):
@@ -100,7 +117,6 @@ def check(config: Config) -> Config:
             "hidden must be the units of one layer for the model 'boosted', such as "
             f"50; got {config.hidden!r}."
         )
-    return config
 
 
 def _check_name(setting: str, value: str, known: Iterable[str]) -> None:

@@ -24,6 +24,16 @@ from kanjax.study.attempts import attempted
 from kanjax.study.config import Config
 
 
+class Predictions(NamedTuple):
+    """What is found out about an ensemble's predictions."""
+
+    scores: evaluation.Scores
+    calibration: evaluation.Calibration
+    folds: intervals.FoldNetworks | None
+    coverage: dict[str, Any]
+    hardest: list[dict[str, Any]]
+
+
 class Findings(NamedTuple):
     """All results of a study's analysis; None for what failed, as ``notes`` say."""
 
@@ -69,35 +79,9 @@ def analyze(
 
     key_folds, key_plane, key_samples, key_orders = _keys(key)
     notes: list[str] = []
-    tell("scoring", 0.5)
+    predicted = _predict(config, model, fit, prepared, key_folds, notes, tell)
+    scores, calibration = predicted.scores, predicted.calibration
     y = np.asarray(split.test.y)
-    calibration = evaluation.calibrate(
-        task,
-        evaluation.predict(model, fit.params, split.validation.x),
-        split.validation.y,
-    )
-    outputs = evaluation.predict(model, fit.params, split.test.x)
-    scores = evaluation.score(task, outputs, y, scale, calibration.temperature)
-    folds = None
-    if intervals.use_folds(config, prepared):
-        tell("training without folds, for the intervals", 0.51)
-        folds = attempted(
-            notes,
-            "CV+",
-            lambda: intervals.train_folds(config, model, prepared, key_folds),
-        )
-    if task == "regression":
-        output, x = scores.prediction.output, split.test.x
-        ends = intervals.find_ends(model, output, calibration, folds, x)
-        covered = evaluation.interval_coverage(ends, y, scale)
-        covered["method"] = "split" if folds is None else "cv+"
-    else:
-        covered = evaluation.set_coverage(scores.prediction, calibration, y)
-    on_train = evaluation.predict(model, fit.params, split.train.x)
-    on_train = evaluation.combine(task, on_train, calibration.temperature)
-    wrong = hardest.hardest_rows(
-        prepared, {"test": scores.prediction, "train": on_train}
-    )
     tell("fitting scikit-learn's baselines", 0.55)
     others = baselines.baselines(
         task,
@@ -165,16 +149,12 @@ def analyze(
     return Findings(
         fit=fit,
         order=order,
-        scores=scores,
-        calibration=calibration,
-        folds=folds,
-        coverage=covered,
+        **predicted._asdict(),
         baselines={
             name: evaluation.measure(task, values, y, scale)
             for name, values in others.items()
         },
         compared=compared,
-        hardest=wrong,
         inputs=inputs,
         explanations=explained,
         features=inner,
@@ -183,6 +163,49 @@ def analyze(
         landscape=around,
         notes=tuple(notes),
     )
+
+
+def _predict(
+    config: Config,
+    model: Model,
+    fit: training.Fit,
+    prepared: data_.Prepared,
+    key: jax.Array,
+    notes: list[str],
+    tell: progress.Report,
+) -> Predictions:
+    """Score an ensemble's predictions and say how sure they are."""
+    split, task = prepared.split, prepared.task
+    scale, y = np.asarray(prepared.preprocessor.std), np.asarray(split.test.y)
+    tell("scoring", 0.5)
+    calibration = evaluation.calibrate(
+        task,
+        evaluation.predict(model, fit.params, split.validation.x),
+        split.validation.y,
+    )
+    outputs = evaluation.predict(model, fit.params, split.test.x)
+    scores = evaluation.score(task, outputs, y, scale, calibration.temperature)
+    folds = None
+    if intervals.use_folds(config, prepared):
+        tell("training without folds, for the intervals", 0.51)
+        folds = attempted(
+            notes,
+            "CV+",
+            lambda: intervals.train_folds(config, model, prepared, key),
+        )
+    if task == "regression":
+        output, x = scores.prediction.output, split.test.x
+        ends = intervals.find_ends(model, output, calibration, folds, x)
+        covered = evaluation.interval_coverage(ends, y, scale)
+        covered["method"] = "split" if folds is None else "cv+"
+    else:
+        covered = evaluation.set_coverage(scores.prediction, calibration, y)
+    on_train = evaluation.predict(model, fit.params, split.train.x)
+    on_train = evaluation.combine(task, on_train, calibration.temperature)
+    wrong = hardest.hardest_rows(
+        prepared, {"test": scores.prediction, "train": on_train}
+    )
+    return Predictions(scores, calibration, folds, covered, wrong)
 
 
 @compiling.jit_soon
