@@ -39,7 +39,8 @@ claims: $(VENV)/.installed-dev
 	cp runs/papers/claims.json docs/papers/claims.json
 
 # The core on the oldest and on the newest jax allowed; `make test` runs on the newest
-# that the default Python can have.
+# that the default Python can have. All tests there, by hand:
+# `make test-newest CORE= KERNELS= VERSIONS=`.
 VERSIONS := -m "not paper and not numerical"
 test-oldest: $(OLDEST)/.installed-dev
 	$(OLDEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(VERSIONS) $(CORE)
