@@ -46,6 +46,8 @@ def test_the_transpose_is_the_gradient(key, kind):
     p = matrix(space)
     slope = jax.grad(lambda v: space.flat(v) @ w)(jnp.ones(9))
     np.testing.assert_allclose(slope, p.T @ w, rtol=1e-4, atol=1e-5)
+    if kind == "regenerated" and jax.__version_info__ < (0, 10):
+        pytest.skip("jax 0.9 cannot transpose a loop over its inputs")
     (turned,) = jax.linear_transpose(space.flat, jnp.ones(9))(w)
     np.testing.assert_allclose(turned, p.T @ w, rtol=1e-4, atol=1e-5)
 
