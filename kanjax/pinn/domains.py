@@ -16,6 +16,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
+from kanjax.square_root import safe_sqrt
 
 Bounds = tuple[tuple[float, ...], tuple[float, ...]]
 """The least and the largest coordinates of a domain."""
@@ -123,7 +124,7 @@ class Box:
         """Return the signed distance to the boundary. z: (coordinates,)."""
         lower, upper = (jnp.asarray(v, z.dtype) for v in (self.lower, self.upper))
         beyond = jnp.maximum(lower - z, z - upper)
-        outside = jnp.sqrt(jnp.sum(jnp.maximum(beyond, 0) ** 2))
+        outside = safe_sqrt(jnp.sum(jnp.maximum(beyond, 0) ** 2))
         return outside + jnp.minimum(jnp.max(beyond), 0)
 
     def factor(self, z: Float[Array, " d"]) -> Float[Array, ""]:
@@ -314,7 +315,7 @@ class TimeSpace:
         in_time = jnp.maximum(self.start - z[0], z[0] - self.end)
         in_space = self.space.distance(z[1:])
         both = jnp.stack([in_time, in_space])
-        outside = jnp.sqrt(jnp.sum(jnp.maximum(both, 0) ** 2))
+        outside = safe_sqrt(jnp.sum(jnp.maximum(both, 0) ** 2))
         return outside + jnp.minimum(jnp.max(both), 0)
 
     def factor(self, z: Float[Array, " d"]) -> Float[Array, ""]:

@@ -93,6 +93,17 @@ def test_domains_work_under_jit_and_grad():
     np.testing.assert_allclose(slope, [0, 4], rtol=1e-6)
 
 
+@pytest.mark.parametrize("z", [(0.5, 0.9), (-0.8, 0.5), (1.5, 0.4), (2.0, 3.0)])
+@pytest.mark.parametrize("name", ["box", "time and interval"])
+def test_distances_of_boxes_have_slopes_inside_as_well(name, z):
+    domain, z = DOMAINS[name], jnp.array(z)
+    slope = jax.grad(domain.distance)(z)
+    step = 1e-3 * jnp.eye(2)
+    moved = [domain.distance(z + e) - domain.distance(z - e) for e in step]
+    np.testing.assert_allclose(slope, np.array(moved) / 2e-3, atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(slope), 1, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     "build, words",
     [
