@@ -92,7 +92,12 @@ def field_animation(
         meshes = [panel.collections[0] for panel in panels if panel.collections]
         artists = list(zip(meshes, values.values(), strict=True))
         for mesh, v in artists:
-            mesh.set(**{k: s for k, s in pinn.scale(v[np.isfinite(v)]).items()})
+            finite = v[np.isfinite(v)]
+            colors = pinn.scale(finite)
+            mesh.set_cmap(colors["cmap"])
+            # Without a range in it, that of what is drawn: here at all times.
+            low, high = colors.get("vmin", finite.min()), colors.get("vmax")
+            mesh.set_clim(low, finite.max() if high is None else high)
 
         def show(frame: int) -> None:
             for mesh, v in artists:

@@ -31,6 +31,23 @@ def test_lines_and_maps_move_and_their_axes_do_not(tmp_path):
     assert np.any(np.abs(first - last) > 50)
 
 
+def test_maps_have_the_colors_of_all_times(tmp_path):
+    path = tmp_path / "maps.gif"
+    even = np.ones((3, 5, 4)) + 0.01 * X[:, None]
+
+    def middles(values):
+        maps = even * np.array(values)[:, None, None]
+        plotting.field_animation(T, X, {"u": maps}, path, y=Y)
+        return [np.median(f[100:200, 100:200]) for f in frames(path)]
+
+    # From dark to bright over all times, and not over the first one alone.
+    first, middle, last = middles([1.0, 5.0, 10.0])
+    assert first + 40 < middle < last - 40
+    # Of both signs: zero is white, and both ends are as dark.
+    first, middle, last = middles([-1.0, 0.0, 1.0])
+    assert middle > 240 and max(first, last) < 120
+
+
 def test_long_movies_are_thinned_and_bad_input_is_named(tmp_path):
     path = tmp_path / "long.gif"
     t = np.linspace(0, 1, 99)
