@@ -254,7 +254,9 @@ def soliton(
         dispersion: b, positive.
     """
     phase = jnp.sqrt(speed / dispersion) * (z[:, 1] - speed * z[:, 0]) / 2
-    return 3 * speed / nonlinearity / jnp.cosh(phase) ** 2
+    # sech^2 by sigmoids: cosh overflows far from the wave, and slopes would be NaN.
+    height = 4 * jax.nn.sigmoid(2 * phase) * jax.nn.sigmoid(-2 * phase)
+    return 3 * speed / nonlinearity * height
 
 
 def _minus_sine(x: Array) -> Array:

@@ -103,6 +103,23 @@ def test_kdv_carries_a_soliton(x64):
     np.testing.assert_allclose(found.values[-1], exact, atol=1e-8)
 
 
+@pytest.mark.parametrize("x", [-0.03, 0.1, 1.9, -4.0])
+def test_a_soliton_has_slopes_far_away(x):
+    b = 0.022**2
+
+    def wave(x):
+        z = jnp.stack([jnp.zeros_like(x), x])[None]
+        return systems.soliton(z, 1.0, nonlinearity=1.0, dispersion=b)[0]
+
+    k = 0.5 / b**0.5
+    tanh = np.tanh(k * x)
+    height = 3 * (1 - tanh**2)
+    wanted = height, -2 * k * height * tanh, k**2 * height * (6 * tanh**2 - 2)
+    slope = jax.grad(wave)
+    found = wave(jnp.array(x)), slope(x), jax.jvp(slope, (x,), (1.0,))[1]
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_kuramoto_sivashinsky_against_scipy(x64):
     # An independent right-hand side in numpy, solved by scipy's stiff method.
     n = 64
