@@ -33,6 +33,7 @@ def gradient_norm_weights(
     """Weigh terms so that all of their gradients are of one length.
 
     ``lambda_j = mean_k |grad L_k| / |grad L_j|``; the mean keeps the scale of the loss.
+    A term without a gradient, as of what holds by construction, has the weight 1.
 
     Args:
         residuals: by name.
@@ -56,7 +57,7 @@ def kernel_weights(
     """Weigh terms by the traces of their tangent kernels: ``mean_k T_k / T_j``.
 
     T is the mean over points of ``|dr / d theta|^2``, how fast the term's residuals
-    move under gradient descent.
+    move under gradient descent. Where they do not move at all the weight is 1.
 
     Args:
         residuals: by name.
@@ -184,6 +185,8 @@ def relobralo(
 
 def _inverse(sizes: dict[str, Array]) -> dict[str, Array]:
     mean = jnp.mean(jnp.stack(list(sizes.values())))
-    tiny = jnp.finfo(mean.dtype).tiny
-    weights = {k: mean / jnp.maximum(v, tiny) for k, v in sizes.items()}
+    weights = {
+        k: jnp.where(v == 0, 1.0, mean / jnp.where(v == 0, 1.0, v))
+        for k, v in sizes.items()
+    }
     return jax.lax.stop_gradient(weights)

@@ -90,6 +90,15 @@ def test_kernel_weights_are_ratios_of_traces(case):
         np.testing.assert_allclose(weights[name], wanted, rtol=1e-12)
 
 
+@pytest.mark.parametrize("weigh", ["gradient_norm_weights", "kernel_weights"])
+def test_terms_that_hold_by_construction_leave_the_loss_finite(weigh):
+    residuals = {"a": lambda p, z: 10 * p * z, "b": lambda p, z: 0 * p * z}
+    points, p = {k: jnp.ones((3, 1)) for k in residuals}, jnp.array(2.0)
+    weights = getattr(balancing, weigh)(residuals, p, points)
+    assert float(weights["a"]) == 0.5 and float(weights["b"]) == 1
+    assert float(losses.loss(residuals, p, points, weights)) == pytest.approx(200)
+
+
 def test_averages_move_slowly():
     moved = balancing.average({"a": 1.0}, {"a": 2.0}, decay=0.9)
     assert float(moved["a"]) == pytest.approx(1.1)
