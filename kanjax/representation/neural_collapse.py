@@ -234,10 +234,7 @@ def nc4(
         weights: (width, classes) of the classifier.
         bias: (classes,) of the classifier, or None.
     """
-    logits = features @ weights
-    if bias is not None:
-        logits += jnp.broadcast_to(bias, logits.shape)
-    return _disagreement(features, means, logits)
+    return _disagreement(features, means, _logits(features, weights, bias))
 
 
 def collapse(
@@ -281,6 +278,7 @@ def collapse(
         )
     classes = weights.shape[1]
     frame = collapse_frames.target(kind, classes)
+    logits, features = _logits(features, weights, bias), _in_unit(features)
     moments = class_moments(features, labels, classes)
     _check_present(moments.counts)
     centered = _centered_means(moments)
@@ -291,7 +289,7 @@ def collapse(
         frame_distance(samples.matmul(means, means.T), frame.means),
         frame_distance(samples.matmul(means, weights), frame.outputs),
         frame_distance(weights.T, frame.ratios[:, None] * means),
-        nc4(features, moments.means, weights, bias),
+        _disagreement(features, moments.means, logits),
         *_unevenness(centered),
     )
 
@@ -320,7 +318,7 @@ def feature_collapse(
             f"outputs have shape {jnp.shape(outputs)}; they must be ({len(features)}, "
             "classes), of 2 classes or more."
         )
-    classes = outputs.shape[1]
+    classes, features = outputs.shape[1], _in_unit(features)
     moments = class_moments(features, labels, classes)
     _check_present(moments.counts)
     centered = _centered_means(moments)
@@ -333,8 +331,22 @@ def feature_collapse(
     )
 
 
+def _in_unit(features: Array) -> Array:
+    """Give features whose squares neither vanish nor overflow: no measure has a unit."""
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(features)))
+    return features / jnp.where(largest > 0, largest, 1.0)
+
+
+def _logits(features: Array, weights: Array, bias: Array | None) -> Array:
+    logits = features @ weights
+    return logits if bias is None else logits + jnp.broadcast_to(bias, logits.shape)
+
+
 def _disagreement(features: Array, means: Array, logits: Array) -> Array:
     """Give the share of samples whose class is not that of the nearest mean."""
+    # About the middle of the means: far from 0 differences of squares lose digits.
+    middle = jnp.mean(means, axis=0, keepdims=True)
+    features, means = features - middle, means - middle
     # Squared distances less what a sample has in common with all classes.
     distances = jnp.sum(means**2, axis=1)[None] - 2 * samples.matmul(features, means.T)
     return jnp.mean(jnp.argmax(logits, axis=1) != jnp.argmin(distances, axis=1))
@@ -357,8 +369,11 @@ def _inverse_square(values: Array) -> Array:
 
 def _centered_means(moments: ClassMoments) -> Array:
     """Give class means less that of all samples, which larger classes weigh more in."""
-    shares = moments.counts / jnp.sum(moments.counts)
-    return moments.means - jnp.sum(shares[:, None] * moments.means, axis=0)[None]
+    shares = (moments.counts / jnp.sum(moments.counts))[:, None]
+    centered = moments.means - jnp.sum(shares * moments.means, axis=0)[None]
+    # Twice: the rounding of means far from 0 is else a direction of its own, between
+    # classes that do not vary there.
+    return centered - jnp.sum(shares * centered, axis=0)[None]
 
 
 def _unit(matrix: Array) -> Array:

@@ -64,13 +64,23 @@ def test_measures_are_those_of_numpy(batch, kind):
     result = neural_collapse.collapse(*batch, kind=kind)
     np.testing.assert_allclose(result, reference(*batch, kind), rtol=1e-4)
     features, *rest = batch
-    for scale in (1e-12, 1e12):
+    for scale in (1e-25, 1e-12, 1e12, 1e25):
         scaled = neural_collapse.collapse(features * scale, *rest, kind=kind)
         # All but the labels of the classifier, which has a bias, know no units.
         for name in ("nc1", "nc2_means", "nc3", "duality", "equinorm", "equiangle"):
             np.testing.assert_allclose(
                 getattr(scaled, name), getattr(result, name), rtol=1e-4
             )
+
+
+def test_features_far_from_0_are_as_near_to_their_means(batch):
+    features, labels, weights, bias = batch
+    outputs = features @ weights + bias[None]
+    result = neural_collapse.feature_collapse(features, labels, outputs)
+    # Up to the rounding of the moved features.
+    moved = neural_collapse.feature_collapse(features + 1e4, labels, outputs)
+    np.testing.assert_allclose(moved, result, rtol=2e-2)
+    assert float(moved.nc4) == float(result.nc4)
 
 
 def test_features_alone_have_the_same_measures(batch):
