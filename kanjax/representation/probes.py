@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from kanjax import checks, linalg, training
-from kanjax.representation import samples
+from kanjax.representation import equiangular, samples
 
 
 class LinearProbe(NamedTuple):
@@ -133,10 +133,10 @@ def predict_neighbors(
         )
     if not temperature > 0:
         raise ValueError(f"temperature must be positive; got {temperature}.")
-    unit = _unit(x)
+    unit = equiangular.normalize(x)
 
     def vote(query: Array) -> Array:
-        cosines, rows = jax.lax.top_k(unit @ _unit(query), neighbors)
+        cosines, rows = jax.lax.top_k(unit @ equiangular.normalize(query), neighbors)
         # From the nearest: no exponential overflows.
         weights = jnp.exp((cosines - cosines[0]) / temperature)
         return jnp.argmax(jnp.zeros(classes).at[labels[rows]].add(weights))
@@ -164,7 +164,3 @@ def _features(x: Array, labels: Array) -> Array:
             "features) and (n,)."
         )
     return checks.as_floating(x)
-
-
-def _unit(x: Array) -> Array:
-    return x * jax.lax.rsqrt(jnp.sum(x**2, axis=-1, keepdims=True) + 1e-12)

@@ -317,12 +317,12 @@ def test_neighbors_vote_as_in_a_loop():
         for row in np.argsort(-cosines)[:7]:
             votes[labels[row]] += math.exp(cosines[row] / 0.2)
         expected.append(votes.argmax())
-    for size in (None, 4):
+    for size, scale in ((None, 1.0), (4, 1.0), (None, 1e-9), (None, 1e20)):
         got = probes.predict_neighbors(
-            jnp.asarray(x),
+            scale * jnp.asarray(x),
             jnp.asarray(labels),
             3,
-            jnp.asarray(queries),
+            scale * jnp.asarray(queries),
             neighbors=7,
             temperature=0.2,
             batch_size=size,
