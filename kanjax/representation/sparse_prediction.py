@@ -53,10 +53,13 @@ def standardize(
             f"reference has {reference.shape[1]} units and x has {x.shape[1]}; both "
             "must be of the same layer."
         )
+    # In this unit squares neither vanish nor overflow.
+    largest = jnp.max(jnp.abs(reference), axis=0, keepdims=True)
+    unit = jax.lax.stop_gradient(jnp.where(largest > 0, largest, 1.0))
+    x, reference = x / unit, reference / unit
     mean = jnp.mean(reference, axis=0, keepdims=True)
     deviation = jnp.std(reference, axis=0, keepdims=True)
-    tiny = 10 * jnp.finfo(x.dtype).eps * jnp.max(jnp.abs(reference), 0, keepdims=True)
-    still = deviation <= tiny
+    still = deviation <= 10 * jnp.finfo(x.dtype).eps
     return jnp.where(still, 0.0, (x - mean) / jnp.where(still, 1.0, deviation))
 
 

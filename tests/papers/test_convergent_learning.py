@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.cluster import hierarchy
-from sklearn import cluster, linear_model, metrics
+from sklearn import cluster, linear_model, metrics, preprocessing
 
 from kanjax import taps
 from kanjax.representation import (
@@ -40,6 +40,15 @@ def mixed():
     return tuple(
         np.asarray(sparse_prediction.standardize(v.astype(np.float32))) for v in (x, y)
     )
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
+def test_standardized_units_are_those_of_scikit_learn(mixed, scale):
+    x = np.asarray(mixed[0][:50], np.float32) + 2
+    x[:, 0] = 3
+    found = sparse_prediction.standardize(np.float32(scale) * x)
+    wanted = preprocessing.StandardScaler().fit_transform(x.astype(float))
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
 def test_a_permuted_copy_is_matched_whatever_its_scale_and_shift(copies):
