@@ -319,8 +319,10 @@ def spherical_distance(
         embedding: as for :func:`cosines`.
         vectors: as for :func:`cosines`.
     """
-    limit = 1 - _LEAST_ANGLE
-    return jnp.arccos(jnp.clip(cosines(embedding, vectors), -limit, limit))
+    c = cosines(embedding, vectors)
+    # Half precision has no number as near to 1.
+    limit = 1 - max(_LEAST_ANGLE, float(jnp.finfo(c.dtype).epsneg))
+    return jnp.arccos(jnp.clip(c, -limit, limit))
 
 
 def predict(
