@@ -150,10 +150,15 @@ def gap(
     points, weights = np.polynomial.legendre.leggauss(300)
     chances, weights = (points + 1) / 2, weights / 2
     deviation = noise / np.sqrt(examples)
-    along = size + deviation * stats.norm.ppf(chances)[:, None]
+    # In two halves: where w turns its back on mu, the sign that it gives jumps.
+    backward = stats.norm.cdf(-size / deviation)
+    edges = np.unique([0.0, backward, 1.0])
+    widths = np.diff(edges)[:, None]
+    places, shares = edges[:-1, None] + widths * chances, widths * weights
+    along = size + deviation * stats.norm.ppf(places.reshape(-1, 1))
     across = stats.chi2.ppf(chances, d - 1) if d > 1 else np.zeros_like(chances)
     length = np.sqrt(along**2 + deviation**2 * across)
-    mass = weights[:, None] * weights
+    mass = shares.reshape(-1, 1) * weights
     shrunk = noise * np.sqrt(1 - 1 / examples)
     test = float(np.sum(mass * stats.norm.cdf(-along * size / (noise * length))))
     train = float(np.sum(mass * stats.norm.cdf(-length / shrunk)))
