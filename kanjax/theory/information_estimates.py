@@ -124,7 +124,7 @@ def gaussian_twin(
             f"there are {count} samples of {p + y.shape[1]} features; a covariance "
             "needs more samples."
         )
-    both = jnp.concatenate([x, y], axis=1)
+    both = jnp.concatenate([_in_deviations(x), _in_deviations(y)], axis=1)
     covariance = jnp.cov(both.T)
     deviations = jnp.sqrt(jnp.diagonal(covariance))
     correlation = covariance / jnp.outer(deviations, deviations)
@@ -180,11 +180,7 @@ def neighbor_information(
         )
 
     # Information knows no scale; neighbors do.
-    spreads = [jnp.std(v, axis=0, keepdims=True) for v in (x, y)]
-    x, y = (
-        v / jnp.where(spread > 0, spread, 1.0)
-        for v, spread in zip((x, y), spreads, strict=True)
-    )
+    x, y = _in_deviations(x), _in_deviations(y)
 
     def row(index: Array) -> Array:
         others = jnp.arange(count) != index
@@ -242,9 +238,11 @@ def sliced_wasserstein(
 
 @functools.partial(jax.jit, static_argnames="solver")
 def _matched(x: Array, y: Array, solver: Any) -> Array:
-    costs = jnp.linalg.norm(x[:, None] - y[None], axis=-1)
+    gaps = x[:, None] - y[None]
+    unit = _unit(jnp.max(jnp.abs(gaps)))
+    costs = jnp.linalg.norm(gaps / unit, axis=-1)
     columns = linalg.linear_assignment(costs, solver=solver)
-    return jnp.mean(costs[jnp.arange(len(x)), columns])
+    return unit * jnp.mean(costs[jnp.arange(len(x)), columns])
 
 
 def matched_wasserstein(
@@ -261,6 +259,18 @@ def matched_wasserstein(
         ValueError: if samples differ in number or are not finite.
     """
     return _matched(*_same(x, y), solver)
+
+
+def _in_deviations(v: Array) -> Array:
+    """Return features of mean 0 and deviation 1; 0 for one that is constant."""
+    moved = v - jnp.mean(v, axis=0, keepdims=True)
+    moved = moved / _unit(jnp.max(jnp.abs(moved), axis=0, keepdims=True))
+    return moved / _unit(jnp.std(moved, axis=0, keepdims=True))
+
+
+def _unit(size: Array) -> Array:
+    """Return a size to divide by; squares in its unit neither vanish nor overflow."""
+    return jnp.where(size > 0, size, 1.0)
 
 
 def _pair(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:

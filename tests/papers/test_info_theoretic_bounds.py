@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import linalg, optimize, special, stats
+from scipy import integrate, linalg, optimize, special, stats
 from sklearn import feature_selection
 
 from kanjax import gaussian
@@ -30,6 +30,21 @@ def test_the_gap_of_two_gaussian_classes():
     np.testing.assert_allclose(gap, (0.0789, 0.1984, 0.1195), atol=5e-5)
     linear = gaussian_classification.gap(unit(1.0), 2.0, 50, loss="linear")
     np.testing.assert_allclose(linear.gap, 4 * 20 / 50)
+
+
+@pytest.mark.parametrize("mu, noise, n", [(0.1, 1.0, 2), (1.0, 1.0, 4), (-3.0, 0.5, 9)])
+def test_the_gap_of_a_single_feature(mu, noise, n):
+    # The sign of w decides all: right with y, or wrong wherever it would be right.
+    w = stats.norm(mu, noise / n**0.5)
+    right, error = w.cdf(0) if mu < 0 else w.sf(0), stats.norm.cdf(-abs(mu) / noise)
+    test = right * error + (1 - right) * (1 - error)
+    tail = stats.norm(0, noise * (1 - 1 / n) ** 0.5)
+    train = sum(
+        integrate.quad(lambda v: w.pdf(v) * tail.cdf(-abs(v)), *ends, epsabs=1e-13)[0]
+        for ends in ((-np.inf, 0), (0, np.inf))
+    )
+    gap = gaussian_classification.gap([mu], noise, n)
+    np.testing.assert_allclose(gap, (test - train, test, train), rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("loss", ["zero-one", "linear"])
@@ -312,6 +327,26 @@ def test_distances_of_samples():
     np.testing.assert_allclose(matched, costs[rows, columns].mean())
     sliced = information_estimates.sliced_wasserstein(jax.random.key(0), x, y)
     assert 0 < sliced < matched
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+def test_estimates_know_no_units_in_single_precision(scale):
+    rng = np.random.default_rng(10)
+    x, y = rng.normal(size=(2, 60, 2)).astype(np.float32)
+    y = y + 2 * x
+    other = np.float32(scale) * x
+    if scale > 1:
+        pairs = [information_estimates.neighbor_information(v, y) for v in (x, other)]
+    else:
+        key = jax.random.key(0)
+        pairs = [
+            information_estimates.gaussian_twin(key, v, y, draws=2) for v in (x, other)
+        ]
+    np.testing.assert_allclose(*pairs, rtol=1e-3)
+    costs = np.linalg.norm(x[:, None] - y, axis=-1)
+    expected = costs[optimize.linear_sum_assignment(costs)].mean()
+    got = information_estimates.matched_wasserstein(other, np.float32(scale) * y)
+    np.testing.assert_allclose(got / np.float32(scale), expected, rtol=1e-5)
 
 
 def test_bounds_go_through_transformations():
