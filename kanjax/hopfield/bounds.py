@@ -4,6 +4,7 @@ Source: Ramsauer et al. (2020), arXiv 2008.02217, section 2 and appendix A.
 """
 
 import math
+import sys
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ class Capacity(NamedTuple):
 
     Attributes:
         base: c, the base of the exponential.
-        patterns: ``sqrt(failure) c^((dimension - 1) / 4)``.
+        patterns: ``sqrt(failure) c^((dimension - 1) / 4)``; infinite beyond 1e308.
     """
 
     base: float
@@ -129,4 +130,7 @@ def capacity_bound(
     from scipy import special
 
     base = b / float(special.wrightomega(a + math.log(b)))
-    return Capacity(base, math.sqrt(failure) * base ** ((dimension - 1) / 4))
+    # Of a few thousand dimensions it is beyond all floats.
+    power = (dimension - 1) / 4 * math.log(base)
+    patterns = math.exp(power) if power < math.log(sys.float_info.max) else math.inf
+    return Capacity(base, math.sqrt(failure) * patterns)

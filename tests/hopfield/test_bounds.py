@@ -71,6 +71,16 @@ def test_capacity_of_the_papers_examples():
     assert w * np.exp(w) == pytest.approx(np.exp(a) * 0.4)
 
 
+@pytest.mark.parametrize("dimension", [1500, 4096])
+def test_capacities_of_many_dimensions(dimension):
+    found = bounds.capacity_bound(dimension, 1.0, radius=3)
+    power = (dimension - 1) / 4 * np.log10(found.base) + np.log10(0.001) / 2
+    if power > 308.5:
+        assert found.patterns == np.inf
+    else:
+        assert np.log10(found.patterns) == pytest.approx(power)
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="dimension must be an integer of at least 2"):
         bounds.capacity_bound(1, 1.0, radius=1)
