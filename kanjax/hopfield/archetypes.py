@@ -16,6 +16,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from kanjax.checks import check_labels
 from kanjax.hopfield import checks, diluted
 from kanjax.hopfield.replica_symmetry import scale_beta
 from kanjax.hopfield.self_consistency import FixedPoint, fixed_point
@@ -101,9 +102,11 @@ def archetypes_from_labels(
         classes: how many.
 
     Raises:
+        TypeError: if labels are not integers.
         ValueError: for other values.
     """
     spins = checks.check_spins("spins", spins)
+    check_labels(labels, classes)
     sums = jax.ops.segment_sum(spins, jnp.asarray(labels), classes)
     return jnp.where(sums >= 0, 1.0, -1.0).astype(spins.dtype)
 

@@ -145,6 +145,12 @@ def test_the_derivative_of_a_solution(x64):
             ),
             "teaching must be 'supervised' or",
         ),
+        (
+            lambda: archetypes.archetypes_from_labels(
+                jnp.ones((2, 3)), jnp.array([1, 2]), 2
+            ),
+            "numbered from 0 to 1",
+        ),
         (lambda: tensors.LowRankTensor(jnp.ones((2, 3)), 1.0, 1), "order must be an"),
         (lambda: blocking.standard_error(jnp.ones(3)), "at least 16 entries"),
     ],
