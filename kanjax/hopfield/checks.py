@@ -44,16 +44,16 @@ def check_beta(beta: Any) -> Array:
 
 
 def check_patterns(patterns: Any, width: int | None = None) -> Array:
-    """Check stored patterns (..., patterns, features), at least one of them.
+    """Check stored patterns (patterns, features), at least one of them.
 
     Raises:
         ValueError: for another number of axes, for no pattern, or another width.
     """
     array = jnp.asarray(patterns)
-    if array.ndim < 2 or 0 in array.shape[-2:]:
+    if array.ndim != 2 or 0 in array.shape:
         raise ValueError(
             "patterns must have shape (patterns, features) with at least one of each; "
-            f"got {array.shape}."
+            f"got {array.shape}. Map over sets of them by jax.vmap."
         )
     if width is not None and array.shape[-1] != width:
         raise ValueError(

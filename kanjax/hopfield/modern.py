@@ -99,7 +99,7 @@ def update(
 
     Args:
         state: (..., features).
-        patterns: (..., patterns, features).
+        patterns: (patterns, features).
         beta: the inverse temperature.
         mask: as for :func:`weights`.
         alpha: as for :func:`weights`.
@@ -284,7 +284,7 @@ def prepare(
 
     Args:
         state: (..., features).
-        patterns: (..., patterns, features).
+        patterns: (patterns, features).
         beta: the inverse temperature, or one for each state.
         mask: (..., patterns), True where a pattern is looked at; or None.
     """

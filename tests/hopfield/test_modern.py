@@ -228,6 +228,9 @@ def test_bad_input_is_named(random):
             modern.update(states, patterns, beta)
     with pytest.raises(ValueError, match="with at least one of each"):
         modern.energy(states, patterns[:0], 1.0)
+    for function in (modern.weights, modern.update):
+        with pytest.raises(ValueError, match="over sets of them by jax.vmap"):
+            function(jnp.ones((4, 4)), jnp.ones((4, 4, 4)), 1.0)
     with pytest.raises(ValueError, match="patterns have 5 features, the state has 4"):
         modern.retrieve(states[:, :4], patterns, 1.0)
     with pytest.raises(ValueError, match=r"mask must have shape \(\.\.\., 7\)"):
