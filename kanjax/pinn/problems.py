@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from kanjax import model, pytrees
+from kanjax import checks, model, pytrees
 from kanjax.pinn import domains, samplers
 from kanjax.pinn.constraints import Constraint
 from kanjax.pinn.derivatives import Field, partial
@@ -147,7 +147,7 @@ def observations(points: Array, values: Array) -> Condition:
     Raises:
         ValueError: if there are none, not as many of both, or one is not finite.
     """
-    points, values = jnp.asarray(points), jnp.asarray(values)
+    points, values = checks.as_floating(points), checks.as_floating(values)
     columns = values[:, None] if values.ndim == 1 else values
     if points.ndim != 2 or len(points) == 0 or len(points) != len(columns):
         raise ValueError(

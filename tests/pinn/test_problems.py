@@ -69,6 +69,21 @@ def test_periodic_conditions_compare_both_ends(order):
     np.testing.assert_allclose(square.ravel(), [0.0, -1.0][: order + 1], atol=1e-6)
 
 
+def test_observations_at_whole_numbers_are_those_at_the_same_numbers(key):
+    line, net = pinn.interval(0, 2.5), nn.MLP((1, 4, 1), jnp.tanh)
+    constrain = pinn.constraints.boundary(line)
+    found = []
+    for kind in (int, float):
+        data = pinn.observations(np.array([[1], [2]], kind), np.array([3, 4], kind))
+        walls = pinn.Problem(
+            line, lambda u, z: u(z), {"data": data}, constrain=constrain
+        )
+        params = pinn.initialize(walls, net, key=key)
+        residual = pinn.residuals(walls, net)["data"]
+        found.append([residual(params, row) for row in data.place])
+    np.testing.assert_array_equal(*found)
+
+
 def test_observations_are_all_taken(key):
     z = jax.random.uniform(key, (7, 2))
     condition = pinn.observations(z, z[:, 0] + 1)
