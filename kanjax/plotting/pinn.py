@@ -116,6 +116,7 @@ def field_curves(
 
     figure, axes = style.on_axes(axes)
     lost = 0
+    first = next((name for name in fields if name in (references or {})), None)
     for k, (name, values) in enumerate(fields.items()):
         drawn = line(values, f"fields[{name!r}]")
         lost += int(np.sum(~np.isfinite(drawn)))
@@ -129,7 +130,7 @@ def field_curves(
                 known,
                 color=style.BLACK,
                 linestyle=":",
-                label="reference" if k == 0 else None,
+                label="reference" if name == first else None,
             )
     axes.set(xlabel=style.escape(xlabel), ylabel=style.escape(ylabel))
     if log:

@@ -37,6 +37,9 @@ def test_curves_have_their_references():
     np.testing.assert_array_equal(lines[1].get_ydata(), t + 1)
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == ["u", "reference", "v"]
+    second = plotting.field_curves(t, {"u": t, "v": -t}, {"v": t + 1}).axes[0]
+    labels = [text.get_text() for text in second.get_legend().get_texts()]
+    assert labels == ["u", "v", "reference"]
     log = plotting.field_curves(t, {"u": -t}, log=True).axes[0]
     assert log.get_yscale() == "log" and log.lines[0].get_ydata()[2] == 2
 
