@@ -332,7 +332,7 @@ def feature_collapse(
 
 
 def _in_unit(features: Array) -> Array:
-    """Give features whose squares neither vanish nor overflow: no measure has a unit."""
+    """Give features in a unit in which squares neither vanish nor overflow."""
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(features)))
     return features / jnp.where(largest > 0, largest, 1.0)
 

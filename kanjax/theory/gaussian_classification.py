@@ -152,7 +152,7 @@ def gap(
     deviation = noise / np.sqrt(examples)
     # In two halves: where w turns its back on mu, the sign that it gives jumps.
     backward = stats.norm.cdf(-size / deviation)
-    edges = np.unique([0.0, backward, 1.0])
+    edges = np.unique(np.array([0.0, float(backward), 1.0]))
     widths = np.diff(edges)[:, None]
     places, shares = edges[:-1, None] + widths * chances, widths * weights
     along = size + deviation * stats.norm.ppf(places.reshape(-1, 1))
