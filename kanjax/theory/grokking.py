@@ -210,12 +210,15 @@ def population_loss(
 def alignment(at: Moments, direction: Float[Array, " inputs"]) -> Float[Array, ""]:
     """Return ``beta^T M beta / (|beta|^2 |M|_F)``, 1 where ``M ~ beta beta^T``.
 
+    0 where M is 0, as of weights that are all 0.
+
     Args:
         at: the moments.
         direction: (inputs,), beta.
     """
     along = direction @ at.second @ direction
-    return along / (jnp.sum(direction**2) * jnp.linalg.norm(at.second))
+    size = jnp.sum(direction**2) * jnp.linalg.norm(at.second)
+    return along / jnp.where(size > 0, size, 1.0)
 
 
 def tangent_kernel(

@@ -87,6 +87,15 @@ def test_the_population_loss_is_that_of_many_inputs(problem):
     np.testing.assert_allclose(shares.total, exact, rtol=1e-12)
 
 
+def test_weights_of_0_have_the_loss_of_the_targets(x64):
+    # E (beta . x)^4 / 4 of a normal number of variance |beta|^2 / D.
+    beta = jnp.array([1.0, -2.0, 0.5, 1.0])
+    at = grokking.Moments(jnp.zeros(4), jnp.zeros((4, 4)))
+    shares = grokking.population_loss(at, beta, **KNOBS)
+    np.testing.assert_allclose(shares.total, 0.75 * (6.25 / 4) ** 2, rtol=1e-12)
+    assert float(grokking.alignment(at, beta)) == 0
+
+
 def test_the_solution_that_generalizes_has_no_loss(problem):
     beta = problem[3]
     at = grokking.Moments(jnp.zeros(D), jnp.outer(beta, beta) / 0.21)
