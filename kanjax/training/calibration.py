@@ -15,12 +15,14 @@ Weinberger (2017), arXiv:1706.04599 (temperature).
 import math
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
+from kanjax import checks
 from kanjax.linalg import bisect
 
 
@@ -49,7 +51,7 @@ def conformal_quantile(
         >>> float(training.conformal_quantile(residuals, 0.96))
         inf
     """
-    scores = jnp.asarray(scores)
+    scores = checks.as_floating(scores)
     if not 0 < coverage < 1:
         raise ValueError(f"coverage must lie between 0 and 1; got {coverage!r}.")
     if scores.ndim == 0 or len(scores) == 0:
@@ -85,8 +87,8 @@ def cv_plus_interval(
         Lower and upper ends, (n, ...) each; infinite where the rows are too few.
 
     Raises:
-        ValueError: if the shapes do not belong together, and as
-            :func:`conformal_quantile`.
+        ValueError: if the shapes do not belong together, if a row is of no fold, and
+            as :func:`conformal_quantile`.
 
     Source: Barber et al. (2021), section 3 and theorem 4.
 
@@ -111,6 +113,7 @@ def cv_plus_interval(
             f"outputs and fold (rows,); got {predictions.shape}, {residuals.shape} and "
             f"{fold.shape}."
         )
+    _check_fold(fold, len(predictions))
 
     def of_row(predicted: Array) -> tuple[Array, Array]:
         by_row = predicted[fold]
@@ -130,14 +133,18 @@ def fit_temperature(
     beside many rows. Classes keep their order, so accuracy does not change.
 
     Args:
-        log_p: (n, classes) logarithms of probabilities, or logits.
-        y: (n,) true classes.
+        log_p: (n, classes) logarithms of probabilities, or logits; -inf where a
+            class is impossible.
+        y: (n,) true classes. Rows whose true class is impossible have no say: no
+            temperature makes it possible.
 
     Returns:
-        T, between 0.05 and 20; above 1 for predictions that were too sure.
+        T, between 0.05 and 20; above 1 for predictions that were too sure. NaN if one
+        of log_p is.
 
     Raises:
-        ValueError: if the shapes do not belong together.
+        TypeError: if classes are not integers.
+        ValueError: if the shapes do not belong together, or a label is no class.
     """
     log_p, y = jnp.asarray(log_p), jnp.asarray(y)
     if log_p.ndim != 2 or y.shape != log_p.shape[:1]:
@@ -146,12 +153,30 @@ def fit_temperature(
             f"{np.shape(log_p)} and {np.shape(y)}."
         )
 
+    checks.check_labels(y, log_p.shape[1])
+    # Both selections are needed: the inner one keeps -inf times 0 out of the slope.
+    impossible = jnp.isneginf(log_p)
+    finite = jnp.where(impossible, 0.0, log_p)
+
     def loss(log_t: Array) -> Array:
-        scaled = jax.nn.log_softmax(log_p * jnp.exp(-log_t), axis=-1)
-        chosen = jnp.take_along_axis(scaled, y[:, None], axis=-1)
-        return log_t**2 / 2 - jnp.sum(chosen)
+        scaled = jnp.where(impossible, -jnp.inf, finite * jnp.exp(-log_t))
+        log_q = jax.nn.log_softmax(scaled, axis=-1)
+        chosen = jnp.take_along_axis(log_q, y[:, None], axis=-1)
+        return log_t**2 / 2 - jnp.sum(jnp.where(jnp.isneginf(chosen), 0.0, chosen))
 
     slope = jax.grad(loss)
     # The likelihood is convex in 1/T, so that its slope changes its sign once.
     limit = math.log(20.0)
-    return jnp.exp(bisect(lambda log_t: slope(log_t) > 0, -limit, limit))
+    temperature = jnp.exp(bisect(lambda log_t: slope(log_t) > 0, -limit, limit))
+    return jnp.where(jnp.isnan(loss(jnp.zeros(()))), jnp.nan, temperature)
+
+
+def _check_fold(fold: Array, folds: int) -> None:
+    if isinstance(fold, jax.core.Tracer) or not fold.size:
+        return
+    known = np.asarray(fold)
+    if known.min() < 0 or known.max() >= folds:
+        raise ValueError(
+            f"fold goes from {known.min()} to {known.max()}; with predictions of "
+            f"{folds} models folds are numbered from 0 to {folds - 1}."
+        )

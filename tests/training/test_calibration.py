@@ -27,6 +27,9 @@ def test_quantiles_of_columns_and_of_too_few_rows():
     both = jax.jit(lambda s: training.conformal_quantile(s, 0.9))(scores)
     np.testing.assert_array_equal(both, [18.0, 180.0])
     assert np.isinf(training.conformal_quantile(jnp.ones(8), 0.9))
+    # Counts are integers, of which none is infinite.
+    assert np.isinf(training.conformal_quantile(jnp.arange(8), 0.9))
+    assert training.conformal_quantile(np.arange(19), 0.9) == 17
 
 
 def test_cv_plus_ends_are_order_statistics():
@@ -94,6 +97,24 @@ def test_temperature_of_rows_that_are_all_right_is_finite():
     assert 0.05 < t < 1
 
 
+def test_temperature_of_impossible_classes():
+    """As in the limit of a class that is nearly impossible."""
+    rng = np.random.default_rng(0)
+    log_p = scipy.special.log_softmax(rng.normal(size=(300, 3)) * 2, axis=1)
+    y = np.argmax(log_p + 2 * rng.gumbel(size=log_p.shape), axis=1)
+    log_p[np.arange(20), (y[:20] + 1) % 3] = -1e4
+    limit = float(training.fit_temperature(log_p, y))
+    assert 1.2 < limit < 10
+    log_p[log_p == -1e4] = -np.inf
+    assert float(training.fit_temperature(log_p, y)) == pytest.approx(limit, rel=1e-5)
+    # A row whose own class is impossible says nothing at any temperature.
+    more = np.append(log_p, [[-np.inf, 0.0, -np.inf]], axis=0)
+    t = float(training.fit_temperature(more, np.append(y, 0)))
+    assert t == pytest.approx(limit, rel=1e-5)
+    log_p[0] = np.nan
+    assert np.isnan(training.fit_temperature(log_p, y))
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -105,7 +126,17 @@ def test_temperature_of_rows_that_are_all_right_is_finite():
             ),
             r"residuals .* got \(2, 3\), \(5,\) and \(4,\)",
         ),
+        (
+            lambda: training.cv_plus_interval(
+                jnp.ones((2, 3)), jnp.ones(5), jnp.array([1, 2, 1, 2, 1]), 0.9
+            ),
+            "from 1 to 2; .* numbered from 0 to 1",
+        ),
         (lambda: training.fit_temperature(jnp.ones((4, 2)), jnp.zeros(3, int)), "y "),
+        (
+            lambda: training.fit_temperature(jnp.ones((2, 2)), jnp.array([1, 2])),
+            "numbered from 0 to 1",
+        ),
     ],
 )
 def test_bad_input_is_told(call, words):
