@@ -5,8 +5,8 @@ scalar (:func:`coverage`: one a level). The score of each member of an ensemble 
 ``jax.vmap(score, (None, 0))(y, predictions)``.
 
 Units and offsets of targets do not matter: squares are of differences over the largest
-of them, and numpy arrays of double precision lose their mean before they are cut to
-single. Of classifiers with one output, scores (..., 1) are the logit of class 1, and
+of them, and numpy arrays of double precision or of integers lose their mean before they
+are cut to single. Of classifiers with one output, scores (..., 1) are the logit of class 1, and
 probabilities (..., 1) are its probability.
 
 Sources: Brier score and calibration error: Guo, Pleiss, Sun, Weinberger (2017),
@@ -266,10 +266,12 @@ def crps_ensemble(
     """
     y, p = _ensemble(y, predictions)
     members = p.shape[0]
+    # Pairs differ by what their errors do, whose sums lose no digits to an offset.
+    moved = p - y[None]
     # The sorted form needs no array of all pairs.
     ranks = (2 * jnp.arange(1, members + 1) - members - 1).astype(p.dtype)
-    spread = jnp.tensordot(ranks, jnp.sort(p, axis=0), axes=1)
-    error = jnp.mean(jnp.abs(p - y[None]), axis=0)
+    spread = jnp.tensordot(ranks, jnp.sort(moved, axis=0), axes=1)
+    error = jnp.mean(jnp.abs(moved), axis=0)
     return jnp.mean(error - spread / (members * (members - 1)))
 
 
@@ -377,16 +379,19 @@ def _root_mean_square(x: Array) -> Float[Array, ""]:
 
 
 def _real(x: ArrayLike) -> Array:
-    x = jnp.asarray(x)
+    x = checks.as_floating(x)
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _shift(y: ArrayLike) -> Any:
-    """Return what to take off before double precision is cut: each output's mean."""
-    if not isinstance(y, np.ndarray | np.generic | float | list | tuple):
+    """Return what to take off before numbers are cut to single precision: the mean of
+    each output, of doubles and of integers, which may have more digits as well.
+    """
+    if not isinstance(y, np.ndarray | np.generic | float | int | list | tuple):
         return 0.0
     array, wide = np.asarray(y), jnp.result_type(float)
-    if array.dtype != np.float64 or array.size == 0 or wide == np.float64:
+    exact = array.dtype == np.float64 or np.issubdtype(array.dtype, np.integer)
+    if not exact or array.size == 0 or wide == np.float64:
         return 0.0
     return np.mean(array, axis=0, keepdims=True) if array.ndim else array
 

@@ -231,6 +231,35 @@ def test_offsets_of_the_targets_do_not_matter(offset):
     assert metrics.r2_score(np.full(5, offset), np.full(5, offset)) == 1
 
 
+def test_integers_of_many_digits():
+    """Counts and times of day in seconds do not fit into single precision."""
+    y = np.array([3_000_000_000, 3_000_000_004, 3_000_000_009])
+    p = y + np.array([1, -2, 0])
+    for ours, theirs in (
+        (metrics.mse, sk.mean_squared_error),
+        (metrics.mae, sk.mean_absolute_error),
+        (metrics.r2_score, sk.r2_score),
+    ):
+        np.testing.assert_allclose(ours(y, p), theirs(y, p), rtol=1e-6)
+        np.testing.assert_allclose(ours(y, p.astype(float)), theirs(y, p), rtol=1e-6)
+
+
+def test_integers_are_scored_in_double_precision(x64):
+    y = 2**40 + jnp.arange(3)
+    assert metrics.mae(y, y + 1).dtype == float and metrics.mae(y, y + 1) == 1
+
+
+def test_the_crps_of_many_members_far_from_zero():
+    rng = np.random.default_rng(0)
+    y = np.float32(1e6 + rng.normal(size=50))
+    p = np.float32(y + rng.normal(size=(200, 50)))
+    wide = p.astype(float)
+    pairs = np.abs(wide[:, None] - wide[None]).sum((0, 1)) / (2 * 200 * 199)
+    expected = np.mean(np.abs(wide - y).mean(0) - pairs)
+    crps = metrics.crps_ensemble(jnp.asarray(y), jnp.asarray(p))
+    np.testing.assert_allclose(crps, expected, rtol=1e-5)
+
+
 def test_derivatives_at_exact_predictions_are_finite():
     y = jnp.arange(4.0)
     for score in (metrics.rmse, metrics.r2_score):
