@@ -10,6 +10,8 @@ import optax
 from jax import Array
 from jaxtyping import Float, Int
 
+from kanjax import checks
+
 
 def linear_assignment(
     scores: Float[Array, "n m"],
@@ -49,6 +51,8 @@ def linear_assignment(
         shape = jax.ShapeDtypeStruct((size,), jnp.int32)
         solve = functools.partial(_host, maximize=maximize)
         return jax.pure_callback(solve, shape, scores, vmap_method="sequential")
+    # Of unsigned integers the negative would wrap around.
+    scores = checks.as_floating(scores)
     finite = jnp.all(jnp.isfinite(scores))
     costs = jnp.where(finite, -scores if maximize else scores, 0.0)
     rows, columns = optax.assignment.hungarian_algorithm(costs)
