@@ -8,6 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from kanjax.linalg.krylov import norm
 from kanjax.linalg.roots import Roots
 
 
@@ -84,10 +85,9 @@ def relative_norms(
         left: (n, columns), what equations leave.
         right: (n, columns), their right-hand side.
     """
-    sizes = jnp.sum(right**2, axis=0)
-    squares = jnp.sum(left**2, axis=0) / jnp.where(sizes > 0, sizes, 1)
-    # The root of 0 has no derivative.
-    return jnp.where(squares == 0, 0.0, jnp.sqrt(jnp.where(squares == 0, 1, squares)))
+    # In units of their own, so that squares neither vanish nor overflow.
+    norms, sizes = (jax.vmap(norm, 1)(v) for v in (left, right))
+    return norms / jnp.where(sizes > 0, sizes, 1)
 
 
 def root_residual(matrix: Float[Array, "n n"], roots: Roots) -> Float[Array, ""]:
