@@ -23,7 +23,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from kanjax import linalg
+from kanjax import checks, linalg
 from kanjax.ntk.regression import as_matrix
 
 Predict = Callable[..., Any]
@@ -107,7 +107,7 @@ def mse_training(
             f"momentum={momentum} is of discrete steps: give discrete=True. Heavy ball "
             "in continuous time is gradient flow with learning_rate / (1 - momentum)."
         )
-    y = jnp.asarray(y)
+    y = checks.as_floating(y)
     matrix, shared = as_matrix(kernel, y.shape)
     system = linalg.decompose(linalg.regularize(matrix, diagonal_regularization))
     left = functools.partial(_left, discrete, momentum)
@@ -167,7 +167,7 @@ def ensemble(
     Raises:
         ValueError: if shapes do not fit.
     """
-    y = jnp.asarray(y)
+    y = checks.as_floating(y)
     theta = nngp if ntk is None else ntk
     matrix, shared = as_matrix(theta, y.shape)
     if not shared or nngp.shape != theta.shape:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Bool, Float, Int
 
-from kanjax import linalg
+from kanjax import checks, linalg
 
 
 class Solution(NamedTuple):
@@ -85,7 +85,11 @@ def regress_by_products(
         tolerance: of the residual, relative to y, for each output.
         max_iterations: steps at most.
     """
-    y = jnp.asarray(y)
+    y = checks.as_floating(y)
+    # In units of each output, so that squares neither vanish nor overflow.
+    largest = jnp.max(jnp.abs(y), axis=0, keepdims=True)
+    unit = jnp.where(largest > 0, largest, 1)
+    y = y / unit
     jitter = diagonal_regularization * jnp.mean(diagonal)
     scale = 1 / (diagonal + jitter)[:, None]
 
@@ -126,7 +130,7 @@ def regress_by_products(
     x, residual, _, _, steps = jax.lax.while_loop(going, improve, first)
     converged = jnp.sum(residual**2, axis=0) <= limit
     left = y - apply(x)
-    return Solution(x, converged, steps, jitter, linalg.relative_norms(left, y))
+    return Solution(x * unit, converged, steps, jitter, linalg.relative_norms(left, y))
 
 
 def as_matrix(kernel: Array, shape: tuple[int, ...]) -> tuple[Array, bool]:

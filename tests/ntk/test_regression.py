@@ -40,6 +40,33 @@ def test_conjugate_gradients_equal_cholesky(share, x64):
     assert jnp.all(found.converged) and 0 < found.iterations < 100
 
 
+@pytest.mark.parametrize("unit", [1e-25, 1e20])
+def test_conjugate_gradients_in_any_units(unit):
+    kernel, y = problem()
+    y = y * unit
+    found = ntk.regress_by_products(
+        lambda v: kernel @ v, y, diagonal=jnp.diag(kernel), tolerance=1e-4
+    )
+    left = np.asarray(y, float) - np.asarray(kernel, float) @ np.float64(found.weights)
+    sizes = np.linalg.norm(np.float64(y), axis=0)
+    assert np.all(np.linalg.norm(left, axis=0) < 1e-3 * sizes)
+    assert jnp.all(found.converged) and found.iterations > 3
+
+
+def test_targets_that_are_integers():
+    kernel, _ = problem(5)
+    labels = np.eye(3, dtype=np.uint8)[[0, 1, 2, 1, 0]] * 20
+    expected = np.linalg.solve(np.asarray(kernel, float), labels)
+    found = ntk.regress_by_products(
+        lambda v: kernel @ v, labels, diagonal=jnp.diag(kernel)
+    )
+    np.testing.assert_allclose(found.weights, expected, rtol=1e-3, atol=1e-4)
+    outputs = ntk.mse_training(kernel, labels)
+    np.testing.assert_allclose(outputs(jnp.inf).train, labels, rtol=1e-4, atol=1e-3)
+    half = ntk.mse_training(kernel, labels.astype(float))(1.0).train
+    np.testing.assert_allclose(outputs(1.0).train, half)
+
+
 def test_what_does_not_converge_says_so(x64):
     kernel, y = problem()
     found = ntk.regress_by_products(
