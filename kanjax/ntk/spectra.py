@@ -2,11 +2,13 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
 from kanjax import linalg
+from kanjax.linalg.krylov import norm
 
 
 class Spectrum(NamedTuple):
@@ -70,10 +72,12 @@ def alignment(kernel: Float[Array, "n n"], targets: Array) -> Float[Array, ""]:
             f"({kernel.shape[0]}, outputs), to fit the kernel."
         )
     y = targets.reshape(targets.shape[0], -1).astype(kernel.dtype)
-    y = y - jnp.mean(y, axis=0, keepdims=True)
+    # Less the first first: equal targets leave exact zeros.
+    y = y - y[:1]
+    y = _in_its_unit(y - jnp.mean(y, axis=0, keepdims=True))
     rows = jnp.mean(kernel, axis=0, keepdims=True)
     columns = jnp.mean(kernel, axis=1, keepdims=True)
-    centered = kernel - rows - columns + jnp.mean(kernel)
+    centered = _in_its_unit(kernel - rows - columns + jnp.mean(kernel))
     shared = jnp.sum(y * jnp.matmul(centered, y, precision="highest"))
     size = jnp.linalg.norm(jnp.matmul(y.T, y, precision="highest"))
     return shared / (jnp.linalg.norm(centered) * size)
@@ -94,8 +98,13 @@ def drift(kernel_0: Array, kernel_t: Array) -> Float[Array, ""]:
             f"kernel_0 has shape {kernel_0.shape} and kernel_t {kernel_t.shape}; they "
             "must be kernels of the same examples."
         )
-    change = jnp.linalg.norm((kernel_t - kernel_0).ravel())
-    return change / jnp.linalg.norm(kernel_0.ravel())
+    return norm((kernel_t - kernel_0).ravel()) / norm(kernel_0.ravel())
+
+
+def _in_its_unit(x: Array) -> Array:
+    """Divide by the largest entry, so that squares neither vanish nor overflow."""
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x)))
+    return x / jnp.where(largest > 0, largest, 1)
 
 
 def _as_matrix(kernel: Array) -> Array:

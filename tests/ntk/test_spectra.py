@@ -56,13 +56,19 @@ def test_alignment_invariants(key):
     np.testing.assert_allclose(ntk.alignment(5 * kernel + 3, y), value, rtol=1e-4)
     np.testing.assert_allclose(ntk.alignment(kernel, 2 - 3 * y), value, rtol=1e-4)
     np.testing.assert_allclose(ntk.alignment(y[:, None] * y[None], y), 1.0, rtol=1e-5)
-    assert jnp.isnan(ntk.alignment(kernel, jnp.zeros(8)))
+    # Constant targets; 0.1 is not the mean of ten of it in single precision.
+    assert jnp.isnan(ntk.alignment(kernel, jnp.full(8, 0.1)))
+    assert jnp.isnan(ntk.alignment(jnp.eye(10), jnp.full(10, 0.1)))
+    small = ntk.alignment(1e-22 * kernel, 1e-10 * y)
+    np.testing.assert_allclose(small, value, rtol=1e-4)
 
 
 def test_drift(key):
     kernel = kernel_of(key)
     assert ntk.drift(kernel, kernel) == 0
     np.testing.assert_allclose(ntk.drift(kernel, 1.5 * kernel), 0.5, rtol=1e-6)
+    small = 1e-25 * kernel
+    np.testing.assert_allclose(ntk.drift(small, 1.5 * small), 0.5, rtol=1e-6)
 
 
 def test_jit_vmap_and_grad(key):
