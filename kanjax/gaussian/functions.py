@@ -80,9 +80,11 @@ class Sign:
         return jnp.sign(x)
 
     def dual(self, q11: Batch, q12: Batch, q22: Batch) -> Dual:
-        """``1 - 2 angle / pi``."""
+        """``1 - 2 angle / pi``, and 0 where a value is always 0, as its sign is."""
         angle = _angle(q11, q12, q22)[1]
-        return Dual(1 - 2 * angle / math.pi, jnp.zeros_like(angle))
+        zero = (q11 == 0) | (q22 == 0)
+        value = jnp.where(zero, 0.0, 1 - 2 * angle / math.pi)
+        return Dual(value, jnp.zeros_like(angle))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +160,7 @@ class Erf:
     def dual(self, q11: Batch, q12: Batch, q22: Batch) -> Dual:
         """Return the arc-sine kernel; by arctan2, which is exact near its ends, too."""
         q11, q12, q22 = (2 * self.b**2 * q for q in (q11, q12, q22))
-        root = jnp.sqrt((1 + q11) * (1 + q22) - q12**2)
+        root = jnp.sqrt(1 + q11 + q22 + _determinant(q11, q12, q22))
         value = (2 / math.pi) * self.a**2 * jnp.arctan2(q12, root) + self.c**2
         return Dual(value, (4 / math.pi) * (self.a * self.b) ** 2 / root)
 
@@ -183,12 +185,12 @@ class Gelu:
         """Equation 11 of arXiv 2002.08517, and its derivative."""
         product = q11 * q22
         outer = (1 + q11) * (1 + q22)
-        square = outer - q12**2
+        square = 1 + q11 + q22 + _determinant(q11, q12, q22)
         root = jnp.sqrt(square)
         angle = jnp.arctan2(q12, root)
         ratio = (q12**2 + product * square) / (outer * root)
         value = (ratio + q12 * angle) / (2 * math.pi) + q12 / 4
-        bracket = 1 / square + (1 - product) / outer + 1
+        bracket = 1 / square + (2 + q11 + q22) / outer
         slope = q12 / root * bracket / (2 * math.pi) + 0.25 + angle / (2 * math.pi)
         return Dual(value, slope)
 
@@ -264,9 +266,10 @@ class SquaredExponential:
     def dual(self, q11: Batch, q12: Batch, q22: Batch) -> Dual:
         """Return a Gaussian integral."""
         a, b = self.a, self.b
-        square = (1 - 2 * b * q11) * (1 - 2 * b * q22) - 4 * b**2 * q12**2
+        q11, q12, q22 = (-2 * b * q for q in (q11, q12, q22))
+        square = 1 + q11 + q22 + _determinant(q11, q12, q22)
         value = a**2 / jnp.sqrt(square)
-        return Dual(value, 4 * b**2 * q12 * value / square)
+        return Dual(value, -2 * b * q12 * value / square)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -359,6 +362,17 @@ class Elementwise:
         q11, q12, q22 = jnp.broadcast_arrays(q11, q12, q22)
         along = (jnp.zeros_like(q11), jnp.ones_like(q12), jnp.zeros_like(q22))
         return Dual(*jax.jvp(self.value, (q11, q12, q22), along))
+
+
+def _determinant(q11: Batch, q12: Batch, q22: Batch) -> Array:
+    """``q11 q22 - q12^2``, which is at least 0 but for round-off.
+
+    Beside 1 and the variances, which it is added to, round-off of products would be as
+    large as they are.
+    """
+    value = q11 * q22 - q12**2
+    # The derivative stays: on the diagonal it is that of a value which is 0.
+    return value + jax.lax.stop_gradient(jnp.maximum(-value, 0))
 
 
 def _angle(q11: Batch, q12: Batch, q22: Batch) -> tuple[Array, Array]:

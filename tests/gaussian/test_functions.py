@@ -96,6 +96,37 @@ def test_the_diagonal_is_finite_and_so_are_its_gradients(name):
     assert jnp.all(jnp.isfinite(jax.jit(jax.vmap(jax.grad(total)))(points)))
 
 
+@pytest.mark.parametrize("q", [1e4, 1e6, 1e8])
+@pytest.mark.parametrize("name", ["erf", "gelu", "squared exponential"])
+def test_large_variances_in_single_precision(name, q):
+    """Of one value with itself, in closed form."""
+    function, value, slope = {
+        "erf": (
+            gaussian.Erf(),
+            2 / np.pi * np.arctan2(2 * q, np.sqrt(1 + 4 * q)),
+            4 / np.pi / np.sqrt(1 + 4 * q),
+        ),
+        # All but relu: E[x^2; x > 0] and E[1; x > 0].
+        "gelu": (gaussian.Gelu(), q / 2, 0.5),
+        "squared exponential": (
+            gaussian.SquaredExponential(),
+            (1 + 4 * q) ** -0.5,
+            4 * q * (1 + 4 * q) ** -1.5,
+        ),
+    }[name]
+    found = function.dual(*jnp.full(3, q))
+    rtol = 1e-2 / np.sqrt(q) if name == "gelu" else 1e-5
+    np.testing.assert_allclose(found.value, value, rtol=max(rtol, 1e-5))
+    np.testing.assert_allclose(found.slope, slope, rtol=100 * max(rtol, 1e-7))
+
+
+def test_the_sign_of_a_value_that_is_always_zero():
+    """As of an input of zeros in a layer without biases."""
+    q11, q12, q22 = jnp.array([[0.0, 0, 0], [0, 0, 1], [1, 0, 0], [4, 2, 1]]).T
+    value = gaussian.Sign().dual(q11, q12, q22).value
+    np.testing.assert_allclose(value, [0, 0, 0, 1])
+
+
 def test_powers_of_the_correlation_for_normalised_hermite_polynomials(x64):
     for degree in range(5):
         q = jnp.linspace(-1, 1, 7)
