@@ -20,7 +20,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
-from kanjax import persample, pytrees
+from kanjax import checks, persample, pytrees
 from kanjax.landscape import curvature
 from kanjax.training import losses
 
@@ -375,7 +375,7 @@ def plant_outliers(
     Raises:
         ValueError: if a class has fewer than count examples.
     """
-    x, y = jnp.asarray(x), jnp.asarray(y)
+    x, y = checks.as_floating(x), jnp.asarray(y)
     groups = []
     for k, label in zip(jax.random.split(key, len(classes)), classes, strict=True):
         member = y == label

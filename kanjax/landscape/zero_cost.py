@@ -330,7 +330,8 @@ def naswot(active: Sequence[Bool[Array, "n units"]]) -> Float[Array, ""]:
     if not active:
         raise ValueError("active is empty; give the codes of at least one layer.")
     codes = jnp.concatenate([jnp.asarray(a).reshape(len(a), -1) for a in active], 1)
-    on, off = codes.astype(jnp.float32), (~codes).astype(jnp.float32)
+    on = (codes != 0).astype(jnp.float32)
+    off = 1 - on
     return jnp.linalg.slogdet(on @ on.T + off @ off.T)[1]
 
 

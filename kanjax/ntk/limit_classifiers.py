@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from kanjax import checks
 from kanjax.ntk import infinite_depth, regression
 
 # How far from a unit vector, and below an inner product of 0, is round-off.
@@ -225,7 +226,7 @@ def _inner(x: Array, other: Array) -> Array:
 
 def _squared_distances(x: Array, other: Array) -> Array:
     """By differences: expanding the square would round what is near to zero."""
-    x, other = jnp.asarray(x), jnp.asarray(other)
+    x, other = checks.as_floating(x), checks.as_floating(other)
     return jnp.sum(jnp.square(x[:, None] - other[None]), axis=-1)
 
 

@@ -163,6 +163,11 @@ def test_planted_outliers():
     expected = np.zeros((40, 2))
     expected[np.asarray(planted.groups).ravel()] = 8
     np.testing.assert_array_equal(planted.x[:, 3:], expected)
+    # The feature of integers is not cut to one.
+    planted = opposing_signals.plant_outliers(
+        KEY, np.arange(40)[:, None], y, classes=(1, 3), count=5, magnitude=0.5, extra=2
+    )
+    np.testing.assert_array_equal(planted.x[:, 1:], expected / 16)
 
 
 def test_a_zero_gradient_has_no_direction():

@@ -122,6 +122,15 @@ def test_integers_and_half_precision():
     assert 0 < tau <= 6 * 18
 
 
+@pytest.mark.parametrize("kind", [bool, np.uint8, int, float])
+def test_codes_of_any_type(kind):
+    codes = np.random.default_rng(0).integers(0, 2, (5, 30))
+    alike = (codes[:, None] == codes[None]).sum(axis=2)
+    expected = np.linalg.slogdet(alike)[1]
+    found = zero_cost.naswot([codes[:, :10].astype(kind), codes[:, 10:].astype(kind)])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_bad_input():
     net = nn.MLP((4, 3))
     loss, params = training.classification(net.apply), net.init(jax.random.key(0))

@@ -185,6 +185,17 @@ def test_a_deep_network_becomes_the_koenigs_classifier(sample):
         np.testing.assert_array_equal(deepest, limit)
 
 
+def test_distances_of_bytes():
+    """As pixels come from files: differences of unsigned integers wrap around."""
+    rng = np.random.default_rng(0)
+    x, points = (rng.integers(0, 256, (n, 6), dtype=np.uint8) for n in (30, 50))
+    y = np.where(rng.random(30) < 0.5, -1.0, 1.0)
+    expected = neighbors.KNeighborsClassifier(1).fit(x.astype(float), y)
+    np.testing.assert_array_equal(
+        rules.nearest_neighbor(x, y, points), expected.predict(points.astype(float))
+    )
+
+
 def test_the_hilbert_estimate_is_scikit_learns(sample):
     x, y, points = sample
     for exponent in (1.0, 2.0, 5.0):
