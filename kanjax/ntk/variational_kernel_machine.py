@@ -159,7 +159,9 @@ class DeepKernelMachine:
             key: drives the draws; always the same if None.
 
         Raises:
-            ValueError: for y that does not fit.
+            TypeError: if classes are not integers.
+            ValueError: for y that does not fit, or a label that is no class where it is
+                known; the loss is NaN where it is traced.
         """
         x, y = jnp.asarray(batch[0]), jnp.asarray(batch[1])
         wanted = (len(x), self.outputs) if self.likelihood == "gaussian" else (len(x),)
@@ -177,7 +179,10 @@ class DeepKernelMachine:
             # The root of 0 has no derivative.
             spread = jnp.sqrt(jnp.maximum(variance, 1e-12))[:, None]
             log_p = jax.nn.log_softmax(mean[None] + spread[None] * draws)
+            checks.check_labels(y, self.outputs)
             each = jnp.mean(log_p[:, jnp.arange(len(y)), y], axis=0)
+            # Indexing would take any other label for the first or last class.
+            each = jnp.where((y >= 0) & (y < self.outputs), each, jnp.nan)
         return (self.divergence(params) / len(self.inputs)) - jnp.mean(each)
 
     def divergence(self, params: Parameters) -> Float[Array, ""]:

@@ -125,6 +125,11 @@ def test_what_it_refuses(sample, key, x64):
     params = machine.init(key)
     with pytest.raises(ValueError, match=r"y must have shape \(40, 2\); got \(40,\)"):
         machine.loss(params, (x, y[:, 0]))
+    classes = DeepKernelMachine(x, 2, inducing=5, likelihood="categorical")
+    params, labels = classes.init(key), 1 + (x[:, 0] > 0)
+    with pytest.raises(ValueError, match="numbered from 0 to 1"):
+        classes.loss(params, (x, labels))
+    assert np.isnan(jax.jit(classes.loss)(params, (x, labels)))
     with pytest.raises(ValueError, match="likelihood must be 'gaussian' or"):
         DeepKernelMachine(x, 2, likelihood="poisson")
     with pytest.raises(ValueError, match="nu must be at least 0"):
