@@ -101,8 +101,9 @@ def random_search(
 
     Args:
         space: the choices.
-        evaluate: what an architecture reaches; higher is better. An architecture that
-            is drawn again is not evaluated again.
+        evaluate: what an architecture reaches; higher is better, and NaN, as of a
+            training that diverged, is worst. An architecture that is drawn again is not
+            evaluated again.
         trials: how many are drawn for evaluation.
         score: a quick guess of that; None takes what is drawn.
         candidates: how many are drawn for each trial.
@@ -161,7 +162,7 @@ def regularized_evolution(
             drawn = [run.draw() for _ in range(candidates)]
         else:
             entrants = run.random.choice(living, tournament, replace=False)
-            parent = max(entrants, key=lambda i: run.values[i])
+            parent = max(entrants, key=run.rank)
             drawn = [run.mutate(run.tried[parent]) for _ in range(candidates)]
         run.try_best(drawn)
         living = [*living, trial][-population:]
@@ -208,6 +209,8 @@ def reinforce(
         }
         run.try_best([run.draw(policy) for _ in range(candidates)])
         value = run.values[-1]
+        if not math.isfinite(value):
+            continue
         baseline = value if baseline is None else baseline
         for name, choices in space.items():
             taken = list(choices).index(run.tried[-1][name])
@@ -291,13 +294,13 @@ def bohb(
         living = range(len(run.tried) - beginners, len(run.tried))
         for small, large in zip(budgets[first:], budgets[first + 1 :], strict=False):
             survivors = max(1, math.floor(len(living) * small / large + 1e-9))
-            ranks = sorted(living, key=lambda i: -run.values[i])
+            ranks = sorted(living, key=run.rank, reverse=True)
             begin = len(run.tried)
             for i in ranks[:survivors]:
                 run.try_best([run.tried[i]], large)
             living = range(begin, len(run.tried))
     full = [i for i, budget in enumerate(run.budgets) if budget == budgets[-1]]
-    best = run.tried[max(full, key=lambda i: run.values[i])]
+    best = run.tried[max(full, key=run.rank)]
     return BudgetSearch(run.tried, run.budgets, run.values, best)
 
 
@@ -349,7 +352,7 @@ class _Run:
             had = [i for i, b in enumerate(self.budgets) if b == budget]
             if len(had) < least + 2:
                 continue
-            had.sort(key=lambda i: -self.values[i])
+            had.sort(key=self.rank, reverse=True)
             good = max(least, round(0.15 * len(had)))
             rest = had[min(good, len(had) - 2) :]
             return self._densities(had[:good]), self._densities(rest)
@@ -380,7 +383,8 @@ class _Run:
         return shares
 
     def try_best(self, drawn: Sequence[Architecture], *budget: float) -> None:
-        best = drawn[0] if self.score is None else max(drawn, key=self.score)
+        score = self.score
+        best = drawn[0] if score is None else max(drawn, key=lambda a: _low(score(a)))
         place = (*best.items(), *budget)
         if place not in self._known:
             self._known[place] = float(self.evaluate(best, *budget))
@@ -389,4 +393,14 @@ class _Run:
         self.budgets.extend(budget)
 
     def result(self) -> Search:
-        return Search(self.tried, self.values, self.tried[int(np.argmax(self.values))])
+        best = max(range(len(self.tried)), key=self.rank)
+        return Search(self.tried, self.values, self.tried[best])
+
+    def rank(self, trial: int) -> float:
+        """Return the value of a trial for comparisons."""
+        return _low(self.values[trial])
+
+
+def _low(value: float) -> float:
+    """Return a value that compares: what is not a number is worse than any."""
+    return -math.inf if math.isnan(value) else value

@@ -36,6 +36,18 @@ def test_a_search_remembers_what_it_tried(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_what_diverged_is_worst(method):
+    """The widest cannot be trained, and has no score either."""
+
+    def evaluate(architecture):
+        return np.nan if architecture["width"] == 32 else reached(architecture)
+
+    run = method(SPACE, evaluate, trials=60, score=evaluate, candidates=2)
+    assert np.isnan(run.values).any()
+    assert reached(run.best) == np.nanmax(run.values)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_score_helps(method):
     def mean_value(**options):
         runs = [method(SPACE, reached, trials=8, seed=s, **options) for s in range(20)]
