@@ -105,7 +105,9 @@ def measure(x: Array, *, diagonal: bool = False) -> Moments:
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     x = x.reshape(-1, x.shape[-1])
     mean = jnp.mean(x, axis=0)
-    centered = x - mean[None]
+    # About a sample first: the rounding of a large mean would count as variance.
+    moved = x - x[:1]
+    centered = moved - jnp.mean(moved, axis=0, keepdims=True)
     scatter = jnp.sum(centered**2, axis=0) if diagonal else centered.T @ centered
     return Moments(jnp.asarray(len(x), x.dtype), mean, scatter)
 

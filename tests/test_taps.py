@@ -103,6 +103,15 @@ def test_moments_are_those_of_all_samples_at_any_scale(scale, offset):
     np.testing.assert_allclose(variances, np.diag(expected) / size, atol=bound)
 
 
+def test_moments_of_a_batch_far_from_zero():
+    x = np.float32(1e6 + np.random.default_rng(0).normal(size=(107, 2)))
+    expected = np.cov(x.astype(float), rowvar=False)
+    covariance = taps.measure(jnp.asarray(x)).covariance()
+    np.testing.assert_allclose(covariance, expected, rtol=1e-5, atol=1e-5)
+    variances = taps.measure(jnp.asarray(x), diagonal=True).covariance()
+    np.testing.assert_allclose(variances, np.diag(expected), rtol=1e-5)
+
+
 def test_half_precision_is_summed_in_single_and_positions_are_samples():
     x = jnp.ones((8, 512, 2), jnp.bfloat16)
     moments = taps.measure(x)
