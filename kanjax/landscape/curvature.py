@@ -197,7 +197,25 @@ def layer_eigenpairs(
     def of_layer(mask: Array) -> linalg.Eigenpairs:
         selected = jax.tree.unflatten(structure, list(mask))
         block = linalg.block_product(product, selected)
-        return linalg.eigenpairs(block, params, k, key, which=which)
+        if which == "magnitude":
+            return linalg.eigenpairs(block, params, k, key)
+        # Zeros around the block are no eigenvalues of it, and would be found where all
+        # of its own have one sign: they are moved beyond its other end.
+        first = linalg.eigenpairs(block, params, 1, key)
+        size = 2 * jnp.abs(first.values[0])
+        size = jnp.where(size > 0, size, 1.0)
+        end = size if which == "smallest" else -size
+
+        def moved(v: Params) -> Params:
+            return jax.tree.map(
+                lambda keep, image, x: jnp.where(keep, image, (end * x).astype(x.dtype)),
+                selected,
+                block(v),
+                v,
+            )
+
+        pairs = linalg.eigenpairs(moved, params, k, key, which=which)
+        return pairs._replace(products=pairs.products + first.products)
 
     pairs = jax.lax.map(of_layer, masks)
     return {

@@ -65,6 +65,20 @@ def test_blocks_of_layers(problem, key):
     np.testing.assert_allclose(found["[0]"].vectors[1]["kernel"], 0, atol=1e-6)
 
 
+def test_the_smallest_of_blocks_without_a_zero(key):
+    """Zeros around a block are no eigenvalues of it."""
+    diagonals = {"a": jnp.arange(2.0, 6.0), "b": jnp.arange(10.0, 13.0)}
+    loss = lambda p: sum(jnp.sum(p[k] ** 2 * d) / 2 for k, d in diagonals.items())  # noqa: E731
+    params = jax.tree.map(jnp.ones_like, diagonals)
+    found = landscape.layer_eigenpairs(
+        loss, params, 2, key, layers={"a": ("['a']",)}, which="smallest"
+    )["a"]
+    np.testing.assert_allclose(found.values, [2, 3], rtol=1e-4)
+    np.testing.assert_allclose(jnp.abs(found.vectors["a"]), jnp.eye(2, 4), atol=1e-3)
+    np.testing.assert_allclose(found.vectors["b"], np.zeros((2, 3)), atol=1e-5)
+    assert found.converged
+
+
 def test_the_spectrum_follows_the_full_one(problem, key):
     loss, params, hessian = problem
     found = jax.jit(
