@@ -149,3 +149,18 @@ def test_a_fit_refuses_labels_that_are_no_class_before_it_compiles(bad, where):
             steps=1,
             key=jax.random.key(0),
         )
+
+
+def test_probabilities_of_classes_that_are_left_out():
+    """Logits of -inf, as of a mask; those classes have no part in the sum."""
+    logits = jnp.array([[2.0, -jnp.inf, 0.0], [0.5, 1.0, -jnp.inf]])
+    labels = jnp.array([[0.7, 0.0, 0.3], [1.0, 0.0, 0.0]])
+    loss = training.classification(lambda w, x: x + w)
+    value, slope = jax.value_and_grad(lambda w: loss(w, (logits, labels))[0])(
+        jnp.zeros((2, 3))
+    )
+    p = 1 / (1 + np.exp([-2.0, 0.5]))
+    terms = [0.7 * np.log(p[0]) + 0.3 * np.log(1 - p[0]), np.log(p[1])]
+    np.testing.assert_allclose(value, -np.mean(terms), rtol=1e-6)
+    expected = [[p[0] - 0.7, 0, 0.7 - p[0]], [p[1] - 1, 1 - p[1], 0]]
+    np.testing.assert_allclose(slope, np.array(expected) / 2, atol=1e-7)
