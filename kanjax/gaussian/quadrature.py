@@ -123,7 +123,9 @@ def dual_by_polar_quadrature(
     """
     q11, q12, q22 = jnp.broadcast_arrays(q11, q12, q22)
     roots = safe_sqrt(q11), safe_sqrt(q22)
-    angle = jnp.arctan2(safe_sqrt(q11 * q22 - q12**2), q12)
+    # A value that is always 0 has no angle; any serves, but 0 over 0 has no derivative.
+    zero = (q11 == 0) | (q22 == 0)
+    angle = jnp.arctan2(safe_sqrt(q11 * q22 - q12**2), jnp.where(zero, 1.0, q12))
     x, w = (jnp.asarray(v, q12.dtype) for v in np.polynomial.legendre.leggauss(nodes))
     radii = _RADIUS * (x + 1) / 2
     radial = _RADIUS / 2 * w * radii * jnp.exp(-(radii**2) / 2)

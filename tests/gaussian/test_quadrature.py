@@ -69,3 +69,11 @@ def test_jit_vmap_and_grad():
     np.testing.assert_allclose(jax.grad(value)(0.3), dual(1.0, 0.3, 1.0).slope, 1e-4)
     corner = jax.grad(lambda q: dual(q, q, q).value)(1.0)
     assert jnp.isfinite(corner)
+
+
+def test_a_value_that_is_always_zero_has_finite_derivatives():
+    """As of padding between layers without biases."""
+    dual = lambda *q: gaussian.dual_by_polar_quadrature(jax.nn.elu, *q, nodes=2).value  # noqa: E731
+    q11, q12, q22 = jnp.array([[0.0, 0, 0], [0, 0, 1]]).T
+    _, slope = jax.jvp(dual, (q11, q12, q22), (q11 + 1, q11 + 1, q11 + 1))
+    assert np.all(np.isfinite(slope))
