@@ -204,14 +204,21 @@ def greedy_soup(members: Sequence[Params], evaluate: Callable[[Params], Array]) 
     scores = lax.map(evaluate, stack)
     ranked = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
     order = jnp.argsort(-ranked, stable=True)
-    best = jax.tree.map(lambda leaf: leaf[order[0]], stack)
+    # Means of half precision would be rounded once a network.
+    best = jax.tree.map(
+        lambda leaf: leaf[order[0]].astype(jnp.promote_types(leaf.dtype, jnp.float32)),
+        stack,
+    )
+
+    def narrow(mean: Params) -> Params:
+        return jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), mean, stack)
 
     def stir(carry: Any, index: Array) -> tuple[Any, Array]:
         mean, count, score = carry
         share = 1 / (count + 1)
         new = jax.tree.map(lambda leaf: leaf[index], stack)
         tried = pytrees.combine([1 - share, share], [mean, new])
-        value = evaluate(tried)
+        value = evaluate(narrow(tried))
         better = value >= score
         pick = lambda a, b: jnp.where(better, a, b)  # noqa: E731
         return (
@@ -224,7 +231,7 @@ def greedy_soup(members: Sequence[Params], evaluate: Callable[[Params], Array]) 
     (mean, _, score), taken = lax.scan(stir, start, order[1:])
     inside = jnp.zeros(len(members), bool).at[order[0]].set(True)
     inside = inside.at[order[1:]].set(taken)
-    return Soup(mean, inside, score, scores)
+    return Soup(narrow(mean), inside, score, scores)
 
 
 def _check_taus(start: Params, taus: Sequence[Params]) -> None:

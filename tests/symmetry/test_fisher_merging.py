@@ -205,3 +205,11 @@ def test_bad_input(call, words):
 
 def _apply(params, x):
     return x @ params["w"]
+
+
+def test_a_greedy_soup_of_half_precision_is_rounded_once():
+    members = [jnp.array(1 + i / 7, jnp.bfloat16) for i in range(7)]
+    soup = arithmetic.greedy_soup(members, lambda t: 0.0 * t)
+    exact = np.mean([float(m) for m in members])
+    assert soup.params == jnp.asarray(exact, jnp.bfloat16) and soup.members.all()
+    assert soup.params.dtype == jnp.bfloat16
