@@ -206,9 +206,12 @@ def layer_eigenpairs(
         size = jnp.where(size > 0, size, 1.0)
         end = size if which == "smallest" else -size
 
+        def beyond(x: Array) -> Array:
+            return (end * x).astype(x.dtype)
+
         def moved(v: Params) -> Params:
             return jax.tree.map(
-                lambda keep, image, x: jnp.where(keep, image, (end * x).astype(x.dtype)),
+                lambda keep, image, x: jnp.where(keep, image, beyond(x)),
                 selected,
                 block(v),
                 v,

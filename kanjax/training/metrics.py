@@ -6,8 +6,8 @@ scalar (:func:`coverage`: one a level). The score of each member of an ensemble 
 
 Units and offsets of targets do not matter: squares are of differences over the largest
 of them, and numpy arrays of double precision or of integers lose their mean before they
-are cut to single. Of classifiers with one output, scores (..., 1) are the logit of class 1, and
-probabilities (..., 1) are its probability.
+are cut to single. Of classifiers with one output, scores (..., 1) are the logit of
+class 1, and probabilities (..., 1) are its probability.
 
 Sources: Brier score and calibration error: Guo, Pleiss, Sun, Weinberger (2017),
 arXiv:1706.04599; CRPS: Gneiting and Raftery, JASA 102 (2007) 359-378; fair CRPS and

@@ -32,9 +32,7 @@ def test_the_sum_is_that_of_scipy(key, solver, maximize, columns):
 @pytest.mark.parametrize("solver", ["host", "device"])
 def test_unsigned_integers(solver):
     scores = np.array([[5, 0, 9], [9, 5, 0], [3, 2, 2]], np.uint8)
-    chosen = linalg.linear_assignment(
-        jnp.asarray(scores), maximize=True, solver=solver
-    )
+    chosen = linalg.linear_assignment(jnp.asarray(scores), maximize=True, solver=solver)
     expected = optimize.linear_sum_assignment(scores, maximize=True)[1]
     np.testing.assert_array_equal(chosen, expected)
 
