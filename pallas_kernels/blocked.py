@@ -144,7 +144,7 @@ def _sum(
     """Return the sum of ``one`` over the blocks of rows."""
     if blocks == 1:
         return function(arrays)
-    cut = _cut(arrays, blocks)
+    cut = _cut(arrays, blocks, last="constant")
     return lax.fori_loop(
         1,
         blocks,
@@ -153,16 +153,22 @@ def _sum(
     )
 
 
-def _cut(arrays: list[Array], blocks: int) -> list[Array]:
+def _cut(arrays: list[Array], blocks: int, *, last: str = "edge") -> list[Array]:
     """Rows (b, n) -> (b / blocks, blocks, n): every block has rows from everywhere.
 
-    So an array that is spread over devices by rows stays so within each block. Rows of
-    zeros fill up the last one: the cotangents' make them count nothing.
+    So an array that is spread over devices by rows stays so within each block. The last
+    row is repeated to fill up the last one, since at zero a function may be infinite;
+    with ``last="constant"``, the last array has zeros there, such as cotangents that
+    make these rows count nothing.
     """
     rows = len(arrays[0])
     missing = -rows % blocks
     if missing:
-        arrays = [jnp.pad(a, ((0, missing), (0, 0))) for a in arrays]
+        modes = ["edge"] * (len(arrays) - 1) + [last]
+        arrays = [
+            jnp.pad(a, ((0, missing), (0, 0)), mode)
+            for a, mode in zip(arrays, modes, strict=True)
+        ]
     return [a.reshape(-1, blocks, a.shape[-1]) for a in arrays]
 
 

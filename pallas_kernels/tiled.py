@@ -101,7 +101,10 @@ def _fitted(tiles: Tiles, sizes: dict[str, int], kernels: str) -> Tiles:
 
 
 def _padded(role: str, a: Array, tiles: Tiles) -> Array:
-    """Return ``a`` with zeros up to whole tiles; nothing is copied where they fit."""
+    """Return ``a`` with zeros up to whole tiles; nothing is copied where they fit.
+
+    Of x the last row and input are repeated: at zero a function may be infinite.
+    """
     axes = {
         "x": (tiles.rows, tiles.inputs),
         "s": (tiles.rows, tiles.inputs),
@@ -109,7 +112,8 @@ def _padded(role: str, a: Array, tiles: Tiles) -> Array:
         "t": (tiles.rows, tiles.outputs),
     }[role]
     missing = [(0, -n % tile) for n, tile in zip(a.shape, axes, strict=True)]
-    return jnp.pad(a, missing) if any(m for _, m in missing) else a
+    mode = "edge" if role == "x" else "constant"
+    return jnp.pad(a, missing, mode) if any(m for _, m in missing) else a
 
 
 def _columns(leaf: Array, tile: int) -> Array:

@@ -188,6 +188,30 @@ def test_blocks_of_rows_change_nothing(out, blocks, platform, key, x64):
     )
 
 
+LOGARITHM = pallas_kernels.Joined((bases.BSpline(2), pallas_kernels.Single(jnp.log)))
+
+
+@pytest.mark.parametrize("out", ["t", "c"])
+@pytest.mark.parametrize("kernels", [None, "gpu", "mosaic", "tpu"])
+def test_what_fills_up_tiles_lies_where_functions_are_finite(kernels, out, key):
+    """The logarithm is infinite at zero: times a cotangent of zero that is NaN."""
+    x, c = operands(key, LOGARITHM, (37, 19, 5), jnp.float32)
+    x = 0.2 + jnp.abs(x)
+    named = {"x": x, "s": None, "c": c, "t": jnp.ones((37, 5)) + x[:, :1]}
+    named.pop(out)
+    if kernels is None:
+        run = {"t": blocked.forward, "c": blocked.coefficients}[out]
+        found = run(LOGARITHM, 0, **named, cut=blocked.Cut(3))
+    else:
+        tiles = tiled.Tiles(16, 16, 16 if kernels != "tpu" else 128)
+        found = tiled.product(LOGARITHM, 0, out, named, kernels, True, tiles)
+    splines = np.moveaxis(np.asarray(bases.BSpline(2)(x)), -1, 0)
+    functions = np.stack([*splines, np.log(x)])
+    sums, other = ("gbi,gio->bo", c) if out == "t" else ("gbi,bo->gio", named["t"])
+    wanted = np.einsum(sums, functions, other)
+    np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5)
+
+
 @pytest.mark.parametrize("first", [0.3, jnp.inf, -jnp.inf, jnp.nan])
 def test_an_expansion_apart_from_its_product_is_the_same(first, key):
     """Whatever the first input, by which the compiler is kept from joining both."""
