@@ -344,17 +344,24 @@ def _rows(coef: Array) -> list[Array]:
 
 
 def _plain(*operands: Array, static: Static) -> list[Array]:
-    """Return the primitive by jax's own differentiation of the value."""
+    """Return the primitive by jax's own differentiation of the value.
+
+    Half precision is evaluated in float32 and rounded once.
+    """
+    exact = jnp.promote_types(operands[0].dtype, jnp.float32)
 
     def value(x: Array, a: Array, b: Array) -> Array:
         return rational_math.pieces(x, _rows(a), _rows(b), static.form).value
 
-    def unbatched(x: Array, a: Array, b: Array, *rest: Array) -> list[Array]:
+    def unbatched(*operands: Array) -> list[Array]:
+        x, a, b, *rest = (o.astype(exact) for o in operands)
         if static.what == "value":
-            return [value(x, a, b)]
-        if static.what == "tangent":
-            return [jax.jvp(value, (x, a, b), rest)[1]]
-        return list(jax.vjp(value, x, a, b)[1](*rest))
+            values = [value(x, a, b)]
+        elif static.what == "tangent":
+            values = [jax.jvp(value, (x, a, b), tuple(rest))[1]]
+        else:
+            values = list(jax.vjp(value, x, a, b)[1](*rest))
+        return _like(values, operands)
 
     return batch_axes.map_over(unbatched, static.axes)(*operands)
 

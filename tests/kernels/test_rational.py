@@ -185,6 +185,25 @@ def test_half_precision_sums_in_float32(backend, key):
     np.testing.assert_allclose(g[2], exact[1], rtol=2e-3)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_slopes_in_half_precision_round_once(dtype):
+    """In the inputs alone, too, whose powers half precision does not hold."""
+    x = jnp.array([[-50.0, -3.7, 0.3, 1.3, 60.0]], dtype)
+    a = jnp.array([[0.1, 0.5, 0.25, 0.05, 0.006, 0.0003]], dtype)
+    b = jnp.array([[0.1, 0.1, 0.01, 0.0006]], dtype)
+
+    def exact(x):
+        p = np.polyval(np.float64(a[0])[::-1], x)
+        q = np.polyval([*np.float64(b[0])[::-1], 1.0], np.abs(x))
+        return p / q
+
+    points, step = np.float64(x[0]), 1e-5
+    wanted = (exact(points + step) - exact(points - step)) / (2 * step)
+    found = jax.grad(lambda x: jnp.sum(pallas_kernels.group_rational(x, a, b)))(x)
+    eps = float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(np.float64(found[0]), wanted, rtol=eps)
+
+
 def test_the_same_every_time(key):
     f, _ = both("A", None)
     arguments = operands(key, "A", (4096, 64), 8, jnp.float32)
