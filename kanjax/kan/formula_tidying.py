@@ -35,7 +35,8 @@ def tidy(
 
     Args:
         expression: a sympy expression.
-        x: (batch, in), where the values have to agree.
+        x: (batch, in), where the values have to agree; of more than 512 rows as many
+            are taken, evenly spread.
         symbols: the sympy symbols of the inputs.
         tolerance: the most that values may change, in their standard deviations.
 
@@ -44,12 +45,15 @@ def tidy(
     """
     import sympy
 
-    rows = np.asarray(x, float)[:_MOST_ROWS]
+    rows = np.asarray(x, float)
     if rows.ndim != 2 or rows.shape[1] != len(symbols):
         raise ValueError(
             f"x must be (batch, {len(symbols)}), one column a symbol; got "
             f"{np.shape(x)}."
         )
+    # From everywhere: of sorted samples the first ones lie in a corner.
+    number = min(len(rows), _MOST_ROWS)
+    rows = rows[np.linspace(0, len(rows) - 1, number).astype(int)]
 
     def evaluate(each: Any) -> np.ndarray:
         with np.errstate(all="ignore"):

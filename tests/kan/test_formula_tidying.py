@@ -46,6 +46,14 @@ def test_values_change_by_less_than_the_tolerance():
         assert change <= tolerance * np.std(before)
 
 
+def test_sorted_samples_are_looked_at_from_end_to_end():
+    x = np.linspace(0, 10, 5000)
+    formula = symbolic.tidy(X + 0.0001 * sympy.exp(X), x[:, None], [X])
+    values = sympy.lambdify(X, formula)(x)
+    wanted = x + 0.0001 * np.exp(x)
+    assert np.sqrt(np.mean((values - wanted) ** 2)) <= 1e-3 * np.std(wanted)
+
+
 def test_columns_and_symbols_must_agree():
     with pytest.raises(ValueError, match=r"x must be \(batch, 1\)"):
         symbolic.tidy(X**2, ROWS, [X])
