@@ -88,10 +88,8 @@ class KANLayer:
         """Return what :meth:`init` draws weights with: deviations times
         sqrt(in_features).
         """
-        low, high = self.basis.domain
-        points = jnp.broadcast_to(
-            jnp.linspace(low, high, 64)[:, None], (64, self.in_features)
-        )
+        points = jnp.linspace(*_ends(self.basis), 64).reshape(64, -1)
+        points = jnp.broadcast_to(points, (64, self.in_features))
         power = jnp.mean(jnp.sum(jnp.square(self.basis(points)), axis=-1))
         scale = (1.0 if self.residual is None else self.noise) / jnp.sqrt(power)
         ones = jnp.ones(0 if self.residual is None else 1, scale.dtype)
@@ -242,6 +240,15 @@ def _starting_gain(basis: bases.Rational) -> float:
 
 
 Layer = KANLayer | RationalLayer
+
+
+def _ends(basis: Any) -> tuple[Any, Any]:
+    """Return where a basis begins and ends, (in,) each for knots of inputs' own."""
+    knots = getattr(basis, "knots", None)
+    if knots is None:
+        return basis.domain
+    # Its domain is then that of a uniform grid which is not used.
+    return knots[..., basis.degree], knots[..., -basis.degree - 1]
 
 
 def check_inputs(x: Any, in_features: int) -> None:

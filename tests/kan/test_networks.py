@@ -79,6 +79,19 @@ def test_expansion_keeps_variance_without_a_residual(basis, key):
 
 
 @pytest.mark.numerical
+@pytest.mark.numerical
+@pytest.mark.parametrize("lows", [10.0, (10.0, -3000.0, 0.0)])
+def test_expansion_keeps_variance_on_knots_of_any_place(lows, key):
+    """Knots that a grid was moved to need not lie where uniform ones were."""
+    lows = np.asarray(lows)
+    knots = jnp.asarray(lows[..., None] + np.linspace(-3, 8, 12) * 0.7, float)
+    basis = bases.BSpline(5, knots=knots)
+    layer = kan.KANLayer(3, 400, basis, residual=None)
+    x = 3.5 * jax.random.uniform(key, (500, 3)) + np.broadcast_to(lows, (500, 3))
+    y = layer.apply(layer.init(key), x)
+    assert abs(float(jnp.var(y)) - 1) < 0.1
+
+
 def test_rational_layer_keeps_variance_over_depth(key):
     """Standard-normal inputs stay near unit variance through 8 layers."""
     x = jax.random.normal(key, (512, 256))
