@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from kanjax import model as models
+from kanjax.checks import as_floating
 from kanjax.nn import checks, norm
 from kanjax.nn.affine import Affine
 from kanjax.nn.aggregate import GraphNetwork
@@ -100,6 +101,7 @@ class BatchNorm:
             ValueError: if no state came, or x does not fit.
         """
         checks.check_last_axis(x, self.features)
+        x = as_floating(x)
         if not isinstance(state, dict) or set(state) != {"mean", "var"}:
             raise ValueError(
                 "BatchNorm needs its running statistics, with 'mean' and 'var'; got "

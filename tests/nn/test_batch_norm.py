@@ -85,6 +85,15 @@ def test_statistics_of_half_precision_are_taken_in_single(dtype, key):
     np.testing.assert_allclose(state["var"], 0.9 + 0.1 * exact.var(axis=0), rtol=1e-5)
 
 
+@pytest.mark.parametrize("train", [True, False])
+def test_bytes_are_numbers_without_a_scale_too(train):
+    layer = nn.BatchNorm(2, use_scale=False, use_bias=False)
+    x = np.array([[0, 5], [3, 7], [10, 1]], np.uint8)
+    y, _ = layer.apply({}, jnp.asarray(x), state=layer.initial_state(), train=train)
+    mean, var = (x.mean(0), x.var(0)) if train else (0.0, 1.0)
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + 1e-5), rtol=1e-5)
+
+
 def test_gradients_go_through_the_statistics(x64, key):
     norm = nn.BatchNorm(4)
     params, state, x = make(key, norm, 6)
