@@ -46,6 +46,12 @@ class Polynomials(abc.ABC):
 
     def function(self, index: int | Array, x: Array) -> Array:
         """Evaluate one polynomial at x."""
+        if jnp.ndim(index):
+            # A loop ends for all at once.
+            shape = jnp.broadcast_shapes(jnp.shape(index), jnp.shape(x))
+            values = jnp.broadcast_to(self(x), (*shape, self.size))
+            index = jnp.broadcast_to(index, shape)[..., None]
+            return jnp.take_along_axis(values, index, axis=-1)[..., 0]
         first, step = self.start_and_step(self._prepared(x))
 
         def next_two(n: Array, two: tuple[Array, Array]) -> tuple[Array, Array]:

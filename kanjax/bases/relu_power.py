@@ -8,6 +8,7 @@ from jax import Array
 
 from kanjax import model
 from kanjax.bases.basis import Domain, all_functions, check_at_least, check_domain
+from kanjax.checks import as_floating
 
 
 @model.dataclass
@@ -46,6 +47,7 @@ class ReLUPower:
 
     def function(self, index: int | Array, x: Array) -> Array:
         """Evaluate one bump at x."""
+        x = as_floating(x)
         low, high = self.domain
         position = (x - low) * (self.intervals / (high - low))
         along_bump = position - (jnp.asarray(index, x.dtype) - self.degree)

@@ -16,6 +16,7 @@ from kanjax.bases.basis import (
     check_domain,
     to_unit,
 )
+from kanjax.checks import as_floating
 
 
 @model.dataclass
@@ -52,6 +53,7 @@ class Sine:
 
     def function(self, index: int | Array, x: Array) -> Array:
         """Evaluate one sine at x."""
+        x = as_floating(x)
         number = jnp.asarray(index, x.dtype) + 1
         w, phase = number * self.frequency, number * (1 / (self.waves + 1))
         wave = jnp.sin(w * to_unit(x, self.domain) + phase)

@@ -279,3 +279,17 @@ def test_integers_are_taken_as_real_numbers(basis):
         np.testing.assert_allclose(
             basis.function(i, whole), expected[..., i], rtol=1e-5, atol=1e-5
         )
+
+
+@pytest.mark.parametrize("basis", [bases.ReLUPower(5), bases.Sine(5)], ids=repr)
+@pytest.mark.parametrize("dtype", ["uint8", "bool"])
+def test_integers_too_small_for_an_index_are_numbers_as_well(basis, dtype):
+    found = basis.function(2, jnp.array([[0], [1]], dtype))
+    np.testing.assert_allclose(found, basis(jnp.array([[0.0], [1.0]]))[..., 2])
+
+
+@pytest.mark.parametrize("basis", [bases.Hermite(4), bases.Sine(5)], ids=repr)
+def test_several_functions_at_once_broadcast_against_points(basis):
+    x, index = jnp.linspace(-1, 1, 6), jnp.arange(basis.size)[::-1]
+    some = basis.function(index[:, None], x[None])
+    np.testing.assert_allclose(some, basis(x).T[::-1], atol=1e-6)
