@@ -10,6 +10,7 @@ from jax import Array
 from jaxtyping import Float
 
 from kanjax import model
+from kanjax.checks import as_floating
 
 
 @model.dataclass
@@ -46,6 +47,7 @@ class NormalizedExponential:
         self, params: tuple[()], x: Array, *, key: Array | None = None
     ) -> Float[Array, "*batch channels"]:
         """Return the values of x (..., channels); 0 where all its channels are."""
+        x = as_floating(x)
         square = jnp.mean(x**2, axis=-1, keepdims=True)
         some = square > 0
         size = jnp.sqrt(jnp.where(some, square, 1))
