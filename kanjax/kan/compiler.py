@@ -151,9 +151,13 @@ class _Compiler:
                 constant += _real(argument)
                 continue
             term = self.term(argument)
-            if any(term.source == other.source for other in terms):
+            sources = [other.source for other in terms]
+            if term.source in sources:
                 # A layer has one edge between two units: the second goes around.
                 term = _Term(self.unit(argument), "x", 1.0, 0.0, 1.0)
+            if term.source in sources:
+                # Another term is a function of what this one is: it goes further.
+                term = _Term(_Unit([[term]]), "x", 1.0, 0.0, 1.0)
             terms.append(term)
         if not terms:
             return [_Term(0, "0", 0.0, 0.0, 0.0, constant)]

@@ -24,6 +24,7 @@ FORMULAS = [
     "(x + y)**2*(x + y)",
     "1/sqrt(2 + x) + log(3 + y)**3",
     "x*(y + x*(z + x*y))",
+    "x + sin(x) + exp(sin(x))",
 ]
 
 
