@@ -59,7 +59,8 @@ def read_image(
     """Read an image as (height, width, 3) of float32 on [0, 1], or 1 channel if gray.
 
     Args:
-        path: a file of any format that pillow reads.
+        path: a file of any format that pillow reads, with 8 or 16 bits; these are
+            rounded to 8.
         size: (height, width): the image is scaled so that it just covers this, and its
             middle is taken. None takes it as it is.
         gray: one channel instead of three.
@@ -122,17 +123,36 @@ def _in(folder: Path) -> list[Path]:
     return sorted(each for each in folder.rglob("*") if each.suffix.lower() in _ENDINGS)
 
 
+def _bits(mode: str, kind: str | None) -> int:
+    """Return how many bits a number of a pixel has in one of Pillow's modes."""
+    # Older versions of Pillow give the 16 bits of a PNG as integers.
+    if mode.startswith("I;16") or (mode == "I" and kind == "PNG"):
+        return 16
+    return 32 if mode in ("I", "F") else 8
+
+
 def _image(path: Path, size: tuple[int, int] | None, gray: bool) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as opened:
+            opened.load()
+            bits = _bits(opened.mode, opened.format)
+            if bits == 16:
+                # Pillow would take all from 255 up for white.
+                shades = np.rint(np.asarray(opened, float) / 257).astype(np.uint8)
+                opened = Image.fromarray(shades)
             image = opened.convert("L" if gray else "RGB")
     except (OSError, ValueError, SyntaxError) as error:
         raise errors.DataError(
             f"{str(path)!r} cannot be read as an image ({errors.one_line(error)}); "
             "remove it or fetch it again"
         ) from None
+    if bits == 32:
+        raise errors.DataError(
+            f"{str(path)!r} has 32 bits a pixel, of which nobody knows what is white; "
+            "save it with 8 or 16"
+        )
     if size is not None:
         height, width = size
         image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)

@@ -34,6 +34,23 @@ def test_images_are_scaled_and_cut_to_a_size(folder):
     np.testing.assert_allclose(found.x[0, 1:], 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("ending", ["png", "tif"])
+@pytest.mark.parametrize("gray", [True, False])
+def test_white_is_the_largest_number_of_16_bits(ending, gray, tmp_path):
+    pixels = np.linspace(0, 65535, 24).reshape(4, 6).astype(np.uint16)
+    path = tmp_path / f"deep.{ending}"
+    Image.fromarray(pixels).save(path)
+    found = data.read_image(path, gray=gray)
+    wanted = np.broadcast_to(pixels[..., None] / 65535, found.shape)
+    np.testing.assert_allclose(found, wanted, atol=0.51 / 255)
+
+
+def test_numbers_without_a_white_are_refused(tmp_path):
+    Image.fromarray(np.eye(4, dtype=np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(data.DataError, match="32 bits a pixel.*save it with 8 or 16"):
+        data.read_image(tmp_path / "float.tif")
+
+
 def test_bad_folders_get_one_line(folder, tmp_path):
     with pytest.raises(data.DataError, match="there is no folder"):
         data.read_image_folder(folder / "nowhere")
