@@ -131,7 +131,9 @@ def asymmetry(f: Function, x: Float[ArrayLike, "n in"], group: Sequence[int]) ->
         - along[:, :, None]
         * (share / np.where(square > 0, square, 1.0)[:, None])[:, None, :]
     )
-    return float(np.sqrt(np.mean(np.sum(across**2, axis=(1, 2))) / np.mean(square)))
+    # What does not hang on the group at all has no gradient that could turn.
+    length = np.mean(square) or 1.0
+    return float(np.sqrt(np.mean(np.sum(across**2, axis=(1, 2))) / length))
 
 
 def _derivatives(

@@ -81,6 +81,10 @@ def test_symmetry(x):
     assert hypotheses.asymmetry(f, x, (0, 2)) > 0.1
 
 
+def test_a_function_of_the_rest_alone_has_no_gradient_that_turns(x):
+    assert hypotheses.asymmetry(lambda row: jnp.sin(row[2]), x, (0, 1)) == 0
+
+
 def test_the_turn_of_a_rotating_gradient_is_its_angle(x):
     """The gradient of x0 cos t + x1 sin t turns with t by one radian a radian."""
 
