@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float
 
 from kanjax import systems
 from kanjax.pinn import constraints, domains, samplers, shapes
@@ -328,13 +329,15 @@ def lorenz(
 
 
 def ordinary(
-    rates: Callable[[Array], Array], initial: tuple[float, ...], duration: float
+    rates: Callable[[Array], Array],
+    initial: tuple[float, ...] | Float[Array, " outputs"],
+    duration: float,
 ) -> Problem:
     """Any autonomous system ``s' = rates(s)`` from an initial state.
 
     Args:
         rates: the right-hand side, of a state (outputs,), at least two entries.
-        initial: the state at time 0.
+        initial: the state at time 0, (outputs,).
         duration: the time to integrate.
     """
 
