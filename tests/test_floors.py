@@ -23,6 +23,7 @@ FLOORS = (
         "kanjax.persample",
         "kanjax.plotting",
         "kanjax.pytrees",
+        "kanjax.scales",
         "kanjax.square_root",
         "kanjax.taps",
         "kanjax.training",

@@ -18,6 +18,7 @@ from jaxtyping import Float
 
 from kanjax import checks, compiling
 from kanjax.kan.library import LIBRARY
+from kanjax.scales import safe_scale
 
 _COARSE, _FINE, _ZOOMS = 41, 11, 5
 _RANGE = 10.0
@@ -125,9 +126,9 @@ def _fit(
         (a, b), z, r2 = jax.lax.fori_loop(0, len(offsets), search, start)
         z = jnp.where(jnp.all(jnp.isfinite(z)), z, 0)
         moved = deviation(z)
-        largest = jnp.max(jnp.abs(moved))
-        moved = moved / jnp.where(largest > 0, largest, 1)
-        power = jnp.sum(moved**2) * jnp.where(largest > 0, largest, 1)
+        scale = safe_scale(moved)
+        moved = moved / scale
+        power = jnp.sum(moved**2) * scale
         c = size * jnp.sum(moved * aim) / jnp.where(power > 0, power, 1)
         d = jnp.mean(y) - c * jnp.mean(z)
         return jnp.stack([a / half, b - a * middle / half, c, d, r2])
@@ -177,8 +178,7 @@ def _squared_correlation(
     finite = jnp.all(jnp.isfinite(z), axis=-1, keepdims=True)
     z = deviation(jnp.where(finite, z, 0))
     # Scaled first: x^4 on [-20, 20] squares to what float32 cannot hold apart.
-    largest = jnp.max(jnp.abs(z), axis=-1, keepdims=True)
-    z = z / jnp.where(largest > 0, largest, 1)
+    z = z / safe_scale(z, axis=-1)
     power = jnp.sum(z**2, axis=-1) * jnp.sum(y**2)
     product = jnp.sum(z * jnp.broadcast_to(y, z.shape), axis=-1)
     r2 = product**2 / jnp.where(power > 0, power, 1)

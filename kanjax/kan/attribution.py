@@ -16,6 +16,7 @@ from jaxtyping import Float
 from kanjax import checks
 from kanjax.kan import multiplication
 from kanjax.kan.networks import KAN
+from kanjax.scales import safe_scale
 
 # Where edges cancel, their scores are bounded by one over this.
 _CANCELLED = 1e-4
@@ -156,8 +157,7 @@ def learned_deviation(
     """
     features, weights = layer.features(params, x), layer.weights(params)
     # Weights in units of their own, so that squares neither vanish nor overflow.
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(weights)))
-    unit = jnp.where(largest > 0, largest, 1.0)
+    unit = safe_scale(weights)
     weights = weights / unit
     centered = features - jnp.mean(features, axis=0, keepdims=True)
     covariance = jnp.einsum(

@@ -9,6 +9,7 @@ from jax import Array
 from jaxtyping import Bool, Float, Int
 
 from kanjax import checks, linalg
+from kanjax.scales import safe_scale
 
 
 class Solution(NamedTuple):
@@ -87,8 +88,7 @@ def regress_by_products(
     """
     y = checks.as_floating(y)
     # In units of each output, so that squares neither vanish nor overflow.
-    largest = jnp.max(jnp.abs(y), axis=0, keepdims=True)
-    unit = jnp.where(largest > 0, largest, 1)
+    unit = safe_scale(y, axis=0)
     y = y / unit
     jitter = diagonal_regularization * jnp.mean(diagonal)
     scale = 1 / (diagonal + jitter)[:, None]

@@ -2,13 +2,13 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
 from kanjax import linalg
 from kanjax.linalg.krylov import norm
+from kanjax.scales import safe_scale
 
 
 class Spectrum(NamedTuple):
@@ -74,10 +74,12 @@ def alignment(kernel: Float[Array, "n n"], targets: Array) -> Float[Array, ""]:
     y = targets.reshape(targets.shape[0], -1).astype(kernel.dtype)
     # Less the first first: equal targets leave exact zeros.
     y = y - y[:1]
-    y = _in_its_unit(y - jnp.mean(y, axis=0, keepdims=True))
+    y = y - jnp.mean(y, axis=0, keepdims=True)
     rows = jnp.mean(kernel, axis=0, keepdims=True)
     columns = jnp.mean(kernel, axis=1, keepdims=True)
-    centered = _in_its_unit(kernel - rows - columns + jnp.mean(kernel))
+    centered = kernel - rows - columns + jnp.mean(kernel)
+    # Neither has a unit that counts.
+    y, centered = (v / safe_scale(v) for v in (y, centered))
     shared = jnp.sum(y * jnp.matmul(centered, y, precision="highest"))
     size = jnp.linalg.norm(jnp.matmul(y.T, y, precision="highest"))
     return shared / (jnp.linalg.norm(centered) * size)
@@ -99,12 +101,6 @@ def drift(kernel_0: Array, kernel_t: Array) -> Float[Array, ""]:
             "must be kernels of the same examples."
         )
     return norm((kernel_t - kernel_0).ravel()) / norm(kernel_0.ravel())
-
-
-def _in_its_unit(x: Array) -> Array:
-    """Divide by the largest entry, so that squares neither vanish nor overflow."""
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x)))
-    return x / jnp.where(largest > 0, largest, 1)
 
 
 def _as_matrix(kernel: Array) -> Array:

@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from kanjax import checks, linalg
 from kanjax.representation import collapse_frames, samples
 from kanjax.representation.linear_optima import Optimum
+from kanjax.scales import safe_scale
 
 
 class ClassMoments(NamedTuple):
@@ -197,8 +198,7 @@ def nc1(moments: ClassMoments) -> Float[Array, ""]:
         moments: of :func:`class_moments` or :func:`stream`, every class with samples.
     """
     centered = _centered_means(moments)
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(centered)))
-    unit = jnp.where(largest > 0, largest, 1.0)
+    unit = safe_scale(centered)
     centered = centered / unit
     # S_B = A A^T / classes, whose pseudo-inverse is classes A (A^T A)^-2 A^T.
     dual = linalg.decompose(samples.matmul(centered, centered.T))
@@ -278,7 +278,8 @@ def collapse(
         )
     classes = weights.shape[1]
     frame = collapse_frames.target(kind, classes)
-    logits, features = _logits(features, weights, bias), _in_unit(features)
+    logits = _logits(features, weights, bias)
+    features = features / safe_scale(features)
     moments = class_moments(features, labels, classes)
     _check_present(moments.counts)
     centered = _centered_means(moments)
@@ -318,7 +319,7 @@ def feature_collapse(
             f"outputs have shape {jnp.shape(outputs)}; they must be ({len(features)}, "
             "classes), of 2 classes or more."
         )
-    classes, features = outputs.shape[1], _in_unit(features)
+    classes, features = outputs.shape[1], features / safe_scale(features)
     moments = class_moments(features, labels, classes)
     _check_present(moments.counts)
     centered = _centered_means(moments)
@@ -329,12 +330,6 @@ def feature_collapse(
         _disagreement(features, moments.means, outputs),
         *_unevenness(centered),
     )
-
-
-def _in_unit(features: Array) -> Array:
-    """Give features in a unit in which squares neither vanish nor overflow."""
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(features)))
-    return features / jnp.where(largest > 0, largest, 1.0)
 
 
 def _logits(features: Array, weights: Array, bias: Array | None) -> Array:
@@ -377,8 +372,7 @@ def _centered_means(moments: ClassMoments) -> Array:
 
 
 def _unit(matrix: Array) -> Array:
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(matrix)))
-    matrix = matrix / jnp.where(largest > 0, largest, 1.0)
+    matrix = matrix / safe_scale(matrix)
     return matrix / jnp.linalg.norm(matrix)
 
 

@@ -6,6 +6,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from kanjax.scales import safe_scale
+
 
 def as_rows(x: ArrayLike, name: str = "x") -> Float[Array, "samples units"]:
     """Return activations with one axis of samples, in float32 at least.
@@ -58,8 +60,7 @@ def center(x: Float[Array, "samples units"]) -> Float[Array, "samples units"]:
         x: (samples, units).
     """
     moved = x - jnp.mean(x, axis=0, keepdims=True)
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(moved)))
-    return moved / jnp.where(largest > 0, largest, 1.0)
+    return moved / safe_scale(moved)
 
 
 def matmul(a: Array, b: Array) -> Array:

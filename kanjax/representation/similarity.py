@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from kanjax.representation import samples
+from kanjax.scales import safe_scale
 from kanjax.square_root import safe_sqrt
 
 Dissimilarity = Literal["correlation", "euclidean"]
@@ -175,7 +176,7 @@ def minibatch_cka(
     total, scales = None, None
     for xs, ys in batches:
         if scales is None:
-            scales = [_largest(v) for v in (*xs, *ys)]
+            scales = [safe_scale(jnp.asarray(v)) for v in (*xs, *ys)]
         sums = _scaled_hsic(scales, list(xs), list(ys))
         total = sums if total is None else jax.tree.map(jnp.add, total, sums)
     if total is None:
@@ -327,11 +328,6 @@ def _squared_distances(x: Float[Array, "n units"]) -> Float[Array, "n n"]:
     squares = jnp.sum(x**2, axis=1)
     table = squares[:, None] + squares[None, :] - 2 * samples.matmul(x, x.T)
     return jnp.where(jnp.eye(len(x), dtype=bool), 0.0, jnp.maximum(table, 0.0))
-
-
-def _largest(v: ArrayLike) -> Array:
-    largest = jnp.max(jnp.abs(jnp.asarray(v)))
-    return jnp.where(largest > 0, largest, 1.0)
 
 
 def _check_count(count: int, debiased: bool) -> None:

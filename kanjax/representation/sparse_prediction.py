@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from kanjax.representation import samples
+from kanjax.scales import safe_scale
 
 
 class Code(NamedTuple):
@@ -54,8 +55,7 @@ def standardize(
             "must be of the same layer."
         )
     # In this unit squares neither vanish nor overflow.
-    largest = jnp.max(jnp.abs(reference), axis=0, keepdims=True)
-    unit = jax.lax.stop_gradient(jnp.where(largest > 0, largest, 1.0))
+    unit = safe_scale(reference, axis=0)
     x, reference = x / unit, reference / unit
     mean = jnp.mean(reference, axis=0, keepdims=True)
     deviation = jnp.std(reference, axis=0, keepdims=True)

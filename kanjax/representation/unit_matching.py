@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 
 from kanjax import linalg, taps
 from kanjax.representation import samples, similarity
+from kanjax.scales import safe_scale
 
 
 class Correlations(NamedTuple):
@@ -170,10 +171,7 @@ def correlate(x: ArrayLike, y: ArrayLike) -> Correlations:
     x, y = samples.as_pair(x, y)
     # Correlations have no units: each layer's largest value is 1, so that squares
     # neither vanish nor overflow.
-    layers = []
-    for layer in (x, y):
-        largest = jax.lax.stop_gradient(jnp.max(jnp.abs(layer)))
-        layers.append(layer / jnp.where(largest > 0, largest, 1.0))
+    layers = [layer / safe_scale(layer) for layer in (x, y)]
     return correlations(taps.measure(jnp.concatenate(layers, axis=1)), x.shape[1])
 
 

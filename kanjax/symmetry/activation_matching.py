@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from kanjax import pytrees
 from kanjax.linalg import assignment
+from kanjax.scales import safe_scale
 from kanjax.symmetry import matching, specs
 
 Params = pytrees.Params
@@ -181,9 +182,8 @@ def _standardize(v: Float[Array, "batch units"]) -> Float[Array, "batch units"]:
 
     These have no correlation with any other.
     """
-    largest = jnp.max(jnp.abs(v), axis=0, keepdims=True)
     # In units of its own, so that squares neither vanish nor overflow.
-    v = v / jnp.where(largest > 0, largest, 1.0)
+    v = v / safe_scale(v, axis=0)
     v = v - jnp.mean(v, axis=0, keepdims=True)
     variance = jnp.mean(jnp.square(v), axis=0, keepdims=True)
     # A comparison that NaN fails would hide it.

@@ -13,6 +13,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from kanjax import checks, pytrees, unit_trace
+from kanjax.scales import safe_scale
 
 Params = pytrees.Params
 
@@ -137,14 +138,13 @@ def _statistics(values: Array) -> tuple[Array, Array]:
     flat = values.reshape(-1, values.shape[-1])
     flat = flat.astype(jnp.promote_types(flat.dtype, jnp.float32))
     mean = jnp.mean(flat, axis=0)
-    largest = jnp.max(jnp.abs(flat), axis=0)
-    unit = jnp.where(largest > 0, largest, 1.0)
-    variance = jnp.mean(jnp.square((flat - mean[None]) / unit[None]), axis=0)
+    unit = safe_scale(flat, axis=0)
+    variance = jnp.mean(jnp.square((flat - mean[None]) / unit), axis=0)
     # The root of 0 has no slope; a dead unit's deviation is 0 with slope 0. So is that
     # of one whose values differ by round-off alone.
     still = variance <= (10 * jnp.finfo(flat.dtype).eps) ** 2
     safe = jnp.where(still, 1.0, variance)
-    return mean, jnp.where(still, 0.0, unit * jnp.sqrt(safe))
+    return mean, jnp.where(still, 0.0, unit[0] * jnp.sqrt(safe))
 
 
 def _check_layers(layers: Sequence[Affine], place: dict[str, int]) -> None:

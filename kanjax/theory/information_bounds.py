@@ -147,9 +147,8 @@ def wasserstein_bound(distances: ArrayLike, lipschitz: ArrayLike) -> Array:
     """
     _check_least("distances", distances, 0.0)
     _check_least("lipschitz", lipschitz, 0.0)
-    products = jnp.multiply(
-        *jnp.broadcast_arrays(jnp.asarray(distances), jnp.asarray(lipschitz))
-    )
+    sizes = map(jnp.asarray, (distances, lipschitz))
+    products = jnp.multiply(*jnp.broadcast_arrays(*sizes))
     return jnp.mean(products.reshape(-1, products.shape[-1]), axis=0)
 
 

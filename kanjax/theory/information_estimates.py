@@ -18,6 +18,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from kanjax import checks, linalg
+from kanjax.scales import safe_scale
 
 
 class CountedInformation(NamedTuple):
@@ -239,7 +240,7 @@ def sliced_wasserstein(
 @functools.partial(jax.jit, static_argnames="solver")
 def _matched(x: Array, y: Array, solver: Any) -> Array:
     gaps = x[:, None] - y[None]
-    unit = _unit(jnp.max(jnp.abs(gaps)))
+    unit = safe_scale(gaps)
     costs = jnp.linalg.norm(gaps / unit, axis=-1)
     columns = linalg.linear_assignment(costs, solver=solver)
     return unit * jnp.mean(costs[jnp.arange(len(x)), columns])
@@ -264,13 +265,9 @@ def matched_wasserstein(
 def _in_deviations(v: Array) -> Array:
     """Return features of mean 0 and deviation 1; 0 for one that is constant."""
     moved = v - jnp.mean(v, axis=0, keepdims=True)
-    moved = moved / _unit(jnp.max(jnp.abs(moved), axis=0, keepdims=True))
-    return moved / _unit(jnp.std(moved, axis=0, keepdims=True))
-
-
-def _unit(size: Array) -> Array:
-    """Return a size to divide by; squares in its unit neither vanish nor overflow."""
-    return jnp.where(size > 0, size, 1.0)
+    moved = moved / safe_scale(moved, axis=0)
+    deviation = jnp.std(moved, axis=0, keepdims=True)
+    return moved / jnp.where(deviation > 0, deviation, 1.0)
 
 
 def _pair(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:

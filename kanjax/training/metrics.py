@@ -25,6 +25,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float, Int
 
 from kanjax import checks
+from kanjax.scales import safe_scale
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 
@@ -371,8 +372,7 @@ def _two_log_probabilities(log_p: Array) -> Array:
 
 
 def _root_mean_square(x: Array) -> Float[Array, ""]:
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x)))
-    unit = jnp.where(largest > 0, largest, 1)
+    unit = safe_scale(x)
     square = jnp.mean(jnp.square(x / unit))
     zero = square == 0
     return jnp.where(zero, 0.0, unit * jnp.sqrt(jnp.where(zero, 1.0, square)))
